@@ -1,0 +1,44 @@
+PYTHON ?= python3
+BIN := .venv/bin
+NOTEBOOK := S8_ResNet18
+CONVERT := $(BIN)/jupyter nbconvert --log-level=WARN
+
+# Execute into runs/; fold each progress bar's carriage returns into its last line; make a page.
+define EXECUTE
+$(CONVERT) --to notebook --execute --ExecutePreprocessor.record_timing=False \
+	--output-dir runs $(NOTEBOOK).ipynb
+$(CONVERT) --to notebook --inplace --coalesce-streams runs/$(NOTEBOOK).ipynb
+$(CONVERT) --to html runs/$(NOTEBOOK).ipynb
+endef
+
+.DEFAULT_GOAL := help
+.PHONY: help run full test lint clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+
+run: .venv/installed  ## execute the notebook (without a GPU: on the bundled sample) into runs/
+	@echo "Executing $(NOTEBOOK).ipynb; on two CPU cores the bundled sample takes about 6 minutes."
+	$(EXECUTE)
+	@echo "See runs/$(NOTEBOOK).html. All 50,000 images, on whatever device there is: make full"
+
+full: export S8_DATA := full
+full: .venv/installed  ## execute the notebook on all 50,000 images, 20 epochs, on any device
+	@echo "Executing $(NOTEBOOK).ipynb in full: minutes on a GPU, hours on a CPU."
+	$(EXECUTE)
+
+test: .venv/installed lint  ## run all tests, the notebook on a CPU subset among them
+	$(BIN)/python -m pytest --nbval-lax tests $(NOTEBOOK).ipynb
+
+lint: .venv/installed  ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:  ## remove the environment and what was run, but not the data
+	rm -rf .venv runs
+
+.venv/installed: requirements-ci.txt PyTorch_Vision/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements-ci.txt --editable ./PyTorch_Vision
+	touch $@

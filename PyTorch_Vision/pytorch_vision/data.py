@@ -1,0 +1,220 @@
+"""Labelled images in memory: CIFAR-10, its bundled sample, a subset, or images of your own."""
+
+import json
+import os
+from dataclasses import dataclass, replace
+from importlib import resources
+
+import numpy as np
+from PIL import Image
+
+from pytorch_vision import sources
+
+CIFAR10_CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A training and a test set of labelled images, checked when it is made.
+
+    Attributes:
+        train_images, test_images: uint8 (N, H, W, 3), RGB, 0..255; both of the same H and W.
+        train_labels, test_labels: int64 (N,), each in 0..C-1.
+        class_names: the C names, by label.
+        name: what these images are, for print-outs and plot titles.
+        mean_and_std: of each channel, for pixels in [0, 1], by which the images are normalised;
+            computed from the training images if None.
+
+    Raises:
+        ValueError: an array has another shape, type or label; the message says which and what
+            was expected.
+    """
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    class_names: tuple[str, ...]
+    name: str
+    mean_and_std: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
+            check_images(images, f"{part}_images")
+            if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+                raise ValueError(
+                    f"{part}_labels is {labels.dtype} of shape {labels.shape}, "
+                    f"expected int64 {images.shape[:1]}, one label for each image"
+                )
+            wrong = np.flatnonzero((labels < 0) | (labels >= len(self.class_names)))
+            if wrong.size:
+                raise ValueError(
+                    f"{part}_labels[{wrong[0]}] is {labels[wrong[0]]}, expected a class in "
+                    f"0..{len(self.class_names) - 1}"
+                )
+        if not self.class_names:
+            raise ValueError("class_names is empty, expected the name of each class")
+        if self.train_images.shape[1:] != self.test_images.shape[1:]:
+            raise ValueError(
+                f"test_images are {self.test_images.shape[1:]}, train_images "
+                f"{self.train_images.shape[1:]}: both must have one size"
+            )
+        if self.mean_and_std is None:
+            object.__setattr__(self, "mean_and_std", _mean_and_std(self.train_images))
+
+    def __str__(self) -> str:
+        height, width = self.train_images.shape[1:3]
+        return (
+            f"{self.name}: {len(self.train_images):,} training and {len(self.test_images):,} test "
+            f"images of {height}x{width} pixels in {len(self.class_names)} classes"
+        )
+
+
+def _mean_and_std(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel of uint8 images, scaled to [0, 1]."""
+    counts = np.zeros((3, 256))
+    for start in range(0, len(images), 1000):  # in parts: never a second copy of the data
+        part = images[start : start + 1000]
+        for channel in range(3):
+            counts[channel] += np.bincount(part[..., channel].ravel(), minlength=256)
+    values, weights = np.arange(256) / 255, counts / counts.sum(axis=1, keepdims=True)
+    mean = weights @ values
+    std = np.sqrt(weights @ values**2 - mean**2)
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def check_images(images: np.ndarray, name: str = "images") -> None:
+    """Raise ValueError unless ``images`` is uint8 of shape (N, H, W, 3) with N > 0."""
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not images.size:
+        raise ValueError(
+            f"{name} is {images.dtype} of shape {images.shape}, expected uint8 (N, H, W, 3) "
+            "with at least one image"
+        )
+
+
+def load_data(which: str | int, root: str | os.PathLike = "data") -> ImageData:
+    """Return the images that a setting names.
+
+    Args:
+        which: "full" for all of CIFAR-10; "sample" for the bundled sample, which needs no
+            network; or a number of training images, at least one for each class, taken evenly
+            from CIFAR-10's classes (the test set stays whole).
+        root: where CIFAR-10 is kept; not used by the sample.
+
+    Raises:
+        ValueError: ``which`` is none of these.
+        pytorch_vision.sources.DataError: CIFAR-10 cannot be had.
+    """
+    which = str(which)
+    if which == "sample":
+        return load_sample()
+    if which == "full":
+        return load_cifar10(root)
+    if not which.isdecimal() or not 10 <= int(which) <= 50_000:
+        raise ValueError(
+            f"data is {which!r}, expected 'full', 'sample' or a number of training images "
+            "from 10 to 50000"
+        )
+    return subset(load_cifar10(root), int(which))
+
+
+def load_cifar10(root: str | os.PathLike = "data") -> ImageData:
+    """Return CIFAR-10: 50,000 training and 10,000 test images of 32x32 pixels in ten classes.
+
+    Downloads about 140 to 170 MB the first time and keeps them under ``root``; every array is
+    checked against its SHA-256 (``sources.fetch_cifar10`` says where from and in what order).
+
+    Raises:
+        pytorch_vision.sources.DataError: no source served, or a local copy is damaged.
+    """
+    arrays = sources.fetch_cifar10(root)
+    return ImageData(
+        train_images=arrays["train_images"],
+        train_labels=arrays["train_labels"].astype(np.int64),
+        test_images=arrays["test_images"],
+        test_labels=arrays["test_labels"].astype(np.int64),
+        class_names=CIFAR10_CLASSES,
+        name="CIFAR-10, 50,000 images",
+    )
+
+
+def load_sample() -> ImageData:
+    """Return the bundled sample: 1,000 training and 500 test images of CIFAR-10, class-balanced.
+
+    They lie inside the package, so nothing is downloaded; ``make_sample.py`` made them.
+    """
+    folder = resources.files("pytorch_vision") / "sample"
+    labels = json.loads((folder / "labels.json").read_text())
+
+    def images(part: str) -> np.ndarray:
+        with (folder / f"{part}.png").open("rb") as file, Image.open(file) as picture:
+            return untile(np.asarray(picture))
+
+    return ImageData(
+        train_images=images("train"),
+        train_labels=np.array(labels["train"]["labels"], dtype=np.int64),
+        test_images=images("test"),
+        test_labels=np.array(labels["test"]["labels"], dtype=np.int64),
+        class_names=CIFAR10_CLASSES,
+        name="bundled sample, 1,000 images",
+    )
+
+
+def tile(images: np.ndarray, columns: int) -> np.ndarray:
+    """Lay uint8 (N, 32, 32, 3) images out in rows as one picture; N must fill the last row."""
+    rows = images.reshape(-1, columns, 32, 32, 3)
+    return rows.transpose(0, 2, 1, 3, 4).reshape(len(rows) * 32, columns * 32, 3)
+
+
+def untile(picture: np.ndarray) -> np.ndarray:
+    """Undo ``tile``: uint8 (rows * 32, columns * 32, 3) becomes (rows * columns, 32, 32, 3)."""
+    rows, columns = picture.shape[0] // 32, picture.shape[1] // 32
+    tiles = picture.reshape(rows, 32, columns, 32, 3).transpose(0, 2, 1, 3, 4)
+    return np.ascontiguousarray(tiles.reshape(-1, 32, 32, 3))
+
+
+def balanced_indices(labels: np.ndarray, count: int) -> np.ndarray:
+    """Return ``count`` indices into ``labels``, in order, the first ones of every class alike.
+
+    Where ``count`` is no multiple of the number of classes, the lower labels have one more.
+
+    Raises:
+        ValueError: ``count`` is not in 1..len(labels).
+    """
+    if not 1 <= count <= len(labels):
+        raise ValueError(f"count is {count}, expected 1 to {len(labels)} images")
+    nth_of_its_class = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        nth_of_its_class[members] = np.arange(len(members))
+    return np.sort(np.lexsort((labels, nth_of_its_class))[:count])
+
+
+def subset(data: ImageData, count: int) -> ImageData:
+    """Return the same data with only ``count`` training images, taken evenly from the classes.
+
+    Raises:
+        ValueError: ``count`` is not in 1..the number of training images.
+    """
+    indices = balanced_indices(data.train_labels, count)
+    if len(indices) == len(data.train_labels):
+        return data
+    return replace(
+        data,
+        train_images=data.train_images[indices],
+        train_labels=data.train_labels[indices],
+        name=f"{count:,} of {data.name}",
+        mean_and_std=None,
+    )

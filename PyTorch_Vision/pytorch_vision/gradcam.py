@@ -1,0 +1,284 @@
+"""Grad-CAM, its maps laid where the network looked.
+
+Ramprasaath Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+Localization", arXiv 1610.02391. The maps come from the package ``grad-cam``. That package
+stretches a map over the image, as if its cells tiled it; but cell i of a layer is centred on
+pixel offset + stride * i, and with padding the outer cells can even lie outside of the image.
+``map_geometry`` finds stride and offset, and ``grad_cam`` samples the map at the true places.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pytorch_vision.data import check_images
+from pytorch_vision.loaders import eval_batches
+
+
+@dataclass(frozen=True)
+class MapGeometry:
+    """Where the cells of a layer's map lie on the input image.
+
+    Attributes:
+        stride: pixels from one cell's centre to the next, down and across.
+        offset: the pixel on which cell 0 is centred, down and across; negative where it lies
+            outside of the image.
+    """
+
+    stride: tuple[float, float]
+    offset: tuple[float, float]
+
+
+def map_geometry(
+    model: nn.Module, layer: nn.Module | str, input_size: tuple[int, int]
+) -> MapGeometry:
+    """Return where a layer's cells are centred, found by following one image through the model.
+
+    Every convolution and pooling on the way moves the centres by its stride, padding, kernel and
+    dilation; whatever leaves height and width as they are leaves the centres too.
+
+    Args:
+        model: the network; left as it is.
+        layer: one of its modules or the dotted name of one, such as "layer4".
+        input_size: height and width of the image, in pixels.
+
+    Raises:
+        ValueError: there is no such layer, its output is no map, or it lies behind an operation
+            whose geometry is not known.
+    """
+    name = _layer_name(model, layer)
+    tracer, image = _Tracer(), torch.zeros(1, 3, *input_size)
+    duplicate = copy.deepcopy(model).cpu().float().eval()
+    found = []
+    duplicate.get_submodule(name).register_forward_hook(
+        lambda _module, _inputs, output: found.append((output, tracer.find(output)))
+    )
+    with torch.random.fork_rng(), torch.inference_mode(False), torch.no_grad(), tracer:
+        tracer.mark(image, MapGeometry((1.0, 1.0), (0.0, 0.0)))
+        duplicate(image)
+    if not found:
+        raise ValueError(f"layer {name!r} takes no part in the model's forward pass")
+    output, geometry = found[0]
+    if not isinstance(output, Tensor) or output.ndim != 4:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(f"layer {name!r} gives {shape}, expected a map (N, C, H, W)")
+    if geometry is None:
+        raise ValueError(
+            f"the geometry of layer {name!r} is not known: on the way to it lies "
+            f"{tracer.unknown or 'an operation that does not depend on the image'}"
+        )
+    return geometry
+
+
+class _Tracer(TorchDispatchMode):
+    """Follows where the cells of each map lie, through every operation that a model makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: dict[int, tuple[Tensor, MapGeometry]] = {}  # the tensor keeps its id in use
+        self.unknown: str | None = None
+
+    def mark(self, tensor: Tensor, geometry: MapGeometry) -> None:
+        self.known[id(tensor)] = (tensor, geometry)
+
+    def find(self, tensor: Any) -> MapGeometry | None:
+        return self.known.get(id(tensor), (None, None))[1]
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        output = result[0] if isinstance(result, tuple) else result
+        inputs = [tensor for arg in args for tensor in (arg if isinstance(arg, list) else [arg])]
+        source = next((tensor for tensor in inputs if self.find(tensor) is not None), None)
+        if source is None or not isinstance(output, Tensor) or output.ndim != 4:
+            return result
+        geometry = _behind(func.overloadpacket.__name__, args, self.find(source))
+        if source.shape[2:] == output.shape[2:] and geometry is None:
+            geometry = self.find(source)
+        if geometry is None:
+            self.unknown = self.unknown or str(func)
+        else:
+            self.mark(output, geometry)
+        return result
+
+
+def _behind(operation: str, args: tuple, geometry: MapGeometry) -> MapGeometry | None:
+    """Return the geometry behind a convolution, a pooling or padding; None for all others."""
+    if operation == "convolution":
+        transposed = args[6]
+        if transposed:
+            return None
+        kernel, (stride, padding, dilation) = args[1].shape[2:], args[3:6]
+    elif operation in ("max_pool2d_with_indices", "avg_pool2d"):
+        names = ("kernel", "stride", "padding", "dilation")[: 4 if "max" in operation else 3]
+        given = dict(zip(names, args[1:], strict=False))
+        kernel = given["kernel"]
+        stride = given.get("stride") or kernel
+        padding, dilation = given.get("padding", (0,)), given.get("dilation", (1,))
+    elif operation == "constant_pad_nd":
+        left_and_right, top_and_bottom = args[1][:2], args[1][2:] or (0, 0)
+        kernel, stride, dilation = (1,), (1,), (1,)
+        padding = (top_and_bottom[0], left_and_right[0])
+    else:
+        return None
+    kernel, stride, padding, dilation = (
+        tuple(values) * 2 if len(values) == 1 else tuple(values)
+        for values in (kernel, stride, padding, dilation)
+    )
+    return MapGeometry(
+        stride=tuple(s * t for s, t in zip(geometry.stride, stride, strict=True)),
+        offset=tuple(
+            o + s * ((k - 1) * d / 2 - p)
+            for o, s, k, d, p in zip(
+                geometry.offset, geometry.stride, kernel, dilation, padding, strict=True
+            )
+        ),
+    )
+
+
+def grad_cam(
+    model: nn.Module,
+    images: np.ndarray,
+    classes: Sequence[int] | np.ndarray,
+    mean_and_std: tuple[Sequence[float], Sequence[float]],
+    layer: nn.Module | str = "layer4",
+    aligned: bool = True,
+    batch_size: int = 250,
+) -> np.ndarray:
+    """Return, for each image, how much each of its pixels spoke for a class.
+
+    The map is ReLU(sum over channels c of a_c A_c), where A is the layer's output and a_c the
+    mean over all cells of the derivative of the class's logit by A_c. The work is done in float32
+    on a copy, so that the model is left as it was whatever happens.
+
+    Args:
+        model: the network, on any device.
+        images: uint8 (N, H, W, 3).
+        classes: int (N,), the class to explain for each image.
+        mean_and_std: with which the model's inputs are normalised.
+        layer: whose output is explained: a module of the model or its dotted name.
+        aligned: sample the map where its cells truly lie (cells outside of the image are cut
+            off); False stretches it over the image, as is usual.
+        batch_size: how many images go through the model at once, which bounds the memory.
+
+    Returns:
+        float32 (N, H, W), each map divided by its own maximum: 0..1 (all 0 where nothing spoke
+        for the class).
+
+    Raises:
+        ValueError: no such layer or not a map, a class out of range, or images of a wrong kind.
+    """
+    check_images(images)
+    classes = np.asarray(classes)
+    if classes.shape != images.shape[:1] or classes.dtype.kind not in "iu":
+        raise ValueError(
+            f"classes is {classes.dtype} of shape {classes.shape}, expected one integer for each "
+            f"of {len(images)} images"
+        )
+    name, size = _layer_name(model, layer), images.shape[1:3]
+    geometry = map_geometry(model, name, size) if aligned else None
+    duplicate = copy.deepcopy(model).float().eval().requires_grad_(False)
+    device = next(duplicate.parameters()).device
+    maps = []
+    with (
+        torch.random.fork_rng(),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast(device.type, enabled=False),
+    ):
+        _check_classes(classes, duplicate, images[:1], mean_and_std, device)
+        cam = _CellCAM(duplicate, [duplicate.get_submodule(name)])
+        cam.compute_input_gradient = True  # the parameters are frozen: gradients flow all the same
+        batches = eval_batches(images, *mean_and_std, batch_size)
+        for batch, start in zip(batches, range(0, len(images), batch_size), strict=True):
+            targets = [ClassifierOutputTarget(int(c)) for c in classes[start : start + len(batch)]]
+            cells = torch.from_numpy(cam(batch.to(device), targets))
+            maps.append(
+                _stretched(cells, size) if geometry is None else _laid(cells, size, geometry)
+            )
+    pixels = torch.cat(maps)
+    peaks = pixels.amax(dim=(1, 2), keepdim=True)
+    return (pixels / peaks.where(peaks > 0, 1)).numpy()
+
+
+class _CellCAM(GradCAM):
+    """Grad-CAM whose maps stay in the layer's own cells, unscaled: float32 (N, rows, columns)."""
+
+    def compute_cam_per_layer(
+        self, input_tensor: Tensor, targets: list, eigen_smooth: bool
+    ) -> np.ndarray:
+        seen = self.activations_and_grads
+        if not seen.gradients:
+            raise ValueError("no gradient of the logits reaches the layer")
+        cells = self.get_cam_image(
+            input_tensor,
+            self.target_layers[0],
+            targets,
+            seen.activations[0].numpy(),
+            seen.gradients[0].numpy(),
+            eigen_smooth,
+        )
+        return np.maximum(cells, 0)
+
+    def aggregate_multi_layers(self, cam_per_target_layer: np.ndarray) -> np.ndarray:
+        return cam_per_target_layer
+
+
+def _layer_name(model: nn.Module, layer: nn.Module | str) -> str:
+    """Return a layer's dotted name, checking that the model has it."""
+    names = {name: module for name, module in model.named_modules() if name}
+    for name, module in names.items():
+        if layer is module or layer == name:
+            return name
+    known = ", ".join(names)
+    wanted = repr(layer) if isinstance(layer, str) else f"that {type(layer).__name__}"
+    raise ValueError(f"the model has no layer {wanted}; it has {known}")
+
+
+def _check_classes(
+    classes: np.ndarray,
+    model: nn.Module,
+    image: np.ndarray,
+    mean_and_std: tuple[Sequence[float], Sequence[float]],
+    device: torch.device,
+) -> None:
+    with torch.no_grad():
+        count = model(next(eval_batches(image, *mean_and_std)).to(device)).shape[1]
+    wrong = classes[(classes < 0) | (classes >= count)]
+    if wrong.size:
+        raise ValueError(f"class {wrong[0]} is out of range, expected 0..{count - 1}")
+
+
+def _laid(cells: Tensor, size: tuple[int, int], geometry: MapGeometry) -> Tensor:
+    """Sample maps (N, rows, columns) bilinearly at every pixel's place among the cells."""
+    down, across = (
+        # the pixel's position counted in cells, then as grid_sample has it: -1 for the first
+        # cell's centre and 1 for the last one's
+        2 * (torch.arange(pixels) - offset) / stride / max(count - 1, 1) - 1
+        for pixels, offset, stride, count in zip(
+            size, geometry.offset, geometry.stride, cells.shape[1:], strict=True
+        )
+    )
+    grid = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)
+    return F.grid_sample(
+        cells[:, None],
+        grid.expand(len(cells), -1, -1, -1).to(cells.dtype),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=True,
+    )[:, 0]
+
+
+def _stretched(cells: Tensor, size: tuple[int, int]) -> Tensor:
+    """Stretch maps (N, rows, columns) over the image, as if their cells tiled it."""
+    return F.interpolate(cells[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]

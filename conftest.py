@@ -1,0 +1,10 @@
+"""What the notebook runs on under `pytest --nbval-lax S8_ResNet18.ipynb`: a CPU subset."""
+
+import os
+
+for setting, value in {
+    "S8_DATA": "sample",
+    "S8_EPOCHS": "1",
+    "S8_PLOTS": "runs/nbval/plots",
+}.items():
+    os.environ.setdefault(setting, value)

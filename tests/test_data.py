@@ -1,0 +1,97 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pytorch_vision import data as data_module
+from pytorch_vision.data import ImageData, balanced_indices, load_data, subset
+
+
+def test_cifar10_has_its_shapes_labels_and_statistics(cifar10):
+    assert cifar10.train_images.shape == (50_000, 32, 32, 3)
+    assert cifar10.test_images.shape == (10_000, 32, 32, 3)
+    assert np.bincount(cifar10.train_labels).tolist() == [5000] * 10
+    mean, std = cifar10.mean_and_std
+    np.testing.assert_allclose(mean, (0.4914, 0.4822, 0.4465), atol=5e-5)
+    np.testing.assert_allclose(std, (0.2470, 0.2435, 0.2616), atol=5e-5)
+
+
+def test_mean_and_std_are_numpys(few):
+    pixels = few.train_images.reshape(-1, 3) / 255
+    np.testing.assert_allclose(few.mean_and_std, (pixels.mean(0), pixels.std(0)), rtol=1e-9)
+
+
+def test_sample_is_balanced_and_says_what_it_is(sample):
+    assert np.bincount(sample.train_labels).tolist() == [100] * 10
+    assert np.bincount(sample.test_labels).tolist() == [50] * 10
+    assert sample.name == "bundled sample, 1,000 images"
+
+
+def test_sample_is_real_cifar10(sample, cifar10):
+    folder = data_module.resources.files("pytorch_vision") / "sample"
+    stored = json.loads((folder / "labels.json").read_text())
+    for part in ("train", "test"):
+        chosen = stored[part]["indices"]
+        for kind in ("images", "labels"):
+            ours, real = (getattr(d, f"{part}_{kind}") for d in (sample, cifar10))
+            assert np.array_equal(ours, real[chosen])
+
+
+def test_sample_is_small_enough():
+    folder = data_module.resources.files("pytorch_vision") / "sample"
+    assert sum(len(file.read_bytes()) for file in folder.iterdir()) < 4_000_000
+
+
+def test_a_number_gives_a_subset_with_the_whole_test_set(cifar10, monkeypatch):
+    monkeypatch.setattr(data_module, "load_cifar10", lambda root: cifar10)
+    chosen = load_data("105", "anywhere")
+    counts = np.bincount(chosen.train_labels)
+    assert counts.tolist() == [11] * 5 + [10] * 5
+    assert len(chosen.test_labels) == 10_000
+    assert "105" in chosen.name
+
+
+@pytest.mark.parametrize("which", ["9", "50001", "-20", "all", "", "1e3"])
+def test_an_unknown_data_set_is_named(which):
+    with pytest.raises(ValueError, match=f"data is '{which}', expected 'full', 'sample'"):
+        load_data(which)
+
+
+def test_balanced_indices_take_the_first_of_each_class():
+    labels = np.array([0, 0, 0, 1, 1, 2, 2, 2])
+    assert balanced_indices(labels, 3).tolist() == [0, 3, 5]
+    assert balanced_indices(labels, 4).tolist() == [0, 1, 3, 5]
+    assert balanced_indices(labels, 8).tolist() == list(range(8))
+    with pytest.raises(ValueError, match="count is 9, expected 1 to 8"):
+        balanced_indices(labels, 9)
+
+
+def test_a_subset_of_everything_is_the_same_data(few):
+    assert subset(few, 100) is few
+    assert subset(few, 50).mean_and_std != few.mean_and_std
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train_images": np.zeros((100, 32, 32, 3))}, "train_images is float64"),
+        ({"train_images": np.zeros((100, 3, 32, 32), np.uint8)}, "expected uint8 .N, H, W, 3"),
+        ({"test_images": np.zeros((50, 32, 32), np.uint8)}, "test_images is uint8 of shape"),
+        ({"test_images": np.zeros((50, 28, 28, 3), np.uint8)}, r"test_images are \(28, 28, 3\)"),
+        ({"train_labels": np.zeros(99, np.int64)}, r"train_labels .* expected int64 \(100,\)"),
+        ({"test_labels": np.zeros(50)}, "test_labels is float64"),
+        ({"test_labels": np.full(50, 10)}, r"test_labels\[0\] is 10, expected a class in 0\.\.9"),
+        ({"class_names": ()}, "class"),
+    ],
+)
+def test_wrong_images_and_labels_are_named(few, change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(few, **change)
+
+
+def test_images_of_ones_own():
+    images = np.random.default_rng(0).integers(0, 256, (6, 40, 48, 3), np.uint8)
+    labels = np.array([0, 1, 0, 1, 0, 1])
+    own = ImageData(images, labels, images, labels, ("left", "right"), "my photographs")
+    assert str(own) == ("my photographs: 6 training and 6 test images of 40x48 pixels in 2 classes")

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from pytorch_vision.transforms import (
+    Augmentation,
+    denormalize,
+    eval_transform,
+    fill_colour,
+    seed_pipeline,
+    train_transform,
+)
+
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+DRAWS = 4000
+FILL = np.array(fill_colour(MEAN))
+
+
+def draw(augmentation: Augmentation, image: np.ndarray, draws: int = DRAWS) -> np.ndarray:
+    """Return what the pipeline makes of an image, as uint8 (draws, 32, 32, 3)."""
+    pipeline = train_transform(augmentation, (32, 32), MEAN, STD)
+    seed_pipeline(pipeline, np.random.SeedSequence(1))
+    tensors = torch.stack([pipeline(image=image)["image"] for _ in range(draws)])
+    pixels = 255 * denormalize(tensors, MEAN, STD)
+    return pixels.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def is_fill(images: np.ndarray) -> np.ndarray:
+    return (images == FILL).all(axis=-1)
+
+
+def test_crop_moves_the_image_uniformly_over_nine_by_nine_places(position):
+    images = draw(Augmentation(flip="none", cutout=0), position)
+    middle = images[:, 16, 16].astype(int)  # never padding: it is 12 pixels from the border
+    offsets = middle[:, :2] // 8 - 16 + 4
+    assert offsets.min() == 0
+    assert offsets.max() == 8
+    counts = np.bincount(9 * offsets[:, 0] + offsets[:, 1], minlength=81)
+    assert stats.chisquare(counts).pvalue > 1e-3
+    # the border that comes into view has the mean colour, and nothing else changes
+    for image, (down, across) in zip(images[:200], offsets, strict=False):
+        padded = np.full((40, 40, 3), FILL)
+        padded[4:36, 4:36] = position
+        assert np.array_equal(image, padded[down : down + 32, across : across + 32])
+
+
+def test_flip_mirrors_half_of_the_images(position):
+    images = draw(Augmentation(padding=0, flip="random", cutout=0), position)
+    mirrored = (images == position[:, ::-1]).all(axis=(1, 2, 3))
+    assert ((images == position).all(axis=(1, 2, 3)) ^ mirrored).all()
+    assert stats.binomtest(int(mirrored.sum()), DRAWS, 0.5).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("flip", ["none", "alternating"])
+def test_pipeline_does_not_flip_where_it_is_not_its_business(position, flip):
+    images = draw(Augmentation(padding=0, flip=flip, cutout=0), position, 50)
+    assert (images == position).all()
+
+
+def test_hole_is_cutouts(position):
+    images = draw(Augmentation(padding=0, flip="none"), position)
+    holes = is_fill(images) & ~is_fill(position)
+    there = holes.any(axis=(1, 2))
+    assert stats.binomtest(int(there.sum()), DRAWS, 0.5).pvalue > 1e-3
+    assert (images[~holes] == np.broadcast_to(position, images.shape)[~holes]).all()
+
+    rows, columns = holes[there].any(axis=2), holes[there].any(axis=1)
+    for sides in (rows, columns):
+        lengths, firsts = sides.sum(axis=1), sides.argmax(axis=1)
+        assert lengths.max() == 16
+        assert lengths.min() == 8  # half over the edge
+        # the centre is uniform: -8..24 are the 33 places where a hole of 16 can begin
+        begins = np.where(firsts > 0, firsts, lengths - 16)
+        assert begins.min() == -8
+        assert begins.max() == 24
+        assert stats.chisquare(np.bincount(begins + 8, minlength=33)).pvalue > 1e-3
+    assert (holes[there].sum(axis=(1, 2)) == rows.sum(1) * columns.sum(1)).all()  # one rectangle
+    # a hole that stays inside would cover the centre 88 % of the time
+    assert 0.2 < holes[there][:, 16, 16].mean() < 0.3
+
+
+def test_flip_and_hole_are_independent_right_after_seeding(position):
+    pipeline = train_transform(Augmentation(padding=0, flip="random"), (32, 32), MEAN, STD)
+    plain = eval_transform(MEAN, STD)(image=position)["image"]
+    table = np.zeros((2, 2))
+    for seed in range(1500):
+        seed_pipeline(pipeline, np.random.SeedSequence([0, seed]))
+        image = pipeline(image=position)["image"]
+        corners = [(0, 0), (0, 31), (31, 0), (31, 31)]  # a hole leaves at least two of them
+        flipped = sum(bool((image[:, r, c] == plain[:, r, 31 - c]).all()) for r, c in corners) >= 2
+        reference = plain.flip(-1) if flipped else plain
+        table[int(flipped), int(not torch.equal(image, reference))] += 1
+    assert stats.chi2_contingency(table).pvalue > 1e-3
+
+
+def test_normalisation_and_its_undoing(position):
+    tensor = eval_transform(MEAN, STD)(image=position)["image"]
+    assert tensor.dtype == torch.float32
+    assert tensor.shape == (3, 32, 32)
+    expected = (position / 255 - MEAN) / STD
+    np.testing.assert_allclose(tensor.permute(1, 2, 0), expected, atol=1e-5)
+
+    before = tensor.clone()
+    back = denormalize(tensor, MEAN, STD)
+    assert torch.equal(tensor, before)
+    np.testing.assert_allclose(back.permute(1, 2, 0), position / 255, atol=1e-6)
+    assert denormalize(torch.full((2, 3, 4, 4), 99.0), MEAN, STD).max() == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"padding": -1}, "padding is -1"),
+        ({"flip": "vertical"}, "flip is 'vertical', expected 'alternating', 'random' or 'none'"),
+        ({"cutout": 15}, "cutout is 15, expected an even number"),
+        ({"cutout_probability": 1.5}, "cutout_probability is 1.5, expected 0 to 1"),
+    ],
+)
+def test_values_out_of_range_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        Augmentation(**change)
