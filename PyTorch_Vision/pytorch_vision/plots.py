@@ -30,11 +30,12 @@ def loss_and_accuracy(history: History, title: str = "") -> Figure:
     for axes, (name, (label, form)) in zip(figure.subplots(1, 2), quantities.items(), strict=True):
         axes.set(xlabel="Epoch", ylabel=label)
         axes.grid(alpha=0.3)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if not history.records:
             axes.text(0.5, 0.5, "no epoch was trained", ha="center", transform=axes.transAxes)
             continue
         epochs = history.column("epoch")
+        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
         for part, style in {"train": "C0o-", "test": "C1s-"}.items():
             values = history.column(f"{part}_{name}")
             last = f"{part}: {values[-1]:{form}} after epoch {epochs[-1]}"
@@ -111,7 +112,7 @@ def overlay(image: np.ndarray, heat: np.ndarray, alpha: float = 0.5) -> np.ndarr
 def _gallery_panels(predictions: Predictions, title: str) -> tuple[Figure, np.ndarray]:
     """Lay out titled panels for the predictions, five a row."""
     rows = max(1, -(-len(predictions) // 5))
-    figure, panels = _panels(rows, 5, PANEL, PANEL + 0.45, title)
+    figure, panels = _panels(rows, 5, PANEL, PANEL + 0.4, title)
     names = predictions.class_names
     for panel, label, predicted, confidence in zip(
         panels.flat,
@@ -132,7 +133,7 @@ def _panels(
     rows: int, columns: int, width: float, height: float, title: str
 ) -> tuple[Figure, np.ndarray]:
     """Return a figure of empty panels, width by height inches each, without any axes."""
-    figure = Figure(figsize=(columns * width, rows * height + 0.5), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(columns * width, rows * height + 0.35), dpi=DPI, layout="constrained")
     if title:
         figure.suptitle(title)
     panels = figure.subplots(rows, columns, squeeze=False)

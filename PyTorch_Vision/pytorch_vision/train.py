@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import csv
+import ctypes
 import hashlib
 import logging
 import os
@@ -32,7 +33,7 @@ from pytorch_vision.transforms import Augmentation
 
 SAVE_SECONDS = 60.0
 BAR_SECONDS = 0.5  # between two readings of the loss, each of which waits for the device
-COMPILE_IMAGES = 100_000  # a run of fewer does not repay the minute or two of compiling
+COMPILE_IMAGES = 100_000  # on CUDA, a run of fewer does not repay a minute of compiling
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
@@ -49,7 +50,7 @@ class TrainConfig:
             over the first tenth of the steps and falling linearly to zero; "sgd": SGD on
             everything, under OneCycleLR.
         muon_rate: Muon's peak rate, the relative size of a step.
-        learning_rate: SGD's peak learning rate.
+        learning_rate: SGD's peak learning rate; None is 0.05 beside Muon and 0.2 alone.
         momentum, nesterov: of SGD.
         weight_decay: of the convolution and linear weights that SGD trains.
         label_smoothing: of the training loss, in [0, 1).
@@ -59,7 +60,9 @@ class TrainConfig:
         accelerator: "auto", "cpu", "cuda" or "mps".
         precision: "auto" is bfloat16 autocast where the device has it in hardware, float16 with
             gradient scaling on older CUDA devices, and float32 elsewhere.
-        compile: run the training step through ``torch.compile``; None decides by the run's length.
+        compile: run the training step through ``torch.compile``; None does so for long runs on
+            CUDA. On a CPU it gains nothing over eager mode with the memory kept (see
+            ``benchmarks/train_step.py``).
 
     Raises:
         ValueError: a value is out of range; the message says which and what was expected.
@@ -70,7 +73,7 @@ class TrainConfig:
     seed: int = 0
     optimizer: Literal["muon", "sgd"] = "muon"
     muon_rate: float = 0.1
-    learning_rate: float = 0.2
+    learning_rate: float | None = None
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
@@ -88,7 +91,7 @@ class TrainConfig:
             "seed": (self.seed >= 0, "0 or more"),
             "optimizer": (self.optimizer in ("muon", "sgd"), "'muon' or 'sgd'"),
             "muon_rate": (self.muon_rate > 0, "more than 0"),
-            "learning_rate": (self.learning_rate > 0, "more than 0"),
+            "learning_rate": (self.peak_rate > 0, "more than 0"),
             "momentum": (0 <= self.momentum < 1, "0 to less than 1"),
             "weight_decay": (self.weight_decay >= 0, "0 or more"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "0 to less than 1"),
@@ -104,6 +107,13 @@ class TrainConfig:
         for name, (holds, what) in expected.items():
             if not holds:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected {what}")
+
+    @property
+    def peak_rate(self) -> float:
+        """SGD's peak learning rate, chosen or by default."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 0.05 if self.optimizer == "muon" else 0.2
 
     @classmethod
     def seed_recipe(cls, **changes: Any) -> "TrainConfig":
@@ -281,11 +291,11 @@ def _has_compiler() -> bool:
     return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++", "g++"))
 
 
-def _decide_compile(config: TrainConfig, images: int) -> bool:
+def _decide_compile(config: TrainConfig, device: torch.device, images: int) -> bool:
     """Decide, once for a whole run over that many images, whether to compile the model."""
     wanted = config.compile
     if wanted is None:
-        wanted = images >= COMPILE_IMAGES
+        wanted = device.type == "cuda" and images >= COMPILE_IMAGES
     if wanted and not _has_compiler():
         print("No C++ compiler found: training without torch.compile")
         return False
@@ -294,17 +304,43 @@ def _decide_compile(config: TrainConfig, images: int) -> bool:
 
 @contextlib.contextmanager
 def _device_settings(fabric: lightning_fabric.Fabric) -> Iterator[None]:
-    """On CUDA, let cuDNN choose its kernels by trial and use TF32; put all back afterwards."""
-    if fabric.device.type != "cuda":
-        yield
+    """Set what makes a training loop fast on its device; put all back afterwards."""
+    if fabric.device.type == "cpu":
+        with _memory_kept():
+            yield
         return
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
+    torch.set_float32_matmul_precision("high")  # TF32
     try:
+        # cuDNN chooses its kernels by trial: the shapes of one run are always the same
         with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
             yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@contextlib.contextmanager
+def _memory_kept() -> Iterator[None]:
+    """Have glibc's malloc keep freed memory for the next step instead of returning it at once.
+
+    Otherwise every large activation is mapped and zeroed by the kernel afresh at every step,
+    which takes a fifth of the time.
+    """
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        mallopt, trim = libc.mallopt, libc.malloc_trim
+    except (OSError, AttributeError):  # not glibc: its allocator has other ways
+        yield
+        return
+    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, 2**31 - 1)
+    try:
+        yield
+    finally:
+        mallopt(mmap_max, 65_536)  # glibc's defaults
+        mallopt(trim_threshold, 128 * 1024)
+        trim(0)
 
 
 @contextlib.contextmanager
@@ -370,7 +406,7 @@ class _Run:
         self.fabric, self.data, self.config, self.folder = fabric, data, config, folder
         self.loader = TrainLoader(data, config.augmentation, config.batch_size, config.seed)
         steps = config.epochs * len(self.loader)
-        compiled = _decide_compile(config, config.epochs * len(data.train_images))
+        compiled = _decide_compile(config, fabric.device, config.epochs * len(data.train_images))
         self.hardware = describe_hardware(fabric) + (", compiled" if compiled else "")
 
         # Fabric puts the model on its device in place; the memory order is what convolutions are
@@ -380,7 +416,7 @@ class _Run:
             torch.compile(model, dynamic=False) if compiled else model
         )
         common = {
-            "learning_rate": config.learning_rate,
+            "learning_rate": config.peak_rate,
             "momentum": config.momentum,
             "nesterov": config.nesterov,
             "weight_decay": config.weight_decay,
@@ -476,7 +512,7 @@ class _Run:
         if bad_batch >= 0:
             raise FloatingPointError(
                 f"the loss is not finite at epoch {self.epoch + 1}, batch {bad_batch}. Lower the "
-                f"learning rate (learning_rate={self.config.learning_rate}, "
+                f"learning rate (learning_rate={self.config.peak_rate}, "
                 f"muon_rate={self.config.muon_rate}) or train in precision '32-true'."
             )
         loss, correct = self.sums.tolist()

@@ -1,0 +1,213 @@
+"""The notebook as it is stored, its setup cell, and its run in an empty folder."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[1]
+PATH = ROOT / "S8_ResNet18.ipynb"
+
+
+@pytest.fixture
+def notebook() -> nbformat.NotebookNode:
+    return nbformat.read(PATH, as_version=4)
+
+
+def code_cells(notebook) -> list:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def texts(notebook) -> list[str]:
+    """Return every text that a reader sees in the outputs."""
+    return [
+        output.text if output.output_type == "stream" else output.get("data", {}).get("text/plain")
+        for cell in code_cells(notebook)
+        for output in cell.outputs
+    ]
+
+
+def test_it_is_stored_executed_in_order(notebook):
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def test_its_outputs_are_clean(notebook):
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    assert {output.output_type for output in outputs} <= {
+        "stream",
+        "display_data",
+        "execute_result",
+    }
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+    everything = "\n".join(texts(notebook))
+    assert "\r" not in everything
+    assert not re.search(r"warning", everything, re.IGNORECASE)
+    assert not re.search(r"/(home|root|work|tmp|usr|content|Users)/|[A-Z]:\\", json.dumps(notebook))
+    assert PATH.stat().st_size <= 3_000_000
+
+
+def test_each_picture_is_there_once(notebook):
+    pictures = [
+        output.data["image/png"]
+        for cell in code_cells(notebook)
+        for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    ]
+    assert len(pictures) == len(set(pictures)) == 4  # views, curves, errors, Grad-CAM
+
+
+def test_it_shows_its_training(notebook):
+    training = next(cell for cell in code_cells(notebook) if "fit(" in cell.source)
+    printed = "".join(output.text for output in training.outputs)
+    assert len(re.findall(r"^Epoch \d+/\d+ Loss=.*100%\|█+\|", printed, re.MULTILINE)) == 20
+    assert len(re.findall(r"^Test set: Average loss: .*%\)$", printed, re.MULTILINE)) == 20
+
+
+def test_its_metadata(notebook):
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert notebook.metadata.accelerator == "GPU"
+    assert notebook.metadata.colab.gpuType == "T4"
+    assert "widgets" not in notebook.metadata
+
+
+def test_owner_and_address_stand_in_one_place(notebook):
+    sources = "\n".join(cell.source for cell in notebook.cells)
+    assert sources.count("colab.research.google.com/github/") == 1
+    assert sources.count("https://github.com/") == 1
+
+
+def test_requirements_are_the_packages(notebook):
+    import tomllib
+
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    listed = {line for line in lines if line and not line.startswith("#")}
+    project = tomllib.loads((ROOT / "PyTorch_Vision" / "pyproject.toml").read_text())["project"]
+    runs_notebooks = {line for line in listed if line.startswith(("ipykernel", "nbconvert"))}
+    assert listed - runs_notebooks == set(project["dependencies"])
+
+
+def setup(notebook, folder: Path, url: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run the setup cell, without its magic, in a folder that has nothing of ours."""
+    source = next(cell.source for cell in notebook.cells if "PYTORCH_VISION_URL =" in cell.source)
+    lines = [line for line in source.splitlines() if not line.startswith("%")]
+    return subprocess.run(
+        [sys.executable, "-c", "\n".join([*lines, "import pytorch_vision; print(library)"])],
+        cwd=folder,
+        env={**os.environ, "PYTORCH_VISION_URL": url, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def git(*arguments: str, folder: Path = ROOT) -> str:
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    command = ["git", *identity, *arguments]
+    return subprocess.run(
+        command, cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> str:
+    """PyTorch_Vision split off this repository, as README's "Publishing" does it."""
+    repository = tmp_path_factory.mktemp("published") / "PyTorch_Vision.git"
+    git("init", "--quiet", "--bare", "--initial-branch=main", str(repository))
+    commit = git("subtree", "split", "--prefix", "PyTorch_Vision")
+    git("push", "--quiet", str(repository), f"{commit}:refs/heads/main")
+    return str(repository)
+
+
+def repository_of(folder: Path, files: dict[str, str]) -> str:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    git("init", "--quiet", folder=folder)
+    git("add", ".", folder=folder)
+    git("commit", "--quiet", "-m", "a repository", folder=folder)
+    return str(folder)
+
+
+def test_it_clones_the_utility_repo(notebook, tmp_path, published):
+    done = setup(notebook, tmp_path, published)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ("PyTorch_Vision is ready; installed just now: nothing\nPyTorch_Vision\n")
+    assert os.listdir(tmp_path) == ["PyTorch_Vision"]
+    again = setup(notebook, tmp_path, "not asked for")  # it is beside the notebook now
+    assert again.returncode == 0, again.stderr
+
+
+def test_it_clones_a_repository_that_holds_the_folder(notebook, tmp_path):
+    done = setup(notebook, tmp_path, str(ROOT))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("\nPyTorch_Vision/PyTorch_Vision\n")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("--upload-pack=touch victim", "ValueError: PYTORCH_VISION_URL is '--upload-pack="),
+        ("nowhere", "RuntimeError: git clone --quiet -- nowhere"),
+        ("another", "is not PyTorch_Vision. Set PYTORCH_VISION_URL to"),
+    ],
+)
+def test_a_wrong_address_says_what_to_set(notebook, tmp_path, url, message):
+    if url == "another":
+        (tmp_path / "another").mkdir()
+        url = repository_of(tmp_path / "another", {"README.md": "something else"})
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    failed = setup(notebook, empty, url)
+    assert failed.returncode != 0
+    assert message in failed.stderr
+    assert "Set PYTORCH_VISION_URL to a git repository" in failed.stderr
+    assert os.listdir(empty) == []
+
+
+def test_it_installs_what_is_missing_and_keeps_torch(notebook, tmp_path):
+    project = '[project]\ndependencies = ["not-there>=1", "numpy>=1", "torch>=2"]\n'
+    (tmp_path / "library").mkdir()
+    url = repository_of(
+        tmp_path / "library", {"pyproject.toml": project, "pytorch_vision/__init__.py": ""}
+    )
+    pip = tmp_path / "pip" / "pip" / "__main__.py"  # stands in for pip and keeps what it is told
+    pip.parent.mkdir(parents=True)
+    pip.write_text("import json, sys; json.dump(sys.argv[1:], open('told.json', 'w'))")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = setup(notebook, empty, url, PYTHONPATH=str(pip.parents[1]))
+    assert done.returncode == 0, done.stderr
+    told = json.loads((empty / "told.json").read_text())
+    kept = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "numpy")]
+    assert told == ["install", "--quiet", "not-there>=1", *kept]
+    assert "installed just now: not-there" in done.stdout
+
+
+def test_it_runs_in_an_empty_folder(notebook, tmp_path, published, monkeypatch):
+    """With nothing but the notebook and the address: the whole story, on the bundled sample."""
+    monkeypatch.setenv("PYTORCH_VISION_URL", published)
+    monkeypatch.setenv("S8_DATA", "sample")
+    monkeypatch.setenv("S8_EPOCHS", "0")
+    monkeypatch.delenv("S8_PLOTS")
+    notebook.cells.append(
+        nbformat.v4.new_code_cell("import pytorch_vision; print(pytorch_vision.__file__)")
+    )
+    NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert notebook.cells[-1].outputs[0].text.startswith(str(tmp_path))
+    written = {
+        str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.png") if p.parent != tmp_path
+    }
+    assert {
+        "runs/sample/plots/loss_accuracy.png",
+        "runs/sample/plots/misclassified.png",
+        "runs/sample/plots/misclassified_gradcam.png",
+    } <= written
+    assert not (tmp_path / "plots").exists()
+    assert not [o for c in code_cells(notebook) for o in c.outputs if o.get("name") == "stderr"]

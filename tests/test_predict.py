@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from pytorch_vision.predict import Predictions, correctly_classified, misclassified, predict
+from pytorch_vision.train import evaluate
+
+
+@pytest.fixture
+def predictions() -> Predictions:
+    """Five images of which the second, the fourth and the fifth are misclassified."""
+    return Predictions(
+        images=np.arange(5, dtype=np.uint8)[:, None, None, None] + np.zeros((5, 32, 32, 3), "u1"),
+        labels=np.array([0, 1, 2, 0, 1]),
+        probabilities=np.array(
+            [[0.8, 0.1, 0.1], [0.6, 0.2, 0.2], [0, 0.1, 0.9], [0, 0.9, 0.1], [0.7, 0.2, 0.1]],
+            dtype=np.float32,
+        ),
+        indices=np.arange(5),
+        class_names=("a", "b", "c"),
+    )
+
+
+def test_errors_come_in_test_order(predictions):
+    errors = misclassified(predictions)
+    assert errors.indices.tolist() == [1, 3, 4]
+    assert errors.labels.tolist() == [1, 0, 1]
+    assert errors.predicted.tolist() == [0, 1, 0]
+    assert errors.confidence == pytest.approx([0.6, 0.9, 0.7])
+    assert errors.images[:, 0, 0, 0].tolist() == [1, 3, 4]
+
+
+def test_errors_come_most_confident_first(predictions):
+    assert misclassified(predictions, 2, "confident").indices.tolist() == [3, 4]
+
+
+def test_the_others_are_correct(predictions):
+    assert correctly_classified(predictions).indices.tolist() == [0, 2]
+    assert correctly_classified(predictions, 1, "confident").indices.tolist() == [2]
+
+
+def test_fewer_errors_than_asked_for(predictions):
+    assert len(misclassified(predictions, 10)) == 3
+    none = misclassified(predictions.select(np.array([0, 2])), 10)
+    assert len(none) == 0
+    assert none.confidence.shape == none.predicted.shape == (0,)
+
+
+def test_wrong_arguments_are_named(predictions):
+    with pytest.raises(ValueError, match="order is 'random', expected 'first' or 'confident'"):
+        misclassified(predictions, order="random")
+    with pytest.raises(ValueError, match="count is -1"):
+        misclassified(predictions, -1)
+
+
+def test_predictions_agree_with_the_test_line(few, tiny):
+    predictions = predict(tiny, few)
+    assert predictions.probabilities.sum(axis=1) == pytest.approx(np.ones(50), abs=1e-5)
+    correct = (predictions.predicted == few.test_labels).sum()
+    assert correct == evaluate(tiny, few).correct
+    assert len(misclassified(predictions)) == 50 - correct
+    assert tiny.training
