@@ -38,3 +38,9 @@ def test_a_sample_does_not_overwrite_the_real_pictures():
 def test_small_sets_get_small_batches():
     assert default_batch_size("sample") == default_batch_size("5000") == 32
     assert default_batch_size("full") == default_batch_size("5001") == 512
+
+
+@pytest.mark.parametrize("default", [default_plots, default_batch_size])
+def test_there_is_no_default_for_unknown_data(default):
+    with pytest.raises(ValueError, match=r"data is '\.\./elsewhere', expected 'full'"):
+        default("../elsewhere")

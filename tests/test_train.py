@@ -91,6 +91,26 @@ def test_the_test_loss_is_a_mean_over_images(few, tiny):
     assert result.count == 50
 
 
+def test_the_training_loss_is_a_mean_over_images(few):
+    """The seed plotted the loss of each epoch's last batch."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10))
+    config = TrainConfig(
+        epochs=1,
+        batch_size=16,
+        optimizer="sgd",
+        learning_rate=1e-12,
+        label_smoothing=0,
+        augmentation=Augmentation(padding=0, flip="none", cutout=0),
+        precision="32-true",
+    )
+    pipeline = eval_transform(*few.mean_and_std)
+    images = torch.stack([pipeline(image=image)["image"] for image in few.train_images])
+    with torch.no_grad():
+        expected = F.cross_entropy(model(images), torch.from_numpy(few.train_labels)).item()
+    assert fit(model, few, config).records[0].train_loss == pytest.approx(expected, rel=1e-4)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_evaluate_leaves_the_model_as_it_was(few, tiny, training):
     tiny.train(training)

@@ -56,7 +56,7 @@ def train(options: argparse.Namespace) -> None:
     title = f"{options.model} on {data.name}"
     history.to_csv(folder / "history.csv")
     plots.loss_and_accuracy(history, title).savefig(folder / "loss_accuracy.png")
-    _draw_errors(model, data, folder, options)
+    _draw_errors(model, data, title, folder, options)
     save_weights(
         options.weights,
         model,
@@ -72,14 +72,14 @@ def train(options: argparse.Namespace) -> None:
 
 def evaluate_weights(options: argparse.Namespace) -> None:
     """Print the loss and the accuracy of given weights on the test images."""
-    model, data = _restore(options)
+    _, model, data = _restore(options)
     print(evaluate(model, data))
 
 
 def explain(options: argparse.Namespace) -> None:
     """Draw what given weights get wrong, and where they looked."""
-    model, data = _restore(options)
-    _draw_errors(model, data, _plots_folder(options), options)
+    name, model, data = _restore(options)
+    _draw_errors(model, data, f"{name} on {data.name}", _plots_folder(options), options)
 
 
 def _load(options: argparse.Namespace) -> ImageData:
@@ -88,8 +88,11 @@ def _load(options: argparse.Namespace) -> ImageData:
     return data
 
 
-def _restore(options: argparse.Namespace) -> tuple[models.ResNet, ImageData]:
-    """Load the weights, the model that they fit, and the data, normalised as in training."""
+def _restore(options: argparse.Namespace) -> tuple[str, models.ResNet, ImageData]:
+    """Load the weights into the model that they fit; return its name, it, and the test data.
+
+    The data is normalised as it was in training.
+    """
     tensors, metadata = load_weights(options.weights)
     try:
         build = {"ResNet18": models.ResNet18, "ResNet34": models.ResNet34}[metadata["model"]]
@@ -104,20 +107,20 @@ def _restore(options: argparse.Namespace) -> tuple[models.ResNet, ImageData]:
     data = _load(options)
     if class_names != data.class_names:
         raise CheckpointError(f"{options.weights} was trained on other classes: {class_names}")
-    return model, replace(data, mean_and_std=(tuple(mean), tuple(std)))
+    return metadata["model"], model, replace(data, mean_and_std=(tuple(mean), tuple(std)))
 
 
 def _draw_errors(
-    model: models.ResNet, data: ImageData, folder: Path, options: argparse.Namespace
+    model: models.ResNet, data: ImageData, title: str, folder: Path, options: argparse.Namespace
 ) -> None:
     errors = misclassified(predict(model, data), options.count, options.order)
-    chosen = {"first": "first in test order", "confident": "most confident first"}[options.order]
-    title = f"{len(errors)} errors on the test images of {data.name}, {chosen}"
+    first = {"first": "the first {} errors in test order", "confident": "the {} surest errors"}
+    chosen = first[options.order].format(len(errors))
+    plots.gallery(errors, f"{title}: {chosen}").savefig(folder / "misclassified.png")
     maps = grad_cam(model, errors.images, errors.predicted, data.mean_and_std)
-    plots.gallery(errors, title).savefig(folder / "misclassified.png")
-    plots.gradcam_gallery(errors, maps, f"Grad-CAM for the predicted class: {title}").savefig(
-        folder / "misclassified_gradcam.png"
-    )
+    plots.gradcam_gallery(
+        errors, maps, f"{title}: Grad-CAM of the predicted class, {chosen}"
+    ).savefig(folder / "misclassified_gradcam.png")
     print(f"Pictures in {folder}")
 
 

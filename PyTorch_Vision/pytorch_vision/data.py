@@ -117,17 +117,22 @@ def load_data(which: str | int, root: str | os.PathLike = "data") -> ImageData:
         ValueError: ``which`` is none of these.
         pytorch_vision.sources.DataError: CIFAR-10 cannot be had.
     """
-    which = str(which)
+    which = check_choice(which)
     if which == "sample":
         return load_sample()
-    if which == "full":
-        return load_cifar10(root)
-    if not which.isdecimal() or not 10 <= int(which) <= 50_000:
-        raise ValueError(
-            f"data is {which!r}, expected 'full', 'sample' or a number of training images "
-            "from 10 to 50000"
-        )
-    return subset(load_cifar10(root), int(which))
+    data = load_cifar10(root)
+    return data if which == "full" else subset(data, int(which))
+
+
+def check_choice(which: str | int) -> str:
+    """Return ``which`` as a string if ``load_data`` knows it, else raise its ValueError."""
+    which = str(which)
+    if which in ("full", "sample") or (which.isdecimal() and 10 <= int(which) <= 50_000):
+        return which
+    raise ValueError(
+        f"data is {which!r}, expected 'full', 'sample' or a number of training images "
+        "from 10 to 50000"
+    )
 
 
 def load_cifar10(root: str | os.PathLike = "data") -> ImageData:

@@ -25,7 +25,7 @@ def loss_and_accuracy(history: History, title: str = "") -> Figure:
         title: what was trained on what.
     """
     figure = Figure(figsize=(10, 4.2), dpi=DPI, layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(title, fontsize=11)
     quantities = {"loss": ("Loss (cross-entropy)", ".3f"), "accuracy": ("Accuracy (%)", ".2f")}
     for axes, (name, (label, form)) in zip(figure.subplots(1, 2), quantities.items(), strict=True):
         axes.set(xlabel="Epoch", ylabel=label)
@@ -59,7 +59,9 @@ def training_views(
     for epoch in range(epochs):
         tensors = denormalize(loader.augment(np.arange(count), epoch, 0), *data.mean_and_std)
         columns.append(tensors.permute(0, 2, 3, 1).numpy())
-    figure, panels = _panels(count, epochs + 1, 1.2, 1.25, "")
+    figure, panels = _panels(
+        count, epochs + 1, 1.2, 1.25, f"Training images of {data.name}, as the network sees them"
+    )
     titles = ["as it is", *(f"epoch {epoch + 1}" for epoch in range(epochs))]
     for images, title, axes in zip(columns, titles, panels.T, strict=True):
         axes[0].set_title(title, fontsize=9)
@@ -134,8 +136,7 @@ def _panels(
 ) -> tuple[Figure, np.ndarray]:
     """Return a figure of empty panels, width by height inches each, without any axes."""
     figure = Figure(figsize=(columns * width, rows * height + 0.35), dpi=DPI, layout="constrained")
-    if title:
-        figure.suptitle(title)
+    figure.suptitle(title, fontsize=11)
     panels = figure.subplots(rows, columns, squeeze=False)
     for panel in panels.flat:
         panel.set_axis_off()

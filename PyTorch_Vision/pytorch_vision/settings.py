@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from pytorch_vision.data import check_choice
+
 
 def default_data() -> str:
     """Return "full" where a CUDA GPU makes 50,000 images a matter of minutes, else "sample"."""
@@ -12,14 +14,19 @@ def default_data() -> str:
 
 
 def default_batch_size(which: str) -> int:
-    """Return 512, or 32 for up to 5,000 images, of which larger batches give too few steps."""
+    """Return 512, or 32 for up to 5,000 images, of which larger batches give too few steps.
+
+    Raises:
+        ValueError: ``which`` is nothing that ``data.load_data`` knows; so with the next.
+    """
+    which = check_choice(which)
     small = which == "sample" or (which.isdecimal() and int(which) <= 5000)
     return 32 if small else 512
 
 
 def default_plots(which: str) -> str:
     """Return "plots" for a full run, and elsewhere a folder that cannot overwrite its pictures."""
-    return "plots" if which == "full" else f"runs/{which}/plots"
+    return "plots" if check_choice(which) == "full" else f"runs/{which}/plots"
 
 
 class Environment:

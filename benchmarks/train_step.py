@@ -1,0 +1,99 @@
+"""The training step against a plain PyTorch loop and against the processor's matrix products.
+
+    python benchmarks/train_step.py
+
+All in one run, a round of each in turn, because machines are noisy: the step that ``fit`` makes;
+the same without keeping freed memory; the same compiled; the float32 loop that a tutorial writes
+(same model, same batch); and a bfloat16 matrix product. Operations are counted as two a
+multiply-add, forward plus twice that for backward. About five minutes on two CPU cores.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from pytorch_vision import train
+from pytorch_vision.data import load_sample
+from pytorch_vision.models import ResNet18
+from pytorch_vision.train import TrainConfig
+
+BATCH_SIZE = 128
+ROUNDS = 5
+
+
+def fits_step(compiled: bool) -> Callable[[], None]:
+    """Return the step that ``fit`` makes."""
+    config = TrainConfig(epochs=1, batch_size=BATCH_SIZE, compile=compiled)
+    run = train._Run(train.make_fabric(config), ResNet18(), load_sample(), config, None)
+    run.model.train()
+    images, labels = next(run.loader.epoch(0))
+    return lambda: run._step(images, labels)
+
+
+def plain_step() -> Callable[[], None]:
+    """Return the step of a tutorial: float32, eager, SGD."""
+    model = ResNet18().train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    images, labels = torch.randn(BATCH_SIZE, 3, 32, 32), torch.randint(0, 10, (BATCH_SIZE,))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def product(side: int = 4096) -> tuple[Callable[[], None], float]:
+    """Return a bfloat16 matrix product and its number of operations."""
+    a, b = (torch.randn(side, side, dtype=torch.bfloat16) for _ in range(2))
+    return lambda: torch.mm(a, b), 2 * side**3
+
+
+def seconds(work: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        ResNet18().eval()(torch.zeros(1, 3, 32, 32))
+    step_operations = 3 * counter.get_total_flops() * BATCH_SIZE
+    multiply, product_operations = product()
+    fabric = train.make_fabric(TrainConfig())
+    kept, returned = lambda: train._device_settings(fabric), contextlib.nullcontext
+    works = {
+        "fit's step": (fits_step(compiled=False), kept, step_operations),
+        "  memory returned": (fits_step(compiled=False), returned, step_operations),
+        "  compiled": (fits_step(compiled=True), kept, step_operations),
+        "plain float32 loop": (plain_step(), returned, step_operations),
+        "matrix product": (multiply, kept, product_operations),
+    }
+    best = dict.fromkeys(works, float("inf"))
+    for _ in range(ROUNDS):
+        for name, (work, settings, _) in works.items():
+            with settings():
+                work()  # the first fills caches and compiles
+                best[name] = min(best[name], seconds(work))
+
+    print(f"{train.describe_hardware(fabric)}, batch {BATCH_SIZE}, best of {ROUNDS}")
+    print(f"{'':20} {'seconds':>8} {'images/s':>9} {'GFLOP/s':>8}")
+    for name, (_, _, operations) in works.items():
+        images = "" if name == "matrix product" else f"{BATCH_SIZE / best[name]:.1f}"
+        print(f"{name:20} {best[name]:8.3f} {images:>9} {operations / best[name] / 1e9:8.0f}")
+    ours = best["fit's step"]
+    fraction = step_operations / ours / (product_operations / best["matrix product"])
+    print(
+        f"plain_ratio={best['plain float32 loop'] / ours:.2f} matmul_fraction={fraction:.2f} "
+        f"kept_ratio={best['  memory returned'] / ours:.2f} "
+        f"compiled_ratio={ours / best['  compiled']:.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
