@@ -179,6 +179,7 @@ def test_it_installs_what_is_missing_and_keeps_torch(notebook, tmp_path):
     )
     pip = tmp_path / "pip" / "pip" / "__main__.py"  # stands in for pip and keeps what it is told
     pip.parent.mkdir(parents=True)
+    (pip.parent / "__init__.py").touch()
     pip.write_text("import json, sys; json.dump(sys.argv[1:], open('told.json', 'w'))")
     empty = tmp_path / "empty"
     empty.mkdir()

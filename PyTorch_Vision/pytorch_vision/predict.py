@@ -9,7 +9,7 @@ from torch import nn
 
 from pytorch_vision.data import ImageData
 from pytorch_vision.loaders import eval_batches
-from pytorch_vision.train import TrainConfig, make_fabric
+from pytorch_vision.train import TrainConfig, make_fabric, place
 
 Order = Literal["first", "confident"]
 
@@ -62,7 +62,7 @@ def predict(model: nn.Module, data: ImageData, config: TrainConfig | None = None
     The model is put on the device, and left in the mode it was in.
     """
     fabric = make_fabric(config or TrainConfig())
-    model = fabric.setup_module(model).module
+    model = place(fabric, model)
     training, rows = model.training, []
     model.eval()
     try:

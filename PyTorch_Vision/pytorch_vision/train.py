@@ -225,8 +225,7 @@ def fit(
     fabric = make_fabric(config)
     print(f"Training on {describe_hardware(fabric)}")
     if config.epochs == 0:
-        model = fabric.setup_module(model).module
-        print(_test(fabric, model, data))
+        print(_test(fabric, place(fabric, model), data))
         return History()
     with _device_settings(fabric), _deferred_interrupt() as interrupted:
         run = _Run(fabric, model, data, config, checkpoints)
@@ -249,7 +248,7 @@ def evaluate(model: nn.Module, data: ImageData, config: TrainConfig | None = Non
     The model is put on the device, and left in the mode it was in.
     """
     fabric = make_fabric(config or TrainConfig())
-    return _test(fabric, fabric.setup_module(model).module, data)
+    return _test(fabric, place(fabric, model), data)
 
 
 def make_fabric(config: TrainConfig) -> lightning_fabric.Fabric:
@@ -262,6 +261,14 @@ def make_fabric(config: TrainConfig) -> lightning_fabric.Fabric:
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     precision = _auto_precision(accelerator) if config.precision == "auto" else config.precision
     return lightning_fabric.Fabric(accelerator=accelerator, devices=1, precision=precision)
+
+
+def place(fabric: lightning_fabric.Fabric, model: nn.Module) -> nn.Module:
+    """Put a model, in place, on Fabric's device and in the memory order that is fastest there.
+
+    Channels-last suits convolutions on CPU and GPU alike.
+    """
+    return fabric.setup_module(model.to(memory_format=torch.channels_last)).module
 
 
 def _auto_precision(accelerator: str) -> Precision:
@@ -409,9 +416,7 @@ class _Run:
         compiled = _decide_compile(config, fabric.device, config.epochs * len(data.train_images))
         self.hardware = describe_hardware(fabric) + (", compiled" if compiled else "")
 
-        # Fabric puts the model on its device in place; the memory order is what convolutions are
-        # fastest in, on CPU and GPU alike.
-        self.model = model.to(memory_format=torch.channels_last)
+        self.model = place(fabric, model)
         self.step_model = fabric.setup_module(
             torch.compile(model, dynamic=False) if compiled else model
         )
