@@ -181,6 +181,15 @@ def test_a_loss_that_is_not_finite_stops_the_run(few, tiny, tmp_path):
         fit(model, few, CONFIG, tmp_path)
 
 
+def test_too_little_memory_says_which_batch_size_to_try(few, tiny):
+    def full(_module, _inputs):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    tiny.register_forward_pre_hook(full)
+    with pytest.raises(MemoryError, match="no memory for batches of 16 images; try batch_size=8"):
+        fit(tiny, few, CONFIG)
+
+
 def interrupt_at(model: torch.nn.Module, call: int) -> None:
     """Have the process interrupted during a training forward pass of the model."""
     calls = []

@@ -1,3 +1,4 @@
+import albumentations as A
 import numpy as np
 import pytest
 import torch
@@ -5,9 +6,13 @@ from scipy import stats
 
 from pytorch_vision.transforms import (
     Augmentation,
+    Draws,
+    augment_batch,
     denormalize,
+    draw,
     eval_transform,
     fill_colour,
+    normalize,
     seed_pipeline,
     train_transform,
 )
@@ -17,7 +22,7 @@ DRAWS = 4000
 FILL = np.array(fill_colour(MEAN))
 
 
-def draw(augmentation: Augmentation, image: np.ndarray, draws: int = DRAWS) -> np.ndarray:
+def drawn(augmentation: Augmentation, image: np.ndarray, draws: int = DRAWS) -> np.ndarray:
     """Return what the pipeline makes of an image, as uint8 (draws, 32, 32, 3)."""
     pipeline = train_transform(augmentation, (32, 32), MEAN, STD)
     seed_pipeline(pipeline, np.random.SeedSequence(1))
@@ -31,7 +36,7 @@ def is_fill(images: np.ndarray) -> np.ndarray:
 
 
 def test_crop_moves_the_image_uniformly_over_nine_by_nine_places(position):
-    images = draw(Augmentation(flip="none", cutout=0), position)
+    images = drawn(Augmentation(flip="none", cutout=0), position)
     middle = images[:, 16, 16].astype(int)  # never padding: it is 12 pixels from the border
     offsets = middle[:, :2] // 8 - 16 + 4
     assert offsets.min() == 0
@@ -46,7 +51,7 @@ def test_crop_moves_the_image_uniformly_over_nine_by_nine_places(position):
 
 
 def test_flip_mirrors_half_of_the_images(position):
-    images = draw(Augmentation(padding=0, flip="random", cutout=0), position)
+    images = drawn(Augmentation(padding=0, flip="random", cutout=0), position)
     mirrored = (images == position[:, ::-1]).all(axis=(1, 2, 3))
     assert ((images == position).all(axis=(1, 2, 3)) ^ mirrored).all()
     assert stats.binomtest(int(mirrored.sum()), DRAWS, 0.5).pvalue > 1e-3
@@ -54,12 +59,12 @@ def test_flip_mirrors_half_of_the_images(position):
 
 @pytest.mark.parametrize("flip", ["none", "alternating"])
 def test_pipeline_does_not_flip_where_it_is_not_its_business(position, flip):
-    images = draw(Augmentation(padding=0, flip=flip, cutout=0), position, 50)
+    images = drawn(Augmentation(padding=0, flip=flip, cutout=0), position, 50)
     assert (images == position).all()
 
 
 def test_hole_is_cutouts(position):
-    images = draw(Augmentation(padding=0, flip="none"), position)
+    images = drawn(Augmentation(padding=0, flip="none"), position)
     holes = is_fill(images) & ~is_fill(position)
     there = holes.any(axis=(1, 2))
     assert stats.binomtest(int(there.sum()), DRAWS, 0.5).pvalue > 1e-3
@@ -120,3 +125,57 @@ def test_normalisation_and_its_undoing(position):
 def test_values_out_of_range_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         Augmentation(**change)
+
+
+def replayed(applied: list[tuple[str, dict]]) -> tuple[bool, tuple[int, int], tuple[int, int]]:
+    """Read one image's draws out of what albumentations says that it applied."""
+    steps = dict(applied)
+    left, top, _, _ = steps["RandomCrop"]["crop_coords"]
+    hole = (-100, -100)
+    if "CoarseDropout" in steps:
+        x, y, _, _ = steps["CoarseDropout"]["holes"][0]
+        hole = (int(y) - 8, int(x) - 8)
+    return "HorizontalFlip" in steps, (top, left), hole
+
+
+def test_both_ways_of_augmenting_give_the_same_pixels(few):
+    augmentation = Augmentation(flip="random")
+    pipeline = A.Compose(
+        train_transform(augmentation, (32, 32), MEAN, STD).transforms, save_applied_params=True
+    )
+    results = [pipeline(image=image) for image in few.train_images]
+    mirrored, crops, holes = zip(*(replayed(r["applied_transforms"]) for r in results), strict=True)
+    assert 0 < sum(mirrored) < 100
+    assert 0 < sum(hole[0] > -100 for hole in holes) < 100
+    draws = Draws(np.array(mirrored), np.array(crops), np.array(holes))
+    batch = augment_batch(torch.from_numpy(few.train_images), augmentation, draws, MEAN, STD)
+    expected = torch.stack([result["image"] for result in results])
+    assert torch.allclose(batch, expected, atol=1e-5)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_both_ways_of_augmenting_draw_alike():
+    """The same tests that the pipeline's pixels pass above, on the draws of whole batches."""
+    draws = draw(Augmentation(flip="random"), 20_000, (32, 32), np.random.SeedSequence(1))
+    assert stats.chisquare(np.bincount(draws.crop @ [9, 1], minlength=81)).pvalue > 1e-3
+    there = draws.hole[:, 0] >= -8
+    for share in (draws.mirrored, there):
+        assert stats.binomtest(int(share.sum()), 20_000, 0.5).pvalue > 1e-3
+    assert stats.chisquare(np.bincount((draws.hole[there] + 8) @ [33, 1])).pvalue > 1e-3
+    table = [[(a & b).sum() for a in (there, ~there)] for b in (draws.mirrored, ~draws.mirrored)]
+    assert stats.chi2_contingency(table).pvalue > 1e-3
+    assert not (draws.hole[~there] > -16).any()  # nothing of it reaches the image
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [Augmentation(0, "none", 0), Augmentation(0, "none", 16, 0), Augmentation(0, "none", 0, 1)],
+)
+def test_augmenting_by_nothing_is_normalising(few, augmentation):
+    images = torch.from_numpy(few.train_images)
+    draws = draw(augmentation, 100, (32, 32), np.random.SeedSequence(0))
+    assert torch.equal(
+        augment_batch(images, augmentation, draws, MEAN, STD), normalize(images, MEAN, STD)
+    )
+    expected = torch.stack([eval_transform(MEAN, STD)(image=i)["image"] for i in few.train_images])
+    assert torch.allclose(normalize(images, MEAN, STD), expected, atol=1e-5)

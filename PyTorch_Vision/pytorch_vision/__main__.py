@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (
         ValueError,  # a setting, an image or a weights file that does not fit
         FloatingPointError,
+        MemoryError,
         DataError,
         CheckpointError,
         OSError,

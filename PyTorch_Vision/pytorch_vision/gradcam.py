@@ -199,10 +199,10 @@ def grad_cam(
         _check_classes(classes, duplicate, images[:1], mean_and_std, device)
         cam = _CellCAM(duplicate, [duplicate.get_submodule(name)])
         cam.compute_input_gradient = True  # the parameters are frozen: gradients flow all the same
-        batches = eval_batches(images, *mean_and_std, batch_size)
+        batches = eval_batches(images, *mean_and_std, device, batch_size)
         for batch, start in zip(batches, range(0, len(images), batch_size), strict=True):
             targets = [ClassifierOutputTarget(int(c)) for c in classes[start : start + len(batch)]]
-            cells = torch.from_numpy(cam(batch.to(device), targets))
+            cells = torch.from_numpy(cam(batch, targets))
             maps.append(
                 _stretched(cells, size) if geometry is None else _laid(cells, size, geometry)
             )
@@ -253,7 +253,7 @@ def _check_classes(
     device: torch.device,
 ) -> None:
     with torch.no_grad():
-        count = model(next(eval_batches(image, *mean_and_std)).to(device)).shape[1]
+        count = model(next(eval_batches(image, *mean_and_std, device))).shape[1]
     wrong = classes[(classes < 0) | (classes >= count)]
     if wrong.size:
         raise ValueError(f"class {wrong[0]} is out of range, expected 0..{count - 1}")

@@ -67,8 +67,8 @@ def predict(model: nn.Module, data: ImageData, config: TrainConfig | None = None
     model.eval()
     try:
         with torch.inference_mode(), fabric.autocast():
-            for images in eval_batches(data.test_images, *data.mean_and_std):
-                logits = model(fabric.to_device(images)).float()
+            for images in eval_batches(data.test_images, *data.mean_and_std, fabric.device):
+                logits = model(images).float()
                 rows.append(logits.softmax(dim=1).cpu().numpy())
     finally:
         model.train(training)

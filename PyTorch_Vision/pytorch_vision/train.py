@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from pytorch_vision import checkpoint
 from pytorch_vision.data import ImageData
-from pytorch_vision.loaders import TrainLoader, eval_batches
+from pytorch_vision.loaders import eval_batches, train_loader
 from pytorch_vision.optimizers import muon_with_linear_schedule, sgd_with_one_cycle
 from pytorch_vision.transforms import Augmentation
 
@@ -219,6 +219,7 @@ def fit(
 
     Raises:
         FloatingPointError: the loss stopped being finite; names epoch and batch.
+        MemoryError: the GPU has too little memory; says which batch size to try.
         pytorch_vision.checkpoint.CheckpointError: the folder holds the checkpoint of another run.
     """
     config = config or TrainConfig()
@@ -237,6 +238,11 @@ def fit(
                         f"holds {len(run.history.records)} whole epoch(s)."
                     )
                     break
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(
+                f"{fabric.device} has no memory for batches of {config.batch_size} images; try "
+                f"batch_size={max(1, config.batch_size // 2)}"
+            ) from error
         finally:
             run.finish()
     return run.history
@@ -385,10 +391,10 @@ def _test(
     model.eval()
     try:
         with torch.inference_mode(), fabric.autocast():
-            for images in eval_batches(data.test_images, *data.mean_and_std):
+            for images in eval_batches(data.test_images, *data.mean_and_std, fabric.device):
                 if interrupted():
                     return None
-                logits = model(fabric.to_device(images)).float()
+                logits = model(images).float()
                 expected = labels[start : start + len(images)]
                 sums[0] += F.cross_entropy(logits, expected, reduction="sum")
                 sums[1] += (logits.argmax(1) == expected).sum()
@@ -411,7 +417,9 @@ class _Run:
         folder: str | os.PathLike | None,
     ) -> None:
         self.fabric, self.data, self.config, self.folder = fabric, data, config, folder
-        self.loader = TrainLoader(data, config.augmentation, config.batch_size, config.seed)
+        self.loader = train_loader(
+            data, config.augmentation, config.batch_size, config.seed, fabric.device
+        )
         steps = config.epochs * len(self.loader)
         compiled = _decide_compile(config, fabric.device, config.epochs * len(data.train_images))
         self.hardware = describe_hardware(fabric) + (", compiled" if compiled else "")
@@ -433,6 +441,7 @@ class _Run:
         self.schedulers = [scheduler for _, scheduler in pairs]
         self.optimizers = [fabric.setup_optimizers(optimizer) for optimizer, _ in pairs]
         self.averaged = copy.deepcopy(model) if config.average_weights else model
+        self.recipe = _recipe(config, data, model)
 
         self.history = History()
         self.log: list[dict[str, str]] = []  # what each epoch printed, and on what it ran
@@ -562,17 +571,6 @@ class _Run:
         if self.averaged is not self.model:
             self.model.load_state_dict(self.averaged.state_dict())
 
-    def _recipe(self) -> dict[str, Any]:
-        """Return what a run must have in common with the checkpoint that it goes on from."""
-        recipe = asdict(self.config)
-        for name in ("accelerator", "precision", "compile"):
-            del recipe[name]
-        return {
-            **recipe,
-            "data": f"{self.data.name} ({_fingerprint(self.data)})",
-            "model": _describe_model(self.model),
-        }
-
     def _save(self, due: bool) -> None:
         """Save if it is due, or if the last time is long ago; never a broken state."""
         if self.folder is None:
@@ -582,7 +580,7 @@ class _Run:
         if int(self.bad_batch) >= 0:
             return
         state = {
-            "recipe": self._recipe(),
+            "recipe": self.recipe,
             "hardware": self.hardware,
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict() if self.averaged is not self.model else None,
@@ -613,7 +611,7 @@ class _Run:
         state = checkpoint.load(self.folder)
         if state is None:
             return
-        checkpoint.check_recipe(self.folder, state["recipe"], self._recipe())
+        checkpoint.check_recipe(self.folder, state["recipe"], self.recipe)
         self.model.load_state_dict(state["model"])
         if self.averaged is not self.model:
             self.averaged.load_state_dict(state["averaged"])
@@ -649,6 +647,18 @@ def _float_tensors(model: nn.Module) -> list[Tensor]:
     """Return the parameters and the running statistics of a model, without their gradients."""
     tensors = [*model.parameters(), *model.buffers()]
     return [tensor.detach() for tensor in tensors if tensor.is_floating_point()]
+
+
+def _recipe(config: TrainConfig, data: ImageData, model: nn.Module) -> dict[str, Any]:
+    """Return what a run must have in common with the checkpoint that it goes on from."""
+    recipe = asdict(config)
+    for name in ("accelerator", "precision", "compile"):
+        del recipe[name]
+    return {
+        **recipe,
+        "data": f"{data.name} ({_fingerprint(data)})",
+        "model": _describe_model(model),
+    }
 
 
 def _fingerprint(data: ImageData) -> str:

@@ -53,7 +53,7 @@ def train_transform(
     mean: Sequence[float],
     std: Sequence[float],
 ) -> A.Compose:
-    """Return the training pipeline: RandomCrop, horizontal flip, CutOut, Normalize, ToTensorV2.
+    """Return the training pipeline: horizontal flip, RandomCrop, CutOut, Normalize, ToTensorV2.
 
     An alternating flip depends on the epoch, which a pipeline does not know; ``loaders`` does it.
 
@@ -67,11 +67,11 @@ def train_transform(
     """
     fill = fill_colour(mean)
     steps: list[A.BasicTransform] = []
+    if augmentation.flip == "random":
+        steps += [A.HorizontalFlip(p=0.5)]
     if augmentation.padding:
         # albumentations' RandomCrop pads only images smaller than the crop: pad first.
         steps += [A.Pad(padding=augmentation.padding, fill=fill), A.RandomCrop(*size)]
-    if augmentation.flip == "random":
-        steps += [A.HorizontalFlip(p=0.5)]
     if augmentation.cutout and augmentation.cutout_probability:
         # CoarseDropout keeps its hole inside the picture; on a picture half a hole larger on
         # every side, cropped back afterwards, it hangs over the edge as CutOut's does.
@@ -114,6 +114,94 @@ def seed_pipeline(pipeline: A.Compose, seed: np.random.SeedSequence) -> None:
         pipeline.transforms, seed.generate_state(len(pipeline.transforms)), strict=True
     ):
         step.set_random_seed(int(state))
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What chance decided for N images, in the order in which it is done to them.
+
+    Attributes:
+        mirrored: bool (N,).
+        crop: int64 (N, 2), row and column at which the crop begins in the padded image.
+        hole: int64 (N, 2), row and column at which the hole begins in the crop, from minus half
+            its side on; below minus its side for no hole.
+    """
+
+    mirrored: np.ndarray
+    crop: np.ndarray
+    hole: np.ndarray
+
+
+def draw(
+    augmentation: Augmentation, count: int, size: tuple[int, int], seed: np.random.SeedSequence
+) -> Draws:
+    """Draw, for ``count`` images, what ``train_transform`` draws for each of its own.
+
+    An alternating flip is nothing that is drawn here: no image is mirrored.
+    """
+    random = np.random.default_rng(seed)
+    half = augmentation.cutout // 2
+    mirrored = random.random(count) < (0.5 if augmentation.flip == "random" else 0.0)
+    crop = random.integers(0, 2 * augmentation.padding, (count, 2), endpoint=True)
+    hole = random.integers(-half, np.array(size) - half, (count, 2), endpoint=True)
+    hole[random.random(count) >= augmentation.cutout_probability] = -2 * augmentation.cutout - 1
+    return Draws(mirrored, crop, hole)
+
+
+def augment_batch(
+    images: torch.Tensor,
+    augmentation: Augmentation,
+    draws: Draws,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> torch.Tensor:
+    """Do to a whole batch, on its device, what ``train_transform`` does to each image.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+        draws: what chance decided, on the CPU.
+        mean, std: of each channel, for pixels in [0, 1].
+
+    Returns:
+        float32 (N, 3, H, W), channels-last in memory.
+    """
+    device, (count, height, width) = images.device, images.shape[:3]
+
+    def places(draw: np.ndarray, length: int) -> torch.Tensor:
+        """Return, for each image, the positions 0..length - 1 counted from a drawn one."""
+        start = torch.from_numpy(draw).to(device, non_blocking=True)
+        return torch.arange(length, device=device) - start[:, None]
+
+    # Where each pixel of the result comes from; what lies outside is padding.
+    rows = places(augmentation.padding - draws.crop[:, 0], height)
+    columns = places(augmentation.padding - draws.crop[:, 1], width)
+    inside = _within(rows, height)[:, :, None] & _within(columns, width)[:, None, :]
+    mirrored = torch.from_numpy(draws.mirrored).to(device, non_blocking=True)[:, None]
+    columns = torch.where(mirrored, width - 1 - columns, columns)
+
+    side = augmentation.cutout
+    hole_rows = _within(places(draws.hole[:, 0], height), side)
+    hole_columns = _within(places(draws.hole[:, 1], width), side)
+    kept = inside & ~(hole_rows[:, :, None] & hole_columns[:, None, :])
+
+    which = torch.arange(count, device=device)[:, None, None]
+    rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+    pixels = images[which, rows[:, :, None], columns[:, None, :]]
+    fill = torch.tensor(fill_colour(mean), dtype=torch.uint8, device=device)
+    return normalize(torch.where(kept[..., None], pixels, fill), mean, std)
+
+
+def _within(positions: torch.Tensor, length: int) -> torch.Tensor:
+    return (positions >= 0) & (positions < length)
+
+
+def normalize(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """Return uint8 (N, H, W, 3) as ``eval_transform`` does: float32 (N, 3, H, W)."""
+    mean_, std_ = (
+        255 * torch.tensor(values, dtype=torch.float32, device=images.device)
+        for values in (mean, std)
+    )
+    return ((images - mean_) / std_).permute(0, 3, 1, 2)
 
 
 def denormalize(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
