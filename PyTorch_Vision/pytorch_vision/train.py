@@ -336,8 +336,8 @@ def _device_settings(fabric: lightning_fabric.Fabric) -> Iterator[None]:
 def _memory_kept() -> Iterator[None]:
     """Have glibc's malloc keep freed memory for the next step instead of returning it at once.
 
-    Otherwise every large activation is mapped and zeroed by the kernel afresh at every step,
-    which takes a fifth of the time.
+    Otherwise every large activation is mapped and zeroed by the kernel afresh at every step:
+    ``kept_ratio`` in ``benchmarks/train_step.py``.
     """
     try:
         libc = ctypes.CDLL("libc.so.6")
