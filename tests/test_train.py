@@ -181,6 +181,28 @@ def test_a_loss_that_is_not_finite_stops_the_run(few, tiny, tmp_path):
         fit(model, few, CONFIG, tmp_path)
 
 
+def test_a_compiled_run_resumes_to_the_same_bits(few, tmp_path, monkeypatch, capsys):
+    config = replace(CONFIG, compile=True, epochs=2)
+    whole = new_model()
+    expected = fit(whole, few, config)
+    assert "compiled" in capsys.readouterr().out
+
+    stopped = new_model()
+    interrupt_at(monkeypatch, 6)  # just before the first epoch's short last batch
+    assert fit(stopped, few, config, tmp_path).records == ()
+    resumed = new_model()
+    history = fit(resumed, few, config, tmp_path)
+    assert equal(state(whole), state(resumed))
+    assert without_seconds(history) == without_seconds(expected)
+
+
+def test_without_a_compiler_it_trains_all_the_same(few, tiny, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    assert len(fit(tiny, few, replace(CONFIG, compile=True)).records) == 3
+    assert "No C++ compiler found: training without torch.compile" in capsys.readouterr().out
+
+
 def test_too_little_memory_says_which_batch_size_to_try(few, tiny):
     def full(_module, _inputs):
         raise torch.OutOfMemoryError("CUDA out of memory.")
@@ -190,21 +212,22 @@ def test_too_little_memory_says_which_batch_size_to_try(few, tiny):
         fit(tiny, few, CONFIG)
 
 
-def interrupt_at(model: torch.nn.Module, call: int) -> None:
-    """Have the process interrupted during a training forward pass of the model."""
-    calls = []
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    """Have the process interrupted during a training step, counted from now on."""
+    step, calls = train._Run._step, []
 
-    def hook(module, _inputs):
-        calls.append(module.training)
-        if module.training and sum(calls) == call:
+    def counted(self, images, labels):
+        calls.append(None)
+        if len(calls) == call:
             os.kill(os.getpid(), signal.SIGINT)
+        step(self, images, labels)
 
-    model.register_forward_pre_hook(hook)
+    monkeypatch.setattr(train._Run, "_step", counted)
 
 
-def test_an_interrupt_ends_it_cleanly(few, tiny, capsys):
+def test_an_interrupt_ends_it_cleanly(few, tiny, monkeypatch, capsys):
     handler = signal.getsignal(signal.SIGINT)
-    interrupt_at(tiny, 12)
+    interrupt_at(monkeypatch, 12)
     history = fit(tiny, few, CONFIG)
     assert len(history.records) == 1
     assert "Interrupted in epoch 2; the history holds 1 whole epoch" in capsys.readouterr().out
@@ -233,13 +256,15 @@ def new_model() -> torch.nn.Module:
 
 @pytest.mark.parametrize("call", [1, 3, 6, 7, 8, 14, 20])
 @pytest.mark.parametrize("optimizer", ["muon", "sgd"])
-def test_a_run_that_was_stopped_ends_with_the_same_bits(few, tmp_path, call, optimizer, capsys):
+def test_a_run_that_was_stopped_ends_with_the_same_bits(
+    few, tmp_path, call, optimizer, monkeypatch, capsys
+):
     config = replace(CONFIG, optimizer=optimizer)
     whole = new_model()
     expected = fit(whole, few, config)
 
     stopped = new_model()
-    interrupt_at(stopped, call)
+    interrupt_at(monkeypatch, call)
     assert len(fit(stopped, few, config, tmp_path).records) < 3
     capsys.readouterr()
     torch.manual_seed(99)  # what the new process draws must not matter

@@ -224,8 +224,8 @@ def fit(
     """
     config = config or TrainConfig()
     fabric = make_fabric(config)
-    print(f"Training on {describe_hardware(fabric)}")
     if config.epochs == 0:
+        print(f"Testing on {describe_hardware(fabric)}")
         print(_test(fabric, place(fabric, model), data))
         return History()
     with _device_settings(fabric), _deferred_interrupt() as interrupted:
@@ -280,11 +280,19 @@ def place(fabric: lightning_fabric.Fabric, model: nn.Module) -> nn.Module:
 def _auto_precision(accelerator: str) -> Precision:
     if accelerator == "cuda":
         return "bf16-mixed" if torch.cuda.get_device_capability() >= (8, 0) else "16-mixed"
-    if accelerator == "cpu":
-        able = torch.cpu.get_capabilities()
-        if able.get("avx512_bf16") or able.get("amx_bf16"):
-            return "bf16-mixed"
-    return "32-true"
+    flags = _processor().get("flags", "").split()
+    able = accelerator == "cpu" and ("avx512_bf16" in flags or "amx_bf16" in flags)
+    return "bf16-mixed" if able else "32-true"
+
+
+def _processor() -> dict[str, str]:
+    """Return what Linux tells of the first processor; nothing on other systems."""
+    try:
+        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def describe_hardware(fabric: lightning_fabric.Fabric) -> str:
@@ -292,8 +300,7 @@ def describe_hardware(fabric: lightning_fabric.Fabric) -> str:
     if fabric.device.type == "cuda":
         device = torch.cuda.get_device_name(fabric.device)
     elif fabric.device.type == "cpu":
-        name = torch.cpu.get_capabilities().get("cpu_name") or "CPU"
-        device = f"{name} ({torch.get_num_threads()} threads)"
+        device = f"{_processor().get('model name', 'CPU')} ({torch.get_num_threads()} threads)"
     else:
         device = str(fabric.device)
     return f"{device}, {fabric.strategy.precision.precision}"
@@ -423,6 +430,7 @@ class _Run:
         steps = config.epochs * len(self.loader)
         compiled = _decide_compile(config, fabric.device, config.epochs * len(data.train_images))
         self.hardware = describe_hardware(fabric) + (", compiled" if compiled else "")
+        print(f"Training on {self.hardware}")
 
         self.model = place(fabric, model)
         self.step_model = fabric.setup_module(
