@@ -59,6 +59,8 @@ def test_help(tmp_path, command):
             "error: epochs is -1, expected 0 or more",
         ),
         (("evaluate", "--data", "sample"), "error: there are no weights at runs/weights"),
+        (("train", "--data", "sample", "--batch-size", "0"), "error: batch_size is 0, expected 1"),
+        (("train", "--data", "sample", "--plots", "notes.txt/plots"), "error: [Errno 20]"),
         (("explain", "--weights", "notes.txt"), "error: notes.txt is not a whole safetensors"),
     ],
 )

@@ -106,6 +106,10 @@ def test_maps(resnet, few):
     np.testing.assert_allclose(maps[3:4], one, atol=1e-4)
 
 
+def test_no_image_gives_no_map(resnet, few):
+    assert grad_cam(resnet, few.test_images[:0], [], few.mean_and_std).shape == (0, 32, 32)
+
+
 def test_the_formula(resnet, few):
     """ReLU of the channels' sum, each weighed by its mean gradient, stretched over the image."""
     kept = []

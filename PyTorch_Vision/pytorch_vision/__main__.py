@@ -41,23 +41,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(options: argparse.Namespace) -> None:
     """Train, draw what was learned, and keep the weights."""
-    data = _load(options)
+    batch_size = options.batch_size
     config = TrainConfig(
         epochs=options.epochs,
-        batch_size=options.batch_size or default_batch_size(options.data),
+        batch_size=default_batch_size(options.data) if batch_size is None else batch_size,
         seed=options.seed,
     )
+    data = _load(options)
+    # What cannot be written shows now, not after hours of training.
+    folder = _plots_folder(options)
+    Path(options.weights).parent.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
     build = getattr(models, options.model)
     model = build(len(data.class_names), options.geometry)
     print_summary(model, (3, *data.train_images.shape[1:3]))
     history = fit(model, data, config, options.checkpoints)
 
-    folder = _plots_folder(options)
-    title = f"{options.model} on {data.name}"
-    history.to_csv(folder / "history.csv")
-    plots.loss_and_accuracy(history, title).savefig(folder / "loss_accuracy.png")
-    _draw_errors(model, data, title, folder, options)
     save_weights(
         options.weights,
         model,
@@ -69,6 +68,10 @@ def train(options: argparse.Namespace) -> None:
         },
     )
     print(f"Weights in {options.weights}")
+    title = f"{options.model} on {data.name}"
+    history.to_csv(folder / "history.csv")
+    plots.loss_and_accuracy(history, title).savefig(folder / "loss_accuracy.png")
+    _draw_errors(model, data, title, folder, options)
 
 
 def evaluate_weights(options: argparse.Namespace) -> None:
@@ -131,6 +134,12 @@ def _plots_folder(options: argparse.Namespace) -> Path:
     return folder
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     defaults = TrainConfig()
     show = argparse.ArgumentDefaultsHelpFormatter
@@ -148,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
 
     pictures = argparse.ArgumentParser(add_help=False)
     pictures.add_argument("--plots", help="folder for pictures; by default it follows the data")
-    pictures.add_argument("--count", type=int, default=10, help="errors to show")
+    pictures.add_argument("--count", type=_count, default=10, help="errors to show")
     pictures.add_argument(
         "--order", choices=("first", "confident"), default="first", help="which errors come first"
     )

@@ -163,7 +163,7 @@ def grad_cam(
 
     Args:
         model: the network, on any device.
-        images: uint8 (N, H, W, 3).
+        images: uint8 (N, H, W, 3); N may be 0, where there is no error to explain.
         classes: int (N,), the class to explain for each image.
         mean_and_std: with which the model's inputs are normalised.
         layer: whose output is explained: a module of the model or its dotted name.
@@ -178,6 +178,8 @@ def grad_cam(
     Raises:
         ValueError: no such layer or not a map, a class out of range, or images of a wrong kind.
     """
+    if not len(images):
+        return np.zeros(images.shape[:3], np.float32)
     check_images(images)
     classes = np.asarray(classes)
     if classes.shape != images.shape[:1] or classes.dtype.kind not in "iu":
