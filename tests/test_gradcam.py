@@ -5,13 +5,21 @@ import torchvision
 from torch import nn
 
 from pytorch_vision.gradcam import grad_cam, map_geometry
+from pytorch_vision.loaders import eval_batches
 from pytorch_vision.models import ResNet18, ResNet34
 
 
 @pytest.fixture(scope="module")
-def resnet() -> nn.Module:
+def resnet(few) -> nn.Module:
+    """An untrained network whose BatchNorm knows the images, so that every layer is alive."""
     torch.manual_seed(0)
-    return ResNet18().eval()
+    model = ResNet18()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the plain mean of what it sees
+    with torch.no_grad():
+        model(next(eval_batches(few.train_images, *few.mean_and_std)))
+    return model.eval()
 
 
 @pytest.mark.parametrize(
@@ -106,6 +114,19 @@ def test_maps(resnet, few):
     np.testing.assert_allclose(maps[3:4], one, atol=1e-4)
 
 
+@pytest.mark.parametrize("method", ["gradcam++", "xgradcam", "eigencam"])
+def test_other_methods_give_other_maps(resnet, few, method):
+    # behind layer4 there is only a mean, where Grad-CAM and XGrad-CAM are the same
+    arguments = (resnet, few.test_images[:3], few.test_labels[:3], few.mean_and_std, "layer3")
+    for aligned in (True, False):
+        maps = grad_cam(*arguments, method=method, aligned=aligned)
+        assert maps.shape == (3, 32, 32)
+        assert np.isfinite(maps).all()
+        assert maps.min() >= 0
+        assert maps.max() == 1
+    assert not np.allclose(maps, grad_cam(*arguments, aligned=False))
+
+
 def test_no_image_gives_no_map(resnet, few):
     assert grad_cam(resnet, few.test_images[:0], [], few.mean_and_std).shape == (0, 32, 32)
 
@@ -152,6 +173,8 @@ def test_wrong_arguments_are_named(resnet, few):
         grad_cam(resnet, images, [0, 1], statistics, "layer5")
     with pytest.raises(ValueError, match=r"layer 'linear' gives \(1, 10\), expected a map"):
         grad_cam(resnet, images, [0, 1], statistics, "linear")
+    with pytest.raises(ValueError, match="method is 'lime', expected one of gradcam, "):
+        grad_cam(resnet, images, [0, 1], statistics, method="lime")
     with pytest.raises(ValueError, match="classes is int64 of shape"):
         grad_cam(resnet, images, [0], statistics)
     with pytest.raises(ValueError, match="images is float64"):

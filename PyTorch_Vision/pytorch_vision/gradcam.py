@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, XGradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -152,6 +152,7 @@ def grad_cam(
     classes: Sequence[int] | np.ndarray,
     mean_and_std: tuple[Sequence[float], Sequence[float]],
     layer: nn.Module | str = "layer4",
+    method: str = "gradcam",
     aligned: bool = True,
     batch_size: int = 250,
 ) -> np.ndarray:
@@ -167,6 +168,8 @@ def grad_cam(
         classes: int (N,), the class to explain for each image.
         mean_and_std: with which the model's inputs are normalised.
         layer: whose output is explained: a module of the model or its dotted name.
+        method: "gradcam"; "gradcam++" (arXiv 1710.11063); "xgradcam" (arXiv 2008.02312); or
+            "eigencam" (arXiv 2008.00299), which does not depend on the class.
         aligned: sample the map where its cells truly lie (cells outside of the image are cut
             off); False stretches it over the image, as is usual.
         batch_size: how many images go through the model at once, which bounds the memory.
@@ -176,8 +179,11 @@ def grad_cam(
         for the class).
 
     Raises:
-        ValueError: no such layer or not a map, a class out of range, or images of a wrong kind.
+        ValueError: no such method, no such layer or not a map, a class out of range, or images
+            of a wrong kind.
     """
+    if method not in METHODS:
+        raise ValueError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
     if not len(images):
         return np.zeros(images.shape[:3], np.float32)
     check_images(images)
@@ -199,7 +205,7 @@ def grad_cam(
         torch.autocast(device.type, enabled=False),
     ):
         _check_classes(classes, duplicate, images[:1], mean_and_std, device)
-        cam = _CellCAM(duplicate, [duplicate.get_submodule(name)])
+        cam = METHODS[method](duplicate, [duplicate.get_submodule(name)])
         cam.compute_input_gradient = True  # the parameters are frozen: gradients flow all the same
         batches = eval_batches(images, *mean_and_std, device, batch_size)
         for batch, start in zip(batches, range(0, len(images), batch_size), strict=True):
@@ -213,27 +219,52 @@ def grad_cam(
     return (pixels / peaks.where(peaks > 0, 1)).numpy()
 
 
-class _CellCAM(GradCAM):
-    """Grad-CAM whose maps stay in the layer's own cells, unscaled: float32 (N, rows, columns)."""
+class _CellMaps:
+    """Has a method of ``grad-cam`` give its maps in the layer's own cells, unscaled."""
 
     def compute_cam_per_layer(
         self, input_tensor: Tensor, targets: list, eigen_smooth: bool
     ) -> np.ndarray:
+        """Return float32 (N, rows, columns)."""
         seen = self.activations_and_grads
-        if not seen.gradients:
+        if self.uses_gradients and not seen.gradients:
             raise ValueError("no gradient of the logits reaches the layer")
         cells = self.get_cam_image(
             input_tensor,
             self.target_layers[0],
             targets,
             seen.activations[0].numpy(),
-            seen.gradients[0].numpy(),
+            seen.gradients[0].numpy() if self.uses_gradients else None,
             eigen_smooth,
         )
         return np.maximum(cells, 0)
 
     def aggregate_multi_layers(self, cam_per_target_layer: np.ndarray) -> np.ndarray:
         return cam_per_target_layer
+
+
+class _GradCAM(_CellMaps, GradCAM):
+    pass
+
+
+class _GradCAMPlusPlus(_CellMaps, GradCAMPlusPlus):
+    pass
+
+
+class _XGradCAM(_CellMaps, XGradCAM):
+    pass
+
+
+class _EigenCAM(_CellMaps, EigenCAM):
+    pass
+
+
+METHODS = {
+    "gradcam": _GradCAM,
+    "gradcam++": _GradCAMPlusPlus,
+    "xgradcam": _XGradCAM,
+    "eigencam": _EigenCAM,
+}
 
 
 def _layer_name(model: nn.Module, layer: nn.Module | str) -> str:
