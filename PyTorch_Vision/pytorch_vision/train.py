@@ -449,8 +449,6 @@ class _Run:
         self.schedulers = [scheduler for _, scheduler in pairs]
         self.optimizers = [fabric.setup_optimizers(optimizer) for optimizer, _ in pairs]
         self.averaged = copy.deepcopy(model) if config.average_weights else model
-        self.recipe = _recipe(config, data, model)
-
         self.history = History()
         self.log: list[dict[str, str]] = []  # what each epoch printed, and on what it ran
         self.bar_line = ""  # the bar of the epoch at hand, once it is full
@@ -460,6 +458,7 @@ class _Run:
         self._start_epoch()
         self.saved_at = time.monotonic()
         if folder is not None:
+            self.recipe = _recipe(config, data, model)  # hashes all images: once, and only here
             self._resume()
 
     def _start_epoch(self) -> None:
