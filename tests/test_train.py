@@ -3,12 +3,15 @@ import os
 import re
 import signal
 import threading
+import warnings
 from dataclasses import replace
 
+import lightning_fabric
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from lightning_fabric.plugins import MixedPrecision
 
 from pytorch_vision import checkpoint, train
 from pytorch_vision.models import ResNet18
@@ -179,6 +182,21 @@ def test_a_loss_that_is_not_finite_stops_the_run(few, tiny, tmp_path):
     model = Breaks()
     with pytest.raises(FloatingPointError, match="not finite at epoch 2, batch 2"):
         fit(model, few, CONFIG, tmp_path)
+
+
+def test_a_gradient_scaler_that_skips_steps_trains_without_a_warning(few, tiny, monkeypatch):
+    """What an older GPU does in float16, done on the CPU."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    precision = MixedPrecision("16-mixed", "cpu", scaler)
+    fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1, plugins=[precision])
+    monkeypatch.setattr(train, "make_fabric", lambda _config: fabric)
+    before = state(tiny)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        history = fit(tiny, few, replace(CONFIG, epochs=10))
+    assert scaler.get_scale() < 2.0**40  # it did skip
+    assert not equal(before, state(tiny))
+    assert history.records[-1].train_loss < history.records[0].train_loss
 
 
 def test_a_compiled_run_resumes_to_the_same_bits(few, tmp_path, monkeypatch, capsys):

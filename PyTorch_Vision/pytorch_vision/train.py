@@ -12,7 +12,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -385,6 +386,35 @@ def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
+def logits_of(
+    fabric: lightning_fabric.Fabric,
+    model: nn.Module,
+    images: np.ndarray,
+    mean_and_std: tuple[Sequence[float], Sequence[float]],
+) -> Iterator[Tensor]:
+    """Give the logits of images, batch by batch, as they are tested: without augmentation.
+
+    Args:
+        fabric: of ``make_fabric``; its precision is used.
+        model: stands on Fabric's device; in evaluation mode while this runs.
+        images: uint8 (N, H, W, 3).
+        mean_and_std: by which they are normalised.
+
+    Yields:
+        float32 (B, C), on the device.
+    """
+    training = model.training
+    model.eval()
+    try:
+        for batch in eval_batches(images, *mean_and_std, fabric.device):
+            # not around the loop: the caller's code runs in whatever is open at a yield
+            with torch.inference_mode(), fabric.autocast():
+                logits = model(batch).float()
+            yield logits
+    finally:
+        model.train(training)
+
+
 def _test(
     fabric: lightning_fabric.Fabric,
     model: nn.Module,
@@ -394,20 +424,17 @@ def _test(
     """Test a model that stands on Fabric's device; None if interrupted."""
     sums = torch.zeros(2, device=fabric.device)  # of the losses, and of the right answers
     labels = torch.from_numpy(data.test_labels).to(fabric.device)
-    training, start = model.training, 0
-    model.eval()
-    try:
-        with torch.inference_mode(), fabric.autocast():
-            for images in eval_batches(data.test_images, *data.mean_and_std, fabric.device):
-                if interrupted():
-                    return None
-                logits = model(images).float()
-                expected = labels[start : start + len(images)]
-                sums[0] += F.cross_entropy(logits, expected, reduction="sum")
-                sums[1] += (logits.argmax(1) == expected).sum()
-                start += len(images)
-    finally:
-        model.train(training)
+    start = 0
+    with contextlib.closing(
+        logits_of(fabric, model, data.test_images, data.mean_and_std)
+    ) as batches:
+        for logits in batches:
+            if interrupted():
+                return None
+            expected = labels[start : start + len(logits)]
+            sums[0] += F.cross_entropy(logits, expected, reduction="sum")
+            sums[1] += (logits.argmax(1) == expected).sum()
+            start += len(logits)
     loss, correct = sums.tolist()
     return Evaluation(loss / start, int(correct), start)
 
@@ -508,8 +535,12 @@ class _Run:
         for optimizer in self.optimizers:
             optimizer.step()
         self.rate = self.schedulers[0].get_last_lr()[0]
-        for scheduler in self.schedulers:
-            scheduler.step()
+        with warnings.catch_warnings():
+            # float16's gradient scaler skips its first steps, until its scale fits; the schedule
+            # goes on all the same
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+            for scheduler in self.schedulers:
+                scheduler.step()
         with torch.no_grad():
             self.sums[0] += loss * len(labels)
             self.sums[1] += (logits.argmax(1) == labels).sum()
