@@ -4,9 +4,12 @@ import torch
 import torchvision
 from torch import nn
 
+from pytorch_vision.data import ImageData
 from pytorch_vision.gradcam import grad_cam, map_geometry
 from pytorch_vision.loaders import eval_batches
 from pytorch_vision.models import ResNet18, ResNet34
+from pytorch_vision.train import TrainConfig, fit
+from pytorch_vision.transforms import Augmentation
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +43,10 @@ def test_geometry(build, layer, size, stride, offset):
     assert geometry.offset == (offset, offset)
 
 
-def measured_centre(model: nn.Module, layer: str, size: int, cell: int) -> float:
+def measured_centre(model: nn.Module, layer: str, size: int, cell: int, seeds: int) -> float:
     """Return the centre of mass, down, of a cell's squared input gradient."""
     weights = torch.zeros(size)
-    for seed in range(6):
+    for seed in range(seeds):
         torch.manual_seed(seed)
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
@@ -61,13 +64,59 @@ def measured_centre(model: nn.Module, layer: str, size: int, cell: int) -> float
     return float((weights * torch.arange(size)).sum() / weights.sum())
 
 
-@pytest.mark.parametrize("geometry", ["seed", "standard"])
-def test_geometry_is_where_the_gradient_comes_from(geometry):
-    model = ResNet18(geometry=geometry).eval()
-    found = map_geometry(model, "layer4", (160, 160))
-    cell = 10  # its field lies inside an image of this size
-    expected = found.offset[0] + found.stride[0] * cell
-    assert measured_centre(model, "layer4", 160, cell) == pytest.approx(expected, abs=0.5)
+@pytest.mark.parametrize(
+    ("build", "layer", "size", "cell", "tolerance"),
+    [
+        (ResNet18, "layer4", 160, 10, 0.5),
+        (lambda: ResNet18(geometry="standard"), "layer4", 160, 10, 0.5),
+        (ResNet34, "layer4", 160, 10, 0.5),
+        (torchvision.models.resnet18, "layer4", 448, 7, 0.05 * 32),
+        (torchvision.models.vgg11, "features", 224, 3, 0.05 * 32),
+    ],
+)
+def test_geometry_is_where_the_gradient_comes_from(build, layer, size, cell, tolerance):
+    model = build().eval()
+    found = map_geometry(model, layer, (size, size))
+    expected = found.offset[0] + found.stride[0] * cell  # far enough from every edge
+    measured = measured_centre(model, layer, size, cell, seeds=4)
+    assert measured == pytest.approx(expected, abs=tolerance)
+
+
+def coloured_squares(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return grey noise, the class of the coloured 5-pixel square on it, and its centre."""
+    colours = np.array([[220, 40, 40], [40, 200, 40], [50, 50, 230], [220, 200, 40]], np.uint8)
+    random = np.random.default_rng(seed)
+    images = random.integers(96, 160, (count, 32, 32, 1), np.uint8).repeat(3, axis=-1)
+    labels, centres = random.integers(0, 4, count), random.integers(2, 30, (count, 2))
+    for image, label, (y, x) in zip(images, labels, centres, strict=True):
+        image[y - 2 : y + 3, x - 2 : x + 3] = colours[label]
+    return images, labels, centres
+
+
+def test_it_points_at_what_decides_the_class(capsys):
+    """Half of a cell's diagonal is 5.7 pixels: no map of this layer can point much better."""
+    train_images, train_labels, _ = coloured_squares(600, seed=0)
+    images, labels, centres = coloured_squares(400, seed=1)
+    names = ("red", "green", "blue", "yellow")
+    data = ImageData(train_images, train_labels, images, labels, names, "coloured squares")
+    torch.manual_seed(0)
+    model = ResNet18(num_classes=4)
+    as_it_is = Augmentation(padding=0, flip="none", cutout=0)
+    history = fit(model, data, TrainConfig(epochs=2, batch_size=32, augmentation=as_it_is))
+    assert history.records[-1].test_accuracy > 95
+    shares = {}
+    for aligned in (True, False):
+        maps = grad_cam(model, images, labels, data.mean_and_std, aligned=aligned)
+        flat = maps.reshape(len(maps), -1).argmax(axis=1)
+        peaks = np.stack(np.unravel_index(flat, (32, 32)), axis=1)
+        shares[aligned] = np.mean(np.hypot(*(peaks - centres).T) <= 6)
+    with capsys.disabled():
+        print(
+            f"\nthe peak lies within 6 pixels of the square in {shares[True]:.1%} of the aligned "
+            f"maps, and in {shares[False]:.1%} of the stretched ones"
+        )
+    assert shares[True] >= 0.9
+    assert shares[True] > shares[False]
 
 
 def test_layers_by_name_and_by_module(resnet):
@@ -127,6 +176,16 @@ def test_other_methods_give_other_maps(resnet, few, method):
     assert not np.allclose(maps, grad_cam(*arguments, aligned=False))
 
 
+def test_a_thousand_images_are_cut_up(tiny, few):
+    images = few.test_images.repeat(20, axis=0)
+    classes = np.arange(1000) % 10
+    seen = []
+    tiny[3].register_forward_pre_hook(lambda _m, inputs: seen.append(len(inputs[0])))
+    maps = grad_cam(tiny, images, classes, few.mean_and_std, "3")
+    assert maps.shape == (1000, 32, 32)
+    assert [count for count in seen if count > 1] == [250] * 4  # one forward pass for each part
+
+
 def test_no_image_gives_no_map(resnet, few):
     assert grad_cam(resnet, few.test_images[:0], [], few.mean_and_std).shape == (0, 32, 32)
 
@@ -165,6 +224,21 @@ def test_the_model_is_left_exactly_as_it_was(few, fails):
     assert all(p.grad is None for p in model.parameters())
     assert [p.requires_grad for p in model.linear.parameters()] == [False, True]
     assert not any(m._forward_hooks or m._backward_hooks for m in model.modules())
+
+
+def test_a_layer_that_no_gradient_reaches_is_named(few):
+    class Detached(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cells, self.linear = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.linear(self.cells(x).detach().mean(dim=(2, 3)))
+
+    arguments = (Detached(), few.test_images[:1], [0], few.mean_and_std, "cells")
+    with pytest.raises(ValueError, match="no gradient of the logits reaches layer 'cells'"):
+        grad_cam(*arguments)
+    assert grad_cam(*arguments, method="eigencam").shape == (1, 32, 32)
 
 
 def test_wrong_arguments_are_named(resnet, few):

@@ -179,8 +179,8 @@ def grad_cam(
         for the class).
 
     Raises:
-        ValueError: no such method, no such layer or not a map, a class out of range, or images
-            of a wrong kind.
+        ValueError: no such method, no such layer, its output is not a map, no gradient reaches
+            it, a class out of range, or images of a wrong kind.
     """
     if method not in METHODS:
         raise ValueError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
@@ -204,7 +204,8 @@ def grad_cam(
         torch.enable_grad(),
         torch.autocast(device.type, enabled=False),
     ):
-        _check_classes(classes, duplicate, images[:1], mean_and_std, device)
+        first = next(eval_batches(images[:1], *mean_and_std, device))
+        _check_call(duplicate, name, first, classes, METHODS[method] is not _EigenCAM)
         cam = METHODS[method](duplicate, [duplicate.get_submodule(name)])
         cam.compute_input_gradient = True  # the parameters are frozen: gradients flow all the same
         batches = eval_batches(images, *mean_and_std, device, batch_size)
@@ -227,8 +228,6 @@ class _CellMaps:
     ) -> np.ndarray:
         """Return float32 (N, rows, columns)."""
         seen = self.activations_and_grads
-        if self.uses_gradients and not seen.gradients:
-            raise ValueError("no gradient of the logits reaches the layer")
         cells = self.get_cam_image(
             input_tensor,
             self.target_layers[0],
@@ -278,18 +277,27 @@ def _layer_name(model: nn.Module, layer: nn.Module | str) -> str:
     raise ValueError(f"the model has no layer {wanted}; it has {known}")
 
 
-def _check_classes(
-    classes: np.ndarray,
-    model: nn.Module,
-    image: np.ndarray,
-    mean_and_std: tuple[Sequence[float], Sequence[float]],
-    device: torch.device,
+def _check_call(
+    model: nn.Module, name: str, image: Tensor, classes: np.ndarray, needs_gradient: bool
 ) -> None:
-    with torch.no_grad():
-        count = model(next(eval_batches(image, *mean_and_std, device))).shape[1]
-    wrong = classes[(classes < 0) | (classes >= count)]
+    """Raise ValueError for a class that the model has not, or a layer no gradient reaches."""
+    outputs = []
+    handle = model.get_submodule(name).register_forward_hook(
+        lambda _module, _inputs, output: outputs.append(output)
+    )
+    logits = model(image.clone().requires_grad_())
+    handle.remove()
+    wrong = classes[(classes < 0) | (classes >= logits.shape[1])]
     if wrong.size:
-        raise ValueError(f"class {wrong[0]} is out of range, expected 0..{count - 1}")
+        raise ValueError(f"class {wrong[0]} is out of range, expected 0..{logits.shape[1] - 1}")
+    if not needs_gradient:
+        return
+    linked = logits.requires_grad and outputs[0].requires_grad
+    if not linked or torch.autograd.grad(logits.sum(), outputs[0], allow_unused=True)[0] is None:
+        raise ValueError(
+            f"no gradient of the logits reaches layer {name!r}; choose one that they depend on "
+            "without a detach() in between, or method='eigencam', which needs no gradient"
+        )
 
 
 def _laid(cells: Tensor, size: tuple[int, int], geometry: MapGeometry) -> Tensor:
