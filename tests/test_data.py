@@ -3,9 +3,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pytorch_vision import data as data_module
-from pytorch_vision.data import ImageData, balanced_indices, load_data, subset
+from pytorch_vision.data import ImageData, balanced_indices, load_data, read_image, subset
 
 
 def test_cifar10_has_its_shapes_labels_and_statistics(cifar10):
@@ -95,3 +96,74 @@ def test_images_of_ones_own():
     labels = np.array([0, 1, 0, 1, 0, 1])
     own = ImageData(images, labels, images, labels, ("left", "right"), "my photographs")
     assert str(own) == ("my photographs: 6 training and 6 test images of 40x48 pixels in 2 classes")
+
+
+def test_an_image_of_the_right_size_is_read_as_it_is(tmp_path, few):
+    Image.fromarray(few.test_images[0]).save(tmp_path / "a.png")
+    image, told = read_image(tmp_path / "a.png")
+    assert image.dtype == np.uint8
+    assert np.array_equal(image, few.test_images[0])
+    assert told == "a.png: 32x32 pixels, mode RGB; its central 32x32 pixels resized to 32x32"
+
+
+def test_the_central_part_is_resized(tmp_path):
+    picture = np.zeros((60, 100, 3), np.uint8)
+    picture[:, :20], picture[:, 80:], picture[:, 20:80] = (255, 0, 0), (255, 0, 0), (0, 0, 255)
+    Image.fromarray(picture).save(tmp_path / "wide.png")
+    image, told = read_image(tmp_path / "wide.png")
+    assert np.abs(image.astype(int) - (0, 0, 255)).max() < 20  # but for a blend at the cut
+    assert "its central 60x60 pixels resized to 32x32" in told
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"])
+def test_an_image_of_any_mode_is_read(tmp_path, mode):
+    """A black-to-white step, in whatever way the file holds it."""
+    step = np.zeros((64, 64))
+    step[:, 32:] = 1
+    kinds = {"I;16": (65_535, np.uint16), "I": (65_535, np.int32), "F": (1, np.float32)}
+    if mode in kinds:
+        top, dtype = kinds[mode]
+        picture = Image.fromarray((step * top).astype(dtype))
+    else:
+        picture = Image.fromarray((255 * step).astype(np.uint8)).convert("RGB").convert(mode)
+    assert picture.mode == mode
+    picture.save(tmp_path / "step.tif")
+    image, told = read_image(tmp_path / "step.tif")
+    assert f"mode {mode};" in told
+    assert image.shape == (32, 32, 3)
+    assert image[:, :12].max() <= 2
+    assert image[:, 20:].min() >= 253
+
+
+def test_transparency_is_laid_over_white(tmp_path):
+    Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert (read_image(tmp_path / "clear.png")[0] == 255).all()
+
+
+def test_a_photograph_is_turned_upright(tmp_path):
+    picture = Image.fromarray(np.repeat(np.uint8([[0], [255]]), 32, axis=0).repeat(64, axis=1))
+    exif = Image.Exif()
+    exif[0x0112] = 3  # the camera was upside down
+    picture.save(tmp_path / "turned.png", exif=exif)
+    image, _ = read_image(tmp_path / "turned.png")
+    assert image[:12].min() == 255
+    assert image[20:].max() == 0
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    Image.new("RGB", (20_000, 20)).save(tmp_path / "wide.png")
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "huge.png")
+    (tmp_path / "text.png").write_text("hello")
+    Image.new("RGB", (300, 300), "red").save(tmp_path / "cut.jpg")
+    whole = (tmp_path / "cut.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    for name, message in {
+        "wide.png": "too large, expected at most 8,192 pixels a side",
+        "huge.png": "too large, expected at most 8,192 pixels a side",
+        "text.png": "not an image",
+        "cut.jpg": "a damaged image",
+    }.items():
+        with pytest.raises(ValueError, match=rf"{name} is {message}"):
+            read_image(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"none\.png"):
+        read_image(tmp_path / "none.png")

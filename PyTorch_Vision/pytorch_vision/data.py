@@ -4,11 +4,14 @@ import json
 import os
 from dataclasses import dataclass, replace
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pytorch_vision import sources
+
+MAX_SIDE = 8192  # pixels: a larger photograph is refused before it fills the memory
 
 CIFAR10_CLASSES = (
     "airplane",
@@ -175,6 +178,61 @@ def load_sample() -> ImageData:
         class_names=CIFAR10_CLASSES,
         name="bundled sample, 1,000 images",
     )
+
+
+def read_image(path: str | os.PathLike, size: tuple[int, int] = (32, 32)) -> tuple[np.ndarray, str]:
+    """Read any image file and bring it to the size that a network was trained on.
+
+    The picture is turned upright as its file says, transparency is laid over white, the largest
+    central part of the wanted shape is cut out, and that is resized (Lanczos).
+
+    Args:
+        path: a file that Pillow can read, of any mode.
+        size: height and width to bring it to.
+
+    Returns:
+        The image, uint8 (H, W, 3), and a sentence that tells what was done to it.
+
+    Raises:
+        ValueError: the file is no image, is damaged, or is larger than 8,192 pixels a side.
+        OSError: it cannot be opened.
+    """
+    height, width = size
+    try:
+        with open(path, "rb") as file, Image.open(file) as picture:
+            if max(picture.size) > MAX_SIDE:
+                raise Image.DecompressionBombError
+            mode, upright = picture.mode, ImageOps.exif_transpose(picture)
+            fitted = ImageOps.fit(_to_rgb(upright), (width, height), Image.Resampling.LANCZOS)
+    except Image.DecompressionBombError:
+        raise ValueError(
+            f"{path} is too large, expected at most {MAX_SIDE:,} pixels a side; make it smaller"
+        ) from None
+    except Image.UnidentifiedImageError:
+        raise ValueError(f"{path} is not an image that Pillow can read") from None
+    except (OSError, SyntaxError, EOFError) as error:  # what Pillow raises in the middle of a file
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ValueError(f"{path} is a damaged image ({error})") from error
+    scale = min(upright.width / width, upright.height / height)
+    told = (
+        f"{Path(path).name}: {upright.width}x{upright.height} pixels, mode {mode}; its central "
+        f"{scale * width:.0f}x{scale * height:.0f} pixels resized to {width}x{height}"
+    )
+    return np.asarray(fitted), told
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    """Bring any mode to RGB: 16 bits become 8, and transparency becomes white."""
+    if picture.mode.startswith("I") or picture.mode == "F":
+        values = np.asarray(picture, dtype=np.float64)
+        top = 65_535 if picture.mode.startswith("I") else 1.0
+        scaled = (255 * values / max(top, values.max())).clip(0, 255)
+        picture = Image.fromarray(scaled.astype(np.uint8))
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return picture.convert("RGB")
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:
