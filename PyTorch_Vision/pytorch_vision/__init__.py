@@ -2,9 +2,10 @@
 
 One flat module for each station on the data's way, each importing only from those before it::
 
-    sources -> data -> transforms -> loaders -> train -> predict -> gradcam -> plots
+    sources -> data -> transforms -> loaders -> train -> predict -> gradcam -> plots -> report
 
-``models`` and ``summary`` stand beside them. Importing the package itself loads none of them.
+``models``, ``summary`` and ``pretrained`` stand beside them. Importing the package itself loads
+none of them.
 """
 
 import os

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 NAME = "checkpoint.pt"
@@ -107,7 +107,8 @@ def save_weights(
     }
     temporary = path.with_name(path.name + ".tmp")
     try:
-        save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, metadata)
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        temporary.write_bytes(to_bytes(contiguous, metadata))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

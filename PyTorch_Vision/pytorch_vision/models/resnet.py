@@ -67,7 +67,7 @@ class ResNet(nn.Module):
             raise ValueError(f"num_classes is {num_classes}, expected 1 or more")
         if geometry not in ("seed", "standard"):
             raise ValueError(f"geometry is {geometry!r}, expected 'seed' or 'standard'")
-        self.geometry = geometry
+        self.blocks, self.geometry = tuple(blocks), geometry
         stem_padding, extra_padding = (3, 1) if geometry == "seed" else (1, 0)
         self.conv1 = nn.Conv2d(3, 64, 3, padding=stem_padding, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
@@ -82,6 +82,16 @@ class ResNet(nn.Module):
         self.layer3 = stage(128, 256, 2, blocks[2])
         self.layer4 = stage(256, 512, 2, blocks[3])
         self.linear = nn.Linear(512, num_classes)
+
+    @property
+    def name(self) -> str:
+        """ResNet18 or ResNet34, after the number of layers with weights on the longest way."""
+        return f"ResNet{2 * sum(self.blocks) + 2}"
+
+    @property
+    def architecture(self) -> str:
+        """What the weights must fit, as in "ResNet18 of seed geometry for 10 classes"."""
+        return f"{self.name} of {self.geometry} geometry for {self.linear.out_features} classes"
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, num_classes) for normalised images (N, 3, H, W), H and W >= 32."""
