@@ -21,29 +21,52 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_train_evaluate_explain(tmp_path):
+GALLERIES = [
+    "class_accuracy.png",
+    "confusion_matrix.png",
+    "misclassified.png",
+    "misclassified_gradcam.png",
+    "reliability.png",
+]
+
+
+def test_the_whole_job(tmp_path):
+    """Train, evaluate, explain the errors and one image, and write the page of all errors."""
     trained = run(tmp_path, "train", "--data", "sample", "--epochs", "1", "--geometry", "standard")
     assert trained.returncode == 0, trained.stderr
     assert "bundled sample, 1,000 images" in trained.stdout
     pictures = tmp_path / "runs" / "sample" / "plots"
-    names = ["history.csv", "loss_accuracy.png", "misclassified.png", "misclassified_gradcam.png"]
-    assert sorted(path.name for path in pictures.iterdir()) == names
-    for name in names[1:]:
-        assert Image.open(pictures / name).width > 900
+    curves = ["history.csv", "loss_accuracy.png"]
+    assert sorted(path.name for path in pictures.iterdir()) == sorted(curves + GALLERIES)
+    for name in GALLERIES:
+        assert Image.open(pictures / name).width > 600
 
+    weights = ("--weights", "runs/weights.safetensors")
     line = re.compile(r"Test set: Average loss: \S+, Accuracy: (\d+)/500 \(.*%\)")
-    evaluated = run(tmp_path, "evaluate", "--data", "sample")
+    evaluated = run(tmp_path, "evaluate", "--data", "sample", *weights)
     assert evaluated.returncode == 0, evaluated.stderr
     assert line.search(evaluated.stdout)[0] == line.search(trained.stdout)[0]
 
-    explained = run(
-        tmp_path, "explain", "--data", "sample", "--plots", "other", "--order", "confident"
-    )
+    order = ("--plots", "other", "--order", "spread")
+    explained = run(tmp_path, "explain", "--data", "sample", *weights, *order)
     assert explained.returncode == 0, explained.stderr
-    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == names[2:]
+    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == GALLERIES
+
+    Image.new("LA", (70, 50), 128).save(tmp_path / "cat.png")
+    one = run(tmp_path, "explain", "--image", "cat.png", *weights)
+    assert one.returncode == 0, one.stderr
+    assert "cat.png: 70x50 pixels, mode LA; its central 50x50 pixels resized to 32" in one.stdout
+    assert len(re.findall(r"\w+ \(\d+\.\d%\)", one.stdout)) == 3
+    assert Image.open(tmp_path / "runs" / "explained" / "cat_gradcam.png").width > 600
+
+    reported = run(tmp_path, "report", "--data", "sample", *weights, "--output", "new/page.html")
+    assert reported.returncode == 0, reported.stderr
+    errors = 500 - int(line.search(evaluated.stdout)[1])
+    assert f"{errors} errors in new/page.html" in reported.stdout
+    assert (tmp_path / "new" / "page.html").read_text().count("<li ") == errors
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "explain"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "explain", "report"])
 def test_help(tmp_path, command):
     shown = run(tmp_path, command, "--help")
     assert shown.returncode == 0
@@ -58,10 +81,14 @@ def test_help(tmp_path, command):
             ("train", "--data", "sample", "--epochs", "-1"),
             "error: epochs is -1, expected 0 or more",
         ),
-        (("evaluate", "--data", "sample"), "error: there are no weights at runs/weights"),
+        (("evaluate", "--weights", "none.safetensors"), "error: there are no weights at none"),
+        (("report", "--weights", "none.safetensors"), "error: there are no weights at none"),
+        (("explain", "--weights", "none.safetensors"), "error: there are no weights at none"),
+        (("explain", "--image", "notes.txt"), "error: notes.txt is not an image"),
+        (("explain", "--image", "none.png"), "error: [Errno 2] No such file"),
         (("train", "--data", "sample", "--batch-size", "0"), "error: batch_size is 0, expected 1"),
         (("train", "--data", "sample", "--plots", "notes.txt/plots"), "error: [Errno 20]"),
-        (("explain", "--weights", "notes.txt"), "error: notes.txt is not a whole safetensors"),
+        (("evaluate", "--weights", "notes.txt"), "error: notes.txt is not a whole safetensors"),
     ],
 )
 def test_an_error_is_one_message(tmp_path, arguments, message):

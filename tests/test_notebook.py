@@ -50,7 +50,7 @@ def test_its_outputs_are_clean(notebook):
     everything = "\n".join(texts(notebook))
     assert "\r" not in everything
     assert not re.search(r"warning", everything, re.IGNORECASE)
-    assert not re.search(r"/(home|root|work|tmp|usr|content|Users)/|[A-Z]:\\", json.dumps(notebook))
+    assert not re.search(r"/(home|root|work|tmp|usr|content|Users)/|[A-Z]:\\", json.dumps(outputs))
     assert PATH.stat().st_size <= 3_000_000
 
 
@@ -61,7 +61,8 @@ def test_each_picture_is_there_once(notebook):
         for output in cell.outputs
         if "image/png" in output.get("data", {})
     ]
-    assert len(pictures) == len(set(pictures)) == 4  # views, curves, errors, Grad-CAM
+    assert len(pictures) == len(set(pictures)) == 7
+    # views, curves, errors, Grad-CAM, confusion matrix, accuracy per class, reliability
 
 
 def test_it_shows_its_training(notebook):
@@ -192,10 +193,11 @@ def test_it_installs_what_is_missing_and_keeps_torch(notebook, tmp_path):
 
 
 def test_it_runs_in_an_empty_folder(notebook, tmp_path, published, monkeypatch):
-    """With nothing but the notebook and the address: the whole story, on the bundled sample."""
+    """With nothing but the notebook and the address: the whole story, but for the training."""
     monkeypatch.setenv("PYTORCH_VISION_URL", published)
     monkeypatch.setenv("S8_DATA", "sample")
-    monkeypatch.setenv("S8_EPOCHS", "0")
+    monkeypatch.setenv("S8_WEIGHTS", "pretrained")
+    monkeypatch.setenv("S8_ORDER", "spread")
     monkeypatch.delenv("S8_PLOTS")
     notebook.cells.append(
         nbformat.v4.new_code_cell("import pytorch_vision; print(pytorch_vision.__file__)")
@@ -209,6 +211,12 @@ def test_it_runs_in_an_empty_folder(notebook, tmp_path, published, monkeypatch):
         "runs/sample/plots/loss_accuracy.png",
         "runs/sample/plots/misclassified.png",
         "runs/sample/plots/misclassified_gradcam.png",
+        "runs/sample/plots/confusion_matrix.png",
+        "runs/sample/plots/class_accuracy.png",
+        "runs/sample/plots/reliability.png",
     } <= written
+    printed = "".join(o.text for c in code_cells(notebook) for o in c.outputs if "text" in o)
+    accuracy = re.search(r"Test set: .* Accuracy: \d+/500 \((.*)%\)", printed)[1]
+    assert float(accuracy) > 90
     assert not (tmp_path / "plots").exists()
     assert not [o for c in code_cells(notebook) for o in c.outputs if o.get("name") == "stderr"]

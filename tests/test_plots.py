@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from pytorch_vision import plots
+from pytorch_vision import plots, predict
 from pytorch_vision.predict import Predictions
 from pytorch_vision.train import EpochRecord, History
 from pytorch_vision.transforms import Augmentation
@@ -48,34 +48,94 @@ def test_curves_of_no_epoch_say_so():
     assert all("no epoch" in axes.texts[0].get_text() for axes in figure.axes)
 
 
+def caption(predictions: Predictions, kind: str, i: int) -> str:
+    label = {"true": predictions.labels, "predicted": predictions.predicted}[kind][i]
+    probability = predictions.probabilities[i, label]
+    return f"{kind}: {predictions.class_names[label]} ({probability:.0%})"
+
+
 @pytest.mark.parametrize("count", [1, 5, 7, 10])
 def test_gallery_shows_each_image_sharp_under_its_classes(count):
     predictions = some_predictions(count)
     figure = plots.gallery(predictions, "errors")
     shown = pictures(figure)
     assert len(shown) == count
-    for picture, image in zip(shown, predictions.images, strict=True):
+    for i, (picture, image) in enumerate(zip(shown, predictions.images, strict=True)):
         assert np.array_equal(picture.get_array(), image)
         assert picture.get_interpolation() == "nearest"
-    title = shown[0].axes.get_title()
-    names, label, predicted = ["ant", "bee", "cow"], predictions.labels, predictions.predicted
-    assert title.startswith(f"true: {names[label[0]]}\npredicted: {names[predicted[0]]} (")
-    assert title.endswith(f"({predictions.confidence[0]:.0%})")
+        both = [caption(predictions, kind, i) for kind in ("true", "predicted")]
+        assert picture.axes.get_title() == "\n".join(both)
 
 
 def test_galleries_of_no_error_say_so():
-    none = some_predictions(0)
-    for figure in (plots.gallery(none), plots.gradcam_gallery(none, np.zeros((0, 32, 32)))):
+    none, maps = some_predictions(0), np.zeros((0, 32, 32))
+    for figure in (plots.gallery(none), plots.gradcam_gallery(none, maps, maps)):
         assert not pictures(figure)
         assert any("none" in text.get_text() for text in figure.texts)
 
 
-def test_gradcam_gallery_blends_each_map_over_its_image():
-    predictions = some_predictions(10)
-    maps = np.random.default_rng(1).random((10, 32, 32), np.float32)
-    shown = pictures(plots.gradcam_gallery(predictions, maps))
-    for picture, image, heat in zip(shown, predictions.images, maps, strict=False):
-        np.testing.assert_allclose(picture.get_array(), plots.overlay(image, heat))
+@pytest.mark.parametrize("count", [3, 10])
+def test_gradcam_gallery_stacks_image_predicted_and_true_overlay(count):
+    predictions = some_predictions(count)
+    maps = np.random.default_rng(1).random((2, count, 32, 32), np.float32)
+    figure = plots.gradcam_gallery(predictions, *maps, "errors")
+    figure.draw_without_rendering()
+    bands = -(-count // 5)
+    stacks = np.array(figure.axes[: 15 * bands]).reshape(bands, 3, 5).transpose(0, 2, 1)
+    for i, (axes, image) in enumerate(zip(stacks.reshape(-1, 3), predictions.images, strict=False)):
+        assert [one.get_title().strip() for one in axes] == [
+            f"test image {i}",
+            caption(predictions, "predicted", i),
+            caption(predictions, "true", i),
+        ]
+        expected = [image, plots.overlay(image, maps[0, i]), plots.overlay(image, maps[1, i])]
+        for one, pixels in zip(axes, expected, strict=True):
+            np.testing.assert_allclose(one.images[0].get_array(), pixels)
+        boxes = [one.get_window_extent() for one in axes]
+        assert np.ptp([box.x0 for box in boxes]) < 1  # one column
+        assert boxes[0].y0 > boxes[1].y1 > boxes[1].y0 > boxes[2].y1
+        assert min(box.width for box in boxes) >= 150
+    assert "each map's own maximum" in figure.axes[-1].get_ylabel()
+
+
+def test_explanation_shows_the_image_and_a_map_for_each_class():
+    predictions, maps = some_predictions(1), np.random.default_rng(1).random((3, 32, 32))
+    figure = plots.explanation(predictions.images[0], maps, ["ant", "bee", "cow"], "a.png")
+    shown = [picture for picture in pictures(figure) if picture.get_array().ndim == 3]
+    titles = [picture.axes.get_title() for picture in shown]
+    assert titles == ["as the network sees it", "ant", "bee", "cow"]
+    np.testing.assert_allclose(shown[3].get_array(), plots.overlay(predictions.images[0], maps[2]))
+
+
+def test_confusion_matrix_has_every_count():
+    predictions = some_predictions(40)
+    axes = plots.confusion_matrix(predictions, "a title").axes[0]
+    counts = [int(text.get_text()) for text in axes.texts]
+    assert counts == predict.confusion_matrix(predictions).ravel().tolist()
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Predicted class", "True class")
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["ant", "bee", "cow"]
+
+
+def test_class_accuracy_is_written_beside_each_class():
+    predictions = some_predictions(40)
+    axes = plots.class_accuracy(predictions).axes[0]
+    written = {float(text.get_text()) for text in axes.texts}
+    assert written == {round(value, 1) for value in predict.class_accuracy(predictions)}
+    assert "%" in axes.get_xlabel()
+    right = (predictions.predicted == predictions.labels).mean()
+    assert f"{100 * right:.2f} %" in axes.get_legend().get_texts()[0].get_text()
+
+
+def test_reliability_shows_the_bins_and_the_error():
+    predictions = some_predictions(200)
+    above, below = plots.reliability(predictions).axes
+    measured = predict.calibration(predictions)
+    curve = next(line for line in above.lines if line.get_marker() == "s")
+    np.testing.assert_allclose(curve.get_xdata(), measured.confidence)
+    np.testing.assert_allclose(curve.get_ydata(), measured.accuracy)
+    legend = above.get_legend().get_texts()[-1].get_text()
+    assert legend == f"expected calibration error {100 * measured.error:.2f} %"
+    assert sum(patch.get_height() for patch in below.patches) == 200
 
 
 def test_overlay_is_half_image_half_colour():

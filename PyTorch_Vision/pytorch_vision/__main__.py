@@ -1,24 +1,22 @@
-"""The notebook's job from a shell: ``python -m pytorch_vision train|evaluate|explain``."""
+"""The notebook's job from a shell: ``python -m pytorch_vision train|evaluate|explain|report``."""
 
 import argparse
-import json
 import sys
-from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import torch
 
-from pytorch_vision import models, plots
-from pytorch_vision.checkpoint import CheckpointError, load_weights, save_weights
-from pytorch_vision.data import ImageData, load_data
+from pytorch_vision import models, plots, predict
+from pytorch_vision.checkpoint import CheckpointError
+from pytorch_vision.data import ImageData, load_data, read_image
 from pytorch_vision.gradcam import grad_cam
-from pytorch_vision.predict import misclassified, predict
+from pytorch_vision.pretrained import TrainedModel, load_trained, save_trained
+from pytorch_vision.report import error_page, write_page
 from pytorch_vision.settings import default_batch_size, default_data, default_plots
 from pytorch_vision.sources import DataError
 from pytorch_vision.summary import print_summary
 from pytorch_vision.train import TrainConfig, evaluate, fit
-
-WEIGHTS = "runs/weights.safetensors"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,41 +47,55 @@ def train(options: argparse.Namespace) -> None:
     )
     data = _load(options)
     # What cannot be written shows now, not after hours of training.
-    folder = _plots_folder(options)
-    Path(options.weights).parent.mkdir(parents=True, exist_ok=True)
+    folder = _folder(options.plots or default_plots(options.data))
+    _folder(Path(options.weights).parent)
     torch.manual_seed(options.seed)
-    build = getattr(models, options.model)
-    model = build(len(data.class_names), options.geometry)
+    model = getattr(models, options.model)(len(data.class_names), options.geometry)
     print_summary(model, (3, *data.train_images.shape[1:3]))
     history = fit(model, data, config, options.checkpoints)
 
-    save_weights(
-        options.weights,
-        model,
-        {
-            "model": options.model,
-            "geometry": options.geometry,
-            "class_names": json.dumps(data.class_names),
-            "mean_and_std": json.dumps(data.mean_and_std),
-        },
-    )
+    description = f"{model.name} on {data.name}"
+    trained = TrainedModel(model, data.class_names, data.mean_and_std, history, description)
+    save_trained(options.weights, trained)
     print(f"Weights in {options.weights}")
-    title = f"{options.model} on {data.name}"
     history.to_csv(folder / "history.csv")
-    plots.loss_and_accuracy(history, title).savefig(folder / "loss_accuracy.png")
-    _draw_errors(model, data, title, folder, options)
+    plots.loss_and_accuracy(history, description).savefig(folder / "loss_accuracy.png")
+    _draw_errors(trained, data, folder, options)
 
 
 def evaluate_weights(options: argparse.Namespace) -> None:
     """Print the loss and the accuracy of given weights on the test images."""
-    _, model, data = _restore(options)
-    print(evaluate(model, data))
+    trained, data = _restore(options)
+    print(evaluate(trained.model, data))
 
 
 def explain(options: argparse.Namespace) -> None:
-    """Draw what given weights get wrong, and where they looked."""
-    name, model, data = _restore(options)
-    _draw_errors(model, data, f"{name} on {data.name}", _plots_folder(options), options)
+    """Draw what given weights get wrong, and where they looked; or explain one image file."""
+    if options.image is None:
+        _draw_errors(*_restore(options), _folder(options.plots), options)
+        return
+    trained = load_trained(options.weights)
+    image, told = read_image(options.image)
+    print(told)
+    images = image[None]
+    probabilities = predict.classify(trained.model, images, trained.mean_and_std)[0]
+    likely = probabilities.argsort()[::-1][:3]
+    captions = [f"{trained.class_names[label]} ({probabilities[label]:.1%})" for label in likely]
+    print(f"{trained.description}: {', '.join(captions)}")
+    maps = grad_cam(trained.model, images.repeat(len(likely), 0), likely, trained.mean_and_std)
+    path = _folder(options.plots) / f"{Path(options.image).stem}_gradcam.png"
+    plots.explanation(image, maps, captions, Path(options.image).name).savefig(path)
+    print(f"Picture in {path}")
+
+
+def report(options: argparse.Namespace) -> None:
+    """Write a page of all the errors of given weights, to look through in a browser."""
+    trained, data = _restore(options)
+    predictions = predict.predict(trained.model, data)
+    errors = predict.misclassified(predictions)
+    page = error_page(predictions, *_maps(trained, errors), trained.description)
+    write_page(options.output, page)
+    print(f"{len(errors):,} errors in {options.output}")
 
 
 def _load(options: argparse.Namespace) -> ImageData:
@@ -92,46 +104,43 @@ def _load(options: argparse.Namespace) -> ImageData:
     return data
 
 
-def _restore(options: argparse.Namespace) -> tuple[str, models.ResNet, ImageData]:
-    """Load the weights into the model that they fit; return its name, it, and the test data.
+def _restore(options: argparse.Namespace) -> tuple[TrainedModel, ImageData]:
+    """Load weights, and test data normalised as their training data was."""
+    trained = load_trained(options.weights)
+    print(f"Weights: {trained.description}")
+    return trained, trained.normalized(_load(options))
 
-    The data is normalised as it was in training.
-    """
-    tensors, metadata = load_weights(options.weights)
-    try:
-        build = {"ResNet18": models.ResNet18, "ResNet34": models.ResNet34}[metadata["model"]]
-        class_names = tuple(json.loads(metadata["class_names"]))
-        mean, std = json.loads(metadata["mean_and_std"])
-        model = build(len(class_names), metadata["geometry"])
-        model.load_state_dict(tensors)
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{options.weights} holds other weights than `train` writes ({error})"
-        ) from error
-    data = _load(options)
-    if class_names != data.class_names:
-        raise CheckpointError(f"{options.weights} was trained on other classes: {class_names}")
-    return metadata["model"], model, replace(data, mean_and_std=(tuple(mean), tuple(std)))
+
+def _maps(trained: TrainedModel, errors: predict.Predictions) -> tuple:
+    """Return the Grad-CAM maps of the predicted and of the true classes."""
+    return tuple(
+        grad_cam(trained.model, errors.images, classes, trained.mean_and_std)
+        for classes in (errors.predicted, errors.labels)
+    )
 
 
 def _draw_errors(
-    model: models.ResNet, data: ImageData, title: str, folder: Path, options: argparse.Namespace
+    trained: TrainedModel, data: ImageData, folder: Path, options: argparse.Namespace
 ) -> None:
-    errors = misclassified(predict(model, data), options.count, options.order)
-    first = {"first": "the first {} errors in test order", "confident": "the {} surest errors"}
-    chosen = first[options.order].format(len(errors))
-    plots.gallery(errors, f"{title}: {chosen}").savefig(folder / "misclassified.png")
-    maps = grad_cam(model, errors.images, errors.predicted, data.mean_and_std)
-    plots.gradcam_gallery(
-        errors, maps, f"{title}: Grad-CAM of the predicted class, {chosen}"
-    ).savefig(folder / "misclassified_gradcam.png")
+    predictions = predict.predict(trained.model, data)
+    errors = predict.misclassified(predictions, options.count, options.order)
+    title = trained.description
+    chosen = f"{title}: {predict.describe_choice(options.order, len(errors))}"
+    figures = {
+        "misclassified": plots.gallery(errors, chosen),
+        "misclassified_gradcam": plots.gradcam_gallery(errors, *_maps(trained, errors), chosen),
+        "confusion_matrix": plots.confusion_matrix(predictions, title),
+        "class_accuracy": plots.class_accuracy(predictions, title),
+        "reliability": plots.reliability(predictions, title),
+    }
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png")
     print(f"Pictures in {folder}")
 
 
-def _plots_folder(options: argparse.Namespace) -> Path:
-    folder = Path(options.plots or default_plots(options.data))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _folder(path: str | Path) -> Path:
+    Path(path).mkdir(parents=True, exist_ok=True)
+    return Path(path)
 
 
 def _count(text: str) -> int:
@@ -142,34 +151,26 @@ def _count(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     defaults = TrainConfig()
-    show = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser("python -m pytorch_vision", description=__doc__)
     commands = parser.add_subparsers(required=True)
 
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--data",
-        default=default_data(),
-        help="full, sample (1,000 images, needs no network) or a number of training images",
-    )
-    common.add_argument("--root", default="data", help="folder that CIFAR-10 is kept in")
-    common.add_argument("--weights", default=WEIGHTS, help="weights file (safetensors)")
-
-    pictures = argparse.ArgumentParser(add_help=False)
-    pictures.add_argument("--plots", help="folder for pictures; by default it follows the data")
-    pictures.add_argument("--count", type=_count, default=10, help="errors to show")
-    pictures.add_argument(
-        "--order", choices=("first", "confident"), default="first", help="which errors come first"
-    )
-
-    def add(name: str, command, parents: list) -> argparse.ArgumentParser:
+    def add(name: str, command, data: str) -> argparse.ArgumentParser:
         added = commands.add_parser(
-            name, parents=parents, help=command.__doc__, formatter_class=show
+            name,
+            help=command.__doc__,
+            description=command.__doc__,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
         added.set_defaults(command=command)
+        added.add_argument(
+            "--data",
+            default=data,
+            help="full, sample (1,000 images, needs no network) or a number of training images",
+        )
+        added.add_argument("--root", default="data", help="folder that CIFAR-10 is kept in")
         return added
 
-    trainer = add("train", train, [common, pictures])
+    trainer = add("train", train, default_data())
     trainer.add_argument("--epochs", type=int, default=defaults.epochs, help="0 only evaluates")
     trainer.add_argument(
         "--batch-size",
@@ -187,8 +188,31 @@ def _parser() -> argparse.ArgumentParser:
         help="padding of the network: the seed's, or 1 throughout at half the work",
     )
     trainer.add_argument("--checkpoints", help="folder to keep the run's state in, and go on from")
-    add("evaluate", evaluate_weights, [common])
-    add("explain", explain, [common, pictures])
+    trainer.add_argument(
+        "--weights", default="runs/weights.safetensors", help="file to write the weights to"
+    )
+    trainer.add_argument("--plots", help="folder for pictures; by default it follows the data")
+
+    evaluator = add("evaluate", evaluate_weights, "full")
+    explainer = add("explain", explain, "full")
+    explainer.add_argument("--image", help="explain this image file instead of the test errors")
+    explainer.add_argument("--plots", default="runs/explained", help="folder for pictures")
+    reporter = add("report", report, "full")
+    reporter.add_argument("--output", default="runs/errors.html", help="the page to write")
+    for command in (evaluator, explainer, reporter):
+        command.add_argument(
+            "--weights",
+            default="pretrained",
+            help="weights file that train wrote, or those that come with PyTorch_Vision",
+        )
+    for command in (trainer, explainer):
+        command.add_argument("--count", type=_count, default=10, help="errors to show")
+        command.add_argument(
+            "--order",
+            choices=get_args(predict.Order),
+            default="first",
+            help="which errors to show: the first, the most confident, or spread over the classes",
+        )
     return parser
 
 

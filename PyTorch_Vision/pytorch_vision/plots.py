@@ -1,11 +1,15 @@
 """Every picture. Each function returns a Figure and saves nothing by itself."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, StrMethodFormatter
+from sklearn.calibration import CalibrationDisplay
+from sklearn.metrics import ConfusionMatrixDisplay
 
+from pytorch_vision import predict
 from pytorch_vision.data import ImageData
 from pytorch_vision.loaders import TrainLoader
 from pytorch_vision.predict import Predictions
@@ -13,6 +17,7 @@ from pytorch_vision.train import History
 from pytorch_vision.transforms import Augmentation, denormalize
 
 PANEL = 1.9  # inches, the width of one small image
+BAR = 0.9  # inches, the width of a colour bar with its label
 DPI = 110  # five panels across are then about as wide as a page of GitHub
 HEAT = "inferno"  # perceptually even: equal steps of heat look equally large
 
@@ -77,27 +82,63 @@ def gallery(predictions: Predictions, title: str = "") -> Figure:
         predictions: those to draw; with none, the picture says so.
         title: how they were chosen.
     """
-    figure, panels = _gallery_panels(predictions, title)
-    for image, panel in zip(predictions.images, panels.flat, strict=False):
-        panel.imshow(image, interpolation="nearest")
+    rows = _rows_of_five(predictions)
+    figure, panels = _panels(rows, 5, PANEL, PANEL + 0.4, title)
+    predicted, true = _captions(predictions)
+    for image, lines, panel in zip(
+        predictions.images, zip(true, predicted, strict=True), panels.flat, strict=False
+    ):
+        _show(panel, image, "\n".join(lines))
+    _say_if_none(figure, predictions)
     return figure
 
 
-def gradcam_gallery(predictions: Predictions, maps: np.ndarray, title: str = "") -> Figure:
-    """Draw the gallery with each image's Grad-CAM map blended over it, and a colour bar.
+def gradcam_gallery(
+    predictions: Predictions,
+    predicted_maps: np.ndarray,
+    true_maps: np.ndarray,
+    title: str = "",
+) -> Figure:
+    """Draw images, five a row, each above what spoke for its predicted and for its true class.
 
     Args:
         predictions: those to draw; with none, the picture says so.
-        maps: float32 (N, H, W) in [0, 1], as ``grad_cam`` returns them.
-        title: which class the maps speak of.
+        predicted_maps, true_maps: float32 (N, H, W) in [0, 1], as ``grad_cam`` returns them for
+            the predicted and for the true classes.
+        title: how the images were chosen.
     """
-    figure, panels = _gallery_panels(predictions, title)
-    colours = ScalarMappable(Normalize(0, 1), HEAT)
-    for image, heat, panel in zip(predictions.images, maps, panels.flat, strict=False):
-        panel.imshow(overlay(image, heat), interpolation="nearest")
+    rows = _rows_of_five(predictions)
+    figure, panels = _panels(3 * rows, 5, PANEL, PANEL + 0.22, title, BAR)
+    columns = panels.reshape(rows, 3, 5).transpose(0, 2, 1).reshape(-1, 3)
+    predicted, true = _captions(predictions)
+    for i, (image, stacked) in enumerate(zip(predictions.images, columns, strict=False)):
+        gap = "\n" if i >= 5 else ""  # sets the bands apart
+        _show(stacked[0], image, f"{gap}test image {predictions.indices[i]}")
+        stacked[0].title.set_fontweight("bold")
+        _show(stacked[1], overlay(image, predicted_maps[i]), predicted[i])
+        _show(stacked[2], overlay(image, true_maps[i]), true[i])
+    _say_if_none(figure, predictions)
     if len(predictions):
-        bar = figure.colorbar(colours, ax=panels, shrink=0.6, pad=0.02)
-        bar.set_label("Grad-CAM, share of each map's maximum")
+        _heat_bar(figure, panels)
+    return figure
+
+
+def explanation(
+    image: np.ndarray, maps: np.ndarray, captions: list[str], title: str = ""
+) -> Figure:
+    """Draw one image, and beside it what spoke for each of some classes.
+
+    Args:
+        image: uint8 (H, W, 3).
+        maps: float32 (N, H, W) in [0, 1], as ``grad_cam`` returns them.
+        captions: N texts, one for each map.
+        title: what the image is.
+    """
+    figure, panels = _panels(1, len(maps) + 1, PANEL, PANEL + 0.22, title, BAR)
+    _show(panels[0, 0], image, "as the network sees it")
+    for heat, caption, panel in zip(maps, captions, panels[0, 1:], strict=True):
+        _show(panel, overlay(image, heat), caption)
+    _heat_bar(figure, panels)
     return figure
 
 
@@ -111,31 +152,124 @@ def overlay(image: np.ndarray, heat: np.ndarray, alpha: float = 0.5) -> np.ndarr
     return (1 - alpha) * image / 255 + alpha * colour
 
 
-def _gallery_panels(predictions: Predictions, title: str) -> tuple[Figure, np.ndarray]:
-    """Lay out titled panels for the predictions, five a row."""
-    rows = max(1, -(-len(predictions) // 5))
-    figure, panels = _panels(rows, 5, PANEL, PANEL + 0.4, title)
-    names = predictions.class_names
-    for panel, label, predicted, confidence in zip(
-        panels.flat,
-        predictions.labels,
-        predictions.predicted,
-        predictions.confidence,
-        strict=False,
-    ):
-        panel.set_title(
-            f"true: {names[label]}\npredicted: {names[predicted]} ({confidence:.0%})", fontsize=9
+def confusion_matrix(predictions: Predictions, title: str = "") -> Figure:
+    """Draw how often each true class (row) was taken for each class (column)."""
+    figure = Figure(figsize=(7.6, 6.8), dpi=DPI, layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    axes = figure.subplots()
+    display = ConfusionMatrixDisplay(
+        predict.confusion_matrix(predictions), display_labels=predictions.class_names
+    )
+    # few errors beside many successes: on an even scale all errors would look like none
+    display.plot(
+        ax=axes,
+        cmap="Blues",
+        colorbar=False,
+        xticks_rotation=45,
+        values_format="d",
+        im_kw={"norm": PowerNorm(0.4)},
+        text_kw={"fontsize": 9},
+    )
+    axes.set(xlabel="Predicted class", ylabel="True class")
+    return figure
+
+
+def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
+    """Draw the share of each true class that was classified rightly, the best class on top."""
+    accuracy = predict.class_accuracy(predictions)
+    order = [label for label in np.argsort(accuracy) if np.isfinite(accuracy[label])]
+    overall = 100 * np.mean(predictions.predicted == predictions.labels)
+    figure = Figure(figsize=(8, 1 + 0.33 * len(order)), dpi=DPI, layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    axes = figure.subplots()
+    axes.axvline(overall, color="C1", linestyle="--", label=f"all classes: {overall:.2f} %")
+    axes.plot(accuracy[order], [predictions.class_names[label] for label in order], "o")
+    for place, label in enumerate(order):
+        axes.annotate(
+            f"{accuracy[label]:.1f}",
+            (accuracy[label], place),
+            xytext=(7, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
         )
+    axes.set_xlabel("Test images of the class that were classified rightly (%)")
+    axes.margins(x=0.1)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    return figure
+
+
+def reliability(predictions: Predictions, title: str = "") -> Figure:
+    """Draw how often the network is right against how sure it is, and how often it is so sure."""
+    measured = predict.calibration(predictions)
+    figure = Figure(figsize=(6.4, 6.4), dpi=DPI, layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    CalibrationDisplay(measured.accuracy, measured.confidence, predictions.confidence).plot(
+        ax=above, name=f"expected calibration error {100 * measured.error:.2f} %"
+    )
+    above.set(xlabel="", ylabel="Share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
+    below.hist(predictions.confidence, bins=np.linspace(0, 1, 16), color="C0")
+    below.set(xlabel="Probability given to the predicted class", ylabel="Test images", yscale="log")
+    below.set_ylim(bottom=0.7)
+    below.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    below.yaxis.set_minor_formatter(NullFormatter())
+    for axes in (above, below):
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.grid(alpha=0.3)
+    above.yaxis.set_major_formatter(PercentFormatter(1))
+    return figure
+
+
+def _rows_of_five(predictions: Predictions) -> int:
+    return max(1, -(-len(predictions) // 5))
+
+
+def _captions(predictions: Predictions) -> tuple[list[str], list[str]]:
+    """Return, for each image, its predicted and its true class with their probabilities."""
+    return tuple(
+        [
+            f"{kind}: {predictions.class_names[label]} ({row[label]:.0%})"
+            for label, row in zip(labels, predictions.probabilities, strict=True)
+        ]
+        for kind, labels in {
+            "predicted": predictions.predicted,
+            "true": predictions.labels,
+        }.items()
+    )
+
+
+def _show(panel: Axes, image: np.ndarray, caption: str) -> None:
+    panel.imshow(image, interpolation="nearest")
+    panel.set_title(caption, fontsize=9)
+
+
+def _say_if_none(figure: Figure, predictions: Predictions) -> None:
     if not len(predictions):
         figure.text(0.5, 0.5, "none: there is no such image", ha="center")
-    return figure, panels
+
+
+def _heat_bar(figure: Figure, panels: np.ndarray) -> None:
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(0, 1), HEAT),
+        ax=panels,
+        shrink=0.9 if len(panels) == 1 else 0.5,
+        pad=0.02,
+        aspect=12 * len(panels),
+    )
+    bar.set_label("Grad-CAM, share of\neach map's own maximum")
 
 
 def _panels(
-    rows: int, columns: int, width: float, height: float, title: str
+    rows: int, columns: int, width: float, height: float, title: str, beside: float = 0
 ) -> tuple[Figure, np.ndarray]:
-    """Return a figure of empty panels, width by height inches each, without any axes."""
-    figure = Figure(figsize=(columns * width, rows * height + 0.35), dpi=DPI, layout="constrained")
+    """Return a figure of empty panels, width by height inches each, without any axes.
+
+    ``beside`` inches are left on the right for something else.
+    """
+    size = (columns * width + beside, rows * height + 0.35)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     figure.suptitle(title, fontsize=11)
     panels = figure.subplots(rows, columns, squeeze=False)
     for panel in panels.flat:
