@@ -1,8 +1,10 @@
 """Checkpoints of a training run: saved whole or not at all, and loaded without running anything."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors import safe_open
@@ -16,8 +18,30 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be used; the message says why and what to do about it."""
 
 
+@contextlib.contextmanager
+def written_whole(path: str | os.PathLike) -> Iterator[IO[bytes]]:
+    """Give a file to write under a temporary name; at the end, put it in the old one's place.
+
+    Whatever happens before that, the old file is untouched and no temporary one is left.
+
+    Args:
+        path: the file; its folder is made if it is missing.
+    """
+    path = Path(path)
+    temporary = path.with_name(path.name + ".tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def save(folder: str | os.PathLike, state: dict[str, Any]) -> None:
-    """Write ``folder/checkpoint.pt`` under a temporary name, then put it in the old one's place.
+    """Write ``folder/checkpoint.pt``, whole or not at all.
 
     Args:
         folder: made if it is missing.
@@ -26,17 +50,8 @@ def save(folder: str | os.PathLike, state: dict[str, Any]) -> None:
     Raises:
         OSError, RuntimeError: the folder cannot be written; the previous checkpoint is untouched.
     """
-    path = Path(folder) / NAME
-    temporary = path.with_suffix(".tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(temporary, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(Path(folder) / NAME) as file:
+        torch.save(state, file)
 
 
 def load(folder: str | os.PathLike) -> dict[str, Any] | None:
@@ -99,19 +114,12 @@ def save_weights(
         metadata: strings kept in the file's header.
         dtype: that floating-point tensors are stored in.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
         name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype)
         for name, tensor in model.state_dict().items()
     }
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        temporary.write_bytes(to_bytes(contiguous, metadata))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as file:
+        file.write(to_bytes({name: t.contiguous() for name, t in tensors.items()}, metadata))
 
 
 def load_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -226,7 +226,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
     """Bring any mode to RGB: 16 bits become 8, and transparency becomes white."""
     if picture.mode.startswith("I") or picture.mode == "F":
         values = np.asarray(picture, dtype=np.float64)
-        top = 65_535 if picture.mode.startswith("I") else 1.0
+        top = 1.0 if picture.mode == "F" else 65_535
         scaled = (255 * values / max(top, values.max())).clip(0, 255)
         picture = Image.fromarray(scaled.astype(np.uint8))
     if picture.has_transparency_data:

@@ -204,9 +204,9 @@ def grad_cam(
         torch.enable_grad(),
         torch.autocast(device.type, enabled=False),
     ):
-        first = next(eval_batches(images[:1], *mean_and_std, device))
-        _check_call(duplicate, name, first, classes, METHODS[method] is not _EigenCAM)
         cam = METHODS[method](duplicate, [duplicate.get_submodule(name)])
+        first = next(eval_batches(images[:1], *mean_and_std, device))
+        _check_call(duplicate, name, first, classes, cam.uses_gradients)
         cam.compute_input_gradient = True  # the parameters are frozen: gradients flow all the same
         batches = eval_batches(images, *mean_and_std, device, batch_size)
         for batch, start in zip(batches, range(0, len(images), batch_size), strict=True):

@@ -84,11 +84,10 @@ def gallery(predictions: Predictions, title: str = "") -> Figure:
     """
     rows = _rows_of_five(predictions)
     figure, panels = _panels(rows, 5, PANEL, PANEL + 0.4, title)
-    predicted, true = _captions(predictions)
-    for image, lines, panel in zip(
-        predictions.images, zip(true, predicted, strict=True), panels.flat, strict=False
-    ):
-        _show(panel, image, "\n".join(lines))
+    predicted = _captions("predicted", predictions, predictions.predicted)
+    true = _captions("true", predictions, predictions.labels)
+    for i, (image, panel) in enumerate(zip(predictions.images, panels.flat, strict=False)):
+        _show(panel, image, f"{true[i]}\n{predicted[i]}")
     _say_if_none(figure, predictions)
     return figure
 
@@ -110,7 +109,8 @@ def gradcam_gallery(
     rows = _rows_of_five(predictions)
     figure, panels = _panels(3 * rows, 5, PANEL, PANEL + 0.22, title, BAR)
     columns = panels.reshape(rows, 3, 5).transpose(0, 2, 1).reshape(-1, 3)
-    predicted, true = _captions(predictions)
+    predicted = _captions("predicted", predictions, predictions.predicted)
+    true = _captions("true", predictions, predictions.labels)
     for i, (image, stacked) in enumerate(zip(predictions.images, columns, strict=False)):
         gap = "\n" if i >= 5 else ""  # sets the bands apart
         _show(stacked[0], image, f"{gap}test image {predictions.indices[i]}")
@@ -210,7 +210,7 @@ def reliability(predictions: Predictions, title: str = "") -> Figure:
         ax=above, name=f"expected calibration error {100 * measured.error:.2f} %"
     )
     above.set(xlabel="", ylabel="Share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
-    below.hist(predictions.confidence, bins=np.linspace(0, 1, 16), color="C0")
+    below.hist(predictions.confidence, bins=np.linspace(0, 1, predict.BINS + 1), color="C0")
     below.set(xlabel="Probability given to the predicted class", ylabel="Test images", yscale="log")
     below.set_ylim(bottom=0.7)
     below.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -226,18 +226,12 @@ def _rows_of_five(predictions: Predictions) -> int:
     return max(1, -(-len(predictions) // 5))
 
 
-def _captions(predictions: Predictions) -> tuple[list[str], list[str]]:
-    """Return, for each image, its predicted and its true class with their probabilities."""
-    return tuple(
-        [
-            f"{kind}: {predictions.class_names[label]} ({row[label]:.0%})"
-            for label, row in zip(labels, predictions.probabilities, strict=True)
-        ]
-        for kind, labels in {
-            "predicted": predictions.predicted,
-            "true": predictions.labels,
-        }.items()
-    )
+def _captions(kind: str, predictions: Predictions, labels: np.ndarray) -> list[str]:
+    """Return, for each image, the name and the probability of one class."""
+    return [
+        f"{kind}: {predictions.class_names[label]} ({row[label]:.0%})"
+        for label, row in zip(labels, predictions.probabilities, strict=True)
+    ]
 
 
 def _show(panel: Axes, image: np.ndarray, caption: str) -> None:

@@ -12,6 +12,8 @@ from torch import nn
 from pytorch_vision.data import ImageData, balanced_indices
 from pytorch_vision.train import TrainConfig, logits_of, make_fabric, place
 
+BINS = 15  # of confidence, from 0 to 1
+
 Order = Literal["first", "confident", "spread"]
 
 
@@ -181,7 +183,7 @@ class Calibration:
         return float(np.average(np.abs(self.accuracy - self.confidence), weights=self.counts))
 
 
-def calibration(predictions: Predictions, bins: int = 15) -> Calibration:
+def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
     """Compare confidence with accuracy, in bins of confidence of equal width.
 
     Raises:

@@ -4,15 +4,17 @@ import base64
 import io
 import os
 from importlib import resources
-from pathlib import Path
 
 import matplotlib
 import numpy as np
 from jinja2 import Environment
 from PIL import Image
 
+from pytorch_vision.checkpoint import written_whole
 from pytorch_vision.plots import HEAT, overlay
 from pytorch_vision.predict import Predictions, confusion_matrix, misclassified
+
+STOPS = np.linspace(0, 1, 9)  # of the colour bar's gradient
 
 
 def error_page(
@@ -60,23 +62,14 @@ def error_page(
         cards=cards,
         matrix=matrix.tolist(),
         most=int((matrix - np.diag(matrix.diagonal())).max(initial=1)),
-        heat=[matplotlib.colors.to_hex(colour) for colour in matplotlib.colormaps[HEAT](_STOPS)],
+        heat=[matplotlib.colors.to_hex(colour) for colour in matplotlib.colormaps[HEAT](STOPS)],
     )
-
-
-_STOPS = np.linspace(0, 1, 9)  # of the colour bar's gradient
 
 
 def write_page(path: str | os.PathLike, page: str) -> None:
     """Write a page, whole or not at all, making its folder if it is missing."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as file:
+        file.write(page.encode())
 
 
 def _png(image: np.ndarray) -> str:
