@@ -1,4 +1,4 @@
-"""Make the bundled sample, pytorch_vision/sample/, from verified CIFAR-10.
+"""Make the bundled sample, pytorch_vision/data/sample/, from verified CIFAR-10.
 
     python make_sample.py [root]
 
@@ -11,7 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from pytorch_vision.data import balanced_indices, load_cifar10, tile
+from pytorch_vision.data import balanced_indices, load_cifar10
+from pytorch_vision.data.cifar10 import tile
 
 COUNTS = {"train": 1000, "test": 500}
 
@@ -19,7 +20,7 @@ COUNTS = {"train": 1000, "test": 500}
 def main(root: str = "data") -> None:
     """Write train.png, test.png (tiles in the data set's order) and labels.json."""
     data = load_cifar10(root)
-    folder = Path(__file__).parent / "pytorch_vision" / "sample"
+    folder = Path(__file__).parent / "pytorch_vision" / "data" / "sample"
     folder.mkdir(exist_ok=True)
     labels = {}
     for part, count in COUNTS.items():

@@ -10,7 +10,7 @@ import sys
 
 import torch
 
-from pytorch_vision.pretrained import PRETRAINED, load_trained, save_trained
+from pytorch_vision.training import PRETRAINED, load_trained, save_trained
 
 
 def main(path: str) -> None:

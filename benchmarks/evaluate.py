@@ -9,18 +9,18 @@ import time
 
 import torch
 
-from pytorch_vision import train
-from pytorch_vision.data import load_sample
-from pytorch_vision.loaders import eval_batches
+from pytorch_vision.data import eval_batches, load_sample
 from pytorch_vision.models import ResNet18
-from pytorch_vision.train import TrainConfig
+from pytorch_vision.training import TrainConfig, describe_hardware, make_fabric, place
+from pytorch_vision.training.devices import device_settings
+from pytorch_vision.training.evaluate import evaluate_on
 
 ROUNDS = 5
 
 
 def main() -> None:
-    data, fabric = load_sample(), train.make_fabric(TrainConfig())
-    model = train.place(fabric, ResNet18()).eval()
+    data, fabric = load_sample(), make_fabric(TrainConfig())
+    model = place(fabric, ResNet18()).eval()
     batches = list(eval_batches(data.test_images, *data.mean_and_std, fabric.device))
 
     def forward() -> None:
@@ -29,16 +29,16 @@ def main() -> None:
                 logits = model(images)
         float(logits.sum())  # waits for the device
 
-    works = {"evaluate": lambda: train._test(fabric, model, data), "forward pass": forward}
+    works = {"evaluate": lambda: evaluate_on(fabric, model, data), "forward pass": forward}
     best = dict.fromkeys(works, float("inf"))
-    with train._device_settings(fabric):
+    with device_settings(fabric):
         for _ in range(ROUNDS):
             for name, work in works.items():
                 start = time.perf_counter()
                 work()
                 best[name] = min(best[name], time.perf_counter() - start)
 
-    print(f"{train.describe_hardware(fabric)}, {len(data.test_images)} images, best of {ROUNDS}")
+    print(f"{describe_hardware(fabric)}, {len(data.test_images)} images, best of {ROUNDS}")
     for name, seconds in best.items():
         print(f"{name:12} {seconds:6.3f} s {len(data.test_images) / seconds:8.0f} images/s")
     print(f"evaluate_ratio={best['evaluate'] / best['forward pass']:.2f}")

@@ -10,12 +10,11 @@ import time
 
 import torch
 
-from pytorch_vision import train
-from pytorch_vision.data import load_sample
-from pytorch_vision.loaders import DeviceTrainLoader, TrainLoader
+from pytorch_vision.data import Augmentation, DeviceTrainLoader, TrainLoader, load_sample
 from pytorch_vision.models import ResNet18
-from pytorch_vision.train import TrainConfig
-from pytorch_vision.transforms import Augmentation
+from pytorch_vision.training import TrainConfig, describe_hardware, make_fabric
+from pytorch_vision.training.devices import device_settings
+from pytorch_vision.training.run import Run
 
 BATCH_SIZE = 250
 ROUNDS = 5
@@ -33,26 +32,26 @@ def rate(loader: TrainLoader, device: torch.device, epoch: int) -> float:
 
 def main() -> None:
     data, config = load_sample(), TrainConfig(epochs=1, batch_size=BATCH_SIZE)
-    fabric = train.make_fabric(config)
+    fabric = make_fabric(config)
     arguments = (data, Augmentation(), BATCH_SIZE, 0)
     loaders = {
         "albumentations": TrainLoader(*arguments),
         "on the device": DeviceTrainLoader(*arguments, fabric.device),
     }
-    run = train._Run(fabric, ResNet18(), data, config, None)
+    run = Run(fabric, ResNet18(), data, config)
     best = dict.fromkeys(loaders, 0.0)
     step = 0.0
-    with train._device_settings(fabric):
+    with device_settings(fabric):
         images, labels = next(run.loader.epoch(0))
         for epoch in range(ROUNDS):
             for name, loader in loaders.items():
                 best[name] = max(best[name], rate(loader, fabric.device, epoch))
             start = time.perf_counter()
-            run._step(images, labels)
+            run.step(images, labels)
             float(run.sums[0])  # waits for the device
             step = max(step, BATCH_SIZE / (time.perf_counter() - start))
 
-    print(f"{train.describe_hardware(fabric)}, best of {ROUNDS}")
+    print(f"{describe_hardware(fabric)}, best of {ROUNDS}")
     for name, value in {**best, "training step": step}.items():
         print(f"{name:15} {value:10,.0f} images/s")
     share = (1 / best["albumentations"]) / (1 / best["albumentations"] + 1 / step)

@@ -16,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from pytorch_vision import train
 from pytorch_vision.data import load_sample
 from pytorch_vision.models import ResNet18
-from pytorch_vision.train import TrainConfig
+from pytorch_vision.training import TrainConfig, describe_hardware, make_fabric
+from pytorch_vision.training.devices import device_settings
+from pytorch_vision.training.run import Run
 
 BATCH_SIZE = 512  # the default for the full data
 ROUNDS = 3
@@ -28,10 +29,10 @@ ROUNDS = 3
 def fits_step(compiled: bool) -> Callable[[], None]:
     """Return the step that ``fit`` makes."""
     config = TrainConfig(epochs=1, batch_size=BATCH_SIZE, compile=compiled)
-    run = train._Run(train.make_fabric(config), ResNet18(), load_sample(), config, None)
+    run = Run(make_fabric(config), ResNet18(), load_sample(), config)
     run.model.train()
     images, labels = next(run.loader.epoch(0))
-    return lambda: run._step(images, labels)
+    return lambda: run.step(images, labels)
 
 
 def plain_step() -> Callable[[], None]:
@@ -65,8 +66,8 @@ def main() -> None:
         ResNet18().eval()(torch.zeros(1, 3, 32, 32))
     step_operations = 3 * counter.get_total_flops() * BATCH_SIZE
     multiply, product_operations = product()
-    fabric = train.make_fabric(TrainConfig())
-    kept, returned = lambda: train._device_settings(fabric), contextlib.nullcontext
+    fabric = make_fabric(TrainConfig())
+    kept, returned = lambda: device_settings(fabric), contextlib.nullcontext
     works = {
         "fit's step": (fits_step(compiled=False), kept, step_operations),
         "  memory returned": (fits_step(compiled=False), returned, step_operations),
@@ -81,7 +82,7 @@ def main() -> None:
                 work()  # the first fills caches and compiles
                 best[name] = min(best[name], seconds(work))
 
-    print(f"{train.describe_hardware(fabric)}, batch {BATCH_SIZE}, best of {ROUNDS}")
+    print(f"{describe_hardware(fabric)}, batch {BATCH_SIZE}, best of {ROUNDS}")
     print(f"{'':20} {'seconds':>8} {'images/s':>9} {'GFLOP/s':>8}")
     for name, (_, _, operations) in works.items():
         images = "" if name == "matrix product" else f"{BATCH_SIZE / best[name]:.1f}"

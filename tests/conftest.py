@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pytorch_vision.data import ImageData, load_cifar10, load_sample, subset
-from pytorch_vision.sources import DataError
+from pytorch_vision.data import DataError, ImageData, load_cifar10, load_sample, subset
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,5 +1,6 @@
 """The notebook as it is stored, its setup cell, and its run in an empty folder."""
 
+import ast
 import json
 import os
 import re
@@ -172,12 +173,36 @@ def test_a_wrong_address_says_what_to_set(notebook, tmp_path, url, message):
     assert os.listdir(empty) == []
 
 
+def test_a_folder_of_the_same_name_that_is_another_one_is_left_alone(notebook, tmp_path):
+    (tmp_path / "PyTorch_Vision").mkdir()
+    (tmp_path / "PyTorch_Vision" / "mine.txt").write_text("precious")
+    failed = setup(notebook, tmp_path, "not asked for")
+    assert failed.returncode != 0
+    assert "is not PyTorch_Vision" in failed.stderr
+    assert (tmp_path / "PyTorch_Vision" / "mine.txt").read_text() == "precious"
+    assert os.listdir(tmp_path) == ["PyTorch_Vision"]
+
+
+def test_its_setup_is_short_and_its_settings_are_a_form(notebook):
+    first, settings = code_cells(notebook)[:2]
+    assert len(first.source.split("\n")) <= 18  # a student scrolls past it
+    form = [line for line in settings.source.splitlines() if "# @param" in line]
+    assert len(form) == 10
+    for line in form:  # Colab edits what stands between = and #: it must be a plain value
+        name, value = re.fullmatch(r"([A-Z_]+) = (.+?)  # @param [\[{].*[\]}]", line).groups()
+        assert isinstance(ast.literal_eval(value), (str, int, bool)), name
+
+
 def test_it_installs_what_is_missing_and_keeps_torch(notebook, tmp_path):
     project = '[project]\ndependencies = ["not-there>=1", "numpy>=1", "torch>=2"]\n'
     (tmp_path / "library").mkdir()
-    url = repository_of(
-        tmp_path / "library", {"pyproject.toml": project, "pytorch_vision/__init__.py": ""}
-    )
+    ours = (ROOT / "PyTorch_Vision" / "pytorch_vision" / "install.py").read_text()
+    files = {
+        "pyproject.toml": project,
+        "pytorch_vision/__init__.py": "",
+        "pytorch_vision/install.py": ours,
+    }
+    url = repository_of(tmp_path / "library", files)
     pip = tmp_path / "pip" / "pip" / "__main__.py"  # stands in for pip and keeps what it is told
     pip.parent.mkdir(parents=True)
     (pip.parent / "__init__.py").touch()

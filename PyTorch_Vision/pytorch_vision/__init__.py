@@ -1,11 +1,11 @@
 """Train small image classifiers properly, and see what they got wrong.
 
-One flat module for each station on the data's way, each importing only from those before it::
+Four wings in the order of the data's way, each importing only from those before it::
 
-    sources -> data -> transforms -> loaders -> train -> predict -> gradcam -> plots -> report
+    data -> models -> training -> analysis
 
-``models``, ``summary`` and ``pretrained`` stand beside them. Importing the package itself loads
-none of them.
+``settings`` and ``__main__`` stand outside and use them all; ``install`` needs none of them.
+Importing the package itself loads nothing.
 """
 
 import os

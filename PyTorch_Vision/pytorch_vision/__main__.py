@@ -5,18 +5,35 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import torch
 
-from pytorch_vision import models, plots, predict
-from pytorch_vision.checkpoint import CheckpointError
-from pytorch_vision.data import ImageData, load_data, read_image
-from pytorch_vision.gradcam import grad_cam
-from pytorch_vision.pretrained import TrainedModel, load_trained, save_trained
-from pytorch_vision.report import error_page, write_page
+from pytorch_vision.analysis import (
+    Order,
+    Predictions,
+    classify,
+    describe_choice,
+    error_page,
+    galleries,
+    grad_cam,
+    misclassified,
+    plots,
+    predict,
+    write_page,
+)
+from pytorch_vision.data import DataError, ImageData, load_data, read_image
+from pytorch_vision.models import MODELS, create, print_summary
+from pytorch_vision.models.resnet import Geometry
 from pytorch_vision.settings import default_batch_size, default_data, default_plots
-from pytorch_vision.sources import DataError
-from pytorch_vision.summary import print_summary
-from pytorch_vision.train import TrainConfig, evaluate, fit
+from pytorch_vision.training import (
+    CheckpointError,
+    TrainConfig,
+    TrainedModel,
+    evaluate,
+    fit,
+    load_trained,
+    save_trained,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,7 +67,7 @@ def train(options: argparse.Namespace) -> None:
     folder = _folder(options.plots or default_plots(options.data))
     _folder(Path(options.weights).parent)
     torch.manual_seed(options.seed)
-    model = getattr(models, options.model)(len(data.class_names), options.geometry)
+    model = create(options.model, len(data.class_names), geometry=options.geometry)
     print_summary(model, (3, *data.train_images.shape[1:3]))
     history = fit(model, data, config, options.checkpoints)
 
@@ -78,21 +95,21 @@ def explain(options: argparse.Namespace) -> None:
     image, told = read_image(options.image)
     print(told)
     images = image[None]
-    probabilities = predict.classify(trained.model, images, trained.mean_and_std)[0]
+    probabilities = classify(trained.model, images, trained.mean_and_std)[0]
     likely = probabilities.argsort()[::-1][:3]
     captions = [f"{trained.class_names[label]} ({probabilities[label]:.1%})" for label in likely]
     print(f"{trained.description}: {', '.join(captions)}")
     maps = grad_cam(trained.model, images.repeat(len(likely), 0), likely, trained.mean_and_std)
     path = _folder(options.plots) / f"{Path(options.image).stem}_gradcam.png"
-    plots.explanation(image, maps, captions, Path(options.image).name).savefig(path)
+    galleries.explanation(image, maps, captions, Path(options.image).name).savefig(path)
     print(f"Picture in {path}")
 
 
 def report(options: argparse.Namespace) -> None:
     """Write a page of all the errors of given weights, to look through in a browser."""
     trained, data = _restore(options)
-    predictions = predict.predict(trained.model, data)
-    errors = predict.misclassified(predictions)
+    predictions = predict(trained.model, data)
+    errors = misclassified(predictions)
     page = error_page(predictions, *_maps(trained, errors), trained.description)
     write_page(options.output, page)
     print(f"{len(errors):,} errors in {options.output}")
@@ -111,24 +128,22 @@ def _restore(options: argparse.Namespace) -> tuple[TrainedModel, ImageData]:
     return trained, trained.normalized(_load(options))
 
 
-def _maps(trained: TrainedModel, errors: predict.Predictions) -> tuple:
+def _maps(trained: TrainedModel, errors: Predictions) -> np.ndarray:
     """Return the Grad-CAM maps of the predicted and of the true classes."""
-    return tuple(
-        grad_cam(trained.model, errors.images, classes, trained.mean_and_std)
-        for classes in (errors.predicted, errors.labels)
-    )
+    classes = np.stack([errors.predicted, errors.labels])
+    return grad_cam(trained.model, errors.images, classes, trained.mean_and_std)
 
 
 def _draw_errors(
     trained: TrainedModel, data: ImageData, folder: Path, options: argparse.Namespace
 ) -> None:
-    predictions = predict.predict(trained.model, data)
-    errors = predict.misclassified(predictions, options.count, options.order)
+    predictions = predict(trained.model, data)
+    errors = misclassified(predictions, options.count, options.order)
     title = trained.description
-    chosen = f"{title}: {predict.describe_choice(options.order, len(errors))}"
+    chosen = f"{title}: {describe_choice(options.order, len(errors))}"
     figures = {
-        "misclassified": plots.gallery(errors, chosen),
-        "misclassified_gradcam": plots.gradcam_gallery(errors, *_maps(trained, errors), chosen),
+        "misclassified": galleries.gallery(errors, chosen),
+        "misclassified_gradcam": galleries.gradcam_gallery(errors, *_maps(trained, errors), chosen),
         "confusion_matrix": plots.confusion_matrix(predictions, title),
         "class_accuracy": plots.class_accuracy(predictions, title),
         "reliability": plots.reliability(predictions, title),
@@ -178,14 +193,12 @@ def _parser() -> argparse.ArgumentParser:
         help="images a step; by default 512, or 32 for 5,000 images or less",
     )
     trainer.add_argument("--seed", type=int, default=defaults.seed, help="of everything random")
-    trainer.add_argument(
-        "--model", choices=("ResNet18", "ResNet34"), default="ResNet18", help="the network"
-    )
+    trainer.add_argument("--model", choices=tuple(MODELS), default="ResNet18", help="the network")
     trainer.add_argument(
         "--geometry",
-        choices=("seed", "standard"),
-        default="seed",
-        help="padding of the network: the seed's, or 1 throughout at half the work",
+        choices=get_args(Geometry),
+        default="original",
+        help="padding: the original notebook's, or 1 throughout at half the work",
     )
     trainer.add_argument("--checkpoints", help="folder to keep the run's state in, and go on from")
     trainer.add_argument(
@@ -209,7 +222,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--count", type=_count, default=10, help="errors to show")
         command.add_argument(
             "--order",
-            choices=get_args(predict.Order),
+            choices=get_args(Order),
             default="first",
             help="which errors to show: the first, the most confident, or spread over the classes",
         )

@@ -1,11 +1,13 @@
 """Defaults that the notebook and the command line share, and settings from the environment."""
 
 import os
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 
-from pytorch_vision.data import check_choice
+from pytorch_vision.analysis.predict import Order, check_order
+from pytorch_vision.data.cifar10 import check_choice
 
 
 def default_data() -> str:
@@ -29,36 +31,68 @@ def default_plots(which: str) -> str:
     return "plots" if check_choice(which) == "full" else f"runs/{which}/plots"
 
 
-class Environment:
-    """Settings with defaults, each overridden by an environment variable of one prefix.
+@dataclass(frozen=True)
+class Settings:
+    """What the notebook can be told.
 
-    Args:
-        prefix: which the variables begin with, such as "S8_".
+    Attributes:
+        data: "full", "sample" or a number of training images; "auto" is ``default_data()``.
+        epochs: passes over the training images; 0 only tests.
+        batch_size: images a step; 0 is ``default_batch_size(data)``.
+        seed: of the first weights, the order and the augmentation.
+        weights: "pretrained" or a weights file, to skip the training; empty to train.
+        order: which errors to show, as ``analysis.misclassified`` has it.
+        plots: folder for the pictures; empty is ``default_plots(data)``.
+        root: folder that CIFAR-10 is kept in.
+        checkpoints: folder for the training's state; empty for none.
+
+    Raises:
+        ValueError: there is no such data or order.
     """
 
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
-        self.known: list[str] = []
+    data: str = "auto"
+    epochs: int = 20
+    batch_size: int = 0
+    seed: int = 0
+    weights: str = ""
+    order: Order = "first"
+    plots: str = ""
+    root: str = "data"
+    checkpoints: str = ""
 
-    def get(self, name: str, default: Any) -> Any:
-        """Return the variable ``prefix + name``, or the default where it is unset or empty.
+    def __post_init__(self) -> None:
+        data = default_data() if self.data == "auto" else check_choice(self.data)
+        check_order(self.order)
+        chosen = {
+            "data": data,
+            "batch_size": self.batch_size or default_batch_size(data),
+            "plots": self.plots or default_plots(data),
+        }
+        for name, value in chosen.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_environment(cls, prefix: str, **values: Any) -> "Settings":
+        """Return settings of which each may be overridden by an environment variable.
+
+        Args:
+            prefix: which the variables begin with: with "S8_", ``S8_EPOCHS`` overrides epochs.
+                An empty variable overrides nothing.
+            values: the settings where there is no variable.
 
         Raises:
-            ValueError: the default is a whole number and the variable is not.
+            ValueError: a variable of this prefix is unknown, or holds no whole number where one
+                is wanted; or as for ``Settings``.
         """
-        variable = self.prefix + name
-        self.known.append(variable)
-        text = os.environ.get(variable, "").strip()
-        if not text:
-            return default
-        if isinstance(default, int):
-            if not text.removeprefix("-").isdecimal():
-                raise ValueError(f"{variable} is {text!r}, expected a whole number")
-            return int(text)
-        return text
-
-    def check(self) -> None:
-        """Raise ValueError if the environment holds a variable of this prefix that is unknown."""
+        known = {prefix + field.name.upper(): field for field in fields(cls)}
         for variable in sorted(os.environ):
-            if variable.startswith(self.prefix) and variable not in self.known:
-                raise ValueError(f"{variable} is not a setting; these are: {', '.join(self.known)}")
+            if variable.startswith(prefix) and variable not in known:
+                raise ValueError(f"{variable} is not a setting; these are: {', '.join(known)}")
+        for variable, field in known.items():
+            text = os.environ.get(variable, "").strip()
+            if not text:
+                continue
+            if field.type is int and not text.removeprefix("-").isdecimal():
+                raise ValueError(f"{variable} is {text!r}, expected a whole number")
+            values[field.name] = int(text) if field.type is int else text
+        return cls(**values)

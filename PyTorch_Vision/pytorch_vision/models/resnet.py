@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Geometry = Literal["seed", "standard"]
+Geometry = Literal["original", "standard"]
 
 
 class BasicBlock(nn.Module):
@@ -51,24 +51,25 @@ class ResNet(nn.Module):
     Args:
         blocks: how many blocks each of the four stages has.
         num_classes: the number of logits.
-        geometry: "seed" pads the first convolution by 3 and every strided one by 2 (its shortcut
-            by 1), so that 32x32 pixels become maps of 36, 19, 11 and 7 cells a side; "standard"
-            pads by 1 throughout (shortcuts by 0), for 32, 16, 8 and 4, at about half the work.
+        geometry: "original", as in the original notebook, pads the first convolution by 3 and
+            every strided one by 2 (its shortcut by 1), so that 32x32 pixels become maps of 36,
+            19, 11 and 7 cells a side; "standard" pads by 1 throughout (shortcuts by 0), for 32,
+            16, 8 and 4, at about half the work.
 
     Raises:
         ValueError: fewer than one class, or a geometry of another name.
     """
 
     def __init__(
-        self, blocks: Sequence[int], num_classes: int = 10, geometry: Geometry = "seed"
+        self, blocks: Sequence[int], num_classes: int = 10, geometry: Geometry = "original"
     ) -> None:
         super().__init__()
         if num_classes < 1:
             raise ValueError(f"num_classes is {num_classes}, expected 1 or more")
-        if geometry not in ("seed", "standard"):
-            raise ValueError(f"geometry is {geometry!r}, expected 'seed' or 'standard'")
+        if geometry not in ("original", "standard"):
+            raise ValueError(f"geometry is {geometry!r}, expected 'original' or 'standard'")
         self.blocks, self.geometry = tuple(blocks), geometry
-        stem_padding, extra_padding = (3, 1) if geometry == "seed" else (1, 0)
+        stem_padding, extra_padding = (3, 1) if geometry == "original" else (1, 0)
         self.conv1 = nn.Conv2d(3, 64, 3, padding=stem_padding, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
 
@@ -90,7 +91,7 @@ class ResNet(nn.Module):
 
     @property
     def architecture(self) -> str:
-        """What the weights must fit, as in "ResNet18 of seed geometry for 10 classes"."""
+        """What the weights must fit, as in "ResNet18 of original geometry for 10 classes"."""
         return f"{self.name} of {self.geometry} geometry for {self.linear.out_features} classes"
 
     def forward(self, x: Tensor) -> Tensor:
@@ -104,11 +105,11 @@ class ResNet(nn.Module):
         return self.linear(torch.flatten(F.adaptive_avg_pool2d(out, 1), 1))
 
 
-def ResNet18(num_classes: int = 10, geometry: Geometry = "seed") -> ResNet:  # noqa: N802
+def ResNet18(num_classes: int = 10, geometry: Geometry = "original") -> ResNet:  # noqa: N802
     """Return an 18-layer network; with ten classes it has 11,173,962 parameters."""
     return ResNet((2, 2, 2, 2), num_classes, geometry)
 
 
-def ResNet34(num_classes: int = 10, geometry: Geometry = "seed") -> ResNet:  # noqa: N802
+def ResNet34(num_classes: int = 10, geometry: Geometry = "original") -> ResNet:  # noqa: N802
     """Return a 34-layer network; with ten classes it has 21,282,122 parameters."""
     return ResNet((3, 4, 6, 3), num_classes, geometry)

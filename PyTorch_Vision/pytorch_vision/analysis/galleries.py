@@ -1,0 +1,167 @@
+"""Pictures of images and of maps over them. Each function returns a Figure and saves nothing."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from pytorch_vision.analysis.predict import Predictions
+from pytorch_vision.data import Augmentation, ImageData, TrainLoader, denormalize
+
+PANEL = 1.9  # inches, the width of one small image
+BAR = 0.9  # inches, the width of a colour bar with its label
+DPI = 110  # five panels across are then about as wide as a page of GitHub
+HEAT = "inferno"  # perceptually even: equal steps of heat look equally large
+
+
+def training_views(
+    data: ImageData, augmentation: Augmentation, seed: int, count: int = 4, epochs: int = 7
+) -> Figure:
+    """Draw the first training images as they are, and as each of some epochs would show them.
+
+    Args:
+        data, augmentation, seed: what training is given.
+        count: how many images, one a row.
+        epochs: how many views of each, one an epoch.
+    """
+    loader = TrainLoader(data, augmentation, count, seed)
+    columns = [data.train_images[:count] / 255]
+    for epoch in range(epochs):
+        tensors = denormalize(loader.augment(np.arange(count), epoch, 0), *data.mean_and_std)
+        columns.append(tensors.permute(0, 2, 3, 1).numpy())
+    figure, panels = _panels(
+        count, epochs + 1, 1.2, 1.25, f"Training images of {data.name}, as the network sees them"
+    )
+    titles = ["as it is", *(f"epoch {epoch + 1}" for epoch in range(epochs))]
+    for images, title, axes in zip(columns, titles, panels.T, strict=True):
+        axes[0].set_title(title, fontsize=9)
+        for image, panel in zip(images, axes, strict=True):
+            panel.imshow(image, interpolation="nearest")
+    return figure
+
+
+def gallery(predictions: Predictions, title: str = "") -> Figure:
+    """Draw images, five a row, each under its true and its predicted class.
+
+    Args:
+        predictions: those to draw; with none, the picture says so.
+        title: how they were chosen.
+    """
+    rows = _rows_of_five(predictions)
+    figure, panels = _panels(rows, 5, PANEL, PANEL + 0.4, title)
+    predicted = _captions("predicted", predictions, predictions.predicted)
+    true = _captions("true", predictions, predictions.labels)
+    for i, (image, panel) in enumerate(zip(predictions.images, panels.flat, strict=False)):
+        _show(panel, image, f"{true[i]}\n{predicted[i]}")
+    _say_if_none(figure, predictions)
+    return figure
+
+
+def gradcam_gallery(
+    predictions: Predictions,
+    predicted_maps: np.ndarray,
+    true_maps: np.ndarray,
+    title: str = "",
+) -> Figure:
+    """Draw images, five a row, each above what spoke for its predicted and for its true class.
+
+    Args:
+        predictions: those to draw; with none, the picture says so.
+        predicted_maps, true_maps: float32 (N, H, W) in [0, 1], as ``grad_cam`` returns them for
+            the predicted and for the true classes.
+        title: how the images were chosen.
+    """
+    rows = _rows_of_five(predictions)
+    figure, panels = _panels(3 * rows, 5, PANEL, PANEL + 0.22, title, BAR)
+    columns = panels.reshape(rows, 3, 5).transpose(0, 2, 1).reshape(-1, 3)
+    predicted = _captions("predicted", predictions, predictions.predicted)
+    true = _captions("true", predictions, predictions.labels)
+    for i, (image, stacked) in enumerate(zip(predictions.images, columns, strict=False)):
+        gap = "\n" if i >= 5 else ""  # sets the bands apart
+        _show(stacked[0], image, f"{gap}test image {predictions.indices[i]}")
+        stacked[0].title.set_fontweight("bold")
+        _show(stacked[1], overlay(image, predicted_maps[i]), predicted[i])
+        _show(stacked[2], overlay(image, true_maps[i]), true[i])
+    _say_if_none(figure, predictions)
+    if len(predictions):
+        _heat_bar(figure, panels)
+    return figure
+
+
+def explanation(
+    image: np.ndarray, maps: np.ndarray, captions: list[str], title: str = ""
+) -> Figure:
+    """Draw one image, and beside it what spoke for each of some classes.
+
+    Args:
+        image: uint8 (H, W, 3).
+        maps: float32 (N, H, W) in [0, 1], as ``grad_cam`` returns them.
+        captions: N texts, one for each map.
+        title: what the image is.
+    """
+    figure, panels = _panels(1, len(maps) + 1, PANEL, PANEL + 0.22, title, BAR)
+    _show(panels[0, 0], image, "as the network sees it")
+    for heat, caption, panel in zip(maps, captions, panels[0, 1:], strict=True):
+        _show(panel, overlay(image, heat), caption)
+    _heat_bar(figure, panels)
+    return figure
+
+
+def overlay(image: np.ndarray, heat: np.ndarray, alpha: float = 0.5) -> np.ndarray:
+    """Blend a map in [0, 1] (H, W), in colour, over a uint8 image (H, W, 3).
+
+    Returns:
+        float64 (H, W, 3) in [0, 1]: (1 - alpha) of the image plus alpha of the colour.
+    """
+    colour = ScalarMappable(Normalize(0, 1), HEAT).to_rgba(heat)[..., :3]
+    return (1 - alpha) * image / 255 + alpha * colour
+
+
+def _rows_of_five(predictions: Predictions) -> int:
+    return max(1, -(-len(predictions) // 5))
+
+
+def _captions(kind: str, predictions: Predictions, labels: np.ndarray) -> list[str]:
+    """Return, for each image, the name and the probability of one class."""
+    return [
+        f"{kind}: {predictions.class_names[label]} ({row[label]:.0%})"
+        for label, row in zip(labels, predictions.probabilities, strict=True)
+    ]
+
+
+def _show(panel: Axes, image: np.ndarray, caption: str) -> None:
+    panel.imshow(image, interpolation="nearest")
+    panel.set_title(caption, fontsize=9)
+
+
+def _say_if_none(figure: Figure, predictions: Predictions) -> None:
+    if not len(predictions):
+        figure.text(0.5, 0.5, "none: there is no such image", ha="center")
+
+
+def _heat_bar(figure: Figure, panels: np.ndarray) -> None:
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(0, 1), HEAT),
+        ax=panels,
+        shrink=0.9 if len(panels) == 1 else 0.5,
+        pad=0.02,
+        aspect=12 * len(panels),
+    )
+    bar.set_label("Grad-CAM, share of\neach map's own maximum")
+
+
+def _panels(
+    rows: int, columns: int, width: float, height: float, title: str, beside: float = 0
+) -> tuple[Figure, np.ndarray]:
+    """Return a figure of empty panels, width by height inches each, without any axes.
+
+    ``beside`` inches are left on the right for something else.
+    """
+    size = (columns * width + beside, rows * height + 0.35)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for panel in panels.flat:
+        panel.set_axis_off()
+    return figure, panels

@@ -1,0 +1,192 @@
+"""Grad-CAM, its maps laid where the network looked.
+
+Ramprasaath Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+Localization", arXiv 1610.02391. The maps come from the package ``grad-cam``. That package
+stretches a map over the image, as if its cells tiled it; but cell i of a layer is centred on
+pixel offset + stride * i, and with padding the outer cells can even lie outside of the image.
+``map_geometry`` finds stride and offset, and ``grad_cam`` samples the map at the true places.
+"""
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, XGradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import Tensor, nn
+
+from pytorch_vision.analysis.geometry import MapGeometry, layer_name, trace_geometry
+from pytorch_vision.data import eval_batches
+from pytorch_vision.data.images import check_images
+
+
+def grad_cam(
+    model: nn.Module,
+    images: np.ndarray,
+    classes: Sequence[int] | np.ndarray,
+    mean_and_std: tuple[Sequence[float], Sequence[float]],
+    layer: nn.Module | str = "layer4",
+    method: str = "gradcam",
+    aligned: bool = True,
+    batch_size: int = 250,
+) -> np.ndarray:
+    """Return, for each image, how much each of its pixels spoke for a class, or for several.
+
+    The map is ReLU(sum over channels c of a_c A_c), where A is the layer's output and a_c the
+    mean over all cells of the derivative of the class's logit by A_c. The work is done in float32
+    on a copy, so that the model is left as it was whatever happens.
+
+    Args:
+        model: the network, on any device.
+        images: uint8 (N, H, W, 3); N may be 0, where there is no error to explain.
+        classes: int (N,), the class to explain for each image; or (K, N), K classes for each.
+        mean_and_std: with which the model's inputs are normalised.
+        layer: whose output is explained: a module of the model or its dotted name.
+        method: "gradcam"; "gradcam++" (arXiv 1710.11063); "xgradcam" (arXiv 2008.02312); or
+            "eigencam" (arXiv 2008.00299), which does not depend on the class.
+        aligned: sample the map where its cells truly lie (cells outside of the image are cut
+            off); False stretches it over the image, as is usual.
+        batch_size: how many images go through the model at once, which bounds the memory.
+
+    Returns:
+        float32 (N, H, W), or (K, N, H, W) for K classes each; every map is divided by its own
+        maximum: 0..1 (all 0 where nothing spoke for the class).
+
+    Raises:
+        ValueError: no such method, no such layer, its output is not a map, no gradient reaches
+            it, a class out of range, or images of a wrong kind.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
+    classes, size = np.asarray(classes), images.shape[1:3]
+    if not len(images):
+        return np.zeros((*classes.shape, *size), np.float32)
+    check_images(images)
+    one_each = classes.ndim in (1, 2) and classes.shape[-1] == len(images)
+    if not one_each or classes.dtype.kind not in "iu":
+        raise ValueError(
+            f"classes is {classes.dtype} of shape {classes.shape}, expected one integer for each "
+            f"of {len(images)} images, or several rows of that"
+        )
+    name = layer_name(model, layer)
+    duplicate = copy.deepcopy(model).float().eval().requires_grad_(False)
+    device = next(duplicate.parameters()).device
+    geometry = trace_geometry(duplicate, name, size) if aligned else None
+    maps = []
+    with (
+        torch.random.fork_rng(),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast(device.type, enabled=False),
+    ):
+        cam = METHODS[method](duplicate, [duplicate.get_submodule(name)])
+        first = next(eval_batches(images[:1], *mean_and_std, device))
+        _check_call(duplicate, name, first, classes, cam.uses_gradients)
+        cam.compute_input_gradient = True  # the parameters are frozen: gradients flow all the same
+        for row in classes.reshape(-1, len(images)):
+            batches = eval_batches(images, *mean_and_std, device, batch_size)
+            for batch, start in zip(batches, range(0, len(images), batch_size), strict=True):
+                targets = [ClassifierOutputTarget(int(c)) for c in row[start : start + len(batch)]]
+                cells = torch.from_numpy(cam(batch, targets))
+                maps.append(
+                    _stretched(cells, size) if geometry is None else _laid(cells, size, geometry)
+                )
+    pixels = torch.cat(maps)
+    peaks = pixels.amax(dim=(1, 2), keepdim=True)
+    return (pixels / peaks.where(peaks > 0, 1)).reshape(*classes.shape, *size).numpy()
+
+
+class _CellMaps:
+    """Has a method of ``grad-cam`` give its maps in the layer's own cells, unscaled."""
+
+    def compute_cam_per_layer(
+        self, input_tensor: Tensor, targets: list, eigen_smooth: bool
+    ) -> np.ndarray:
+        """Return float32 (N, rows, columns)."""
+        seen = self.activations_and_grads
+        cells = self.get_cam_image(
+            input_tensor,
+            self.target_layers[0],
+            targets,
+            seen.activations[0].numpy(),
+            seen.gradients[0].numpy() if self.uses_gradients else None,
+            eigen_smooth,
+        )
+        return np.maximum(cells, 0)
+
+    def aggregate_multi_layers(self, cam_per_target_layer: np.ndarray) -> np.ndarray:
+        return cam_per_target_layer
+
+
+class _GradCAM(_CellMaps, GradCAM):
+    pass
+
+
+class _GradCAMPlusPlus(_CellMaps, GradCAMPlusPlus):
+    pass
+
+
+class _XGradCAM(_CellMaps, XGradCAM):
+    pass
+
+
+class _EigenCAM(_CellMaps, EigenCAM):
+    pass
+
+
+METHODS = {
+    "gradcam": _GradCAM,
+    "gradcam++": _GradCAMPlusPlus,
+    "xgradcam": _XGradCAM,
+    "eigencam": _EigenCAM,
+}
+
+
+def _check_call(
+    model: nn.Module, name: str, image: Tensor, classes: np.ndarray, needs_gradient: bool
+) -> None:
+    """Raise ValueError for a class that the model has not, or a layer no gradient reaches."""
+    outputs = []
+    handle = model.get_submodule(name).register_forward_hook(
+        lambda _module, _inputs, output: outputs.append(output)
+    )
+    logits = model(image.clone().requires_grad_())
+    handle.remove()
+    wrong = classes[(classes < 0) | (classes >= logits.shape[1])]
+    if wrong.size:
+        raise ValueError(f"class {wrong[0]} is out of range, expected 0..{logits.shape[1] - 1}")
+    if not needs_gradient:
+        return
+    linked = logits.requires_grad and outputs[0].requires_grad
+    if not linked or torch.autograd.grad(logits.sum(), outputs[0], allow_unused=True)[0] is None:
+        raise ValueError(
+            f"no gradient of the logits reaches layer {name!r}; choose one that they depend on "
+            "without a detach() in between, or method='eigencam', which needs no gradient"
+        )
+
+
+def _laid(cells: Tensor, size: tuple[int, int], geometry: MapGeometry) -> Tensor:
+    """Sample maps (N, rows, columns) bilinearly at every pixel's place among the cells."""
+    down, across = (
+        # the pixel's position counted in cells, then as grid_sample has it: -1 for the first
+        # cell's centre and 1 for the last one's
+        2 * (torch.arange(pixels) - offset) / stride / max(count - 1, 1) - 1
+        for pixels, offset, stride, count in zip(
+            size, geometry.offset, geometry.stride, cells.shape[1:], strict=True
+        )
+    )
+    grid = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)
+    return F.grid_sample(
+        cells[:, None],
+        grid.expand(len(cells), -1, -1, -1).to(cells.dtype),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=True,
+    )[:, 0]
+
+
+def _stretched(cells: Tensor, size: tuple[int, int]) -> Tensor:
+    """Stretch maps (N, rows, columns) over the image, as if their cells tiled it."""
+    return F.interpolate(cells[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]

@@ -1,0 +1,205 @@
+"""What a trained model makes of images: its predictions, its errors, and figures about both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+import sklearn.calibration
+import sklearn.metrics
+from torch import nn
+
+from pytorch_vision.data import ImageData, balanced_indices
+from pytorch_vision.training import TrainConfig, logits_of, make_fabric, place
+
+BINS = 15  # of confidence, from 0 to 1
+
+Order = Literal["first", "confident", "spread"]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Classified images.
+
+    Attributes:
+        images: uint8 (N, H, W, 3).
+        labels: int64 (N,), the true classes.
+        probabilities: float32 (N, C), each row summing to 1.
+        indices: int64 (N,), where each image stands in the test set.
+        class_names: the C names, by label.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+    indices: np.ndarray
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The most probable class of each image, int64 (N,)."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """The probability of the predicted class, float32 (N,)."""
+        return self.probabilities.max(axis=1, initial=0)
+
+    def select(self, which: np.ndarray) -> "Predictions":
+        """Return the chosen predictions, by a boolean mask (N,) or by positions."""
+        return replace(
+            self,
+            images=self.images[which],
+            labels=self.labels[which],
+            probabilities=self.probabilities[which],
+            indices=self.indices[which],
+        )
+
+
+def predict(model: nn.Module, data: ImageData, config: TrainConfig | None = None) -> Predictions:
+    """Classify the test images, in order, in the device and precision that they were tested in.
+
+    The model is put on the device, and left in the mode it was in.
+    """
+    return Predictions(
+        images=data.test_images,
+        labels=data.test_labels,
+        probabilities=classify(model, data.test_images, data.mean_and_std, config),
+        indices=np.arange(len(data.test_labels)),
+        class_names=data.class_names,
+    )
+
+
+def classify(
+    model: nn.Module,
+    images: np.ndarray,
+    mean_and_std: tuple[Sequence[float], Sequence[float]],
+    config: TrainConfig | None = None,
+) -> np.ndarray:
+    """Return each image's class probabilities, float32 (N, C), for uint8 images (N, H, W, 3).
+
+    The model is put on the device, and left in the mode it was in.
+    """
+    fabric = make_fabric(config or TrainConfig())
+    batches = logits_of(fabric, place(fabric, model), images, mean_and_std)
+    return np.concatenate([logits.softmax(dim=1).cpu().numpy() for logits in batches])
+
+
+def misclassified(
+    predictions: Predictions, count: int | None = None, order: Order = "first"
+) -> Predictions:
+    """Return the images whose predicted class is not the true one.
+
+    Args:
+        predictions: what ``predict`` returned.
+        count: at most so many; None for all.
+        order: "first" in test order; the most "confident" first; or "spread" over the true
+            classes: the first of each class, then the second of each, put in test order.
+
+    Raises:
+        ValueError: ``count`` is negative, or there is no such order.
+    """
+    return _chosen(predictions, predictions.predicted != predictions.labels, count, order)
+
+
+def correctly_classified(
+    predictions: Predictions, count: int | None = None, order: Order = "first"
+) -> Predictions:
+    """Return the images whose predicted class is the true one; arguments as above."""
+    return _chosen(predictions, predictions.predicted == predictions.labels, count, order)
+
+
+def describe_choice(order: Order, count: int) -> str:
+    """Say in a title which errors ``misclassified`` chose, ``count`` being how many it found."""
+    return {
+        "first": f"the first {count} errors in test order",
+        "confident": f"the {count} most confident errors",
+        "spread": f"{count} errors spread over the true classes",
+    }[order]
+
+
+def check_order(order: str) -> None:
+    """Raise ValueError unless ``order`` is one that ``misclassified`` knows."""
+    if order not in get_args(Order):
+        raise ValueError(f"order is {order!r}, expected {', '.join(map(repr, get_args(Order)))}")
+
+
+def _chosen(
+    predictions: Predictions, mask: np.ndarray, count: int | None, order: Order
+) -> Predictions:
+    check_order(order)
+    if count is not None and count < 0:
+        raise ValueError(f"count is {count}, expected 0 or more")
+    chosen = np.flatnonzero(mask)
+    count = len(chosen) if count is None else min(count, len(chosen))
+    if order == "confident":
+        chosen = chosen[np.argsort(-predictions.confidence[chosen], kind="stable")]
+    if order == "spread" and count:
+        chosen = chosen[balanced_indices(predictions.labels[chosen], count)]
+    return predictions.select(chosen[:count])
+
+
+def confusion_matrix(predictions: Predictions) -> np.ndarray:
+    """Count the images by true class (row) and predicted class (column): int64 (C, C)."""
+    return sklearn.metrics.confusion_matrix(
+        predictions.labels,
+        predictions.predicted,
+        labels=range(len(predictions.class_names)),
+    )
+
+
+def class_accuracy(predictions: Predictions) -> np.ndarray:
+    """Return the share of each true class that was classified rightly.
+
+    Returns:
+        float64 (C,) in percent; NaN for a class without any image.
+    """
+    matrix = confusion_matrix(predictions)
+    counts = matrix.sum(axis=1)
+    return 100 * np.divide(
+        matrix.diagonal(), counts, out=np.full(len(counts), np.nan), where=counts > 0
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Whether a network is right as often as it says, over bins of equal width.
+
+    Attributes:
+        confidence: float64 (B,), the mean probability of the predicted class in each bin that
+            holds any image, in [0, 1].
+        accuracy: float64 (B,), the share of rightly classified images in it, in [0, 1].
+        counts: int64 (B,), how many images it holds.
+    """
+
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error, in [0, 1]: the mean |accuracy - confidence| over images.
+
+        Chuan Guo et al., "On Calibration of Modern Neural Networks", arXiv 1706.04599.
+        """
+        return float(np.average(np.abs(self.accuracy - self.confidence), weights=self.counts))
+
+
+def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
+    """Compare confidence with accuracy, in bins of confidence of equal width.
+
+    Raises:
+        ValueError: there is no prediction, or no bin.
+    """
+    if bins < 1 or not len(predictions):
+        raise ValueError(f"{bins} bins of {len(predictions)} predictions, expected 1 or more each")
+    confidence = predictions.confidence.astype(np.float64).clip(0, 1)  # rounding can exceed 1
+    correct = predictions.predicted == predictions.labels
+    accuracy, mean = sklearn.calibration.calibration_curve(correct, confidence, n_bins=bins)
+    # scikit-learn leaves out the bins without an image, and does not say how many the others hold
+    bin_of = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)
+    counts = np.bincount(bin_of)
+    return Calibration(mean, accuracy, counts[counts > 0])

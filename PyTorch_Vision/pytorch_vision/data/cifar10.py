@@ -1,0 +1,136 @@
+"""CIFAR-10: all of it, a part of it, or the sample that is bundled with the package."""
+
+import hashlib
+import json
+import os
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pytorch_vision.data.images import ImageData, subset
+from pytorch_vision.data.sources import DataError, fetch_cifar10
+
+CIFAR10_CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+
+
+# of the sample's four arrays, in the order of their names
+SAMPLE_SHA256 = "b7a5e30be2015a98606208d4c39a13e92bd7d7727836d8192258a035e42c75ae"
+
+
+def load_data(which: str | int, root: str | os.PathLike = "data") -> ImageData:
+    """Return the images that a setting names.
+
+    Args:
+        which: "full" for all of CIFAR-10; "sample" for the bundled sample, which needs no
+            network; or a number of training images, at least one for each class, taken evenly
+            from CIFAR-10's classes (the test set stays whole).
+        root: where CIFAR-10 is kept; not used by the sample.
+
+    Raises:
+        ValueError: ``which`` is none of these.
+        DataError: CIFAR-10 cannot be had.
+    """
+    which = check_choice(which)
+    if which == "sample":
+        return load_sample()
+    data = load_cifar10(root)
+    return data if which == "full" else subset(data, int(which))
+
+
+def check_choice(which: str | int) -> str:
+    """Return ``which`` as a string if ``load_data`` knows it, else raise its ValueError."""
+    which = str(which)
+    if which in ("full", "sample") or (which.isdecimal() and 10 <= int(which) <= 50_000):
+        return which
+    raise ValueError(
+        f"data is {which!r}, expected 'full', 'sample' or a number of training images "
+        "from 10 to 50000"
+    )
+
+
+def load_cifar10(root: str | os.PathLike = "data") -> ImageData:
+    """Return CIFAR-10: 50,000 training and 10,000 test images of 32x32 pixels in ten classes.
+
+    Downloads about 140 to 170 MB the first time and keeps them under ``root``; every array is
+    checked against its SHA-256 (``sources.fetch_cifar10`` says where from and in what order).
+
+    Raises:
+        DataError: no source served, or a local copy is damaged.
+    """
+    arrays = fetch_cifar10(root)
+    return ImageData(
+        train_images=arrays["train_images"],
+        train_labels=arrays["train_labels"].astype(np.int64),
+        test_images=arrays["test_images"],
+        test_labels=arrays["test_labels"].astype(np.int64),
+        class_names=CIFAR10_CLASSES,
+        name="CIFAR-10, 50,000 images",
+    )
+
+
+def load_sample() -> ImageData:
+    """Return the bundled sample: 1,000 training and 500 test images of CIFAR-10, class-balanced.
+
+    They are inside the package, so nothing is downloaded; ``make_sample.py`` made them.
+
+    Raises:
+        DataError: a file of it is damaged.
+    """
+    folder = resources.files("pytorch_vision.data") / "sample"
+    try:
+        arrays = _read_sample(folder)
+        if sample_checksum(**arrays) != SAMPLE_SHA256:
+            raise ValueError("its checksum does not fit")
+    except Exception as error:  # a damaged file can fail anywhere inside its reader
+        raise DataError(
+            f"{folder} is damaged ({error}); install or clone PyTorch_Vision again"
+        ) from error
+    return ImageData(
+        **arrays,
+        class_names=CIFAR10_CLASSES,
+        name="bundled sample, 1,000 images",
+    )
+
+
+def _read_sample(folder: Any) -> dict[str, np.ndarray]:
+    labels = json.loads((folder / "labels.json").read_text())
+    arrays = {}
+    for part in ("train", "test"):
+        with (folder / f"{part}.png").open("rb") as file, Image.open(file) as picture:
+            arrays[f"{part}_images"] = untile(np.asarray(picture))
+        arrays[f"{part}_labels"] = np.array(labels[part]["labels"], dtype=np.int64)
+    return arrays
+
+
+def sample_checksum(**arrays: np.ndarray) -> str:
+    """Return the SHA-256 of named arrays, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(np.ascontiguousarray(arrays[name]))
+    return digest.hexdigest()
+
+
+def tile(images: np.ndarray, columns: int) -> np.ndarray:
+    """Lay uint8 (N, 32, 32, 3) images out in rows as one picture; N must fill the last row."""
+    rows = images.reshape(-1, columns, 32, 32, 3)
+    return rows.transpose(0, 2, 1, 3, 4).reshape(len(rows) * 32, columns * 32, 3)
+
+
+def untile(picture: np.ndarray) -> np.ndarray:
+    """Undo ``tile``: uint8 (rows * 32, columns * 32, 3) becomes (rows * columns, 32, 32, 3)."""
+    rows, columns = picture.shape[0] // 32, picture.shape[1] // 32
+    tiles = picture.reshape(rows, 32, columns, 32, 3).transpose(0, 2, 1, 3, 4)
+    return np.ascontiguousarray(tiles.reshape(-1, 32, 32, 3))

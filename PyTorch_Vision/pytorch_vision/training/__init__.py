@@ -1,0 +1,37 @@
+"""Training and testing: a configuration and images go in, a trained model and its history come out.
+
+``config`` and ``devices`` say how and on what; ``optimizers``, ``history`` and ``checkpoint`` are
+what a ``run`` consists of; ``fit`` is its story. ``evaluate`` tests, ``pretrained`` keeps.
+"""
+
+from pytorch_vision.training.checkpoint import CheckpointError, written_whole
+from pytorch_vision.training.config import TrainConfig
+from pytorch_vision.training.devices import describe_hardware, make_fabric, place
+from pytorch_vision.training.evaluate import Evaluation, evaluate, logits_of
+from pytorch_vision.training.fit import fit
+from pytorch_vision.training.history import EpochRecord, History
+from pytorch_vision.training.pretrained import (
+    PRETRAINED,
+    TrainedModel,
+    load_trained,
+    save_trained,
+)
+
+__all__ = [
+    "PRETRAINED",
+    "CheckpointError",
+    "EpochRecord",
+    "Evaluation",
+    "History",
+    "TrainConfig",
+    "TrainedModel",
+    "describe_hardware",
+    "evaluate",
+    "fit",
+    "load_trained",
+    "logits_of",
+    "make_fabric",
+    "place",
+    "save_trained",
+    "written_whole",
+]

@@ -1,0 +1,231 @@
+"""Checkpoints of a training run: what they hold, how they are kept, and how a run comes back.
+
+They are saved whole or not at all, and loaded without running anything.
+"""
+
+import contextlib
+import hashlib
+import os
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from pytorch_vision.data import ImageData
+from pytorch_vision.training.config import TrainConfig
+from pytorch_vision.training.history import Progress
+
+NAME = "checkpoint.pt"
+SAVE_SECONDS = 60.0
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be used; the message says why and what to do about it."""
+
+
+@contextlib.contextmanager
+def written_whole(path: str | os.PathLike) -> Iterator[IO[bytes]]:
+    """Give a file to write under a temporary name; at the end, put it in the old one's place.
+
+    Whatever happens before that, the old file is untouched and no temporary one is left.
+
+    Args:
+        path: the file; its folder is made if it is missing.
+    """
+    path = Path(path)
+    temporary = path.with_name(path.name + ".tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save(folder: str | os.PathLike, state: dict[str, Any]) -> None:
+    """Write ``folder/checkpoint.pt``, whole or not at all.
+
+    Args:
+        folder: made if it is missing.
+        state: tensors, numbers, strings, lists and dictionaries only.
+
+    Raises:
+        OSError, RuntimeError: the folder cannot be written; the previous checkpoint is untouched.
+    """
+    with written_whole(Path(folder) / NAME) as file:
+        torch.save(state, file)
+
+
+def load(folder: str | os.PathLike) -> dict[str, Any] | None:
+    """Return what ``save`` wrote, its tensors on the CPU, or None where there is no checkpoint.
+
+    Raises:
+        CheckpointError: the file is truncated, foreign, or names code to run.
+    """
+    path = Path(folder) / NAME
+    if not path.exists():
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(f"{damaged} in it is damaged")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or foreign file can fail anywhere inside the reader
+        raise CheckpointError(
+            f"{path} is not a checkpoint of ours ({_first_line(error)}). It was left as it is; "
+            "move it away to start afresh, or name another folder."
+        ) from error
+    if not isinstance(state, dict) or "recipe" not in state:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of ours (it holds no recipe). It was left as it is; move "
+            "it away to start afresh, or name another folder."
+        )
+    return state
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def check_recipe(folder: str | os.PathLike, saved: dict[str, Any], current: dict[str, Any]) -> None:
+    """Compare what a checkpoint was trained with and what it is to be continued with.
+
+    Raises:
+        CheckpointError: they differ; the message names each difference.
+    """
+    differences = [
+        f"{name} was {saved.get(name)!r} and is {current.get(name)!r}"
+        for name in sorted(saved.keys() | current.keys())
+        if saved.get(name) != current.get(name)
+    ]
+    if differences:
+        raise CheckpointError(
+            f"{Path(folder) / NAME} belongs to another run: {'; '.join(differences)}. It was left "
+            "as it is; set the old values again, move it away, or name another folder."
+        )
+
+
+def run_recipe(config: TrainConfig, data: ImageData, model: nn.Module) -> dict[str, Any]:
+    """Return what a run must have in common with the checkpoint that it goes on from."""
+    recipe = asdict(config)
+    for name in ("accelerator", "precision", "compile"):
+        del recipe[name]
+    return {
+        **recipe,
+        "data": f"{data.name} ({_fingerprint(data)})",
+        "model": _describe_model(model),
+    }
+
+
+def _fingerprint(data: ImageData) -> str:
+    """Return the first 16 digits of the SHA-256 of all images and labels."""
+    digest = hashlib.sha256()
+    for array in (data.train_images, data.train_labels, data.test_images, data.test_labels):
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()[:16]
+
+
+def _describe_model(model: nn.Module) -> str:
+    """Name a model's kind, its size, and a hash of its layers with all their settings."""
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    layers = hashlib.sha256(str(model).encode()).hexdigest()[:16]
+    return f"{type(model).__name__} with {parameters:,} parameters (layers {layers})"
+
+
+class Resumable(Protocol):
+    """What ``Checkpoints`` asks of a run."""
+
+    progress: Progress
+    hardware: str
+
+    def is_finite(self) -> bool:
+        """Tell whether every loss of the epoch at hand was finite; waits for the device."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors, numbers, strings, lists and dictionaries that make up the run."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what ``state_dict`` returned."""
+
+
+class Checkpoints:
+    """A folder in which a run keeps its state, at least once a minute.
+
+    Args:
+        folder: where; None keeps nothing, and every method then does nothing.
+        config, data, model: what the run is made of, which is what a checkpoint must agree with.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike | None,
+        config: TrainConfig,
+        data: ImageData,
+        model: nn.Module,
+    ) -> None:
+        self.folder = folder
+        if folder is not None:
+            self.recipe = run_recipe(config, data, model)  # hashes all images: once, only here
+        self.saved_at = time.monotonic()
+
+    def save(self, run: Resumable, due: bool = False) -> None:
+        """Save if it is due, or if the last time is long ago; never a broken state.
+
+        Where it cannot be saved, a line says so, and training goes on.
+        """
+        if self.folder is None:
+            return
+        if not due and time.monotonic() - self.saved_at < SAVE_SECONDS:
+            return
+        if not run.is_finite():
+            return
+        state = {"recipe": self.recipe, "hardware": run.hardware, "run": run.state_dict()}
+        try:
+            save(self.folder, state)
+        except (OSError, RuntimeError) as error:
+            tqdm.write(
+                f"No checkpoint saved in {self.folder} ({error}); the previous one, if any, is "
+                "untouched. Training goes on.",
+                file=sys.stdout,
+            )
+        self.saved_at = time.monotonic()
+
+    def resume(self, run: Resumable) -> None:
+        """Go on from the checkpoint, if there is one, printing again what its epochs printed.
+
+        Raises:
+            CheckpointError: the file is damaged, or belongs to another run.
+        """
+        state = None if self.folder is None else load(self.folder)
+        if state is None:
+            return
+        check_recipe(self.folder, state["recipe"], self.recipe)
+        run.load_state_dict(state["run"])
+        hardware = None
+        for entry in run.progress.log:
+            if entry["hardware"] != hardware:
+                hardware = entry["hardware"]
+                print(f"From the checkpoint, run on {hardware}:")
+            print(entry["text"])
+        if run.progress.epoch == self.recipe["epochs"]:
+            return
+        print(
+            f"Going on from the checkpoint at epoch {run.progress.epoch + 1}, "
+            f"batch {run.progress.batch}"
+        )
+        if state["hardware"] != run.hardware:
+            print(
+                f"It was run on {state['hardware']}: the last bits of the weights may differ "
+                "from those of a run on one machine."
+            )

@@ -1,0 +1,105 @@
+"""What a training run is set by, and the recipes that are kept."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from pytorch_vision.data import Augmentation
+
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that a training run is set by.
+
+    Attributes:
+        epochs: passes over the training images; 0 only evaluates.
+        batch_size: images a step.
+        seed: of the order of the images and of their augmentation.
+        optimizer: "muon": Muon on convolution filters, SGD on the rest, rates rising linearly
+            over the first tenth of the steps and falling linearly to zero; "sgd": SGD on
+            everything, under OneCycleLR.
+        muon_rate: Muon's peak rate, the relative size of a step.
+        learning_rate: SGD's peak learning rate; None is 0.05 beside Muon and 0.2 alone.
+        momentum, nesterov: of SGD.
+        weight_decay: of the convolution and linear weights that SGD trains.
+        label_smoothing: of the training loss, in [0, 1).
+        average_weights: test and keep a running average of the weights (over about one epoch)
+            instead of the weights themselves.
+        augmentation: how the training images are varied.
+        accelerator: "auto", "cpu", "cuda" or "mps".
+        precision: "auto" is bfloat16 autocast where the device has it in hardware, float16 with
+            gradient scaling on older CUDA devices, and float32 elsewhere.
+        compile: run the training step through ``torch.compile``; None does so for long runs on
+            CUDA. On a CPU it gains nothing over eager mode with the memory kept (see
+            ``benchmarks/train_step.py``).
+
+    Raises:
+        ValueError: a value is out of range; the message says which and what was expected.
+    """
+
+    epochs: int = 20
+    batch_size: int = 512
+    seed: int = 0
+    optimizer: Literal["muon", "sgd"] = "muon"
+    muon_rate: float = 0.1
+    learning_rate: float | None = None
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.1
+    average_weights: bool = True
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    accelerator: str = "auto"
+    precision: Precision = "auto"
+    compile: bool | None = None
+
+    def __post_init__(self) -> None:
+        expected = {
+            "epochs": (self.epochs >= 0, "0 or more"),
+            "batch_size": (self.batch_size >= 1, "1 or more"),
+            "seed": (self.seed >= 0, "0 or more"),
+            "optimizer": (self.optimizer in ("muon", "sgd"), "'muon' or 'sgd'"),
+            "muon_rate": (self.muon_rate > 0, "more than 0"),
+            "learning_rate": (self.peak_rate > 0, "more than 0"),
+            "momentum": (0 <= self.momentum < 1, "0 to less than 1"),
+            "weight_decay": (self.weight_decay >= 0, "0 or more"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "0 to less than 1"),
+            "accelerator": (
+                self.accelerator in ("auto", "cpu", "cuda", "mps"),
+                "'auto', 'cpu', 'cuda' or 'mps'",
+            ),
+            "precision": (
+                self.precision in ("auto", "32-true", "bf16-mixed", "16-mixed"),
+                "'auto', '32-true', 'bf16-mixed' or '16-mixed'",
+            ),
+        }
+        for name, (holds, what) in expected.items():
+            if not holds:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected {what}")
+
+    @property
+    def peak_rate(self) -> float:
+        """SGD's peak learning rate, chosen or by default."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 0.05 if self.optimizer == "muon" else 0.2
+
+    @classmethod
+    def original_recipe(cls, **changes: Any) -> "TrainConfig":
+        """Return the training that the original notebook meant to do, for comparison.
+
+        Plain SGD with momentum 0.9, OneCycleLR up to 0.05 stepped once a batch, cross-entropy
+        without smoothing, RandomCrop with padding 4 and CutOut, no flip, batches of 128.
+        """
+        recipe = cls(
+            batch_size=128,
+            optimizer="sgd",
+            learning_rate=0.05,
+            nesterov=False,
+            weight_decay=0.0,
+            label_smoothing=0.0,
+            average_weights=False,
+            augmentation=Augmentation(flip="none"),
+        )
+        return replace(recipe, **changes)

@@ -1,0 +1,123 @@
+"""All that depends on the machine: device, precision, memory, compiling."""
+
+import contextlib
+import ctypes
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import lightning_fabric
+import torch
+from torch import nn
+
+from pytorch_vision.training.config import Precision, TrainConfig
+
+COMPILE_IMAGES = 100_000  # on CUDA, a run of fewer does not repay a minute of compiling
+
+
+def make_fabric(config: TrainConfig) -> lightning_fabric.Fabric:
+    """Return the Fabric that places tensors and chooses the precision, on one device."""
+    # Fabric announces the precision on stderr, which a notebook shows as an error.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    accelerator = config.accelerator
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    precision = _auto_precision(accelerator) if config.precision == "auto" else config.precision
+    return lightning_fabric.Fabric(accelerator=accelerator, devices=1, precision=precision)
+
+
+def place(fabric: lightning_fabric.Fabric, model: nn.Module) -> nn.Module:
+    """Put a model, in place, on Fabric's device and in the memory order that is fastest there.
+
+    Channels-last suits convolutions on CPU and GPU alike.
+    """
+    return fabric.setup_module(model.to(memory_format=torch.channels_last)).module
+
+
+def _auto_precision(accelerator: str) -> Precision:
+    if accelerator == "cuda":
+        return "bf16-mixed" if torch.cuda.get_device_capability() >= (8, 0) else "16-mixed"
+    flags = _processor().get("flags", "").split()
+    able = accelerator == "cpu" and ("avx512_bf16" in flags or "amx_bf16" in flags)
+    return "bf16-mixed" if able else "32-true"
+
+
+def _processor() -> dict[str, str]:
+    """Return what Linux tells of the first processor; nothing on other systems."""
+    try:
+        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def describe_hardware(fabric: lightning_fabric.Fabric) -> str:
+    """Name the device and the precision, as in "AMD EPYC (2 threads), bf16-mixed"."""
+    if fabric.device.type == "cuda":
+        device = torch.cuda.get_device_name(fabric.device)
+    elif fabric.device.type == "cpu":
+        device = f"{_processor().get('model name', 'CPU')} ({torch.get_num_threads()} threads)"
+    else:
+        device = str(fabric.device)
+    return f"{device}, {fabric.strategy.precision.precision}"
+
+
+def _has_compiler() -> bool:
+    """Tell whether ``torch.compile`` will find the C++ compiler that it needs."""
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++", "g++"))
+
+
+def decide_compile(config: TrainConfig, device: torch.device, images: int) -> bool:
+    """Decide, once for a whole run over that many images, whether to compile the model."""
+    wanted = config.compile
+    if wanted is None:
+        wanted = device.type == "cuda" and images >= COMPILE_IMAGES
+    if wanted and not _has_compiler():
+        print("No C++ compiler found: training without torch.compile")
+        return False
+    return wanted
+
+
+@contextlib.contextmanager
+def device_settings(fabric: lightning_fabric.Fabric) -> Iterator[None]:
+    """Set what makes a training loop fast on its device; put all back afterwards."""
+    if fabric.device.type == "cpu":
+        with _memory_kept():
+            yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")  # TF32
+    try:
+        # cuDNN chooses its kernels by trial: the shapes of one run are always the same
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextlib.contextmanager
+def _memory_kept() -> Iterator[None]:
+    """Have glibc's malloc keep freed memory for the next step instead of returning it at once.
+
+    Otherwise every large activation is mapped and zeroed by the kernel afresh at every step:
+    ``kept_ratio`` in ``benchmarks/train_step.py``.
+    """
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        mallopt, trim = libc.mallopt, libc.malloc_trim
+    except (OSError, AttributeError):  # not glibc: its allocator has other ways
+        yield
+        return
+    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, 2**31 - 1)
+    try:
+        yield
+    finally:
+        mallopt(mmap_max, 65_536)  # glibc's defaults
+        mallopt(trim_threshold, 128 * 1024)
+        trim(0)

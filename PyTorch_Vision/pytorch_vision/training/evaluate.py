@@ -1,0 +1,97 @@
+"""Testing: one forward pass of each test image, without augmentation."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import lightning_fabric
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pytorch_vision.data import ImageData, eval_batches
+from pytorch_vision.training.config import TrainConfig
+from pytorch_vision.training.devices import make_fabric, place
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean cross-entropy of the test images, and how many of them were classified rightly."""
+
+    loss: float
+    correct: int
+    count: int
+
+    @property
+    def accuracy(self) -> float:
+        """In percent."""
+        return 100 * self.correct / self.count
+
+    def __str__(self) -> str:
+        return (
+            f"Test set: Average loss: {self.loss:.4f}, "
+            f"Accuracy: {self.correct}/{self.count} ({self.accuracy:.2f}%)"
+        )
+
+
+def evaluate(model: nn.Module, data: ImageData, config: TrainConfig | None = None) -> Evaluation:
+    """Test a model on the test images: one forward pass each, no augmentation.
+
+    The model is put on the device, and left in the mode it was in.
+    """
+    fabric = make_fabric(config or TrainConfig())
+    return evaluate_on(fabric, place(fabric, model), data)
+
+
+def logits_of(
+    fabric: lightning_fabric.Fabric,
+    model: nn.Module,
+    images: np.ndarray,
+    mean_and_std: tuple[Sequence[float], Sequence[float]],
+) -> Iterator[Tensor]:
+    """Give the logits of images, batch by batch, as they are tested: without augmentation.
+
+    Args:
+        fabric: of ``make_fabric``; its precision is used.
+        model: stands on Fabric's device; in evaluation mode while this runs.
+        images: uint8 (N, H, W, 3).
+        mean_and_std: by which they are normalised.
+
+    Yields:
+        float32 (B, C), on the device.
+    """
+    training = model.training
+    model.eval()
+    try:
+        for batch in eval_batches(images, *mean_and_std, fabric.device):
+            # not around the loop: the caller's code runs in whatever is open at a yield
+            with torch.inference_mode(), fabric.autocast():
+                logits = model(batch).float()
+            yield logits
+    finally:
+        model.train(training)
+
+
+def evaluate_on(
+    fabric: lightning_fabric.Fabric,
+    model: nn.Module,
+    data: ImageData,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Evaluation | None:
+    """Test a model that stands on Fabric's device; None if interrupted."""
+    sums = torch.zeros(2, device=fabric.device)  # of the losses, and of the right answers
+    labels = torch.from_numpy(data.test_labels).to(fabric.device)
+    start = 0
+    with contextlib.closing(
+        logits_of(fabric, model, data.test_images, data.mean_and_std)
+    ) as batches:
+        for logits in batches:
+            if interrupted():
+                return None
+            expected = labels[start : start + len(logits)]
+            sums[0] += F.cross_entropy(logits, expected, reduction="sum")
+            sums[1] += (logits.argmax(1) == expected).sum()
+            start += len(logits)
+    loss, correct = sums.tolist()
+    return Evaluation(loss / start, int(correct), start)

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from pytorch_vision.analysis import Predictions, galleries
+from pytorch_vision.data import Augmentation
+
+
+def pictures(figure: Figure) -> list:
+    return [axes.images[0] for axes in figure.axes if axes.images]
+
+
+def caption(predictions: Predictions, kind: str, i: int) -> str:
+    label = {"true": predictions.labels, "predicted": predictions.predicted}[kind][i]
+    probability = predictions.probabilities[i, label]
+    return f"{kind}: {predictions.class_names[label]} ({probability:.0%})"
+
+
+@pytest.mark.parametrize("count", [1, 5, 7, 10])
+def test_gallery_shows_each_image_sharp_under_its_classes(count, some_predictions):
+    predictions = some_predictions(count)
+    figure = galleries.gallery(predictions, "errors")
+    shown = pictures(figure)
+    assert len(shown) == count
+    for i, (picture, image) in enumerate(zip(shown, predictions.images, strict=True)):
+        assert np.array_equal(picture.get_array(), image)
+        assert picture.get_interpolation() == "nearest"
+        both = [caption(predictions, kind, i) for kind in ("true", "predicted")]
+        assert picture.axes.get_title() == "\n".join(both)
+
+
+def test_galleries_of_no_error_say_so(some_predictions):
+    none, maps = some_predictions(0), np.zeros((0, 32, 32))
+    for figure in (galleries.gallery(none), galleries.gradcam_gallery(none, maps, maps)):
+        assert not pictures(figure)
+        assert any("none" in text.get_text() for text in figure.texts)
+
+
+@pytest.mark.parametrize("count", [3, 10])
+def test_gradcam_gallery_stacks_image_predicted_and_true_overlay(count, some_predictions):
+    predictions = some_predictions(count)
+    maps = np.random.default_rng(1).random((2, count, 32, 32), np.float32)
+    figure = galleries.gradcam_gallery(predictions, *maps, "errors")
+    figure.draw_without_rendering()
+    bands = -(-count // 5)
+    stacks = np.array(figure.axes[: 15 * bands]).reshape(bands, 3, 5).transpose(0, 2, 1)
+    for i, (axes, image) in enumerate(zip(stacks.reshape(-1, 3), predictions.images, strict=False)):
+        assert [one.get_title().strip() for one in axes] == [
+            f"test image {i}",
+            caption(predictions, "predicted", i),
+            caption(predictions, "true", i),
+        ]
+        expected = [
+            image,
+            galleries.overlay(image, maps[0, i]),
+            galleries.overlay(image, maps[1, i]),
+        ]
+        for one, pixels in zip(axes, expected, strict=True):
+            np.testing.assert_allclose(one.images[0].get_array(), pixels)
+        boxes = [one.get_window_extent() for one in axes]
+        assert np.ptp([box.x0 for box in boxes]) < 1  # one column
+        assert boxes[0].y0 > boxes[1].y1 > boxes[1].y0 > boxes[2].y1
+        assert min(box.width for box in boxes) >= 150
+    assert "each map's own maximum" in figure.axes[-1].get_ylabel()
+
+
+def test_explanation_shows_the_image_and_a_map_for_each_class(some_predictions):
+    predictions, maps = some_predictions(1), np.random.default_rng(1).random((3, 32, 32))
+    figure = galleries.explanation(predictions.images[0], maps, ["ant", "bee", "cow"], "a.png")
+    shown = [picture for picture in pictures(figure) if picture.get_array().ndim == 3]
+    titles = [picture.axes.get_title() for picture in shown]
+    assert titles == ["as the network sees it", "ant", "bee", "cow"]
+    np.testing.assert_allclose(
+        shown[3].get_array(), galleries.overlay(predictions.images[0], maps[2])
+    )
+
+
+def test_overlay_is_half_image_half_colour():
+    image = np.full((32, 32, 3), 255, np.uint8)
+    cold = galleries.overlay(image, np.zeros((32, 32)))
+    hot = galleries.overlay(image, np.ones((32, 32)))
+    assert np.allclose(cold[0, 0], 0.5, atol=0.02)  # inferno begins nearly black
+    assert (hot[0, 0] > cold[0, 0]).all()
+    assert galleries.overlay(image, np.ones((32, 32)), alpha=0).min() == 1
+
+
+def test_training_views_begin_with_the_image_itself(few):
+    figure = galleries.training_views(few, Augmentation(), seed=0, count=2, epochs=3)
+    shown = [picture.get_array() for picture in pictures(figure)]
+    assert len(shown) == 8
+    np.testing.assert_allclose(shown[0], few.train_images[0] / 255)
+    assert not any(np.allclose(shown[0], other) for other in shown[1:4])
+
+
+def test_nothing_is_saved(tmp_path, monkeypatch, some_predictions):
+    monkeypatch.chdir(tmp_path)
+    galleries.gallery(some_predictions(3))
+    assert not list(tmp_path.iterdir())

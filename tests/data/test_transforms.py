@@ -1,0 +1,181 @@
+import albumentations as A
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from pytorch_vision.data.transforms import (
+    Augmentation,
+    Draws,
+    augment_batch,
+    denormalize,
+    draw,
+    eval_transform,
+    fill_colour,
+    normalize,
+    seed_pipeline,
+    train_transform,
+)
+
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+DRAWS = 4000
+FILL = np.array(fill_colour(MEAN))
+
+
+def drawn(augmentation: Augmentation, image: np.ndarray, draws: int = DRAWS) -> np.ndarray:
+    """Return what the pipeline makes of an image, as uint8 (draws, 32, 32, 3)."""
+    pipeline = train_transform(augmentation, (32, 32), MEAN, STD)
+    seed_pipeline(pipeline, np.random.SeedSequence(1))
+    tensors = torch.stack([pipeline(image=image)["image"] for _ in range(draws)])
+    pixels = 255 * denormalize(tensors, MEAN, STD)
+    return pixels.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def is_fill(images: np.ndarray) -> np.ndarray:
+    return (images == FILL).all(axis=-1)
+
+
+def test_crop_moves_the_image_uniformly_over_nine_by_nine_places(position):
+    images = drawn(Augmentation(flip="none", cutout=0), position)
+    middle = images[:, 16, 16].astype(int)  # never padding: it is 12 pixels from the border
+    offsets = middle[:, :2] // 8 - 16 + 4
+    assert offsets.min() == 0
+    assert offsets.max() == 8
+    counts = np.bincount(9 * offsets[:, 0] + offsets[:, 1], minlength=81)
+    assert stats.chisquare(counts).pvalue > 1e-3
+    # the border that comes into view has the mean colour, and nothing else changes
+    for image, (down, across) in zip(images[:200], offsets, strict=False):
+        padded = np.full((40, 40, 3), FILL)
+        padded[4:36, 4:36] = position
+        assert np.array_equal(image, padded[down : down + 32, across : across + 32])
+
+
+def test_flip_mirrors_half_of_the_images(position):
+    images = drawn(Augmentation(padding=0, flip="random", cutout=0), position)
+    mirrored = (images == position[:, ::-1]).all(axis=(1, 2, 3))
+    assert ((images == position).all(axis=(1, 2, 3)) ^ mirrored).all()
+    assert stats.binomtest(int(mirrored.sum()), DRAWS, 0.5).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("flip", ["none", "alternating"])
+def test_pipeline_does_not_flip_where_it_is_not_its_business(position, flip):
+    images = drawn(Augmentation(padding=0, flip=flip, cutout=0), position, 50)
+    assert (images == position).all()
+
+
+def test_hole_is_cutouts(position):
+    images = drawn(Augmentation(padding=0, flip="none"), position)
+    holes = is_fill(images) & ~is_fill(position)
+    there = holes.any(axis=(1, 2))
+    assert stats.binomtest(int(there.sum()), DRAWS, 0.5).pvalue > 1e-3
+    assert (images[~holes] == np.broadcast_to(position, images.shape)[~holes]).all()
+
+    rows, columns = holes[there].any(axis=2), holes[there].any(axis=1)
+    for sides in (rows, columns):
+        lengths, firsts = sides.sum(axis=1), sides.argmax(axis=1)
+        assert lengths.max() == 16
+        assert lengths.min() == 8  # half over the edge
+        # the centre is uniform: -8..24 are the 33 places where a hole of 16 can begin
+        begins = np.where(firsts > 0, firsts, lengths - 16)
+        assert begins.min() == -8
+        assert begins.max() == 24
+        assert stats.chisquare(np.bincount(begins + 8, minlength=33)).pvalue > 1e-3
+    assert (holes[there].sum(axis=(1, 2)) == rows.sum(1) * columns.sum(1)).all()  # one rectangle
+    # a hole that stays inside would cover the centre 88 % of the time
+    assert 0.2 < holes[there][:, 16, 16].mean() < 0.3
+
+
+def test_flip_and_hole_are_independent_right_after_seeding(position):
+    pipeline = train_transform(Augmentation(padding=0, flip="random"), (32, 32), MEAN, STD)
+    plain = eval_transform(MEAN, STD)(image=position)["image"]
+    table = np.zeros((2, 2))
+    for seed in range(1500):
+        seed_pipeline(pipeline, np.random.SeedSequence([0, seed]))
+        image = pipeline(image=position)["image"]
+        corners = [(0, 0), (0, 31), (31, 0), (31, 31)]  # a hole leaves at least two of them
+        flipped = sum(bool((image[:, r, c] == plain[:, r, 31 - c]).all()) for r, c in corners) >= 2
+        reference = plain.flip(-1) if flipped else plain
+        table[int(flipped), int(not torch.equal(image, reference))] += 1
+    assert stats.chi2_contingency(table).pvalue > 1e-3
+
+
+def test_normalisation_and_its_undoing(position):
+    tensor = eval_transform(MEAN, STD)(image=position)["image"]
+    assert tensor.dtype == torch.float32
+    assert tensor.shape == (3, 32, 32)
+    expected = (position / 255 - MEAN) / STD
+    np.testing.assert_allclose(tensor.permute(1, 2, 0), expected, atol=1e-5)
+
+    before = tensor.clone()
+    back = denormalize(tensor, MEAN, STD)
+    assert torch.equal(tensor, before)
+    np.testing.assert_allclose(back.permute(1, 2, 0), position / 255, atol=1e-6)
+    assert denormalize(torch.full((2, 3, 4, 4), 99.0), MEAN, STD).max() == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"padding": -1}, "padding is -1"),
+        ({"flip": "vertical"}, "flip is 'vertical', expected 'alternating', 'random' or 'none'"),
+        ({"cutout": 15}, "cutout is 15, expected an even number"),
+        ({"cutout_probability": 1.5}, "cutout_probability is 1.5, expected 0 to 1"),
+    ],
+)
+def test_values_out_of_range_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        Augmentation(**change)
+
+
+def replayed(applied: list[tuple[str, dict]]) -> tuple[bool, tuple[int, int], tuple[int, int]]:
+    """Read one image's draws out of what albumentations says that it applied."""
+    steps = dict(applied)
+    left, top, _, _ = steps["RandomCrop"]["crop_coords"]
+    hole = (-100, -100)
+    if "CoarseDropout" in steps:
+        x, y, _, _ = steps["CoarseDropout"]["holes"][0]
+        hole = (int(y) - 8, int(x) - 8)
+    return "HorizontalFlip" in steps, (top, left), hole
+
+
+def test_both_ways_of_augmenting_give_the_same_pixels(few):
+    augmentation = Augmentation(flip="random")
+    pipeline = A.Compose(
+        train_transform(augmentation, (32, 32), MEAN, STD).transforms, save_applied_params=True
+    )
+    results = [pipeline(image=image) for image in few.train_images]
+    mirrored, crops, holes = zip(*(replayed(r["applied_transforms"]) for r in results), strict=True)
+    assert 0 < sum(mirrored) < 100
+    assert 0 < sum(hole[0] > -100 for hole in holes) < 100
+    draws = Draws(np.array(mirrored), np.array(crops), np.array(holes))
+    batch = augment_batch(torch.from_numpy(few.train_images), augmentation, draws, MEAN, STD)
+    expected = torch.stack([result["image"] for result in results])
+    assert torch.allclose(batch, expected, atol=1e-5)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_both_ways_of_augmenting_draw_alike():
+    """The same tests that the pipeline's pixels pass above, on the draws of whole batches."""
+    draws = draw(Augmentation(flip="random"), 20_000, (32, 32), np.random.SeedSequence(1))
+    assert stats.chisquare(np.bincount(draws.crop @ [9, 1], minlength=81)).pvalue > 1e-3
+    there = draws.hole[:, 0] >= -8
+    for share in (draws.mirrored, there):
+        assert stats.binomtest(int(share.sum()), 20_000, 0.5).pvalue > 1e-3
+    assert stats.chisquare(np.bincount((draws.hole[there] + 8) @ [33, 1])).pvalue > 1e-3
+    table = [[(a & b).sum() for a in (there, ~there)] for b in (draws.mirrored, ~draws.mirrored)]
+    assert stats.chi2_contingency(table).pvalue > 1e-3
+    assert not (draws.hole[~there] > -16).any()  # nothing of it reaches the image
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [Augmentation(0, "none", 0), Augmentation(0, "none", 16, 0), Augmentation(0, "none", 0, 1)],
+)
+def test_augmenting_by_nothing_is_normalising(few, augmentation):
+    images = torch.from_numpy(few.train_images)
+    draws = draw(augmentation, 100, (32, 32), np.random.SeedSequence(0))
+    assert torch.equal(
+        augment_batch(images, augmentation, draws, MEAN, STD), normalize(images, MEAN, STD)
+    )
+    expected = torch.stack([eval_transform(MEAN, STD)(image=i)["image"] for i in few.train_images])
+    assert torch.allclose(normalize(images, MEAN, STD), expected, atol=1e-5)

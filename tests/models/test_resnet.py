@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+from pytorch_vision.models import ResNet18, ResNet34
+
+
+def map_sides(model: torch.nn.Module, side: int) -> list[int]:
+    """Return the side of the map behind each of the four stages."""
+    sides = []
+    for stage in (model.layer1, model.layer2, model.layer3, model.layer4):
+        stage.register_forward_hook(lambda _m, _i, output: sides.append(output.shape[-1]))
+    with torch.no_grad():
+        model.eval()(torch.zeros(1, 3, side, side))
+    return sides
+
+
+@pytest.mark.parametrize(
+    ("geometry", "side", "sides"),
+    [
+        ("original", 32, [36, 19, 11, 7]),
+        ("standard", 32, [32, 16, 8, 4]),
+        ("standard", 64, [64, 32, 16, 8]),
+    ],
+)
+def test_geometries(geometry, side, sides):
+    assert map_sides(ResNet18(geometry=geometry), side) == sides
+
+
+@pytest.mark.parametrize("geometry", ["original", "standard"])
+@pytest.mark.parametrize(("build", "count"), [(ResNet18, 11_173_962), (ResNet34, 21_282_122)])
+def test_parameters(build, count, geometry):
+    assert sum(p.numel() for p in build(geometry=geometry).parameters()) == count
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (33, 50), (64, 32)])
+def test_any_number_of_classes_and_any_size_from_32(shape):
+    with torch.no_grad():
+        logits = ResNet18(num_classes=3).eval()(torch.zeros(2, 3, *shape))
+    assert logits.shape == (2, 3)
+
+
+def test_the_whole_last_map_counts():
+    """The original notebook's pooling ignored the last row and column of the 7x7 map."""
+    model = ResNet18().eval()
+    model.layer4.register_forward_hook(lambda _m, _i, output: kept.append(output))
+    kept = []
+    logits = model(torch.randn(1, 3, 32, 32))
+    gradient = torch.autograd.grad(logits[0, 0], kept[0])[0]
+    assert (gradient[0].abs().amax(dim=0) > 0).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 31, 32), (1, 1, 32, 32), (3, 32, 32)])
+def test_images_of_a_wrong_shape_are_named(shape):
+    with pytest.raises(ValueError, match=r"images have shape .* expected \(N, 3, H, W\)"):
+        ResNet18()(torch.zeros(shape))
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(ValueError, match="num_classes is 0"):
+        ResNet18(num_classes=0)
+    with pytest.raises(
+        ValueError, match="geometry is 'imagenet', expected 'original' or 'standard'"
+    ):
+        ResNet18(geometry="imagenet")

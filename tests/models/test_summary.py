@@ -1,0 +1,29 @@
+from pathlib import Path
+
+import torch
+
+from pytorch_vision.models import ResNet18, print_summary
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the table's lines as words, without rules and the heading."""
+    lines = (line.split() for line in text.splitlines() if not set(line) <= {"-", "="})
+    return [words for words in lines if words[0] != "Layer"]
+
+
+def test_the_table_is_the_original_notebooks(capsys):
+    print_summary(ResNet18())
+    expected = rows((Path(__file__).parent / "original_summary.txt").read_text())
+    assert len(expected) == 49 + 7
+    assert rows(capsys.readouterr().out) == expected
+
+
+def test_model_and_random_state_are_untouched(capsys):
+    model = ResNet18().train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    random_state = torch.get_rng_state()
+    print_summary(model)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert model.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())

@@ -1,0 +1,32 @@
+import pytest
+
+from pytorch_vision.data import Augmentation
+from pytorch_vision.training import TrainConfig
+
+
+def test_the_original_recipe_is_the_original_notebooks():
+    recipe = TrainConfig.original_recipe(epochs=2)
+    assert recipe.augmentation == Augmentation(4, "none", 16, 0.5)
+    assert (recipe.optimizer, recipe.learning_rate, recipe.nesterov) == ("sgd", 0.05, False)
+    assert (recipe.batch_size, recipe.label_smoothing, recipe.weight_decay) == (128, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": -1}, "epochs is -1, expected 0 or more"),
+        ({"batch_size": 0}, "batch_size is 0, expected 1 or more"),
+        ({"seed": -1}, "seed is -1"),
+        ({"optimizer": "adam"}, "optimizer is 'adam', expected 'muon' or 'sgd'"),
+        ({"learning_rate": 0}, "learning_rate is 0"),
+        ({"muon_rate": -0.1}, "muon_rate is -0.1"),
+        ({"momentum": 1}, "momentum is 1"),
+        ({"weight_decay": -1}, "weight_decay is -1"),
+        ({"label_smoothing": 1}, "label_smoothing is 1"),
+        ({"accelerator": "tpu"}, "accelerator is 'tpu'"),
+        ({"precision": "fp8"}, "precision is 'fp8'"),
+    ],
+)
+def test_values_out_of_range_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**change)

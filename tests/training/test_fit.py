@@ -1,0 +1,296 @@
+import importlib
+import os
+import re
+import signal
+import threading
+import warnings
+from dataclasses import replace
+
+import lightning_fabric
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from lightning_fabric.plugins import MixedPrecision
+
+from pytorch_vision.data import Augmentation, eval_transform
+from pytorch_vision.models import ResNet18
+from pytorch_vision.training import (
+    CheckpointError,
+    EpochRecord,
+    History,
+    TrainConfig,
+    checkpoint,
+    evaluate,
+    fit,
+)
+from pytorch_vision.training.run import Run
+
+CONFIG = TrainConfig(epochs=3, batch_size=16, seed=1)
+BAR = re.compile(
+    r"Epoch (\d)/3 Loss=\d+\.\d{4} Batch_id=6 Accuracy=\d+\.\d\d: "
+    r"100%\|█{10}\| 7/7 \[\d\d:\d\d<00:00, .*(it/s|s/it)\]"
+)
+TEST = re.compile(r"Test set: Average loss: (\d+\.\d{4}), Accuracy: (\d+)/50 \((\d+\.\d\d)%\)")
+
+
+def state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def equal(some: dict, others: dict) -> bool:
+    return all(torch.equal(some[name], others[name]) for name in some)
+
+
+def without_seconds(history: History) -> list[EpochRecord]:
+    return [replace(r, train_seconds=0, test_seconds=0) for r in history.records]
+
+
+def test_it_learns(sample, capsys):
+    """ResNet18 beats chance by far on images that it has not seen, after one minute's work."""
+    torch.manual_seed(0)
+    model = ResNet18(geometry="standard")
+    history = fit(model, sample, TrainConfig(epochs=3, batch_size=32))
+    assert history.records[-1].train_loss < history.records[0].train_loss
+    assert history.records[-1].test_accuracy > 20
+
+
+def test_what_is_printed(few, tiny, capsys):
+    history = fit(tiny, few, CONFIG)
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    lines = [line.split("\r")[-1] for line in printed.out.split("\n")]
+    assert lines[0].startswith("Training on ")
+    bars = [line for line in lines if BAR.fullmatch(line)]
+    tests = [TEST.fullmatch(line) for line in lines if line.startswith("Test set")]
+    assert [BAR.fullmatch(bar)[1] for bar in bars] == ["1", "2", "3"]
+    assert [float(match[1]) for match in tests] == pytest.approx(
+        history.column("test_loss"), abs=1e-4
+    )
+    assert [float(match[3]) for match in tests] == pytest.approx(history.column("test_accuracy"))
+
+
+def test_history(few, tiny):
+    history = fit(tiny, few, CONFIG)
+    assert history.column("epoch") == [1, 2, 3]
+    result = evaluate(tiny, few)
+    assert history.records[-1].test_loss == result.loss
+    assert history.records[-1].test_accuracy == result.accuracy
+
+
+def test_a_second_training_has_a_history_of_its_own(few, tiny):
+    fit(tiny, few, CONFIG)
+    assert len(fit(tiny, few, CONFIG).records) == 3
+
+
+def test_the_training_loss_is_a_mean_over_images(few):
+    """The original notebook plotted the loss of each epoch's last batch."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10))
+    config = TrainConfig(
+        epochs=1,
+        batch_size=16,
+        optimizer="sgd",
+        learning_rate=1e-12,
+        label_smoothing=0,
+        augmentation=Augmentation(padding=0, flip="none", cutout=0),
+        precision="32-true",
+    )
+    pipeline = eval_transform(*few.mean_and_std)
+    images = torch.stack([pipeline(image=image)["image"] for image in few.train_images])
+    with torch.no_grad():
+        expected = F.cross_entropy(model(images), torch.from_numpy(few.train_labels)).item()
+    assert fit(model, few, config).records[0].train_loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_zero_epochs_only_test(few, tiny, capsys):
+    before = state(tiny)
+    assert fit(tiny, few, TrainConfig(epochs=0)).records == ()
+    assert equal(before, state(tiny))
+    assert TEST.search(capsys.readouterr().out)
+
+
+def test_the_original_recipe_trains(few, tiny):
+    assert len(fit(tiny, few, TrainConfig.original_recipe(epochs=2)).records) == 2
+
+
+def test_the_rate_moves_once_a_batch(few, tiny):
+    """The original notebook stepped OneCycleLR once an epoch, and its rate never left the floor."""
+    history = fit(tiny, few, replace(CONFIG, optimizer="sgd", epochs=4))
+    rates = history.column("learning_rate")
+    assert max(rates) > 0.15  # of 0.2, its peak
+    assert rates[-1] < 1e-3
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(few, tiny, tmp_path):
+    class Breaks(torch.nn.Module):
+        """Gives NaN from the tenth training batch on: batch 2 of the second epoch."""
+
+        def __init__(self):
+            super().__init__()
+            self.inner, self.calls = tiny, 0
+
+        def forward(self, x):
+            self.calls += self.training
+            return self.inner(x) * (float("nan") if self.calls >= 10 else 1)
+
+    model = Breaks()
+    with pytest.raises(FloatingPointError, match="not finite at epoch 2, batch 2"):
+        fit(model, few, CONFIG, tmp_path)
+
+
+def test_a_gradient_scaler_that_skips_steps_trains_without_a_warning(few, tiny, monkeypatch):
+    """What an older GPU does in float16, done on the CPU."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    precision = MixedPrecision("16-mixed", "cpu", scaler)
+    fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1, plugins=[precision])
+    fit_module = importlib.import_module("pytorch_vision.training.fit")  # not the function
+    monkeypatch.setattr(fit_module, "make_fabric", lambda _config: fabric)
+    before = state(tiny)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        history = fit(tiny, few, replace(CONFIG, epochs=10))
+    assert scaler.get_scale() < 2.0**40  # it did skip
+    assert not equal(before, state(tiny))
+    assert history.records[-1].train_loss < history.records[0].train_loss
+
+
+def test_a_compiled_run_resumes_to_the_same_bits(few, tmp_path, monkeypatch, capsys):
+    config = replace(CONFIG, compile=True, epochs=2)
+    whole = new_model()
+    expected = fit(whole, few, config)
+    assert "compiled" in capsys.readouterr().out
+
+    stopped = new_model()
+    interrupt_at(monkeypatch, 6)  # just before the first epoch's short last batch
+    assert fit(stopped, few, config, tmp_path).records == ()
+    resumed = new_model()
+    history = fit(resumed, few, config, tmp_path)
+    assert equal(state(whole), state(resumed))
+    assert without_seconds(history) == without_seconds(expected)
+
+
+def test_without_a_compiler_it_trains_all_the_same(few, tiny, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    assert len(fit(tiny, few, replace(CONFIG, compile=True)).records) == 3
+    assert "No C++ compiler found: training without torch.compile" in capsys.readouterr().out
+
+
+def test_too_little_memory_says_which_batch_size_to_try(few, tiny):
+    def full(_module, _inputs):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    tiny.register_forward_pre_hook(full)
+    with pytest.raises(MemoryError, match="no memory for batches of 16 images; try batch_size=8"):
+        fit(tiny, few, CONFIG)
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    """Have the process interrupted during a training step, counted from now on."""
+    step, calls = Run.step, []
+
+    def counted(self, images, labels):
+        calls.append(None)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGINT)
+        step(self, images, labels)
+
+    monkeypatch.setattr(Run, "step", counted)
+
+
+def test_an_interrupt_ends_it_cleanly(few, tiny, monkeypatch, capsys):
+    handler = signal.getsignal(signal.SIGINT)
+    interrupt_at(monkeypatch, 12)
+    history = fit(tiny, few, CONFIG)
+    assert len(history.records) == 1
+    assert "Interrupted in epoch 2; the history holds 1 whole epoch" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_it_trains_outside_of_the_main_thread(few, tiny):
+    done = []
+    thread = threading.Thread(target=lambda: done.append(fit(tiny, few, CONFIG)))
+    thread.start()
+    thread.join()
+    assert len(done[0].records) == 3
+
+
+def new_model() -> torch.nn.Module:
+    torch.manual_seed(5)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3),
+        torch.nn.BatchNorm2d(8),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(8, 10),
+    )
+
+
+@pytest.mark.parametrize("call", [1, 3, 6, 7, 8, 14, 20])
+@pytest.mark.parametrize("optimizer", ["muon", "sgd"])
+def test_a_run_that_was_stopped_ends_with_the_same_bits(
+    few, tmp_path, call, optimizer, monkeypatch, capsys
+):
+    config = replace(CONFIG, optimizer=optimizer)
+    whole = new_model()
+    expected = fit(whole, few, config)
+
+    stopped = new_model()
+    interrupt_at(monkeypatch, call)
+    assert len(fit(stopped, few, config, tmp_path).records) < 3
+    capsys.readouterr()
+    torch.manual_seed(99)  # what the new process draws must not matter
+    resumed = torch.nn.Sequential(*new_model())
+    history = fit(resumed, few, config, tmp_path)
+
+    assert equal(state(whole), state(resumed))
+    assert without_seconds(history) == without_seconds(expected)
+    assert "from the checkpoint" in capsys.readouterr().out.lower()
+
+
+def test_a_finished_run_is_not_trained_again(few, tmp_path, capsys):
+    model = new_model()
+    history = fit(model, few, CONFIG, tmp_path)
+    first = capsys.readouterr().out
+    again = torch.nn.Sequential(*new_model())
+    assert fit(again, few, CONFIG, tmp_path) == history
+    assert equal(state(model), state(again))
+    shown = capsys.readouterr().out
+    assert "From the checkpoint, run on " in shown
+    assert re.findall(TEST, shown) == re.findall(TEST, first)
+    assert len(BAR.findall(shown)) == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 2},
+        {"batch_size": 8},
+        {"epochs": 4},
+        {"muon_rate": 0.2},
+        {"augmentation": Augmentation(padding=2)},
+    ],
+)
+def test_the_checkpoint_of_another_run_is_refused(few, tmp_path, change):
+    fit(new_model(), few, CONFIG, tmp_path)
+    before = (tmp_path / checkpoint.NAME).read_bytes()
+    with pytest.raises(CheckpointError, match=f"{next(iter(change))} was .* and is "):
+        fit(new_model(), few, replace(CONFIG, **change), tmp_path)
+    assert (tmp_path / checkpoint.NAME).read_bytes() == before
+
+
+def test_the_checkpoint_of_other_data_or_another_model_is_refused(few, tmp_path, tiny):
+    fit(new_model(), few, CONFIG, tmp_path)
+    other = replace(few, test_labels=np.roll(few.test_labels, 1))
+    with pytest.raises(CheckpointError, match="data was "):
+        fit(new_model(), other, CONFIG, tmp_path)
+    with pytest.raises(CheckpointError, match="model was "):
+        fit(tiny, few, CONFIG, tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_does_not_stop_training(few, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert len(fit(new_model(), few, CONFIG, tmp_path / "file" / "folder").records) == 3
+    assert "No checkpoint saved" in capsys.readouterr().out

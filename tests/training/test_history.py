@@ -1,0 +1,25 @@
+import csv
+from dataclasses import asdict
+
+import pytest
+
+from pytorch_vision.training import EpochRecord, History
+from pytorch_vision.training.history import Progress
+
+HISTORY = History(
+    tuple(EpochRecord(e, 2 / e, 40.123456 + e, 3 / e, 30 + e, 0.1, 1.5, 0.5) for e in (1, 2, 3))
+)
+
+
+def test_it_is_written_as_a_table(tmp_path):
+    HISTORY.to_csv(tmp_path / "new" / "history.csv")
+    with open(tmp_path / "new" / "history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
+    for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "learning_rate"):
+        assert [float(row[name]) for row in rows] == pytest.approx(HISTORY.column(name), rel=1e-5)
+
+
+def test_progress_comes_back_from_what_a_checkpoint_holds():
+    progress = Progress(3, 5, 7.5, 0.05, HISTORY, [{"text": "a", "hardware": "b"}], "bar")
+    assert Progress.from_dict(asdict(progress)) == progress
