@@ -11,8 +11,13 @@ import torch
 
 from pytorch_vision.data import eval_batches, load_sample
 from pytorch_vision.models import ResNet18
-from pytorch_vision.training import TrainConfig, describe_hardware, make_fabric, place
-from pytorch_vision.training.devices import device_settings
+from pytorch_vision.training import (
+    TrainConfig,
+    describe_hardware,
+    device_settings,
+    make_fabric,
+    place,
+)
 from pytorch_vision.training.evaluate import evaluate_on
 
 ROUNDS = 5
@@ -31,7 +36,7 @@ def main() -> None:
 
     works = {"evaluate": lambda: evaluate_on(fabric, model, data), "forward pass": forward}
     best = dict.fromkeys(works, float("inf"))
-    with device_settings(fabric):
+    with device_settings(fabric.device):
         for _ in range(ROUNDS):
             for name, work in works.items():
                 start = time.perf_counter()

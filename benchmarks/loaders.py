@@ -12,8 +12,7 @@ import torch
 
 from pytorch_vision.data import Augmentation, DeviceTrainLoader, TrainLoader, load_sample
 from pytorch_vision.models import ResNet18
-from pytorch_vision.training import TrainConfig, describe_hardware, make_fabric
-from pytorch_vision.training.devices import device_settings
+from pytorch_vision.training import TrainConfig, describe_hardware, device_settings, make_fabric
 from pytorch_vision.training.run import Run
 
 BATCH_SIZE = 250
@@ -41,7 +40,7 @@ def main() -> None:
     run = Run(fabric, ResNet18(), data, config)
     best = dict.fromkeys(loaders, 0.0)
     step = 0.0
-    with device_settings(fabric):
+    with device_settings(fabric.device):
         images, labels = next(run.loader.epoch(0))
         for epoch in range(ROUNDS):
             for name, loader in loaders.items():

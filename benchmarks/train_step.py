@@ -18,8 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pytorch_vision.data import load_sample
 from pytorch_vision.models import ResNet18
-from pytorch_vision.training import TrainConfig, describe_hardware, make_fabric
-from pytorch_vision.training.devices import device_settings
+from pytorch_vision.training import TrainConfig, describe_hardware, device_settings, make_fabric
 from pytorch_vision.training.run import Run
 
 BATCH_SIZE = 512  # the default for the full data
@@ -67,7 +66,7 @@ def main() -> None:
     step_operations = 3 * counter.get_total_flops() * BATCH_SIZE
     multiply, product_operations = product()
     fabric = make_fabric(TrainConfig())
-    kept, returned = lambda: device_settings(fabric), contextlib.nullcontext
+    kept, returned = lambda: device_settings(fabric.device), contextlib.nullcontext
     works = {
         "fit's step": (fits_step(compiled=False), kept, step_operations),
         "  memory returned": (fits_step(compiled=False), returned, step_operations),

@@ -11,14 +11,17 @@ import torch
 from pytorch_vision.analysis import (
     Order,
     Predictions,
+    blind_maps,
     classify,
     describe_choice,
+    describe_removal,
     error_page,
     galleries,
     grad_cam,
     misclassified,
     plots,
     predict,
+    removal,
     write_page,
 )
 from pytorch_vision.data import DataError, ImageData, load_data, read_image
@@ -110,7 +113,8 @@ def report(options: argparse.Namespace) -> None:
     trained, data = _restore(options)
     predictions = predict(trained.model, data)
     errors = misclassified(predictions)
-    page = error_page(predictions, *_maps(trained, errors), trained.description)
+    maps = _maps(trained, errors)
+    page = error_page(predictions, *maps, trained.description, _trust(trained, errors, maps[0]))
     write_page(options.output, page)
     print(f"{len(errors):,} errors in {options.output}")
 
@@ -132,6 +136,17 @@ def _maps(trained: TrainedModel, errors: Predictions) -> np.ndarray:
     """Return the Grad-CAM maps of the predicted and of the true classes."""
     classes = np.stack([errors.predicted, errors.labels])
     return grad_cam(trained.model, errors.images, classes, trained.mean_and_std)
+
+
+def _trust(trained: TrainedModel, errors: Predictions, maps: np.ndarray) -> str:
+    """Say how far the maps of the predicted classes can be trusted; nothing of no error."""
+    if not len(errors):
+        return ""
+    both = {"map": maps, "random": blind_maps(errors.images)["random"]}
+    found = removal(
+        trained.model, errors.images, errors.predicted, both, trained.mean_and_std, (0.3,)
+    )
+    return describe_removal(found["map"], found["random"])
 
 
 def _draw_errors(
@@ -200,7 +215,7 @@ def _parser() -> argparse.ArgumentParser:
         default="original",
         help="padding: the original notebook's, or 1 throughout at half the work",
     )
-    trainer.add_argument("--checkpoints", help="folder to keep the run's state in, and go on from")
+    trainer.add_argument("--checkpoints", help="folder for checkpoints; a stopped run continues")
     trainer.add_argument(
         "--weights", default="runs/weights.safetensors", help="file to write the weights to"
     )

@@ -1,6 +1,12 @@
 import numpy as np
 
-from pytorch_vision.analysis import calibration, class_accuracy, confusion_matrix, plots
+from pytorch_vision.analysis import (
+    Removal,
+    calibration,
+    class_accuracy,
+    confusion_matrix,
+    plots,
+)
 from pytorch_vision.training import EpochRecord, History
 
 
@@ -63,3 +69,34 @@ def test_nothing_is_saved(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plots.loss_and_accuracy(History())
     assert not list(tmp_path.iterdir())
+
+
+def test_trust_in_a_network_without_an_error_draws_the_rest():
+    shares = np.array([0, 0.3])
+    some, none = (Removal(shares, np.ones((n, 2)), np.ones((n, 2))) for n in (3, 0))
+    removals = {"rightly": {"map": some}, "wrongly": {"map": none}}
+    figure = plots.trust(removals, {"gradcam": {"linear": np.zeros(0)}})
+    figure.draw_without_rendering()
+    assert figure.axes[1].get_title() == "0 images classified wrongly"
+
+
+def test_trust_shows_curves_scores_and_correlations():
+    random = np.random.default_rng(0)
+
+    def some(count: int) -> Removal:
+        return Removal(np.array([0, 0.1, 0.3]), *random.random((2, count, 3), np.float32))
+
+    removals = {group: {"map": some(9), "random": some(9)} for group in ("rightly", "wrongly")}
+    correlations = {"gradcam": {"linear": np.array([0.5, 0.7]), "layer4": np.array([0.1, 0.1])}}
+    right, wrong, scores, sanity = plots.trust(removals, correlations, "a title").axes
+    for axes, (group, maps) in zip((right, wrong), removals.items(), strict=True):
+        assert axes.get_title() == f"9 images classified {group}"
+        drawn = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == 3]
+        expected = [c.mean(0) for one in maps.values() for c in (one.most_first, one.least_first)]
+        np.testing.assert_allclose(drawn, expected)
+    assert [label.get_text() for label in scores.get_yticklabels()] == ["map", "random"]
+    marked = [container.lines[0].get_xdata() for container in scores.containers]
+    means = [[one.score.mean() for one in maps.values()] for maps in removals.values()]
+    np.testing.assert_allclose(marked, means)
+    np.testing.assert_allclose(sanity.lines[0].get_ydata(), [1, 0.6, 0.1])
+    assert [text.get_text() for text in sanity.get_legend().get_texts()] == ["gradcam"]

@@ -64,7 +64,7 @@ def gradcam_gallery(
     true_maps: np.ndarray,
     title: str = "",
 ) -> Figure:
-    """Draw images, five a row, each above what spoke for its predicted and for its true class.
+    """Draw images, five a row, each above the maps of its predicted and of its true class.
 
     Args:
         predictions: those to draw; with none, the picture says so.
@@ -92,7 +92,7 @@ def gradcam_gallery(
 def explanation(
     image: np.ndarray, maps: np.ndarray, captions: list[str], title: str = ""
 ) -> Figure:
-    """Draw one image, and beside it what spoke for each of some classes.
+    """Draw one image, and beside it the maps of some classes.
 
     Args:
         image: uint8 (H, W, 3).

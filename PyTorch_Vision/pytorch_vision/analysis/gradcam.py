@@ -1,4 +1,4 @@
-"""Grad-CAM, its maps laid where the network looked.
+"""Grad-CAM, with each cell of its maps where it truly is on the image.
 
 Ramprasaath Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
 Localization", arXiv 1610.02391. The maps come from the package ``grad-cam``. That package
@@ -9,6 +9,7 @@ pixel offset + stride * i, and with padding the outer cells can even lie outside
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from pytorch_vision.analysis.geometry import MapGeometry, layer_name, trace_geometry
 from pytorch_vision.data import eval_batches
 from pytorch_vision.data.images import check_images
+from pytorch_vision.training import device_settings
 
 
 def grad_cam(
@@ -32,7 +34,7 @@ def grad_cam(
     aligned: bool = True,
     batch_size: int = 250,
 ) -> np.ndarray:
-    """Return, for each image, how much each of its pixels spoke for a class, or for several.
+    """Return, for each image, how much each of its pixels supports a class, or several.
 
     The map is ReLU(sum over channels c of a_c A_c), where A is the layer's output and a_c the
     mean over all cells of the derivative of the class's logit by A_c. The work is done in float32
@@ -52,7 +54,7 @@ def grad_cam(
 
     Returns:
         float32 (N, H, W), or (K, N, H, W) for K classes each; every map is divided by its own
-        maximum: 0..1 (all 0 where nothing spoke for the class).
+        maximum: 0..1 (all 0 where nothing supports the class).
 
     Raises:
         ValueError: no such method, no such layer, its output is not a map, no gradient reaches
@@ -80,11 +82,12 @@ def grad_cam(
         torch.inference_mode(False),
         torch.enable_grad(),
         torch.autocast(device.type, enabled=False),
+        device_settings(device, tf32=False),
     ):
+        duplicate.get_submodule(name).register_forward_hook(_begin_graph)
         cam = METHODS[method](duplicate, [duplicate.get_submodule(name)])
         first = next(eval_batches(images[:1], *mean_and_std, device))
         _check_call(duplicate, name, first, classes, cam.uses_gradients)
-        cam.compute_input_gradient = True  # the parameters are frozen: gradients flow all the same
         for row in classes.reshape(-1, len(images)):
             batches = eval_batches(images, *mean_and_std, device, batch_size)
             for batch, start in zip(batches, range(0, len(images), batch_size), strict=True):
@@ -96,6 +99,13 @@ def grad_cam(
     pixels = torch.cat(maps)
     peaks = pixels.amax(dim=(1, 2), keepdim=True)
     return (pixels / peaks.where(peaks > 0, 1)).reshape(*classes.shape, *size).numpy()
+
+
+def _begin_graph(_module: nn.Module, _inputs: tuple, output: Any) -> Any:
+    """Have gradients flow from here on and no further back, where nobody asks for them."""
+    if isinstance(output, Tensor) and output.is_floating_point():
+        return output.detach().requires_grad_().clone()  # a clone may be changed in place
+    return output
 
 
 class _CellMaps:
@@ -152,7 +162,7 @@ def _check_call(
     handle = model.get_submodule(name).register_forward_hook(
         lambda _module, _inputs, output: outputs.append(output)
     )
-    logits = model(image.clone().requires_grad_())
+    logits = model(image)
     handle.remove()
     wrong = classes[(classes < 0) | (classes >= logits.shape[1])]
     if wrong.size:

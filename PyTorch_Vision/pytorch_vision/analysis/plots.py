@@ -1,5 +1,7 @@
 """Charts of a training and of a test. Each function returns a Figure and saves nothing."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -7,6 +9,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, StrM
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import ConfusionMatrixDisplay
 
+from pytorch_vision.analysis.faithfulness import Removal, interval
 from pytorch_vision.analysis.predict import BINS, Predictions, calibration
 from pytorch_vision.analysis.predict import class_accuracy as accuracy_of_classes
 from pytorch_vision.analysis.predict import confusion_matrix as count_confusions
@@ -88,6 +91,77 @@ def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     return figure
+
+
+def trust(
+    removals: Mapping[str, Mapping[str, Removal]],
+    randomized: Mapping[str, Mapping[str, np.ndarray]],
+    title: str = "",
+) -> Figure:
+    """Draw how faithful maps are, and whether they depend on what was learned.
+
+    Args:
+        removals: for each group of images (two, such as the right and the wrong ones), what
+            ``removal`` returned for its maps.
+        randomized: what ``randomization`` returned.
+        title: of which network.
+    """
+    figure = Figure(figsize=(10, 8.4), dpi=DPI, layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    (*above, scores, sanity) = figure.subplots(2, 2).flat
+    for axes, (group, maps) in zip(above, removals.items(), strict=True):
+        for number, (name, one) in enumerate(maps.items()):
+            for curves, style in ((one.most_first, "o-"), (one.least_first, "o--")):
+                label = name if style == "o-" else None
+                axes.plot(one.fractions, _mean(curves), f"C{number}{style}", label=label)
+        count = len(one.most_first)
+        axes.set(
+            title=f"{count:,} images classified {group}",
+            xlabel="Pixels taken away",
+            ylabel="Probability of the predicted class",
+            ylim=(0, 1.02),
+        )
+        axes.plot([], [], "k-", label="most important first")
+        axes.plot([], [], "k--", label="least important first")
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    above[0].legend(loc="lower left", fontsize=9)
+    for shift, (group, maps) in zip((-0.1, 0.1), removals.items(), strict=True):
+        means = np.array([_mean(one.score) for one in maps.values()])
+        ends = np.array([interval(one.score) for one in maps.values()])
+        places = np.arange(len(maps)) + shift
+        form = dict(zip(removals, "os", strict=True))[group]
+        reach = np.abs(ends - means[:, None]).T
+        scores.errorbar(means, places, xerr=reach, fmt=f"k{form}", capsize=3, label=group)
+    scores.set_yticks(range(len(maps)), list(maps))
+    scores.invert_yaxis()
+    scores.axvline(0, color="grey", linewidth=1)
+    scores.margins(y=0.25)
+    scores.set(
+        title="Area between the two curves, 95 % interval", xlabel="0: no better than chance"
+    )
+    scores.legend(title="images classified", fontsize=9)
+    for number, (name, correlations) in enumerate(randomized.items()):
+        depths = ["nothing", *correlations]
+        means = [1.0, *map(_mean, correlations.values())]
+        # two methods can agree everywhere: a thinner line on a thicker one shows both
+        width, marker = max(1.5, 5 - 1.5 * number), "osx^"[number % 4]
+        sanity.plot(depths, means, marker=marker, markersize=5, linewidth=width, label=name)
+    sanity.axhline(0, color="grey", linewidth=1)
+    sanity.set(
+        title="Does the map depend on what was learned?",
+        xlabel="Randomised so far, from the classifier downward",
+        ylabel="Rank correlation with the true map",
+    )
+    sanity.legend(fontsize=9)
+    for axes in figure.axes:
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Return the mean over images, the first axis; NaN, which is not drawn, over none."""
+    return values.mean(axis=0) if len(values) else np.full(values.shape[1:], np.nan)
 
 
 def reliability(predictions: Predictions, title: str = "") -> Figure:

@@ -1,4 +1,4 @@
-"""What a trained model makes of images: its predictions, its errors, and figures about both."""
+"""A trained model's predictions, its errors, and figures about both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ import sklearn.metrics
 from torch import nn
 
 from pytorch_vision.data import ImageData, balanced_indices
-from pytorch_vision.training import TrainConfig, logits_of, make_fabric, place
+from pytorch_vision.training import TrainConfig, device_settings, logits_of, make_fabric, place
 
 BINS = 15  # of confidence, from 0 to 1
 
@@ -84,8 +84,9 @@ def classify(
     The model is put on the device, and left in the mode it was in.
     """
     fabric = make_fabric(config or TrainConfig())
-    batches = logits_of(fabric, place(fabric, model), images, mean_and_std)
-    return np.concatenate([logits.softmax(dim=1).cpu().numpy() for logits in batches])
+    with device_settings(fabric.device):
+        batches = logits_of(fabric, place(fabric, model), images, mean_and_std)
+        return np.concatenate([logits.softmax(dim=1).cpu().numpy() for logits in batches])
 
 
 def misclassified(

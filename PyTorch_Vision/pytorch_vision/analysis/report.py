@@ -18,7 +18,11 @@ STOPS = np.linspace(0, 1, 9)  # of the colour bar's gradient
 
 
 def error_page(
-    predictions: Predictions, predicted_maps: np.ndarray, true_maps: np.ndarray, title: str
+    predictions: Predictions,
+    predicted_maps: np.ndarray,
+    true_maps: np.ndarray,
+    title: str,
+    note: str = "",
 ) -> str:
     """Return a self-contained HTML page of every misclassified image.
 
@@ -29,6 +33,7 @@ def error_page(
         predicted_maps, true_maps: float32 (M, H, W) in [0, 1], as ``grad_cam`` returns them for
             the predicted and for the true classes of the M images of ``misclassified``.
         title: what was trained on what.
+        note: how far the maps can be trusted, in a sentence; it stands below the title.
 
     Raises:
         ValueError: the maps are not as many as the misclassified images.
@@ -57,6 +62,7 @@ def error_page(
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         title=title,
+        note=note,
         names=predictions.class_names,
         count=len(predictions),
         cards=cards,

@@ -6,7 +6,12 @@ what a ``run`` consists of; ``fit`` is its story. ``evaluate`` tests, ``pretrain
 
 from pytorch_vision.training.checkpoint import CheckpointError, written_whole
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.devices import describe_hardware, make_fabric, place
+from pytorch_vision.training.devices import (
+    describe_hardware,
+    device_settings,
+    make_fabric,
+    place,
+)
 from pytorch_vision.training.evaluate import Evaluation, evaluate, logits_of
 from pytorch_vision.training.fit import fit
 from pytorch_vision.training.history import EpochRecord, History
@@ -26,6 +31,7 @@ __all__ = [
     "TrainConfig",
     "TrainedModel",
     "describe_hardware",
+    "device_settings",
     "evaluate",
     "fit",
     "load_trained",

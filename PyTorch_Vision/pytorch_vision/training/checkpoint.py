@@ -33,7 +33,7 @@ class CheckpointError(RuntimeError):
 
 @contextlib.contextmanager
 def written_whole(path: str | os.PathLike) -> Iterator[IO[bytes]]:
-    """Give a file to write under a temporary name; at the end, put it in the old one's place.
+    """Open a file under a temporary name, and rename it when it is complete.
 
     Whatever happens before that, the old file is untouched and no temporary one is left.
 
@@ -117,7 +117,7 @@ def check_recipe(folder: str | os.PathLike, saved: dict[str, Any], current: dict
 
 
 def run_recipe(config: TrainConfig, data: ImageData, model: nn.Module) -> dict[str, Any]:
-    """Return what a run must have in common with the checkpoint that it goes on from."""
+    """Return what must be equal in a run and in the checkpoint that it continues."""
     recipe = asdict(config)
     for name in ("accelerator", "precision", "compile"):
         del recipe[name]
@@ -150,7 +150,7 @@ class Resumable(Protocol):
     hardware: str
 
     def is_finite(self) -> bool:
-        """Tell whether every loss of the epoch at hand was finite; waits for the device."""
+        """Tell whether every loss of the current epoch was finite; waits for the device."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors, numbers, strings, lists and dictionaries that make up the run."""

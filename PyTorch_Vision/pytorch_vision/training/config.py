@@ -1,4 +1,4 @@
-"""What a training run is set by, and the recipes that are kept."""
+"""The settings of a training run, and ready-made recipes."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -10,7 +10,7 @@ Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that a training run is set by.
+    """All settings of a training run.
 
     Attributes:
         epochs: passes over the training images; 0 only evaluates.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pytorch_vision.data import ImageData, eval_batches
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.devices import make_fabric, place
+from pytorch_vision.training.devices import device_settings, make_fabric, place
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ def evaluate(model: nn.Module, data: ImageData, config: TrainConfig | None = Non
     The model is put on the device, and left in the mode it was in.
     """
     fabric = make_fabric(config or TrainConfig())
-    return evaluate_on(fabric, place(fabric, model), data)
+    with device_settings(fabric.device):
+        return evaluate_on(fabric, place(fabric, model), data)
 
 
 def logits_of(
@@ -50,7 +51,7 @@ def logits_of(
     images: np.ndarray,
     mean_and_std: tuple[Sequence[float], Sequence[float]],
 ) -> Iterator[Tensor]:
-    """Give the logits of images, batch by batch, as they are tested: without augmentation.
+    """Yield the logits of images, batch by batch, as in a test: without augmentation.
 
     Args:
         fabric: of ``make_fabric``; its precision is used.

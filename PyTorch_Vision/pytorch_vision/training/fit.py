@@ -12,8 +12,8 @@ from tqdm import tqdm
 from pytorch_vision.data import ImageData
 from pytorch_vision.training.checkpoint import Checkpoints
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.devices import describe_hardware, device_settings, make_fabric, place
-from pytorch_vision.training.evaluate import evaluate_on
+from pytorch_vision.training.devices import describe_hardware, device_settings, make_fabric
+from pytorch_vision.training.evaluate import evaluate, evaluate_on
 from pytorch_vision.training.history import History
 from pytorch_vision.training.interrupts import deferred_interrupt
 from pytorch_vision.training.run import Run
@@ -30,7 +30,7 @@ def fit(
     """Train a model in place and return its history.
 
     Prints one progress bar and one line ``Test set: ...`` an epoch. Interrupting it (Ctrl-C, or
-    the notebook's stop button) ends it after the batch at hand, with the history so far; a
+    the notebook's stop button) ends it after the current batch, with the history so far; a
     second interrupt ends it at once. Afterwards the model holds the averaged weights, where they
     are averaged, and stands on the device that it was trained on.
 
@@ -39,7 +39,7 @@ def fit(
         data: images and labels; they are not copied.
         config: ``TrainConfig()`` if None.
         checkpoints: a folder in which the run keeps its state, at least once a minute; the same
-            call made again goes on from there and ends with the same weights, bit for bit.
+            call, made again, continues from there and ends with the same weights, bit for bit.
 
     Raises:
         FloatingPointError: the loss stopped being finite; names epoch and batch.
@@ -50,9 +50,9 @@ def fit(
     fabric = make_fabric(config)
     if config.epochs == 0:
         print(f"Testing on {describe_hardware(fabric)}")
-        print(evaluate_on(fabric, place(fabric, model), data))
+        print(evaluate(model, data, config))
         return History()
-    with device_settings(fabric), deferred_interrupt() as interrupted:
+    with device_settings(fabric.device), deferred_interrupt() as interrupted:
         run = Run(fabric, model, data, config)
         print(f"Training on {run.hardware}")
         kept = Checkpoints(checkpoints, config, data, model)

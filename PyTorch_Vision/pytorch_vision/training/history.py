@@ -55,11 +55,11 @@ class Progress:
 
     Attributes:
         epoch, batch: the next batch to train on, both counted from 0.
-        seconds: spent on training in the epoch at hand.
+        seconds: spent on training in the current epoch.
         learning_rate: SGD's at the last step.
         history: of the whole epochs.
         log: for each whole epoch, the "text" that it printed and the "hardware" that it ran on.
-        bar_line: the bar of the epoch at hand, once it is full.
+        bar_line: the bar of the current epoch, once it is full.
     """
 
     epoch: int = 0

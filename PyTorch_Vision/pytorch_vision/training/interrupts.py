@@ -9,7 +9,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Give a function that tells whether an interrupt has come; a second one acts as usual.
+    """Yield a function that tells whether an interrupt has arrived; a second one acts as usual.
 
     Between two batches everything is in step; in the middle of one, the weights are not.
     """

@@ -68,8 +68,8 @@ def make_optimizers(
 
     "muon" gives SGD for all but the convolution filters and ``FilterMuon`` for those. Both rates
     rise linearly to their peak over the first tenth of the steps and fall linearly to zero over
-    the others. SGD comes first because a gradient scaler may change its scale between the two
-    steps, which Muon, for whom only the gradient's direction counts, can bear.
+    the others. SGD comes first: a gradient scaler may change its scale between the
+    two steps, and Muon uses only the gradient's direction.
 
     "sgd" gives SGD for all parameters, under a OneCycleLR that leaves the momentum as it is
     (Leslie Smith and Nicholay Topin, "Super-Convergence", arXiv 1708.07120).

@@ -1,4 +1,4 @@
-"""Trained networks in one file each: the weights, and all that it takes to use them.
+"""Trained networks in one file each: the weights, and everything needed to use them.
 
 The weights that come with a clone of PyTorch_Vision lie in ``weights/``, beside the package.
 """

@@ -101,7 +101,7 @@ class Run:
         move_average(self.averaged, self.model, max(9 / (10 + step), 1 / len(self.loader)))
 
     def is_finite(self) -> bool:
-        """Tell whether every loss of the epoch at hand was finite; waits for the device."""
+        """Tell whether every loss of the current epoch was finite; waits for the device."""
         return int(self.bad_batch) < 0
 
     def means(self) -> tuple[float, float]:
@@ -122,7 +122,7 @@ class Run:
         return loss / seen, 100 * correct / seen
 
     def record(self, result: Evaluation, test_seconds: float) -> None:
-        """Write down the epoch at hand, of which this is the test, and go on to the next."""
+        """Record the current epoch, with the result of its test, and begin the next one."""
         done = self.progress
         train_loss, train_accuracy = self.means()
         record = EpochRecord(

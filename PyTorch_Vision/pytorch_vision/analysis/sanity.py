@@ -1,0 +1,83 @@
+"""Whether a map depends on what the network has learned.
+
+Throw that away, layer by layer, and see whether the map changes. Julius Adebayo et al., "Sanity
+Checks for Saliency Maps", arXiv 1810.03292.
+"""
+
+import copy
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.stats
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from pytorch_vision.analysis.gradcam import METHODS, grad_cam
+
+
+def randomization(
+    model: nn.Module,
+    images: np.ndarray,
+    classes: np.ndarray,
+    mean_and_std: tuple[Sequence[float], Sequence[float]],
+    layer: str = "layer4",
+    methods: Sequence[str] = tuple(METHODS),
+    seed: int = 0,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Throw away what was learned, from the classifier downward, and compare the maps.
+
+    The parts of the network are its children that have parameters, the last first. Each is given
+    new random weights, and stays so while the next ones follow. A map that stays the same did not
+    depend on what was learned there.
+
+    Args:
+        model, images, classes, mean_and_std, layer: as for ``grad_cam``.
+        methods: of ``grad_cam``.
+        seed: of the new weights.
+
+    Returns:
+        For each method, by the name of the part that was randomised last, the rank correlation
+        (Spearman) of each image's map with the true one: float64 (N,) in [-1, 1]; 0 where one of
+        the two maps is the same everywhere.
+    """
+    parts = [
+        name for name, child in model.named_children() if any(True for _ in child.parameters())
+    ]
+    network = copy.deepcopy(model)
+    found = {method: {} for method in methods}
+    true_maps = {}
+    with (
+        torch.random.fork_rng(),
+        tqdm(
+            total=(len(parts) + 1) * len(methods), desc="Layers randomised", file=sys.stdout
+        ) as bar,
+    ):
+        torch.manual_seed(seed)
+        for part in (None, *reversed(parts)):
+            if part is not None:
+                for module in network.get_submodule(part).modules():
+                    if hasattr(module, "reset_parameters"):
+                        module.reset_parameters()
+            for method in methods:
+                maps = grad_cam(network, images, classes, mean_and_std, layer, method)
+                if part is None:
+                    true_maps[method] = maps
+                else:
+                    found[method][part] = rank_correlation(true_maps[method], maps)
+                bar.update()
+    return found
+
+
+def rank_correlation(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return Spearman's correlation of each pair of maps (N, H, W): float64 (N,)."""
+    pixels = some.shape[1] * some.shape[2]
+    ranks = [
+        scipy.stats.rankdata(maps.reshape(len(maps), pixels), axis=1).astype(np.float64)
+        for maps in (some, others)
+    ]
+    centred = [values - values.mean(axis=1, keepdims=True) for values in ranks]
+    product = (centred[0] * centred[1]).sum(axis=1)
+    sizes = np.sqrt((centred[0] ** 2).sum(axis=1) * (centred[1] ** 2).sum(axis=1))
+    return np.divide(product, sizes, out=np.zeros(len(some)), where=sizes > 0)
