@@ -94,3 +94,21 @@ def test_the_device_decides_on_the_loader(few):
     assert type(train_loader(few, PLAIN, 16, 0, torch.device("cpu"))) is TrainLoader
     meta = train_loader(few, PLAIN, 16, 0, torch.device("meta"))  # stands in for a GPU
     assert type(meta) is DeviceTrainLoader
+
+
+@pytest.mark.parametrize("batches", ["training", "test"])
+def test_constants_are_sent_to_a_device_once_and_not_with_every_batch(few, monkeypatch, batches):
+    """On a GPU, ``torch.tensor(..., device=...)`` waits until the device has caught up."""
+    made = []
+    real = torch.tensor
+    monkeypatch.setattr(torch, "tensor", lambda *a, **k: made.append(a) or real(*a, **k))
+    if batches == "training":
+        all_of_them = on_cpu(few, Augmentation(), 16, 0).epoch(0)
+    else:
+        device = torch.device("meta")  # stands in for a GPU
+        all_of_them = eval_batches(few.test_images, *few.mean_and_std, device, batch_size=5)
+    next(all_of_them)
+    assert 0 < len(made) <= 3
+    made.clear()
+    assert len(list(all_of_them)) >= 6
+    assert made == []

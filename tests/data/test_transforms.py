@@ -7,17 +7,18 @@ from scipy import stats
 from pytorch_vision.data.transforms import (
     Augmentation,
     Draws,
+    Normalization,
     augment_batch,
     denormalize,
     draw,
     eval_transform,
     fill_colour,
-    normalize,
     seed_pipeline,
     train_transform,
 )
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+NORMALIZE = Normalization(MEAN, STD, "cpu")
 DRAWS = 4000
 FILL = np.array(fill_colour(MEAN))
 
@@ -148,7 +149,7 @@ def test_both_ways_of_augmenting_give_the_same_pixels(few):
     assert 0 < sum(mirrored) < 100
     assert 0 < sum(hole[0] > -100 for hole in holes) < 100
     draws = Draws(np.array(mirrored), np.array(crops), np.array(holes))
-    batch = augment_batch(torch.from_numpy(few.train_images), augmentation, draws, MEAN, STD)
+    batch = augment_batch(torch.from_numpy(few.train_images), augmentation, draws, NORMALIZE)
     expected = torch.stack([result["image"] for result in results])
     assert torch.allclose(batch, expected, atol=1e-5)
     assert batch.is_contiguous(memory_format=torch.channels_last)
@@ -174,8 +175,6 @@ def test_both_ways_of_augmenting_draw_alike():
 def test_augmenting_by_nothing_is_normalising(few, augmentation):
     images = torch.from_numpy(few.train_images)
     draws = draw(augmentation, 100, (32, 32), np.random.SeedSequence(0))
-    assert torch.equal(
-        augment_batch(images, augmentation, draws, MEAN, STD), normalize(images, MEAN, STD)
-    )
+    assert torch.equal(augment_batch(images, augmentation, draws, NORMALIZE), NORMALIZE(images))
     expected = torch.stack([eval_transform(MEAN, STD)(image=i)["image"] for i in few.train_images])
-    assert torch.allclose(normalize(images, MEAN, STD), expected, atol=1e-5)
+    assert torch.allclose(NORMALIZE(images), expected, atol=1e-5)

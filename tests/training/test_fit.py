@@ -4,6 +4,7 @@ import re
 import signal
 import threading
 import warnings
+import weakref
 from dataclasses import replace
 
 import lightning_fabric
@@ -12,7 +13,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lightning_fabric.plugins import MixedPrecision
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from pytorch_vision.analysis import grad_cam, predict
 from pytorch_vision.data import Augmentation, eval_transform
 from pytorch_vision.models import ResNet18
 from pytorch_vision.training import (
@@ -23,6 +26,7 @@ from pytorch_vision.training import (
     checkpoint,
     evaluate,
     fit,
+    make_fabric,
 )
 from pytorch_vision.training.run import Run
 
@@ -139,13 +143,18 @@ def test_a_loss_that_is_not_finite_stops_the_run(few, tiny, tmp_path):
         fit(model, few, CONFIG, tmp_path)
 
 
-def test_a_gradient_scaler_that_skips_steps_trains_without_a_warning(few, tiny, monkeypatch):
-    """What an older GPU does in float16, done on the CPU."""
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+def use_float16(monkeypatch: pytest.MonkeyPatch, scale: float = 65536.0) -> torch.amp.GradScaler:
+    """Have ``fit`` do on the CPU what an older GPU does in float16."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale)
     precision = MixedPrecision("16-mixed", "cpu", scaler)
     fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1, plugins=[precision])
     fit_module = importlib.import_module("pytorch_vision.training.fit")  # not the function
     monkeypatch.setattr(fit_module, "make_fabric", lambda _config: fabric)
+    return scaler
+
+
+def test_a_gradient_scaler_that_skips_steps_trains_without_a_warning(few, tiny, monkeypatch):
+    scaler = use_float16(monkeypatch, 2.0**40)
     before = state(tiny)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -155,8 +164,61 @@ def test_a_gradient_scaler_that_skips_steps_trains_without_a_warning(few, tiny, 
     assert history.records[-1].train_loss < history.records[0].train_loss
 
 
-def test_a_compiled_run_resumes_to_the_same_bits(few, tmp_path, monkeypatch, capsys):
-    config = replace(CONFIG, compile=True, epochs=2)
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("to_float16", [True, False])
+def test_a_run_goes_on_in_another_precision(
+    few, tmp_path, monkeypatch, to_float16, finished, capsys
+):
+    """After a disconnect, Colab may hand out an older or a newer GPU."""
+    for second in (False, True):
+        with monkeypatch.context() as patch:
+            if second is to_float16:
+                use_float16(patch)
+            if not second and not finished:
+                interrupt_at(patch, 10)
+            history = fit(new_model(), few, replace(CONFIG, precision="32-true"), tmp_path)
+    assert len(history.records) == 3
+    assert "From the checkpoint, run on" in capsys.readouterr().out
+
+
+def test_a_warning_of_the_model_is_shown_once_and_not_at_every_step(few, tiny):
+    class Warns(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = tiny
+
+        def forward(self, x):
+            warnings.warn("look here", stacklevel=1)
+            return self.inner(x)
+
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        fit(Warns(), few, CONFIG)
+    assert len([one for one in shown if "look here" in str(one.message)]) == 1
+
+
+def test_a_step_does_not_wait_for_the_device(few, tiny):
+    """Reading a number from the device does; the bar may, twice a second, a step may not."""
+
+    class CountsReadings(TorchDispatchMode):
+        readings = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.readings += func is torch.ops.aten._local_scalar_dense.default
+            return func(*args, **(kwargs or {}))
+
+    run = Run(make_fabric(CONFIG), tiny, few, CONFIG)
+    batches = list(run.loader.epoch(0))
+    with CountsReadings() as counter:
+        assert torch.ones(()).item() == 1
+        assert counter.readings == 1
+        for images, labels in batches:
+            run.step(images, labels)
+    assert counter.readings == 1
+
+
+def test_a_compiled_run_resumes_to_the_same_bits_on_a_cpu(few, tmp_path, monkeypatch, capsys):
+    config = replace(CONFIG, compile=True, epochs=2, accelerator="cpu")
     whole = new_model()
     expected = fit(whole, few, config)
     assert "compiled" in capsys.readouterr().out
@@ -177,13 +239,75 @@ def test_without_a_compiler_it_trains_all_the_same(few, tiny, monkeypatch, capsy
     assert "No C++ compiler found: training without torch.compile" in capsys.readouterr().out
 
 
-def test_too_little_memory_says_which_batch_size_to_try(few, tiny):
-    def full(_module, _inputs):
-        raise torch.OutOfMemoryError("CUDA out of memory.")
+def test_the_short_last_batch_is_not_compiled_again(few):
+    compiled = []
 
-    tiny.register_forward_pre_hook(full)
-    with pytest.raises(MemoryError, match="no memory for batches of 16 images; try batch_size=8"):
-        fit(tiny, few, CONFIG)
+    def backend(graph, inputs):
+        compiled.append(inputs)
+        return graph.forward
+
+    model = new_model()
+    run = Run(make_fabric(CONFIG), model, few, CONFIG)
+    run.step_model = torch.compile(model, dynamic=False, backend=backend)
+    sizes = set()
+    for images, labels in run.loader.epoch(0):
+        run.step(images, labels)
+        sizes.add(len(images))
+    assert sizes == {16, 4}
+    assert len(compiled) == 1
+    torch.compiler.reset()
+
+
+def fails_at(call: int) -> torch.nn.Module:
+    """A network for which the memory is not enough at the given call."""
+
+    class Full(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.calls = new_model(), 0
+
+        def forward(self, x):
+            self.calls += 1
+            if self.calls >= call:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return self.inner(x)
+
+    return Full()
+
+
+def test_too_little_memory_says_which_batch_size_to_try_and_holds_nothing(
+    few, tmp_path, monkeypatch
+):
+    """A notebook keeps the error, its traceback, and all that the traceback's frames hold."""
+    runs = []
+    real = Run.__init__
+    monkeypatch.setattr(
+        Run, "__init__", lambda run, *args: runs.append(weakref.ref(run)) or real(run, *args)
+    )
+    with pytest.raises(
+        MemoryError, match="no memory for batches of 16 images; try batch_size=8"
+    ) as caught:
+        fit(fails_at(3), few, CONFIG, tmp_path)
+    assert runs[0]() is None
+    assert caught.value.__context__ is None or caught.value.__context__.__traceback__ is None
+
+
+@pytest.mark.parametrize(
+    ("work", "message"),
+    [
+        (evaluate, "no memory for this test; free some of it, or set accelerator='cpu'"),
+        (predict, "no memory for this test; free some of it"),
+        (
+            lambda model, data: grad_cam(
+                model, data.test_images, data.test_labels, data.mean_and_std, "inner.0"
+            ),
+            "no memory for maps of 250 images at once; try batch_size=125",
+        ),
+    ],
+)
+def test_all_of_them_speak_alike_of_too_little_memory(few, work, message):
+    with pytest.raises(MemoryError, match=message):
+        work(fails_at(1), few)
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
@@ -230,10 +354,10 @@ def new_model() -> torch.nn.Module:
 
 @pytest.mark.parametrize("call", [1, 3, 6, 7, 8, 14, 20])
 @pytest.mark.parametrize("optimizer", ["muon", "sgd"])
-def test_a_run_that_was_stopped_ends_with_the_same_bits(
+def test_a_run_that_was_stopped_ends_with_the_same_bits_on_a_cpu(
     few, tmp_path, call, optimizer, monkeypatch, capsys
 ):
-    config = replace(CONFIG, optimizer=optimizer)
+    config = replace(CONFIG, optimizer=optimizer, accelerator="cpu")
     whole = new_model()
     expected = fit(whole, few, config)
 

@@ -7,25 +7,32 @@ import torch.nn.functional as F
 from torch import nn
 
 from pytorch_vision.training import TrainConfig
-from pytorch_vision.training.optimizers import make_optimizers, move_average
+from pytorch_vision.training.optimizers import (
+    FilterMuon,
+    Together,
+    make_optimizer,
+    move_average,
+    orthogonalized,
+)
 
 MUON = TrainConfig(optimizer="muon", muon_rate=0.1, learning_rate=0.2, weight_decay=0.1)
 SGD = replace(MUON, optimizer="sgd")
 
 
-def rates(pairs: list, steps: int) -> list[list[float]]:
-    """Return each optimizer's rate at every step, in units of nothing trained."""
+def rates(made: tuple, steps: int) -> list[list[float]]:
+    """Return each schedule's rate at every step, in units of nothing trained."""
+    optimizer, schedulers = made
     seen = []
     for _ in range(steps):
-        seen.append([scheduler.get_last_lr()[0] for _, scheduler in pairs])
-        for optimizer, scheduler in pairs:
-            optimizer.step()
+        seen.append([scheduler.get_last_lr()[0] for scheduler in schedulers])
+        optimizer.step()
+        for scheduler in schedulers:
             scheduler.step()
     return seen
 
 
 def test_linear_schedule_rises_over_a_tenth_and_falls_to_nearly_zero(tiny):
-    seen = rates(make_optimizers(tiny, MUON, 100), 100)
+    seen = rates(make_optimizer(tiny, MUON, 100), 100)
     sgd, muon = zip(*seen, strict=True)
     assert sgd == pytest.approx([2 * rate for rate in muon])
     assert max(sgd) == sgd[9] == 0.2
@@ -36,7 +43,7 @@ def test_linear_schedule_rises_over_a_tenth_and_falls_to_nearly_zero(tiny):
 
 
 def test_one_cycle_reaches_its_peak_when_stepped_once_a_batch(tiny):
-    seen = [rate for (rate,) in rates(make_optimizers(tiny, SGD, 100), 100)]
+    seen = [rate for (rate,) in rates(make_optimizer(tiny, SGD, 100), 100)]
     assert max(seen) == pytest.approx(0.2)
     assert 25 <= seen.index(max(seen)) <= 35
     assert seen[0] < 0.01
@@ -44,29 +51,34 @@ def test_one_cycle_reaches_its_peak_when_stepped_once_a_batch(tiny):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
-def test_schedules_of_few_steps(tiny, steps):
-    for pairs in (
-        make_optimizers(tiny, MUON, steps),
-        make_optimizers(tiny, SGD, steps),
-    ):
-        assert all(rate[0] >= 0 for rate in rates(pairs, steps))
+@pytest.mark.parametrize("config", [MUON, SGD])
+def test_schedules_of_few_steps(tiny, config, steps):
+    assert all(rate[0] >= 0 for rate in rates(make_optimizer(tiny, config, steps), steps))
+
+
+def sgd_of(model: nn.Module, config: TrainConfig) -> torch.optim.SGD:
+    return make_optimizer(model, config, 10)[0].optimizers[0]
 
 
 def test_only_weights_of_convolutions_and_linear_layers_decay(tiny):
-    [(sgd, _)] = make_optimizers(tiny, SGD, 10)
+    sgd = sgd_of(tiny, SGD)
     decaying = {id(p) for g in sgd.param_groups if g["weight_decay"] for p in g["params"]}
     assert decaying == {id(tiny[0].weight), id(tiny[3].weight), id(tiny[7].weight)}
     everything = [id(p) for group in sgd.param_groups for p in group["params"]]
     assert sorted(everything) == sorted(map(id, tiny.parameters()))
 
 
-def step(model: nn.Module) -> None:
-    pairs = make_optimizers(model, MUON, 10)
+def gradients(model: nn.Module, scale: float = 1.0) -> None:
     torch.manual_seed(1)
-    F.cross_entropy(model(torch.randn(4, 3, 32, 32)), torch.arange(4)).backward()
-    for optimizer, _ in pairs:
-        optimizer.step()
-        optimizer.zero_grad()
+    loss = F.cross_entropy(model(torch.randn(4, 3, 32, 32)), torch.arange(4))
+    (scale * loss).backward()
+
+
+def step(model: nn.Module) -> None:
+    optimizer, _ = make_optimizer(model, MUON, 10)
+    gradients(model)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def test_muon_trains_the_filters_and_sgd_the_rest(tiny):
@@ -77,16 +89,65 @@ def test_muon_trains_the_filters_and_sgd_the_rest(tiny):
         assert new.grad is None
 
 
-def test_muon_steps_by_an_orthogonal_matrix_of_the_rates_size(tiny):
-    weight = tiny[3].weight
-    scaled = weight.detach().clone() * len(weight) ** 0.5 / weight.detach().norm()
+@pytest.mark.parametrize("frozen", [[0], [0, 3], [3, 7]])
+def test_frozen_parameters_are_left_alone(tiny, frozen):
+    for number in frozen:
+        tiny[number].requires_grad_(False)
+    before = copy.deepcopy(tiny)
     step(tiny)
-    moved = (weight.detach() - scaled).flatten(1)
-    # the rate at the first of ten steps is its peak, 0.1; three Newton-Schulz steps bring the
-    # singular values near one
-    singular = torch.linalg.svdvals(moved) / 0.1
+    for (name, old), new in zip(before.named_parameters(), tiny.parameters(), strict=True):
+        assert torch.equal(old, new) is (int(name.split(".")[0]) in frozen)
+
+
+def test_a_model_without_convolutions_is_trained():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+    before = copy.deepcopy(model)
+    step(model)
+    assert not torch.equal(before[1].weight, model[1].weight)
+
+
+def test_it_is_the_muon_of_torch(tiny):
+    """Over three steps, up to bfloat16's rounding; torch's takes matrices only, one at a time."""
+    weights = [tiny[0].weight, tiny[3].weight, nn.Parameter(torch.randn(16, 8, 3, 3))]
+    matrices = [nn.Parameter(weight.detach().clone().flatten(1)) for weight in weights]
+    ours = FilterMuon(weights, lr=0.1)
+    theirs = torch.optim.Muon(
+        matrices, lr=0.1, weight_decay=0.0, momentum=0.6, nesterov=True, ns_steps=3
+    )
+    for _ in range(3):
+        for weight, matrix in zip(weights, matrices, strict=True):
+            weight.grad = torch.randn_like(weight)
+            matrix.grad = weight.grad.flatten(1).clone()
+            with torch.no_grad():
+                matrix.mul_(len(matrix) ** 0.5 / matrix.norm())
+        ours.step()
+        theirs.step()
+    for weight, matrix in zip(weights, matrices, strict=True):
+        assert torch.allclose(weight.flatten(1), matrix, atol=3e-3)
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 72), (1, 64, 27), (2, 8, 8)])
+def test_orthogonalized_matrices_have_singular_values_near_one(shape):
+    matrices = 1e-4 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    singular = torch.linalg.svdvals(orthogonalized(matrices))
     assert singular.max() < 1.4
     assert singular.median() > 0.6
+
+
+def test_float16_orthogonalizes_as_well_as_bfloat16(monkeypatch):
+    """As on GPUs that have no bfloat16; gradients times a scaler's scale must not overflow."""
+    matrices = 1e6 * torch.randn(2, 64, 576, generator=torch.Generator().manual_seed(0))
+    found = {}
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        monkeypatch.setattr(
+            "pytorch_vision.training.optimizers.half_precision", lambda _device, dtype=dtype: dtype
+        )
+        found[dtype] = orthogonalized(matrices)
+    errors = {
+        dtype: float((found[dtype] - found[torch.float32]).norm() / found[torch.float32].norm())
+        for dtype in (torch.float16, torch.bfloat16)
+    }
+    assert errors[torch.float16] < errors[torch.bfloat16] < 0.02
 
 
 def test_muon_does_not_mind_the_memory_order(tiny):
@@ -97,6 +158,48 @@ def test_muon_does_not_mind_the_memory_order(tiny):
         # Newton-Schulz runs in bfloat16, whose sums depend on their order a little
         assert torch.allclose(a, b, atol=2e-3)
     assert other[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("infinite", [0, 7])  # a filter bank of Muon's, or SGD's linear layer
+def test_an_infinite_gradient_anywhere_stops_the_whole_step(tiny, infinite):
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=1000)
+    optimizer, _ = make_optimizer(tiny, MUON, 10)
+    before = copy.deepcopy(tiny)
+    gradients(tiny, scale=1024.0)
+    tiny[infinite].weight.grad.view(-1)[0] = float("inf")
+    scaler.scale(torch.ones(()))  # makes its state
+    scaler.step(optimizer)
+    scaler.update()
+    assert all(map(torch.equal, before.parameters(), tiny.parameters()))
+    assert not optimizer.optimizers[1].state  # nothing has entered Muon's momentum
+    assert scaler.get_scale() == 512.0  # halved once
+
+
+def test_what_a_scaler_scaled_makes_the_same_step(tiny):
+    other = copy.deepcopy(tiny)
+    step(tiny)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    optimizer, _ = make_optimizer(other, MUON, 10)
+    gradients(other, scale=1024.0)
+    scaler.scale(torch.ones(()))
+    scaler.step(optimizer)
+    for a, b in zip(tiny.parameters(), other.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-3)
+
+
+def test_states_come_back(tiny):
+    other = copy.deepcopy(tiny)
+    pair = [make_optimizer(model, MUON, 10)[0] for model in (tiny, other)]
+    gradients(tiny)
+    pair[0].step()
+    other.load_state_dict(tiny.state_dict())
+    pair[1].load_state_dict(copy.deepcopy(pair[0].state_dict()))
+    for model, optimizer in zip((tiny, other), pair, strict=True):
+        optimizer.zero_grad()
+        gradients(model)
+        optimizer.step()
+    assert isinstance(pair[0], Together)
+    assert all(map(torch.equal, tiny.parameters(), other.parameters()))
 
 
 def test_an_average_moves_parameters_and_running_statistics(tiny):

@@ -19,7 +19,13 @@ from tqdm import tqdm
 
 from pytorch_vision.analysis.imputation import fill
 from pytorch_vision.data import eval_batches
-from pytorch_vision.training import TrainConfig, device_settings, make_fabric, place
+from pytorch_vision.training import (
+    TrainConfig,
+    device_settings,
+    make_fabric,
+    memory_explained,
+    place,
+)
 
 FRACTIONS = (0.1, 0.3, 0.6)  # of the pixels that are taken away
 BATCH_SIZE = 250
@@ -110,7 +116,7 @@ def removal(
     curves = {name: np.empty((2, len(images), len(counts) + 1), np.float32) for name in maps}
     network.eval()
     try:
-        with device_settings(fabric.device):
+        with memory_explained(), device_settings(fabric.device):
             batches = eval_batches(images, *mean_and_std, fabric.device, BATCH_SIZE)
             for batch, part in _with_bar(batches, len(images)):
                 asked = torch.from_numpy(np.asarray(classes[part], np.int64)).to(batch.device)

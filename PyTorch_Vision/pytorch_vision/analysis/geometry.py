@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pytorch_vision.training import random_state_kept
+
 
 @dataclass(frozen=True)
 class MapGeometry:
@@ -46,15 +48,13 @@ def map_geometry(
 
 def trace_geometry(model: nn.Module, name: str, input_size: tuple[int, int]) -> MapGeometry:
     """Do the work of ``map_geometry`` with a float32 model in evaluation mode, on any device."""
-    tracer, image = (
-        _Tracer(),
-        torch.zeros(1, 3, *input_size, device=next(model.parameters()).device),
-    )
+    device = next(model.parameters()).device
+    tracer, image = _Tracer(), torch.zeros(1, 3, *input_size, device=device)
     found = []
     handle = model.get_submodule(name).register_forward_hook(
         lambda _module, _inputs, output: found.append((output, tracer.find(output)))
     )
-    with torch.random.fork_rng(), torch.inference_mode(False), torch.no_grad(), tracer:
+    with random_state_kept(device), torch.inference_mode(False), torch.no_grad(), tracer:
         tracer.mark(image, MapGeometry((1.0, 1.0), (0.0, 0.0)))
         model(image)
     handle.remove()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from pytorch_vision.analysis.geometry import MapGeometry, layer_name, trace_geometry
 from pytorch_vision.data import eval_batches
 from pytorch_vision.data.images import check_images
-from pytorch_vision.training import device_settings
+from pytorch_vision.training import device_settings, memory_explained, random_state_kept
 
 
 def grad_cam(
@@ -59,6 +59,7 @@ def grad_cam(
     Raises:
         ValueError: no such method, no such layer, its output is not a map, no gradient reaches
             it, a class out of range, or images of a wrong kind.
+        MemoryError: the GPU has too little memory; says which batch size to try.
     """
     if method not in METHODS:
         raise ValueError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
@@ -72,13 +73,40 @@ def grad_cam(
             f"classes is {classes.dtype} of shape {classes.shape}, expected one integer for each "
             f"of {len(images)} images, or several rows of that"
         )
-    name = layer_name(model, layer)
+    smaller = f"try batch_size={max(1, batch_size // 2)}"
+    with memory_explained(f"maps of {batch_size} images at once", smaller):
+        pixels = _pixel_maps(
+            model,
+            images,
+            classes,
+            mean_and_std,
+            layer_name(model, layer),
+            method,
+            aligned,
+            batch_size,
+        )
+    peaks = pixels.amax(dim=(1, 2), keepdim=True)
+    return (pixels / peaks.where(peaks > 0, 1)).reshape(*classes.shape, *size).numpy()
+
+
+def _pixel_maps(
+    model: nn.Module,
+    images: np.ndarray,
+    classes: np.ndarray,
+    mean_and_std: tuple[Sequence[float], Sequence[float]],
+    name: str,
+    method: str,
+    aligned: bool,
+    batch_size: int,
+) -> Tensor:
+    """Return the maps of all rows of classes, one after the other: float32 (K * N, H, W)."""
+    size = images.shape[1:3]
     duplicate = copy.deepcopy(model).float().eval().requires_grad_(False)
     device = next(duplicate.parameters()).device
     geometry = trace_geometry(duplicate, name, size) if aligned else None
     maps = []
     with (
-        torch.random.fork_rng(),
+        random_state_kept(device),
         torch.inference_mode(False),
         torch.enable_grad(),
         torch.autocast(device.type, enabled=False),
@@ -96,9 +124,7 @@ def grad_cam(
                 maps.append(
                     _stretched(cells, size) if geometry is None else _laid(cells, size, geometry)
                 )
-    pixels = torch.cat(maps)
-    peaks = pixels.amax(dim=(1, 2), keepdim=True)
-    return (pixels / peaks.where(peaks > 0, 1)).reshape(*classes.shape, *size).numpy()
+    return torch.cat(maps)
 
 
 def _begin_graph(_module: nn.Module, _inputs: tuple, output: Any) -> Any:

@@ -10,7 +10,14 @@ import sklearn.metrics
 from torch import nn
 
 from pytorch_vision.data import ImageData, balanced_indices
-from pytorch_vision.training import TrainConfig, device_settings, logits_of, make_fabric, place
+from pytorch_vision.training import (
+    TrainConfig,
+    device_settings,
+    logits_of,
+    make_fabric,
+    memory_explained,
+    place,
+)
 
 BINS = 15  # of confidence, from 0 to 1
 
@@ -82,9 +89,12 @@ def classify(
     """Return each image's class probabilities, float32 (N, C), for uint8 images (N, H, W, 3).
 
     The model is put on the device, and left in the mode it was in.
+
+    Raises:
+        MemoryError: the GPU has too little memory.
     """
     fabric = make_fabric(config or TrainConfig())
-    with device_settings(fabric.device):
+    with memory_explained(), device_settings(fabric.device):
         batches = logits_of(fabric, place(fabric, model), images, mean_and_std)
         return np.concatenate([logits.softmax(dim=1).cpu().numpy() for logits in batches])
 

@@ -15,6 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from pytorch_vision.analysis.gradcam import METHODS, grad_cam
+from pytorch_vision.training import random_state_kept
 
 
 def randomization(
@@ -49,7 +50,7 @@ def randomization(
     found = {method: {} for method in methods}
     true_maps = {}
     with (
-        torch.random.fork_rng(),
+        random_state_kept(next(model.parameters()).device),
         tqdm(
             total=(len(parts) + 1) * len(methods), desc="Layers randomised", file=sys.stdout
         ) as bar,

@@ -1,7 +1,7 @@
 """Batches for training and for evaluation.
 
 Everything random is drawn from (seed, epoch, batch) alone, so that a training run that was
-stopped goes on with the very batches it would have had.
+stopped continues with the batches that it would have had on the same kind of device.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,10 +14,10 @@ from torch import Tensor
 from pytorch_vision.data.images import ImageData
 from pytorch_vision.data.transforms import (
     Augmentation,
+    Normalization,
     augment_batch,
     draw,
     eval_transform,
-    normalize,
     seed_pipeline,
     train_transform,
 )
@@ -92,6 +92,7 @@ class DeviceTrainLoader(TrainLoader):
     ) -> None:
         super().__init__(data, augmentation, batch_size, seed)
         self.on_device = torch.from_numpy(data.train_images).to(device)
+        self.normalize = Normalization(*data.mean_and_std, device)
 
     def augment(self, indices: np.ndarray, epoch: int, batch: int) -> Tensor:
         """Return the chosen images as an epoch's batch shows them: float32 (N, 3, H, W)."""
@@ -100,7 +101,7 @@ class DeviceTrainLoader(TrainLoader):
         draws = replace(draws, mirrored=draws.mirrored | self.mirrored(indices, epoch))
         chosen = torch.from_numpy(indices).to(self.on_device.device, non_blocking=True)
         images = self.on_device[chosen]
-        return augment_batch(images, self.augmentation, draws, *self.mean_and_std)
+        return augment_batch(images, self.augmentation, draws, self.normalize)
 
 
 def train_loader(
@@ -133,9 +134,10 @@ def eval_batches(
     As in training, albumentations normalises for a CPU, and a GPU normalises by itself.
     """
     device, pipeline = torch.device(device), eval_transform(mean, std)
+    normalize = Normalization(mean, std, device)
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size]
         if device.type == "cpu":
             yield torch.stack([pipeline(image=image)["image"] for image in part])
         else:
-            yield normalize(torch.from_numpy(part).to(device, non_blocking=True), mean, std)
+            yield normalize(torch.from_numpy(part).to(device, non_blocking=True))

@@ -148,19 +148,36 @@ def draw(
     return Draws(mirrored, crop, hole)
 
 
+class Normalization:
+    """Normalises whole batches on a device, which is given mean and deviation once.
+
+    Args:
+        mean, std: of each channel, for pixels in [0, 1].
+        device: where the batches are.
+    """
+
+    def __init__(
+        self, mean: Sequence[float], std: Sequence[float], device: torch.device | str
+    ) -> None:
+        self.mean, self.std = (
+            255 * torch.tensor(values, dtype=torch.float32, device=device) for values in (mean, std)
+        )
+        self.fill = torch.tensor(fill_colour(mean), dtype=torch.uint8, device=device)
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Return uint8 (N, H, W, 3) as ``eval_transform`` does: float32 (N, 3, H, W)."""
+        return ((images - self.mean) / self.std).permute(0, 3, 1, 2)
+
+
 def augment_batch(
-    images: torch.Tensor,
-    augmentation: Augmentation,
-    draws: Draws,
-    mean: Sequence[float],
-    std: Sequence[float],
+    images: torch.Tensor, augmentation: Augmentation, draws: Draws, normalize: Normalization
 ) -> torch.Tensor:
     """Do to a whole batch, on its device, what ``train_transform`` does to each image.
 
     Args:
         images: uint8 (N, H, W, 3).
         draws: what chance decided, on the CPU.
-        mean, std: of each channel, for pixels in [0, 1].
+        normalize: for the same device.
 
     Returns:
         float32 (N, 3, H, W), channels-last in memory.
@@ -187,21 +204,11 @@ def augment_batch(
     which = torch.arange(count, device=device)[:, None, None]
     rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
     pixels = images[which, rows[:, :, None], columns[:, None, :]]
-    fill = torch.tensor(fill_colour(mean), dtype=torch.uint8, device=device)
-    return normalize(torch.where(kept[..., None], pixels, fill), mean, std)
+    return normalize(torch.where(kept[..., None], pixels, normalize.fill))
 
 
 def _within(positions: torch.Tensor, length: int) -> torch.Tensor:
     return (positions >= 0) & (positions < length)
-
-
-def normalize(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """Return uint8 (N, H, W, 3) as ``eval_transform`` does: float32 (N, 3, H, W)."""
-    mean_, std_ = (
-        255 * torch.tensor(values, dtype=torch.float32, device=images.device)
-        for values in (mean, std)
-    )
-    return ((images - mean_) / std_).permute(0, 3, 1, 2)
 
 
 def denormalize(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:

@@ -19,5 +19,5 @@ def print_summary(model: nn.Module, image_shape: tuple[int, int, int] = (3, 32, 
         image_shape: (channels, height, width) of one image.
     """
     duplicate = copy.deepcopy(model).cpu().eval()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torchsummary.summary(duplicate, image_shape, device="cpu")

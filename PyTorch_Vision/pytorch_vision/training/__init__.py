@@ -10,7 +10,9 @@ from pytorch_vision.training.devices import (
     describe_hardware,
     device_settings,
     make_fabric,
+    memory_explained,
     place,
+    random_state_kept,
 )
 from pytorch_vision.training.evaluate import Evaluation, evaluate, logits_of
 from pytorch_vision.training.fit import fit
@@ -37,7 +39,9 @@ __all__ = [
     "load_trained",
     "logits_of",
     "make_fabric",
+    "memory_explained",
     "place",
+    "random_state_kept",
     "save_trained",
     "written_whole",
 ]

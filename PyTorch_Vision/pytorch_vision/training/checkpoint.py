@@ -226,6 +226,6 @@ class Checkpoints:
         )
         if state["hardware"] != run.hardware:
             print(
-                f"It was run on {state['hardware']}: the last bits of the weights may differ "
-                "from those of a run on one machine."
+                f"It was run on {state['hardware']}: the weights will differ a little from those "
+                "of a run on one machine. Between a CPU and a GPU the crops and holes differ too."
             )

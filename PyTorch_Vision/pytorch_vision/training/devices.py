@@ -2,9 +2,11 @@
 
 import contextlib
 import ctypes
+import gc
 import logging
 import os
 import shutil
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +15,6 @@ import torch
 from torch import nn
 
 from pytorch_vision.training.config import Precision, TrainConfig
-
-COMPILE_IMAGES = 100_000  # on CUDA, a run of fewer does not repay a minute of compiling
 
 
 def make_fabric(config: TrainConfig) -> lightning_fabric.Fabric:
@@ -37,9 +37,17 @@ def place(fabric: lightning_fabric.Fabric, model: nn.Module) -> nn.Module:
     return fabric.setup_module(model.to(memory_format=torch.channels_last)).module
 
 
+def half_precision(device: torch.device) -> torch.dtype:
+    """Return the 16-bit type of a device: float16 on GPUs older than the A100, else bfloat16."""
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
+        return torch.float16
+    return torch.bfloat16
+
+
 def _auto_precision(accelerator: str) -> Precision:
     if accelerator == "cuda":
-        return "bf16-mixed" if torch.cuda.get_device_capability() >= (8, 0) else "16-mixed"
+        older = half_precision(torch.device("cuda")) is torch.float16
+        return "16-mixed" if older else "bf16-mixed"
     flags = _processor().get("flags", "").split()
     able = accelerator == "cpu" and ("avx512_bf16" in flags or "amx_bf16" in flags)
     return "bf16-mixed" if able else "32-true"
@@ -71,15 +79,12 @@ def _has_compiler() -> bool:
     return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++", "g++"))
 
 
-def decide_compile(config: TrainConfig, device: torch.device, images: int) -> bool:
-    """Decide, once for a whole run over that many images, whether to compile the model."""
-    wanted = config.compile
-    if wanted is None:
-        wanted = device.type == "cuda" and images >= COMPILE_IMAGES
-    if wanted and not _has_compiler():
+def can_compile(config: TrainConfig) -> bool:
+    """Tell whether to compile the model; a line says so if it is wanted but cannot be done."""
+    if config.compile and not _has_compiler():
         print("No C++ compiler found: training without torch.compile")
         return False
-    return wanted
+    return config.compile
 
 
 @contextlib.contextmanager
@@ -103,6 +108,36 @@ def device_settings(device: torch.device, tf32: bool = True) -> Iterator[None]:
             yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def random_state_kept(device: torch.device) -> contextlib.AbstractContextManager:
+    """Put the random state of the CPU and of one device back afterwards; touch no other GPU."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
+@contextlib.contextmanager
+def memory_explained(
+    work: str = "this test", advice: str = "free some of it, or set accelerator='cpu'"
+) -> Iterator[None]:
+    """Turn a GPU's lack of memory into a MemoryError that holds none of that memory.
+
+    A notebook keeps the traceback of its last error, and with it all tensors of its frames: the
+    advice to use a smaller batch would then fail too. The frames below this one are cleared, and
+    what the allocator kept is given back.
+
+    Args:
+        work: what there was no memory for.
+        advice: what to do.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        traceback.clear_frames(error.__traceback__)
+        error.__traceback__ = None
+        gc.collect()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        raise MemoryError(f"the GPU has no memory for {work}; {advice}") from None
 
 
 @contextlib.contextmanager

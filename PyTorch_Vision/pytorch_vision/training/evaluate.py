@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pytorch_vision.data import ImageData, eval_batches
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.devices import device_settings, make_fabric, place
+from pytorch_vision.training.devices import device_settings, make_fabric, memory_explained, place
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,12 @@ def evaluate(model: nn.Module, data: ImageData, config: TrainConfig | None = Non
     """Test a model on the test images: one forward pass each, no augmentation.
 
     The model is put on the device, and left in the mode it was in.
+
+    Raises:
+        MemoryError: the GPU has too little memory.
     """
     fabric = make_fabric(config or TrainConfig())
-    with device_settings(fabric.device):
+    with memory_explained(), device_settings(fabric.device):
         return evaluate_on(fabric, place(fabric, model), data)
 
 

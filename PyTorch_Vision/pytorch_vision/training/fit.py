@@ -3,16 +3,22 @@
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable
 
-import torch
+import lightning_fabric
 from torch import nn
 from tqdm import tqdm
 
 from pytorch_vision.data import ImageData
 from pytorch_vision.training.checkpoint import Checkpoints
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.devices import describe_hardware, device_settings, make_fabric
+from pytorch_vision.training.devices import (
+    describe_hardware,
+    device_settings,
+    make_fabric,
+    memory_explained,
+)
 from pytorch_vision.training.evaluate import evaluate, evaluate_on
 from pytorch_vision.training.history import History
 from pytorch_vision.training.interrupts import deferred_interrupt
@@ -39,7 +45,9 @@ def fit(
         data: images and labels; they are not copied.
         config: ``TrainConfig()`` if None.
         checkpoints: a folder in which the run keeps its state, at least once a minute; the same
-            call, made again, continues from there and ends with the same weights, bit for bit.
+            call, made again, continues from there. On the same CPU it ends with the same weights,
+            bit for bit; on a GPU the last bits can differ, because cuDNN chooses its kernels anew
+            in every process.
 
     Raises:
         FloatingPointError: the loss stopped being finite; names epoch and batch.
@@ -52,7 +60,26 @@ def fit(
         print(f"Testing on {describe_hardware(fabric)}")
         print(evaluate(model, data, config))
         return History()
-    with device_settings(fabric.device), deferred_interrupt() as interrupted:
+    smaller = f"try batch_size={max(1, config.batch_size // 2)}"
+    with memory_explained(f"batches of {config.batch_size} images", smaller):
+        return _fit(fabric, model, data, config, checkpoints)
+
+
+def _fit(
+    fabric: lightning_fabric.Fabric,
+    model: nn.Module,
+    data: ImageData,
+    config: TrainConfig,
+    checkpoints: str | os.PathLike | None,
+) -> History:
+    with (
+        device_settings(fabric.device),
+        deferred_interrupt() as interrupted,
+        warnings.catch_warnings(),
+    ):
+        # float16's gradient scaler skips its first steps, until its scale fits; the schedule
+        # goes on all the same
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
         run = Run(fabric, model, data, config)
         print(f"Training on {run.hardware}")
         kept = Checkpoints(checkpoints, config, data, model)
@@ -67,11 +94,6 @@ def fit(
                         f"{len(run.progress.history.records)} whole epoch(s)."
                     )
                     break
-        except torch.OutOfMemoryError as error:
-            raise MemoryError(
-                f"{fabric.device} has no memory for batches of {config.batch_size} images; try "
-                f"batch_size={max(1, config.batch_size // 2)}"
-            ) from error
         finally:
             run.finish()
     return run.progress.history

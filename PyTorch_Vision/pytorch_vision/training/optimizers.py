@@ -1,5 +1,7 @@
 """Optimizers, learning-rate schedules and averaged weights, each moved on once a batch."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
@@ -7,72 +9,134 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pytorch_vision.training.config import TrainConfig
+from pytorch_vision.training.devices import half_precision
 
 WARM_UP = 0.1  # the share of all steps in which Muon's rate rises
+MUON_MOMENTUM = 0.6  # this and the next suit small images
+NEWTON_SCHULZ_STEPS = 3
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the coefficients that Muon's authors chose
 
 
-class FilterMuon(torch.optim.Muon):
+class FilterMuon(Optimizer):
     """Muon on convolution filters, each bank of them seen as a matrix (out, in * k * k).
 
     Every step scales each bank to the Frobenius norm sqrt(out) and moves it along its
-    orthogonalised momentum, so the rate is the relative size of a step whatever the layer.
-    Momentum 0.6 with Nesterov and 3 Newton-Schulz steps suit small images.
+    orthogonalised Nesterov momentum. So the rate is the relative size of a step, whatever the
+    layer. Banks of one shape are worked on as one batch of matrices, which launches fewer kernels.
 
     Keller Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
 
     Args:
-        filters: convolution weights (out, in, k, k), on the device and in the memory order that
-            they will be trained in.
+        filters: convolution weights (out, in, k, k), in any memory order.
         lr: the relative size of a step.
     """
 
     def __init__(self, filters: list[nn.Parameter], lr: float) -> None:
-        self.filters = filters
-        # torch.optim.Muon takes matrices only: these share the filters' memory.
-        matrices = [nn.Parameter(_as_matrix(weight.detach(), weight)) for weight in filters]
-        for weight, matrix in zip(filters, matrices, strict=True):
-            # As soon as there is a gradient the matrix has it too, so that a gradient scaler,
-            # which looks before the step, finds it.
-            weight.register_post_accumulate_grad_hook(
-                lambda weight, matrix=matrix: setattr(
-                    matrix, "grad", _as_matrix(weight.grad, weight)
-                )
-            )
-        super().__init__(matrices, lr=lr, weight_decay=0.0, momentum=0.6, nesterov=True, ns_steps=3)
+        super().__init__(filters, {"lr": lr})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
         """Move the filters by their gradients; there is no use for a closure."""
-        for matrix in self.param_groups[0]["params"]:
-            matrix.mul_(len(matrix) ** 0.5 / matrix.norm())
-        super().step()
+        for group in self.param_groups:
+            banks: dict[torch.Size, list[nn.Parameter]] = {}
+            for weight in group["params"]:
+                banks.setdefault(weight.shape, []).append(weight)
+            for same in banks.values():
+                self._step_together(same, group["lr"])
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear the gradients, of the filters as well as of their matrices."""
-        for weight in self.filters:
-            weight.grad = None
-        super().zero_grad(set_to_none)
+    def _step_together(self, banks: list[nn.Parameter], lr: float) -> None:
+        gradients = _matrices([_gradient(weight) for weight in banks])
+        state = self.state[banks[0]]  # has the momentum of all banks of this shape
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(gradients)
+        momentum = state["momentum"].lerp_(gradients, 1 - MUON_MOMENTUM)
+        direction = orthogonalized(gradients.lerp(momentum, MUON_MOMENTUM))
+        out, inputs = direction.shape[1:]
+        length = lr * max(1, out / inputs) ** 0.5
+        for weight, move in zip(banks, direction, strict=True):
+            weight.mul_(out**0.5 / weight.norm())
+            weight.sub_(move.view_as(weight), alpha=length)
 
 
-def _as_matrix(tensor: Tensor, weight: Tensor) -> Tensor:
-    """See (out, in, k, k) as (out, in * k * k), columns in the order of ``weight``'s memory."""
-    if weight.is_contiguous(memory_format=torch.channels_last):
-        tensor = tensor.permute(0, 2, 3, 1)
-    return tensor.flatten(1)
+def _gradient(weight: nn.Parameter) -> Tensor:
+    return torch.zeros_like(weight) if weight.grad is None else weight.grad
 
 
-def make_optimizers(
+def _matrices(filters: list[Tensor]) -> Tensor:
+    """Return banks of one shape, (out, in, k, k) each, as (N, out, in * k * k)."""
+    if len(filters) == 1:
+        return filters[0].flatten(1)[None]  # without a copy, where its memory allows
+    return torch.stack(filters).flatten(2)
+
+
+def orthogonalized(matrices: Tensor) -> Tensor:
+    """Bring all singular values of each matrix near to one, by Newton-Schulz iterations.
+
+    The products are made in bfloat16, or in float16 on GPUs that have no bfloat16; the norm
+    that each matrix is divided by at first is not, so that float16 cannot overflow.
+
+    Args:
+        matrices: float32 (N, rows, columns).
+
+    Returns:
+        float32 (N, rows, columns); singular values between about 0.5 and 1.2.
+    """
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    x = x.to(half_precision(x.device))
+    a, b, c = NEWTON_SCHULZ
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).to(matrices.dtype)
+
+
+class Together(Optimizer):
+    """Several optimizers that make a step together or not at all.
+
+    A gradient scaler (float16) unscales the gradients of the whole network, finds out whether one
+    of them is infinite, and steps or skips. With two optimizers it would do that twice, and one
+    could step when the other does not.
+
+    Args:
+        optimizers: of different parameters.
+    """
+
+    def __init__(self, optimizers: list[Optimizer]) -> None:
+        self.optimizers = optimizers
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        parameters = [parameter for group in groups for parameter in group["params"]]
+        super().__init__(parameters, {})
+
+    def step(self, closure: None = None) -> None:
+        """Step each of them; there is no use for a closure."""
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states of all."""
+        return {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what ``state_dict`` returned."""
+        for optimizer, state in zip(self.optimizers, state_dict["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+
+
+def make_optimizer(
     model: nn.Module, config: TrainConfig, steps: int
-) -> list[tuple[Optimizer, LRScheduler]]:
-    """Return the optimizers that a configuration names, each with its schedule.
+) -> tuple[Together, list[LRScheduler]]:
+    """Return the optimizer that a configuration names, and its schedules, SGD's first.
 
-    "muon" gives SGD for all but the convolution filters and ``FilterMuon`` for those. Both rates
+    "muon" gives ``FilterMuon`` for the convolution filters and SGD for all others. Both rates
     rise linearly to their peak over the first tenth of the steps and fall linearly to zero over
-    the others. SGD comes first: a gradient scaler may change its scale between the
-    two steps, and Muon uses only the gradient's direction.
+    the rest. A model without convolutions has SGD alone.
 
     "sgd" gives SGD for all parameters, under a OneCycleLR that leaves the momentum as it is
     (Leslie Smith and Nicholay Topin, "Super-Convergence", arXiv 1708.07120).
+
+    Frozen parameters (``requires_grad`` False) are left alone.
 
     Args:
         model: on the device and in the memory order that it will be trained in.
@@ -81,27 +145,29 @@ def make_optimizers(
     """
     if config.optimizer == "sgd":
         sgd = _sgd(model, [], config)
-        return [(sgd, OneCycleLR(sgd, config.peak_rate, total_steps=steps, cycle_momentum=False))]
-    filters = [module.weight for module in model.modules() if isinstance(module, nn.Conv2d)]
-    optimizers = [_sgd(model, filters, config), FilterMuon(filters, config.muon_rate)]
+        schedule = OneCycleLR(sgd, config.peak_rate, total_steps=steps, cycle_momentum=False)
+        return Together([sgd]), [schedule]
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    filters = [module.weight for module in convolutions if module.weight.requires_grad]
+    optimizers: list[Optimizer] = [_sgd(model, filters, config)]
+    if filters:
+        optimizers.append(FilterMuon(filters, config.muon_rate))
     rising = max(1, round(WARM_UP * steps))
 
     def factor(step: int) -> float:
         return min((step + 1) / rising, (steps - step) / max(1, steps - rising + 1))
 
-    return [(optimizer, LambdaLR(optimizer, factor)) for optimizer in optimizers]
+    return Together(optimizers), [LambdaLR(optimizer, factor) for optimizer in optimizers]
 
 
 def _sgd(model: nn.Module, excluded: list[nn.Parameter], config: TrainConfig) -> SGD:
     """Return SGD in which convolution and linear weights decay; biases and BatchNorm do not."""
     seen = {id(parameter) for parameter in excluded}
-    decaying = [
-        module.weight
-        for module in model.modules()
-        if isinstance(module, (nn.Conv2d, nn.Linear)) and id(module.weight) not in seen
-    ]
-    seen |= {id(parameter) for parameter in decaying}
-    others = [parameter for parameter in model.parameters() if id(parameter) not in seen]
+    trained = [p for p in model.parameters() if p.requires_grad and id(p) not in seen]
+    layers = [module for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
+    weights = {id(layer.weight) for layer in layers}
+    decaying = [parameter for parameter in trained if id(parameter) in weights]
+    others = [parameter for parameter in trained if id(parameter) not in weights]
     return SGD(
         [
             {"params": decaying, "weight_decay": config.weight_decay},

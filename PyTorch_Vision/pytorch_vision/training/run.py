@@ -1,7 +1,7 @@
 """A training run: the state that a checkpoint holds, and the step that moves it on."""
 
+import contextlib
 import copy
-import warnings
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from pytorch_vision.data import ImageData, train_loader
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.devices import decide_compile, describe_hardware, place
+from pytorch_vision.training.devices import can_compile, describe_hardware, place
 from pytorch_vision.training.evaluate import Evaluation
 from pytorch_vision.training.history import EpochRecord, History, Progress
-from pytorch_vision.training.optimizers import make_optimizers, move_average
+from pytorch_vision.training.optimizers import make_optimizer, move_average
 
 
 class Run:
@@ -44,15 +44,15 @@ class Run:
         self.loader = train_loader(
             data, config.augmentation, config.batch_size, config.seed, fabric.device
         )
-        compiled = decide_compile(config, fabric.device, config.epochs * self.images)
+        compiled = can_compile(config)
         self.hardware = describe_hardware(fabric) + (", compiled" if compiled else "")
         self.model = place(fabric, model)
         self.step_model = fabric.setup_module(
             torch.compile(model, dynamic=False) if compiled else model
         )
-        pairs = make_optimizers(model, config, config.epochs * len(self.loader))
-        self.schedulers = [scheduler for _, scheduler in pairs]
-        self.optimizers = [fabric.setup_optimizers(optimizer) for optimizer, _ in pairs]
+        steps = config.epochs * len(self.loader)
+        optimizer, self.schedulers = make_optimizer(model, config, steps)
+        self.optimizer = fabric.setup_optimizers(optimizer)
         self.averaged = copy.deepcopy(model) if config.average_weights else model
         self.progress = Progress()
         self._forget_losses()
@@ -71,20 +71,15 @@ class Run:
         """
         images, labels = self.fabric.to_device((images, labels))
         images = images.to(memory_format=torch.channels_last)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
-        logits = self.step_model(images)
+        self.optimizer.zero_grad()
+        with self._short_batch_is_eager(len(images)):
+            logits = self.step_model(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
         self.fabric.backward(loss)
-        for optimizer in self.optimizers:
-            optimizer.step()
+        self.optimizer.step()
         self.progress.learning_rate = self.schedulers[0].get_last_lr()[0]
-        with warnings.catch_warnings():
-            # float16's gradient scaler skips its first steps, until its scale fits; the schedule
-            # goes on all the same
-            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-            for scheduler in self.schedulers:
-                scheduler.step()
+        for scheduler in self.schedulers:
+            scheduler.step()
         with torch.no_grad():
             self.sums[0] += loss * len(labels)
             self.sums[1] += (logits.argmax(1) == labels).sum()
@@ -92,6 +87,12 @@ class Run:
             self.bad_batch = torch.where(fine, self.bad_batch, self.progress.batch)
         self._average()
         self.progress.batch += 1
+
+    def _short_batch_is_eager(self, count: int) -> contextlib.AbstractContextManager:
+        """Keep an epoch's short last batch from being compiled for its own size."""
+        if count == self.loader.batch_size:
+            return contextlib.nullcontext()
+        return torch.compiler.set_stance("force_eager")
 
     def _average(self) -> None:
         """Move the averaged weights: over a tenth of the steps so far, up to a whole epoch."""
@@ -148,14 +149,15 @@ class Run:
 
     def _parts(self) -> dict[str, Any]:
         """Return everything that keeps a state of its own."""
-        numbered = [
-            (f"{kind} {number}", part)
-            for kind, parts in (("optimizer", self.optimizers), ("scheduler", self.schedulers))
-            for number, part in enumerate(parts)
-        ]
-        precision = self.fabric.strategy.precision
         averaged = {} if self.averaged is self.model else {"averaged": self.averaged}
-        return {"model": self.model, **averaged, **dict(numbered), "precision": precision}
+        schedulers = {f"scheduler {n}": part for n, part in enumerate(self.schedulers)}
+        return {
+            "model": self.model,
+            **averaged,
+            "optimizer": self.optimizer,
+            **schedulers,
+            "precision": self.fabric.strategy.precision,
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the run consists of between two batches."""
@@ -165,7 +167,9 @@ class Run:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what ``state_dict`` returned."""
         for name, part in self._parts().items():
-            part.load_state_dict(state["parts"][name])
+            saved = state["parts"][name]
+            if saved:  # only float16 has a gradient scaler to save: elsewhere it begins anew
+                part.load_state_dict(saved)
         self.progress = Progress.from_dict(state["progress"])
         self.sums = state["sums"].to(self.fabric.device)
 
