@@ -63,7 +63,9 @@ def test_the_whole_job(tmp_path):
     assert reported.returncode == 0, reported.stderr
     errors = 500 - int(line.search(evaluated.stdout)[1])
     assert f"{errors} errors in new/page.html" in reported.stdout
-    assert (tmp_path / "new" / "page.html").read_text().count("<li ") == errors
+    page = (tmp_path / "new" / "page.html").read_text()
+    assert page.count("<li ") == errors
+    assert re.search(r"When the 30% of the pixels [^<]* random pixels are, to \d+%\.", page)
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "explain", "report"])

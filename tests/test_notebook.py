@@ -62,8 +62,8 @@ def test_each_picture_is_there_once(notebook):
         for output in cell.outputs
         if "image/png" in output.get("data", {})
     ]
-    assert len(pictures) == len(set(pictures)) == 7
-    # views, curves, errors, Grad-CAM, confusion matrix, accuracy per class, reliability
+    assert len(pictures) == len(set(pictures)) == 8
+    # views, curves, errors, Grad-CAM, trust, confusion matrix, accuracy per class, reliability
 
 
 def test_it_shows_its_training(notebook):
@@ -236,6 +236,7 @@ def test_it_runs_in_an_empty_folder(notebook, tmp_path, published, monkeypatch):
         "runs/sample/plots/loss_accuracy.png",
         "runs/sample/plots/misclassified.png",
         "runs/sample/plots/misclassified_gradcam.png",
+        "runs/sample/plots/trust.png",
         "runs/sample/plots/confusion_matrix.png",
         "runs/sample/plots/class_accuracy.png",
         "runs/sample/plots/reliability.png",

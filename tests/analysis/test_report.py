@@ -212,3 +212,10 @@ def test_maps_of_other_images_are_refused(predictions):
     maps = some_maps(predictions)
     with pytest.raises(ValueError, match=r"misclassified images, but \d+ and 1 maps"):
         error_page(predictions, maps[0], maps[1][:1], "a network")
+
+
+def test_the_note_stands_below_the_title_and_is_escaped(predictions):
+    maps = some_maps(predictions)
+    html = error_page(predictions, *maps, "a network", "5 < 6")
+    assert '<p class="quiet">How far to believe the maps: 5 &lt; 6</p>' in html
+    assert "How far to believe" not in error_page(predictions, *maps, "a network")
