@@ -248,6 +248,7 @@ def test_the_short_last_batch_is_not_compiled_again(few):
 
     model = new_model()
     run = Run(make_fabric(CONFIG), model, few, CONFIG)
+    run.compiled = True
     run.step_model = torch.compile(model, dynamic=False, backend=backend)
     sizes = set()
     for images, labels in run.loader.epoch(0):

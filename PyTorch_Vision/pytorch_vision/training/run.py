@@ -44,11 +44,11 @@ class Run:
         self.loader = train_loader(
             data, config.augmentation, config.batch_size, config.seed, fabric.device
         )
-        compiled = can_compile(config)
-        self.hardware = describe_hardware(fabric) + (", compiled" if compiled else "")
+        self.compiled = can_compile(config)
+        self.hardware = describe_hardware(fabric) + (", compiled" if self.compiled else "")
         self.model = place(fabric, model)
         self.step_model = fabric.setup_module(
-            torch.compile(model, dynamic=False) if compiled else model
+            torch.compile(model, dynamic=False) if self.compiled else model
         )
         steps = config.epochs * len(self.loader)
         optimizer, self.schedulers = make_optimizer(model, config, steps)
@@ -90,7 +90,7 @@ class Run:
 
     def _short_batch_is_eager(self, count: int) -> contextlib.AbstractContextManager:
         """Keep an epoch's short last batch from being compiled for its own size."""
-        if count == self.loader.batch_size:
+        if not self.compiled or count == min(self.loader.batch_size, self.images):
             return contextlib.nullcontext()
         return torch.compiler.set_stance("force_eager")
 
