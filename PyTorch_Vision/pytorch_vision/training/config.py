@@ -30,9 +30,9 @@ class TrainConfig:
         accelerator: "auto", "cpu", "cuda" or "mps".
         precision: "auto" is bfloat16 autocast where the device has it in hardware, float16 with
             gradient scaling on older CUDA devices, and float32 elsewhere.
-        compile: run the training step through ``torch.compile``. It is off by default: compiling
-            takes about a minute, which 20 epochs do not gain back, and on a CPU it gains nothing
-            at all (see ``benchmarks/train_step.py``).
+        compile: run the training step through ``torch.compile``. It is off by default: on a CPU it
+            gains nothing (see ``benchmarks/train_step.py``), and on a GPU nobody has measured yet
+            whether it gains back the time that compiling takes.
 
     Raises:
         ValueError: a value is out of range; the message says which and what was expected.
