@@ -18,7 +18,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
 
 run: .venv/installed  ## execute the notebook (without a GPU: on the bundled sample) into runs/
-	@echo "Executing $(NOTEBOOK).ipynb; on two CPU cores the bundled sample takes about 5 minutes."
+	@echo "Executing $(NOTEBOOK).ipynb; on two CPU cores the bundled sample takes 5 to 10 minutes."
 	$(EXECUTE)
 	@echo "See runs/$(NOTEBOOK).html. All 50,000 images, on whatever device there is: make full"
 
