@@ -126,11 +126,10 @@ def trust(
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     above[0].legend(loc="lower left", fontsize=9)
-    for shift, (group, maps) in zip((-0.1, 0.1), removals.items(), strict=True):
+    for shift, form, (group, maps) in zip((-0.1, 0.1), "os", removals.items(), strict=True):
         means = np.array([_mean(one.score) for one in maps.values()])
         ends = np.array([interval(one.score) for one in maps.values()])
         places = np.arange(len(maps)) + shift
-        form = dict(zip(removals, "os", strict=True))[group]
         reach = np.abs(ends - means[:, None]).T
         scores.errorbar(means, places, xerr=reach, fmt=f"k{form}", capsize=3, label=group)
     scores.set_yticks(range(len(maps)), list(maps))

@@ -43,9 +43,7 @@ def randomization(
         (Spearman) of each image's map with the true one: float64 (N,) in [-1, 1]; 0 where one of
         the two maps is the same everywhere.
     """
-    parts = [
-        name for name, child in model.named_children() if any(True for _ in child.parameters())
-    ]
+    parts = [name for name, child in model.named_children() if list(child.parameters())]
     network = copy.deepcopy(model)
     found = {method: {} for method in methods}
     true_maps = {}

@@ -1,5 +1,6 @@
 """Labelled images in memory, a subset of them, and a single image from a file."""
 
+import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -79,6 +80,14 @@ def _mean_and_std(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, .
     mean = weights @ values
     std = np.sqrt(weights @ values**2 - mean**2)
     return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def fingerprint(data: ImageData) -> str:
+    """Return the SHA-256 of all images and labels, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for array in (data.train_images, data.train_labels, data.test_images, data.test_labels):
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
 
 
 def check_images(images: np.ndarray, name: str = "images") -> None:

@@ -14,12 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
 
 from pytorch_vision.data import ImageData
+from pytorch_vision.data.images import fingerprint
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.history import Progress
 
@@ -123,17 +123,9 @@ def run_recipe(config: TrainConfig, data: ImageData, model: nn.Module) -> dict[s
         del recipe[name]
     return {
         **recipe,
-        "data": f"{data.name} ({_fingerprint(data)})",
+        "data": f"{data.name} ({fingerprint(data)[:16]})",
         "model": _describe_model(model),
     }
-
-
-def _fingerprint(data: ImageData) -> str:
-    """Return the first 16 digits of the SHA-256 of all images and labels."""
-    digest = hashlib.sha256()
-    for array in (data.train_images, data.train_labels, data.test_images, data.test_labels):
-        digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()[:16]
 
 
 def _describe_model(model: nn.Module) -> str:

@@ -134,10 +134,12 @@ def save_weights(
         dtype: that floating-point tensors are stored in.
     """
     tensors = {
-        name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype)
+        name: tensor.detach()
+        .cpu()
+        .to(dtype if tensor.is_floating_point() else tensor.dtype)
+        .contiguous()
         for name, tensor in model.state_dict().items()
     }
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with written_whole(path) as file:
         file.write(to_bytes(tensors, {**metadata, CHECKSUM: _checksum(tensors, metadata)}))
 
