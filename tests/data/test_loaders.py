@@ -10,6 +10,7 @@ from pytorch_vision.data import (
     eval_transform,
     train_loader,
 )
+from pytorch_vision.data.loaders import IGNORED
 
 PLAIN = Augmentation(padding=0, flip="none", cutout=0)
 
@@ -17,6 +18,12 @@ PLAIN = Augmentation(padding=0, flip="none", cutout=0)
 def on_cpu(*arguments) -> DeviceTrainLoader:
     """The device's loader, on the one device that every machine has."""
     return DeviceTrainLoader(*arguments, device=torch.device("cpu"))
+
+
+def augmented(loader: TrainLoader, epoch: int) -> torch.Tensor:
+    """What a loader makes of all its images, in their order."""
+    every = np.arange(len(loader.images))
+    return loader.augment(every, loader.draws(every, epoch, 0))
 
 
 def test_an_epoch_shows_every_image_once(few):
@@ -57,11 +64,10 @@ def test_batches_depend_on_seed_epoch_and_batch_alone(few, build):
 @pytest.mark.parametrize("build", [TrainLoader, on_cpu])
 def test_alternating_flip_shows_both_sides_in_two_epochs(few, build):
     loader = build(few, Augmentation(padding=0, cutout=0), 100, 0)
-    every = np.arange(100)
-    first, second, third = (loader.augment(every, epoch, 0) for epoch in range(3))
+    first, second, third = (augmented(loader, epoch) for epoch in range(3))
     assert torch.equal(first, third)
     assert torch.equal(first, second.flip(-1))
-    plain = TrainLoader(few, PLAIN, 100, seed=0).augment(every, 0, 0)
+    plain = augmented(TrainLoader(few, PLAIN, 100, seed=0), 0)
     mirrored = sum(not torch.allclose(*pair, atol=1e-5) for pair in zip(first, plain, strict=True))
     assert 30 < mirrored < 70
 
@@ -82,12 +88,32 @@ def test_eval_batches_are_the_images_in_order(few, batch_size):
     assert torch.equal(torch.cat(batches), expected)
 
 
-def test_both_loaders_show_the_same_images_where_nothing_is_random(few):
-    for (ours, labels), (theirs, other_labels) in zip(
-        TrainLoader(few, PLAIN, 16, 0).epoch(2), on_cpu(few, PLAIN, 16, 0).epoch(2), strict=True
-    ):
-        assert torch.allclose(ours, theirs, atol=1e-5)
-        assert torch.equal(labels, other_labels)
+@pytest.mark.parametrize("flip", ["alternating", "random", "none"])
+def test_both_loaders_show_the_same_images(few, flip):
+    settings = (few, Augmentation(flip=flip), 16, 0)
+    for epoch in (1, 2):
+        for (ours, labels), (theirs, other_labels) in zip(
+            TrainLoader(*settings).epoch(epoch), on_cpu(*settings).epoch(epoch), strict=True
+        ):
+            assert torch.allclose(ours, theirs, atol=1e-5)
+            assert torch.equal(labels, other_labels)
+
+
+@pytest.mark.parametrize("build", [TrainLoader, on_cpu])
+@pytest.mark.parametrize("processes", [2, 3, 7])
+def test_several_processes_share_the_images_of_one(few, build, processes):
+    """Batches of 32: the last has 4 images, too few for 7 processes."""
+    settings = (few, Augmentation(), 32, 5)
+    parts = [list(build(*settings, rank, processes).epoch(1)) for rank in range(processes)]
+    for batch, (images, labels) in enumerate(build(*settings).epoch(1)):
+        shares = [part[batch] for part in parts]
+        # who has no share has one image that does not count
+        seen = [share for share in shares if (share[1] != IGNORED).all()]
+        assert torch.equal(torch.cat([share[0] for share in seen]), images)
+        assert torch.equal(torch.cat([share[1] for share in seen]), labels)
+        assert len(seen) == min(processes, len(labels))
+        assert max(len(share[1]) for share in seen) == -(-len(labels) // processes)
+        assert all(len(share[0]) == len(share[1]) >= 1 for share in shares)
 
 
 def test_the_device_decides_on_the_loader(few):

@@ -1,19 +1,15 @@
-import albumentations as A
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
+from pytorch_vision.data.draws import Replay, augment_batch, draw
 from pytorch_vision.data.transforms import (
     Augmentation,
-    Draws,
     Normalization,
-    augment_batch,
     denormalize,
-    draw,
     eval_transform,
     fill_colour,
-    seed_pipeline,
     train_transform,
 )
 
@@ -23,11 +19,28 @@ DRAWS = 4000
 FILL = np.array(fill_colour(MEAN))
 
 
-def drawn(augmentation: Augmentation, image: np.ndarray, draws: int = DRAWS) -> np.ndarray:
-    """Return what the pipeline makes of an image, as uint8 (draws, 32, 32, 3)."""
+def by_itself(augmentation: Augmentation, images: np.ndarray) -> torch.Tensor:
     pipeline = train_transform(augmentation, (32, 32), MEAN, STD)
-    seed_pipeline(pipeline, np.random.SeedSequence(1))
-    tensors = torch.stack([pipeline(image=image)["image"] for _ in range(draws)])
+    pipeline.set_random_seed(1)
+    return torch.stack([pipeline(image=image)["image"] for image in images])
+
+
+def replayed(augmentation: Augmentation, images: np.ndarray) -> torch.Tensor:
+    draws = draw(augmentation, len(images), (32, 32), np.random.SeedSequence(1))
+    return Replay(augmentation, (32, 32), MEAN, STD)(images, draws)
+
+
+def at_once(augmentation: Augmentation, images: np.ndarray) -> torch.Tensor:
+    draws = draw(augmentation, len(images), (32, 32), np.random.SeedSequence(1))
+    return augment_batch(torch.from_numpy(images), augmentation, draws, NORMALIZE)
+
+
+every_way = pytest.mark.parametrize("way", [by_itself, replayed, at_once])
+
+
+def drawn(way, augmentation: Augmentation, image: np.ndarray, draws: int = DRAWS) -> np.ndarray:
+    """Return what a way of augmenting makes of an image, as uint8 (draws, 32, 32, 3)."""
+    tensors = way(augmentation, image[None].repeat(draws, 0))
     pixels = 255 * denormalize(tensors, MEAN, STD)
     return pixels.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
@@ -36,8 +49,9 @@ def is_fill(images: np.ndarray) -> np.ndarray:
     return (images == FILL).all(axis=-1)
 
 
-def test_crop_moves_the_image_uniformly_over_nine_by_nine_places(position):
-    images = drawn(Augmentation(flip="none", cutout=0), position)
+@every_way
+def test_crop_moves_the_image_uniformly_over_nine_by_nine_places(position, way):
+    images = drawn(way, Augmentation(flip="none", cutout=0), position)
     middle = images[:, 16, 16].astype(int)  # never padding: it is 12 pixels from the border
     offsets = middle[:, :2] // 8 - 16 + 4
     assert offsets.min() == 0
@@ -51,21 +65,24 @@ def test_crop_moves_the_image_uniformly_over_nine_by_nine_places(position):
         assert np.array_equal(image, padded[down : down + 32, across : across + 32])
 
 
-def test_flip_mirrors_half_of_the_images(position):
-    images = drawn(Augmentation(padding=0, flip="random", cutout=0), position)
+@every_way
+def test_flip_mirrors_half_of_the_images(position, way):
+    images = drawn(way, Augmentation(padding=0, flip="random", cutout=0), position)
     mirrored = (images == position[:, ::-1]).all(axis=(1, 2, 3))
     assert ((images == position).all(axis=(1, 2, 3)) ^ mirrored).all()
     assert stats.binomtest(int(mirrored.sum()), DRAWS, 0.5).pvalue > 1e-3
 
 
+@every_way
 @pytest.mark.parametrize("flip", ["none", "alternating"])
-def test_pipeline_does_not_flip_where_it_is_not_its_business(position, flip):
-    images = drawn(Augmentation(padding=0, flip=flip, cutout=0), position, 50)
+def test_nothing_flips_where_it_is_not_its_business(position, flip, way):
+    images = drawn(way, Augmentation(padding=0, flip=flip, cutout=0), position, 50)
     assert (images == position).all()
 
 
-def test_hole_is_cutouts(position):
-    images = drawn(Augmentation(padding=0, flip="none"), position)
+@every_way
+def test_hole_is_cutouts(position, way):
+    images = drawn(way, Augmentation(padding=0, flip="none"), position)
     holes = is_fill(images) & ~is_fill(position)
     there = holes.any(axis=(1, 2))
     assert stats.binomtest(int(there.sum()), DRAWS, 0.5).pvalue > 1e-3
@@ -84,20 +101,6 @@ def test_hole_is_cutouts(position):
     assert (holes[there].sum(axis=(1, 2)) == rows.sum(1) * columns.sum(1)).all()  # one rectangle
     # a hole that stays inside would cover the centre 88 % of the time
     assert 0.2 < holes[there][:, 16, 16].mean() < 0.3
-
-
-def test_flip_and_hole_are_independent_right_after_seeding(position):
-    pipeline = train_transform(Augmentation(padding=0, flip="random"), (32, 32), MEAN, STD)
-    plain = eval_transform(MEAN, STD)(image=position)["image"]
-    table = np.zeros((2, 2))
-    for seed in range(1500):
-        seed_pipeline(pipeline, np.random.SeedSequence([0, seed]))
-        image = pipeline(image=position)["image"]
-        corners = [(0, 0), (0, 31), (31, 0), (31, 31)]  # a hole leaves at least two of them
-        flipped = sum(bool((image[:, r, c] == plain[:, r, 31 - c]).all()) for r, c in corners) >= 2
-        reference = plain.flip(-1) if flipped else plain
-        table[int(flipped), int(not torch.equal(image, reference))] += 1
-    assert stats.chi2_contingency(table).pvalue > 1e-3
 
 
 def test_normalisation_and_its_undoing(position):
@@ -128,35 +131,14 @@ def test_values_out_of_range_are_named(change, message):
         Augmentation(**change)
 
 
-def replayed(applied: list[tuple[str, dict]]) -> tuple[bool, tuple[int, int], tuple[int, int]]:
-    """Read one image's draws out of what albumentations says that it applied."""
-    steps = dict(applied)
-    left, top, _, _ = steps["RandomCrop"]["crop_coords"]
-    hole = (-100, -100)
-    if "CoarseDropout" in steps:
-        x, y, _, _ = steps["CoarseDropout"]["holes"][0]
-        hole = (int(y) - 8, int(x) - 8)
-    return "HorizontalFlip" in steps, (top, left), hole
-
-
 def test_both_ways_of_augmenting_give_the_same_pixels(few):
     augmentation = Augmentation(flip="random")
-    pipeline = A.Compose(
-        train_transform(augmentation, (32, 32), MEAN, STD).transforms, save_applied_params=True
-    )
-    results = [pipeline(image=image) for image in few.train_images]
-    mirrored, crops, holes = zip(*(replayed(r["applied_transforms"]) for r in results), strict=True)
-    assert 0 < sum(mirrored) < 100
-    assert 0 < sum(hole[0] > -100 for hole in holes) < 100
-    draws = Draws(np.array(mirrored), np.array(crops), np.array(holes))
-    batch = augment_batch(torch.from_numpy(few.train_images), augmentation, draws, NORMALIZE)
-    expected = torch.stack([result["image"] for result in results])
-    assert torch.allclose(batch, expected, atol=1e-5)
+    batch = at_once(augmentation, few.train_images)
+    assert torch.allclose(batch, replayed(augmentation, few.train_images), atol=1e-5)
     assert batch.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_both_ways_of_augmenting_draw_alike():
-    """The same tests that the pipeline's pixels pass above, on the draws of whole batches."""
+def test_what_is_drawn_is_uniform_and_independent():
     draws = draw(Augmentation(flip="random"), 20_000, (32, 32), np.random.SeedSequence(1))
     assert stats.chisquare(np.bincount(draws.crop @ [9, 1], minlength=81)).pvalue > 1e-3
     there = draws.hole[:, 0] >= -8

@@ -2,7 +2,7 @@
 
 In the order of the data's way: ``downloads`` and ``formats`` serve ``sources``, which has
 CIFAR-10's bytes and their proof; ``images`` holds what is in memory; ``cifar10`` puts the two
-together; ``transforms`` and ``loaders`` make batches of it.
+together; ``transforms``, ``draws`` and ``loaders`` make batches of it.
 """
 
 from pytorch_vision.data.cifar10 import CIFAR10_CLASSES, load_cifar10, load_data, load_sample

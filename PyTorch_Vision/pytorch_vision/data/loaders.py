@@ -1,9 +1,11 @@
 """Batches for training and for evaluation.
 
-Everything random is drawn from (seed, epoch, batch) alone, so that a training run that was
-stopped continues with the batches that it would have had on the same kind of device.
+Everything random is drawn from (seed, epoch, batch) alone, for the whole batch at once. So a run
+that was stopped continues with the images that it would have had, on whatever device; and several
+processes that share a batch show the same images as one.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -11,18 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pytorch_vision.data.draws import Draws, Replay, augment_batch, draw
 from pytorch_vision.data.images import ImageData
-from pytorch_vision.data.transforms import (
-    Augmentation,
-    Normalization,
-    augment_batch,
-    draw,
-    eval_transform,
-    seed_pipeline,
-    train_transform,
-)
+from pytorch_vision.data.transforms import Augmentation, Normalization, eval_transform
 
 Batch = tuple[Tensor, Tensor]
+IGNORED = -100  # the label that torch's cross-entropy leaves out
 
 
 class TrainLoader:
@@ -33,53 +29,8 @@ class TrainLoader:
         augmentation: how they are varied.
         batch_size: images a batch; an epoch's last batch has what is left.
         seed: of the order and of the augmentation.
-    """
-
-    def __init__(
-        self, data: ImageData, augmentation: Augmentation, batch_size: int, seed: int
-    ) -> None:
-        self.images, self.labels = data.train_images, data.train_labels
-        self.augmentation, self.batch_size, self.seed = augmentation, batch_size, seed
-        self.mean_and_std = data.mean_and_std
-        self.pipeline = train_transform(augmentation, self.images.shape[1:3], *data.mean_and_std)
-        # the stream of an alternating flip, which no (seed, epoch, batch) below can have
-        self.first_mirrored = np.random.default_rng([seed]).random(len(self.images)) < 0.5
-
-    def __len__(self) -> int:
-        """Return the number of batches in an epoch."""
-        return -(-len(self.images) // self.batch_size)
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of one epoch, from the batch ``start`` on.
-
-        Yields:
-            images float32 (N, 3, H, W), normalised; labels int64 (N,).
-        """
-        order = epoch_order(len(self.images), self.seed, epoch)
-        for batch in range(start, len(self)):
-            indices = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield self.augment(indices, epoch, batch), torch.from_numpy(self.labels[indices])
-
-    def augment(self, indices: np.ndarray, epoch: int, batch: int) -> Tensor:
-        """Return the chosen images as an epoch's batch shows them: float32 (N, 3, H, W)."""
-        images = self.images[indices]
-        mirrored = self.mirrored(indices, epoch)
-        images[mirrored] = images[mirrored, :, ::-1]
-        seed_pipeline(self.pipeline, np.random.SeedSequence([self.seed, epoch, batch]))
-        return torch.stack([self.pipeline(image=image)["image"] for image in images])
-
-    def mirrored(self, indices: np.ndarray, epoch: int) -> np.ndarray:
-        """Tell, bool (N,), which of the images an alternating flip mirrors in an epoch."""
-        if self.augmentation.flip != "alternating":
-            return np.zeros(len(indices), dtype=bool)
-        return self.first_mirrored[indices] ^ bool(epoch % 2)
-
-
-class DeviceTrainLoader(TrainLoader):
-    """The same batches, augmented as a whole on a device that holds all images as uint8.
-
-    A fast GPU trains on more images a second than albumentations makes on a core. Crops, flips
-    and holes are of the same distribution, drawn from (seed, epoch, batch) on the CPU.
+        rank, processes: which of how many processes this is. Each has its part of every batch,
+            near to equal in size.
     """
 
     def __init__(
@@ -88,20 +39,90 @@ class DeviceTrainLoader(TrainLoader):
         augmentation: Augmentation,
         batch_size: int,
         seed: int,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self.images, self.labels = data.train_images, data.train_labels
+        self.augmentation, self.batch_size, self.seed = augmentation, batch_size, seed
+        self.rank, self.processes = rank, processes
+        self.size = data.train_images.shape[1:3]
+        self.mean_and_std = data.mean_and_std
+        # the stream of an alternating flip, which no (seed, epoch, batch) below can have
+        self.first_mirrored = np.random.default_rng([seed]).random(len(self.images)) < 0.5
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        return -(-len(self.images) // self.batch_size)
+
+    def count(self, batch: int) -> int:
+        """Return the number of images in one of an epoch's batches, over all processes."""
+        return min(self.batch_size, len(self.images) - batch * self.batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of one epoch, from the batch ``start`` on, or one's part of each.
+
+        A process whose part is empty gets the batch's first image with the label ``IGNORED``:
+        the others wait for its step.
+
+        Yields:
+            images float32 (N, 3, H, W), normalised; labels int64 (N,).
+        """
+        order = epoch_order(len(self.images), self.seed, epoch)
+        for batch in range(start, len(self)):
+            indices = order[batch * self.batch_size :][: self.batch_size]
+            draws = self.draws(indices, epoch, batch)
+            labels = torch.from_numpy(self.labels[indices])
+            part = part_of(len(indices), self.rank, self.processes)
+            if part.start == part.stop:
+                part, labels = slice(1), torch.full_like(labels, IGNORED)
+            yield self.augment(indices[part], draws[part]), labels[part]
+
+    def draws(self, indices: np.ndarray, epoch: int, batch: int) -> Draws:
+        """Return what chance decides for the images of an epoch's batch, over all processes."""
+        seed = np.random.SeedSequence([self.seed, epoch, batch])
+        draws = draw(self.augmentation, len(indices), self.size, seed)
+        if self.augmentation.flip == "alternating":
+            draws = replace(draws, mirrored=self.first_mirrored[indices] ^ bool(epoch % 2))
+        return draws
+
+    def augment(self, indices: np.ndarray, draws: Draws) -> Tensor:
+        """Return the chosen images, augmented as drawn: float32 (N, 3, H, W)."""
+        return self._replay(self.images[indices], draws)
+
+    @functools.cached_property
+    def _replay(self) -> Replay:
+        return Replay(self.augmentation, self.size, *self.mean_and_std)
+
+
+class DeviceTrainLoader(TrainLoader):
+    """The same batches, augmented as a whole on a device that holds all images as uint8.
+
+    A fast GPU trains on more images a second than albumentations makes on a core. What chance
+    decides is drawn on the CPU as for ``TrainLoader``; the pixels agree but for rounding.
+
+    Args:
+        device: where the batches are made; the others are those of ``TrainLoader``.
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        augmentation: Augmentation,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        processes: int = 1,
+        *,
         device: torch.device,
     ) -> None:
-        super().__init__(data, augmentation, batch_size, seed)
+        super().__init__(data, augmentation, batch_size, seed, rank, processes)
         self.on_device = torch.from_numpy(data.train_images).to(device)
         self.normalize = Normalization(*data.mean_and_std, device)
 
-    def augment(self, indices: np.ndarray, epoch: int, batch: int) -> Tensor:
-        """Return the chosen images as an epoch's batch shows them: float32 (N, 3, H, W)."""
-        seed = np.random.SeedSequence([self.seed, epoch, batch])
-        draws = draw(self.augmentation, len(indices), self.images.shape[1:3], seed)
-        draws = replace(draws, mirrored=draws.mirrored | self.mirrored(indices, epoch))
+    def augment(self, indices: np.ndarray, draws: Draws) -> Tensor:
+        """Return the chosen images, augmented as drawn: float32 (N, 3, H, W), on the device."""
         chosen = torch.from_numpy(indices).to(self.on_device.device, non_blocking=True)
-        images = self.on_device[chosen]
-        return augment_batch(images, self.augmentation, draws, self.normalize)
+        return augment_batch(self.on_device[chosen], self.augmentation, draws, self.normalize)
 
 
 def train_loader(
@@ -110,11 +131,19 @@ def train_loader(
     batch_size: int,
     seed: int,
     device: torch.device,
+    rank: int = 0,
+    processes: int = 1,
 ) -> TrainLoader:
     """Return the loader for a device: on it, if it is a GPU; with albumentations on a CPU."""
+    settings = (data, augmentation, batch_size, seed, rank, processes)
     if device.type == "cpu":
-        return TrainLoader(data, augmentation, batch_size, seed)
-    return DeviceTrainLoader(data, augmentation, batch_size, seed, device)
+        return TrainLoader(*settings)
+    return DeviceTrainLoader(*settings, device=device)
+
+
+def part_of(count: int, rank: int, processes: int) -> slice:
+    """Return the part of ``count`` things that is a process's: in order, near to equal in size."""
+    return slice(count * rank // processes, count * (rank + 1) // processes)
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:

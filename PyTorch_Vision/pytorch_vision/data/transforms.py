@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import albumentations as A
-import numpy as np
 import torch
 from albumentations.pytorch import ToTensorV2
 
@@ -55,7 +54,9 @@ def train_transform(
 ) -> A.Compose:
     """Return the training pipeline: horizontal flip, RandomCrop, CutOut, Normalize, ToTensorV2.
 
-    An alternating flip depends on the epoch, which a pipeline does not know; ``loaders`` does it.
+    It draws by itself, for use on its own. In training, ``draws.Replay`` gives it draws that do
+    not depend on the device or on the number of processes. An alternating flip depends on the
+    epoch, which a pipeline does not know: ``loaders`` decides it.
 
     Args:
         augmentation: what to do.
@@ -104,50 +105,6 @@ def fill_colour(mean: Sequence[float]) -> tuple[int, ...]:
     return tuple(round(255 * value) for value in mean)
 
 
-def seed_pipeline(pipeline: A.Compose, seed: np.random.SeedSequence) -> None:
-    """Set the pipeline's random state, giving every step a stream of its own.
-
-    ``Compose.set_random_seed`` gives all steps the same one, and then the flip and the hole of
-    the first images come up together or not at all.
-    """
-    for step, state in zip(
-        pipeline.transforms, seed.generate_state(len(pipeline.transforms)), strict=True
-    ):
-        step.set_random_seed(int(state))
-
-
-@dataclass(frozen=True)
-class Draws:
-    """What chance decided for N images, in the order in which it is done to them.
-
-    Attributes:
-        mirrored: bool (N,).
-        crop: int64 (N, 2), row and column at which the crop begins in the padded image.
-        hole: int64 (N, 2), row and column at which the hole begins in the crop, from minus half
-            its side on; below minus its side for no hole.
-    """
-
-    mirrored: np.ndarray
-    crop: np.ndarray
-    hole: np.ndarray
-
-
-def draw(
-    augmentation: Augmentation, count: int, size: tuple[int, int], seed: np.random.SeedSequence
-) -> Draws:
-    """Draw, for ``count`` images, what ``train_transform`` draws for each of its own.
-
-    An alternating flip is nothing that is drawn here: no image is mirrored.
-    """
-    random = np.random.default_rng(seed)
-    half = augmentation.cutout // 2
-    mirrored = random.random(count) < (0.5 if augmentation.flip == "random" else 0.0)
-    crop = random.integers(0, 2 * augmentation.padding, (count, 2), endpoint=True)
-    hole = random.integers(-half, np.array(size) - half, (count, 2), endpoint=True)
-    hole[random.random(count) >= augmentation.cutout_probability] = -2 * augmentation.cutout - 1
-    return Draws(mirrored, crop, hole)
-
-
 class Normalization:
     """Normalises whole batches on a device, which is given mean and deviation once.
 
@@ -167,48 +124,6 @@ class Normalization:
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return uint8 (N, H, W, 3) as ``eval_transform`` does: float32 (N, 3, H, W)."""
         return ((images - self.mean) / self.std).permute(0, 3, 1, 2)
-
-
-def augment_batch(
-    images: torch.Tensor, augmentation: Augmentation, draws: Draws, normalize: Normalization
-) -> torch.Tensor:
-    """Do to a whole batch, on its device, what ``train_transform`` does to each image.
-
-    Args:
-        images: uint8 (N, H, W, 3).
-        draws: what chance decided, on the CPU.
-        normalize: for the same device.
-
-    Returns:
-        float32 (N, 3, H, W), channels-last in memory.
-    """
-    device, (count, height, width) = images.device, images.shape[:3]
-
-    def places(draw: np.ndarray, length: int) -> torch.Tensor:
-        """Return, for each image, the positions 0..length - 1 counted from a drawn one."""
-        start = torch.from_numpy(draw).to(device, non_blocking=True)
-        return torch.arange(length, device=device) - start[:, None]
-
-    # Where each pixel of the result comes from; what lies outside is padding.
-    rows = places(augmentation.padding - draws.crop[:, 0], height)
-    columns = places(augmentation.padding - draws.crop[:, 1], width)
-    inside = _within(rows, height)[:, :, None] & _within(columns, width)[:, None, :]
-    mirrored = torch.from_numpy(draws.mirrored).to(device, non_blocking=True)[:, None]
-    columns = torch.where(mirrored, width - 1 - columns, columns)
-
-    side = augmentation.cutout
-    hole_rows = _within(places(draws.hole[:, 0], height), side)
-    hole_columns = _within(places(draws.hole[:, 1], width), side)
-    kept = inside & ~(hole_rows[:, :, None] & hole_columns[:, None, :])
-
-    which = torch.arange(count, device=device)[:, None, None]
-    rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
-    pixels = images[which, rows[:, :, None], columns[:, None, :]]
-    return normalize(torch.where(kept[..., None], pixels, normalize.fill))
-
-
-def _within(positions: torch.Tensor, length: int) -> torch.Tensor:
-    return (positions >= 0) & (positions < length)
 
 
 def denormalize(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
