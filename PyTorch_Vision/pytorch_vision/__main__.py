@@ -3,13 +3,12 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import torch
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from pytorch_vision.analysis import (
-    Order,
     Predictions,
     blind_maps,
     classify,
@@ -25,36 +24,53 @@ from pytorch_vision.analysis import (
     write_page,
 )
 from pytorch_vision.data import DataError, ImageData, load_data, read_image
-from pytorch_vision.models import MODELS, create, print_summary
-from pytorch_vision.models.resnet import Geometry
-from pytorch_vision.settings import default_batch_size, default_data, default_plots
+from pytorch_vision.models import create, print_summary
+from pytorch_vision.options import make_parser
+from pytorch_vision.settings import default_batch_size, default_plots
 from pytorch_vision.training import (
     CheckpointError,
+    Processes,
+    ProcessLostError,
     TrainConfig,
     TrainedModel,
     evaluate,
     fit,
     load_trained,
+    only_first_prints,
     save_trained,
+    start_processes,
 )
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return the exit status: 0, or 1 after an error told in one message."""
-    options = _parser().parse_args(arguments)
+    """Run one command and return the exit status.
+
+    0, or 1 after an error told in one message, or 130 after an interrupt. Of several processes,
+    the first tells what goes for all of them.
+    """
+    commands = {"train": train, "evaluate": evaluate_weights, "explain": explain, "report": report}
+    options = make_parser(commands).parse_args(arguments)
+    rank = rank_zero_only.rank
     try:
-        options.command(options)
+        with only_first_prints(rank):
+            commands[options.command](options)
+    except (ProcessLostError, MemoryError, OSError) as error:  # of one process, maybe
+        return _told(f"error: {error}", 1)
     except (
         ValueError,  # a setting, an image or a weights file that does not fit
         FloatingPointError,
-        MemoryError,
         DataError,
         CheckpointError,
-        OSError,
     ) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 0 if rank else _told(f"error: {error}", 1)
+    except KeyboardInterrupt as interrupt:
+        return 0 if rank else _told(str(interrupt) or "interrupted", 130)
     return 0
+
+
+def _told(message: str, status: int) -> int:
+    print(message, file=sys.stderr)
+    return status
 
 
 def train(options: argparse.Namespace) -> None:
@@ -64,15 +80,21 @@ def train(options: argparse.Namespace) -> None:
         epochs=options.epochs,
         batch_size=default_batch_size(options.data) if batch_size is None else batch_size,
         seed=options.seed,
+        devices=options.devices,
     )
-    data = _load(options)
+    processes = Processes(start_processes(config))
+    data = processes.one_a_machine_first(lambda: _load(options))
     # What cannot be written shows now, not after hours of training.
-    folder = _folder(options.plots or default_plots(options.data))
-    _folder(Path(options.weights).parent)
+    folder = processes.first_does(lambda: _folder(options.plots or default_plots(options.data)))
+    processes.first_does(lambda: _folder(Path(options.weights).parent))
     torch.manual_seed(options.seed)
     model = create(options.model, len(data.class_names), geometry=options.geometry)
     print_summary(model, (3, *data.train_images.shape[1:3]))
     history = fit(model, data, config, options.checkpoints)
+    if len(history.records) < config.epochs:
+        raise KeyboardInterrupt("Interrupted: no weights and no pictures were written.")
+    if not processes.first:
+        return
 
     description = f"{model.name} on {data.name}"
     trained = TrainedModel(model, data.class_names, data.mean_and_std, history, description)
@@ -171,77 +193,6 @@ def _draw_errors(
 def _folder(path: str | Path) -> Path:
     Path(path).mkdir(parents=True, exist_ok=True)
     return Path(path)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
-    return int(text)
-
-
-def _parser() -> argparse.ArgumentParser:
-    defaults = TrainConfig()
-    parser = argparse.ArgumentParser("python -m pytorch_vision", description=__doc__)
-    commands = parser.add_subparsers(required=True)
-
-    def add(name: str, command, data: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(
-            name,
-            help=command.__doc__,
-            description=command.__doc__,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        )
-        added.set_defaults(command=command)
-        added.add_argument(
-            "--data",
-            default=data,
-            help="full, sample (1,000 images, needs no network) or a number of training images",
-        )
-        added.add_argument("--root", default="data", help="folder that CIFAR-10 is kept in")
-        return added
-
-    trainer = add("train", train, default_data())
-    trainer.add_argument("--epochs", type=int, default=defaults.epochs, help="0 only evaluates")
-    trainer.add_argument(
-        "--batch-size",
-        type=int,
-        help="images a step; by default 512, or 32 for 5,000 images or less",
-    )
-    trainer.add_argument("--seed", type=int, default=defaults.seed, help="of everything random")
-    trainer.add_argument("--model", choices=tuple(MODELS), default="ResNet18", help="the network")
-    trainer.add_argument(
-        "--geometry",
-        choices=get_args(Geometry),
-        default="original",
-        help="padding: the original notebook's, or 1 throughout at half the work",
-    )
-    trainer.add_argument("--checkpoints", help="folder for checkpoints; a stopped run continues")
-    trainer.add_argument(
-        "--weights", default="runs/weights.safetensors", help="file to write the weights to"
-    )
-    trainer.add_argument("--plots", help="folder for pictures; by default it follows the data")
-
-    evaluator = add("evaluate", evaluate_weights, "full")
-    explainer = add("explain", explain, "full")
-    explainer.add_argument("--image", help="explain this image file instead of the test errors")
-    explainer.add_argument("--plots", default="runs/explained", help="folder for pictures")
-    reporter = add("report", report, "full")
-    reporter.add_argument("--output", default="runs/errors.html", help="the page to write")
-    for command in (evaluator, explainer, reporter):
-        command.add_argument(
-            "--weights",
-            default="pretrained",
-            help="weights file that train wrote, or those that come with PyTorch_Vision",
-        )
-    for command in (trainer, explainer):
-        command.add_argument("--count", type=_count, default=10, help="errors to show")
-        command.add_argument(
-            "--order",
-            choices=get_args(Order),
-            default="first",
-            help="which errors to show: the first, the most confident, or spread over the classes",
-        )
-    return parser
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from pytorch_vision.training import (
     CheckpointError,
     EpochRecord,
     History,
+    Processes,
     TrainConfig,
     checkpoint,
     evaluate,
@@ -149,7 +150,7 @@ def use_float16(monkeypatch: pytest.MonkeyPatch, scale: float = 65536.0) -> torc
     precision = MixedPrecision("16-mixed", "cpu", scaler)
     fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1, plugins=[precision])
     fit_module = importlib.import_module("pytorch_vision.training.fit")  # not the function
-    monkeypatch.setattr(fit_module, "make_fabric", lambda _config: fabric)
+    monkeypatch.setattr(fit_module, "start_processes", lambda _config: fabric)
     return scaler
 
 
@@ -207,7 +208,7 @@ def test_a_step_does_not_wait_for_the_device(few, tiny):
             self.readings += func is torch.ops.aten._local_scalar_dense.default
             return func(*args, **(kwargs or {}))
 
-    run = Run(make_fabric(CONFIG), tiny, few, CONFIG)
+    run = Run(Processes(make_fabric(CONFIG)), tiny, few, CONFIG)
     batches = list(run.loader.epoch(0))
     with CountsReadings() as counter:
         assert torch.ones(()).item() == 1
@@ -247,7 +248,7 @@ def test_the_short_last_batch_is_not_compiled_again(few):
         return graph.forward
 
     model = new_model()
-    run = Run(make_fabric(CONFIG), model, few, CONFIG)
+    run = Run(Processes(make_fabric(CONFIG)), model, few, CONFIG)
     run.compiled = True
     run.step_model = torch.compile(model, dynamic=False, backend=backend)
     sizes = set()

@@ -1,7 +1,8 @@
 """Training and testing: a configuration and images go in, a trained model and its history come out.
 
-``config`` and ``devices`` say how and on what; ``optimizers``, ``history`` and ``checkpoint`` are
-what a ``run`` consists of; ``fit`` is its story. ``evaluate`` tests, ``pretrained`` keeps.
+``config``, ``devices`` and ``processes`` say how and on what; ``optimizers``, ``history`` and
+``checkpoint`` are what a ``run`` consists of; ``fit`` is its story. ``evaluate`` tests,
+``pretrained`` keeps.
 """
 
 from pytorch_vision.training.checkpoint import CheckpointError, written_whole
@@ -13,6 +14,7 @@ from pytorch_vision.training.devices import (
     memory_explained,
     place,
     random_state_kept,
+    start_processes,
 )
 from pytorch_vision.training.evaluate import Evaluation, evaluate, logits_of
 from pytorch_vision.training.fit import fit
@@ -23,6 +25,7 @@ from pytorch_vision.training.pretrained import (
     load_trained,
     save_trained,
 )
+from pytorch_vision.training.processes import Processes, ProcessLostError, only_first_prints
 
 __all__ = [
     "PRETRAINED",
@@ -30,6 +33,8 @@ __all__ = [
     "EpochRecord",
     "Evaluation",
     "History",
+    "ProcessLostError",
+    "Processes",
     "TrainConfig",
     "TrainedModel",
     "describe_hardware",
@@ -40,8 +45,10 @@ __all__ = [
     "logits_of",
     "make_fabric",
     "memory_explained",
+    "only_first_prints",
     "place",
     "random_state_kept",
     "save_trained",
+    "start_processes",
     "written_whole",
 ]

@@ -22,6 +22,7 @@ from pytorch_vision.data import ImageData
 from pytorch_vision.data.images import fingerprint
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.history import Progress
+from pytorch_vision.training.processes import Processes
 
 NAME = "checkpoint.pt"
 SAVE_SECONDS = 60.0
@@ -140,9 +141,10 @@ class Resumable(Protocol):
 
     progress: Progress
     hardware: str
+    processes: Processes
 
-    def is_finite(self) -> bool:
-        """Tell whether every loss of the current epoch was finite; waits for the device."""
+    def bad_batches(self) -> list[int]:
+        """Return the first batches of the epoch whose loss was not finite; waits for the device."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors, numbers, strings, lists and dictionaries that make up the run."""
@@ -171,18 +173,22 @@ class Checkpoints:
             self.recipe = run_recipe(config, data, model)  # hashes all images: once, only here
         self.saved_at = time.monotonic()
 
-    def save(self, run: Resumable, due: bool = False) -> None:
-        """Save if it is due, or if the last time is long ago; never a broken state.
+    def is_due(self) -> bool:
+        """Tell whether the last time is long ago."""
+        return self.folder is not None and time.monotonic() - self.saved_at > SAVE_SECONDS
+
+    def save(self, run: Resumable) -> None:
+        """Let the first process save, but never a broken state; the others wait for it.
 
         Where it cannot be saved, a line says so, and training goes on.
         """
-        if self.folder is None:
-            return
-        if not due and time.monotonic() - self.saved_at < SAVE_SECONDS:
-            return
-        if not run.is_finite():
+        if self.folder is None or run.bad_batches():
             return
         state = {"recipe": self.recipe, "hardware": run.hardware, "run": run.state_dict()}
+        run.processes.first_does(lambda: self._write(state))
+        self.saved_at = time.monotonic()
+
+    def _write(self, state: dict[str, Any]) -> None:
         try:
             save(self.folder, state)
         except (OSError, RuntimeError) as error:
@@ -191,7 +197,6 @@ class Checkpoints:
                 "untouched. Training goes on.",
                 file=sys.stdout,
             )
-        self.saved_at = time.monotonic()
 
     def resume(self, run: Resumable) -> None:
         """Go on from the checkpoint, if there is one, printing again what its epochs printed.
@@ -199,7 +204,9 @@ class Checkpoints:
         Raises:
             CheckpointError: the file is damaged, or belongs to another run.
         """
-        state = None if self.folder is None else load(self.folder)
+        if self.folder is None:
+            return
+        state = run.processes.first_does(lambda: load(self.folder))
         if state is None:
             return
         check_recipe(self.folder, state["recipe"], self.recipe)
@@ -218,6 +225,6 @@ class Checkpoints:
         )
         if state["hardware"] != run.hardware:
             print(
-                f"It was run on {state['hardware']}: the weights will differ a little from those "
-                "of a run on one machine. Between a CPU and a GPU the crops and holes differ too."
+                f"It was run on {state['hardware']}: the images will be the same, but the weights "
+                "will differ a little from those of a run that was all on the same."
             )

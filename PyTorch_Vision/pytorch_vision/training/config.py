@@ -28,6 +28,9 @@ class TrainConfig:
             instead of the weights themselves.
         augmentation: how the training images are varied.
         accelerator: "auto", "cpu", "cuda" or "mps".
+        devices: how many of them train together, each in a process of its own; "auto" is all CUDA
+            devices. The batch size stays that of a step, whatever their number. On a CPU it is
+            the number of processes, which share the cores.
         precision: "auto" is bfloat16 autocast where the device has it in hardware, float16 with
             gradient scaling on older CUDA devices, and float32 elsewhere.
         compile: run the training step through ``torch.compile``. It is off by default: on a CPU it
@@ -51,6 +54,7 @@ class TrainConfig:
     average_weights: bool = True
     augmentation: Augmentation = field(default_factory=Augmentation)
     accelerator: str = "auto"
+    devices: int | Literal["auto"] = 1
     precision: Precision = "auto"
     compile: bool = False
 
@@ -68,6 +72,10 @@ class TrainConfig:
             "accelerator": (
                 self.accelerator in ("auto", "cpu", "cuda", "mps"),
                 "'auto', 'cpu', 'cuda' or 'mps'",
+            ),
+            "devices": (
+                self.devices == "auto" or (isinstance(self.devices, int) and self.devices >= 1),
+                "1 or more, or 'auto'",
             ),
             "precision": (
                 self.precision in ("auto", "32-true", "bf16-mixed", "16-mixed"),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pytorch_vision.data import ImageData, eval_batches
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.devices import device_settings, make_fabric, memory_explained, place
+from pytorch_vision.training.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def evaluate(model: nn.Module, data: ImageData, config: TrainConfig | None = Non
     """
     fabric = make_fabric(config or TrainConfig())
     with memory_explained(), device_settings(fabric.device):
-        return evaluate_on(fabric, place(fabric, model), data)
+        return evaluate_on(Processes(fabric), place(fabric, model), data)
 
 
 def logits_of(
@@ -78,24 +79,29 @@ def logits_of(
 
 
 def evaluate_on(
-    fabric: lightning_fabric.Fabric,
+    processes: Processes,
     model: nn.Module,
     data: ImageData,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Evaluation | None:
-    """Test a model that stands on Fabric's device; None if interrupted."""
+    """Test a model that stands on Fabric's device; None if interrupted.
+
+    Each process tests its part of the images; all return the sum.
+    """
+    fabric, part = processes.fabric, processes.part_of(len(data.test_images))
     sums = torch.zeros(2, device=fabric.device)  # of the losses, and of the right answers
-    labels = torch.from_numpy(data.test_labels).to(fabric.device)
+    labels = torch.from_numpy(data.test_labels[part]).to(fabric.device)
     start = 0
     with contextlib.closing(
-        logits_of(fabric, model, data.test_images, data.mean_and_std)
+        logits_of(fabric, model, data.test_images[part], data.mean_and_std)
     ) as batches:
         for logits in batches:
             if interrupted():
-                return None
+                break
             expected = labels[start : start + len(logits)]
             sums[0] += F.cross_entropy(logits, expected, reduction="sum")
             sums[1] += (logits.argmax(1) == expected).sum()
             start += len(logits)
-    loss, correct = sums.tolist()
-    return Evaluation(loss / start, int(correct), start)
+    loss, correct, unseen = processes.total(*sums.tolist(), len(labels) - start)
+    count = len(data.test_images)
+    return None if unseen else Evaluation(loss / count, round(correct), count)

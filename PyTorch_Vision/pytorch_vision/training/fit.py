@@ -1,27 +1,36 @@
 """Training: a whole run, from the first epoch or from a checkpoint."""
 
+import copy
 import os
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import lightning_fabric
+import torch
 from torch import nn
+from torch.multiprocessing import ProcessExitedException
 from tqdm import tqdm
 
 from pytorch_vision.data import ImageData
-from pytorch_vision.training.checkpoint import Checkpoints
+from pytorch_vision.training.checkpoint import NAME, CheckpointError, Checkpoints
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.devices import (
     describe_hardware,
     device_settings,
-    make_fabric,
+    in_notebook,
     memory_explained,
+    place,
+    start_processes,
 )
-from pytorch_vision.training.evaluate import evaluate, evaluate_on
-from pytorch_vision.training.history import History
-from pytorch_vision.training.interrupts import deferred_interrupt
+from pytorch_vision.training.evaluate import evaluate_on
+from pytorch_vision.training.history import EpochRecord, History
+from pytorch_vision.training.interrupts import deferred_signals, interrupts_forwarded
+from pytorch_vision.training.processes import Processes, ProcessLostError, only_first_prints
 from pytorch_vision.training.run import Run
 
 BAR_SECONDS = 0.5  # between two readings of the loss, each of which waits for the device
@@ -55,14 +64,45 @@ def fit(
         pytorch_vision.training.CheckpointError: the folder holds the checkpoint of another run.
     """
     config = config or TrainConfig()
-    fabric = make_fabric(config)
-    if config.epochs == 0:
-        print(f"Testing on {describe_hardware(fabric)}")
-        print(evaluate(model, data, config))
-        return History()
-    smaller = f"try batch_size={max(1, config.batch_size // 2)}"
-    with memory_explained(f"batches of {config.batch_size} images", smaller):
-        return _fit(fabric, model, data, config, checkpoints)
+    fabric = start_processes(config)
+    if fabric.world_size > 1 and in_notebook():
+        return _fit_in_forks(fabric, model, data, config, checkpoints)
+    return _fit(fabric, model, data, config, checkpoints)
+
+
+def _fit_in_forks(fabric: lightning_fabric.Fabric, model: nn.Module, *others: Any) -> History:
+    """Train in forks of this process; the weights come back in memory that all share."""
+    model.cpu().share_memory()
+    try:
+        with interrupts_forwarded():
+            outcome = fabric.launch(_fit_in_fork, model, *others)
+    except ProcessExitedException as error:
+        raise ProcessLostError(f"{error}. {_how_to_go_on(others[-1])}") from None
+    if isinstance(outcome, Exception):
+        raise outcome
+    return History(tuple(EpochRecord(**record) for record in outcome))
+
+
+def _fit_in_fork(
+    fabric: lightning_fabric.Fabric, model: nn.Module, *others: Any
+) -> list[dict[str, Any]] | Exception:
+    torch.set_num_threads(1)  # OpenMP hangs in a fork if it has run in the process forked from
+    trained = copy.deepcopy(model)  # the forks share the model's own memory
+    try:
+        history = _fit(fabric, trained, *others)
+    except (FloatingPointError, CheckpointError, ProcessLostError) as error:  # not this one's own
+        return error
+    if fabric.is_global_zero:
+        model.load_state_dict(trained.state_dict())
+    return [asdict(record) for record in history.records]  # Fabric refuses frozen dataclasses
+
+
+def _how_to_go_on(checkpoints: str | os.PathLike | None) -> str:
+    if checkpoints is None:
+        return "No checkpoints were kept: run the same again, with a folder for them."
+    if not Path(checkpoints, NAME).exists():
+        return f"There was no checkpoint yet in {checkpoints}: run the same again."
+    return f"Run the same again: it goes on from the checkpoint in {checkpoints}."
 
 
 def _fit(
@@ -72,31 +112,59 @@ def _fit(
     config: TrainConfig,
     checkpoints: str | os.PathLike | None,
 ) -> History:
+    processes = Processes(fabric)
+    smaller = f"try batch_size={max(1, config.batch_size // 2)}"
     with (
-        device_settings(fabric.device),
-        deferred_interrupt() as interrupted,
-        warnings.catch_warnings(),
+        deferred_signals() as interrupted,
+        memory_explained(f"batches of {config.batch_size} images", smaller),
+        processes.explained(lambda: _how_to_go_on(checkpoints)),
+        only_first_prints(processes.rank),
     ):
+        return _fit_together(processes, model, data, config, checkpoints, interrupted)
+
+
+def _fit_together(
+    processes: Processes,
+    model: nn.Module,
+    data: ImageData,
+    config: TrainConfig,
+    checkpoints: str | os.PathLike | None,
+    interrupted: Callable[[], bool],
+) -> History:
+    with device_settings(processes.fabric.device), warnings.catch_warnings():
+        if config.epochs == 0:
+            print(f"Testing on {describe_hardware(processes.fabric)}")
+            print(evaluate_on(processes, place(processes.fabric, model), data))
+            return History()
         # float16's gradient scaler skips its first steps, until its scale fits; the schedule
         # goes on all the same
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-        run = Run(fabric, model, data, config)
+        run = Run(processes, model, data, config)
         print(f"Training on {run.hardware}")
         kept = Checkpoints(checkpoints, config, data, model)
         kept.resume(run)
         try:
-            while run.progress.epoch < config.epochs:
-                whole = _train(run, kept, interrupted) and _test(run, data, interrupted)
-                kept.save(run, due=not whole or run.progress.epoch == config.epochs)
-                if not whole:
-                    print(
-                        f"Interrupted in epoch {run.progress.epoch + 1}; the history holds "
-                        f"{len(run.progress.history.records)} whole epoch(s)."
-                    )
-                    break
+            _train_epochs(run, kept, data, interrupted)
         finally:
             run.finish()
     return run.progress.history
+
+
+def _train_epochs(
+    run: Run, kept: Checkpoints, data: ImageData, interrupted: Callable[[], bool]
+) -> None:
+    while run.progress.epoch < run.config.epochs:
+        whole = _train(run, kept, interrupted) and _test(run, data, interrupted)
+        last = run.progress.epoch == run.config.epochs
+        _, due = run.processes.agree(False, kept.is_due())
+        if last or due or not whole:
+            kept.save(run)
+        if not whole:
+            print(
+                f"Interrupted in epoch {run.progress.epoch + 1}; the history holds "
+                f"{len(run.progress.history.records)} whole epoch(s)."
+            )
+            return
 
 
 def _train(run: Run, kept: Checkpoints, interrupted: Callable[[], bool]) -> bool:
@@ -120,17 +188,21 @@ def _train(run: Run, kept: Checkpoints, interrupted: Callable[[], bool]) -> bool
             run.step(images, labels)
             now = time.monotonic()
             progress.seconds = now - started
+            stop, show, save = run.processes.agree(
+                interrupted(), now - shown > BAR_SECONDS, kept.is_due()
+            )
             last = progress.batch == batches
-            if last or now - shown > BAR_SECONDS:
+            if last or show:
                 shown = now
                 bar.set_description_str(_description(run), refresh=False)
             bar.update()
             if last:
                 bar.refresh()
                 progress.bar_line = str(bar)
-            if interrupted():
+            if stop:
                 return False
-            kept.save(run)
+            if save:
+                kept.save(run)
     return True
 
 
@@ -145,7 +217,8 @@ def _description(run: Run) -> str:
 def _test(run: Run, data: ImageData, interrupted: Callable[[], bool]) -> bool:
     """Test, record the epoch and go on to the next; False if interrupted before the end."""
     started = time.monotonic()
-    result = evaluate_on(run.fabric, run.averaged, data, interrupted)
+    run.share_statistics()
+    result = evaluate_on(run.processes, run.averaged, data, interrupted)
     if result is None:
         return False
     print(f"{result}\n")

@@ -1,29 +1,65 @@
-"""Interrupts that wait until a training step is whole."""
+"""Signals that wait until a training step is whole."""
 
 import contextlib
+import multiprocessing
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+# what a terminal, a cluster's scheduler and a closed laptop send; Windows has no SIGHUP
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+ONE_PRESS = 1.0  # seconds in which a second interrupt is the first one, told twice
+
 
 @contextlib.contextmanager
-def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether an interrupt has arrived; a second one acts as usual.
+def deferred_signals() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether an interrupt or a request to end has arrived.
 
-    Between two batches everything is in step; in the middle of one, the weights are not.
+    Between two batches everything is in step; in the middle of one, the weights are not. A second
+    interrupt acts as usual. SIGTERM and SIGHUP do so when the work is done: by default, they end
+    the process then. What is ignored (as SIGHUP is under ``nohup``) stays ignored.
     """
-    came = threading.Event()
+    came: dict[int, float] = {}
     if threading.current_thread() is not threading.main_thread():
-        yield came.is_set  # Python delivers interrupts to the main thread only
+        yield lambda: False  # Python delivers signals to the main thread only
         return
 
-    def remember(*_: Any) -> None:
-        came.set()
-        signal.signal(signal.SIGINT, before)
+    def remember(number: int, frame: Any) -> None:
+        first = came.setdefault(number, time.monotonic())
+        if number == signal.SIGINT and time.monotonic() - first > ONE_PRESS:
+            signal.default_int_handler(number, frame)
 
-    before = signal.signal(signal.SIGINT, remember)
+    usual = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: usual[number] for number in SIGNALS if usual[number] is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, remember)
     try:
-        yield came.is_set
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+    for number in came.keys() - {signal.SIGINT}:  # not after an error, which is to be told
+        signal.raise_signal(number)
+
+
+@contextlib.contextmanager
+def interrupts_forwarded() -> Iterator[None]:
+    """Send interrupts on to the processes that multiprocessing started, which end their work."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def forward(number: int, _: Any) -> None:
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, number)
+
+    before = signal.signal(signal.SIGINT, forward)
+    try:
+        yield
     finally:
         signal.signal(signal.SIGINT, before)

@@ -5,7 +5,6 @@ import copy
 from dataclasses import asdict, replace
 from typing import Any
 
-import lightning_fabric
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,13 +15,14 @@ from pytorch_vision.training.devices import can_compile, describe_hardware, plac
 from pytorch_vision.training.evaluate import Evaluation
 from pytorch_vision.training.history import EpochRecord, History, Progress
 from pytorch_vision.training.optimizers import make_optimizer, move_average
+from pytorch_vision.training.processes import Processes
 
 
 class Run:
     """One training run.
 
     Args:
-        fabric: of ``make_fabric``.
+        processes: that train together, each with its own ``Run``.
         model: trained in place.
         data, config: as for ``fit``.
 
@@ -35,14 +35,21 @@ class Run:
 
     def __init__(
         self,
-        fabric: lightning_fabric.Fabric,
+        processes: Processes,
         model: nn.Module,
         data: ImageData,
         config: TrainConfig,
     ) -> None:
-        self.fabric, self.config, self.images = fabric, config, len(data.train_images)
+        self.processes, self.config, self.images = processes, config, len(data.train_images)
+        self.fabric = fabric = processes.fabric
         self.loader = train_loader(
-            data, config.augmentation, config.batch_size, config.seed, fabric.device
+            data,
+            config.augmentation,
+            config.batch_size,
+            config.seed,
+            fabric.device,
+            processes.rank,
+            processes.count,
         )
         self.compiled = can_compile(config)
         self.hardware = describe_hardware(fabric) + (", compiled" if self.compiled else "")
@@ -63,7 +70,9 @@ class Run:
         self.bad_batch = torch.full((), -1, device=device)  # the first whose loss is not finite
 
     def step(self, images: Tensor, labels: Tensor) -> None:
-        """Train on one batch; does not wait for the device.
+        """Train on this process's part of a batch; does not wait for the device.
+
+        Gradients are averaged over the processes, so a process's losses are weighted by its part.
 
         Args:
             images: float32 (N, 3, H, W), normalised.
@@ -74,14 +83,17 @@ class Run:
         self.optimizer.zero_grad()
         with self._short_batch_is_eager(len(images)):
             logits = self.step_model(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
-        self.fabric.backward(loss)
+        loss = F.cross_entropy(
+            logits, labels, label_smoothing=self.config.label_smoothing, reduction="sum"
+        )
+        share = self.processes.count / self.loader.count(self.progress.batch)
+        self.fabric.backward(loss * share)
         self.optimizer.step()
         self.progress.learning_rate = self.schedulers[0].get_last_lr()[0]
         for scheduler in self.schedulers:
             scheduler.step()
         with torch.no_grad():
-            self.sums[0] += loss * len(labels)
+            self.sums[0] += loss
             self.sums[1] += (logits.argmax(1) == labels).sum()
             fine = loss.isfinite() | (self.bad_batch >= 0)
             self.bad_batch = torch.where(fine, self.bad_batch, self.progress.batch)
@@ -90,7 +102,8 @@ class Run:
 
     def _short_batch_is_eager(self, count: int) -> contextlib.AbstractContextManager:
         """Keep an epoch's short last batch from being compiled for its own size."""
-        if not self.compiled or count == min(self.loader.batch_size, self.images):
+        part = self.processes.part_of(self.loader.count(0))
+        if not self.compiled or count == part.stop - part.start:
             return contextlib.nullcontext()
         return torch.compiler.set_stance("force_eager")
 
@@ -101,9 +114,9 @@ class Run:
         step = self.progress.epoch * len(self.loader) + self.progress.batch
         move_average(self.averaged, self.model, max(9 / (10 + step), 1 / len(self.loader)))
 
-    def is_finite(self) -> bool:
-        """Tell whether every loss of the current epoch was finite; waits for the device."""
-        return int(self.bad_batch) < 0
+    def bad_batches(self) -> list[int]:
+        """Return the first batches of the epoch whose loss was not finite; waits for the device."""
+        return [int(batch) for batch in self.processes.gather(int(self.bad_batch))[0] if batch >= 0]
 
     def means(self) -> tuple[float, float]:
         """Return the epoch's loss and accuracy (in percent) so far; waits for the device.
@@ -111,14 +124,13 @@ class Run:
         Raises:
             FloatingPointError: a loss was not finite; names epoch and batch.
         """
-        if not self.is_finite():
+        if bad := self.bad_batches():
             raise FloatingPointError(
-                f"the loss is not finite at epoch {self.progress.epoch + 1}, batch "
-                f"{int(self.bad_batch)}. Lower the learning rate "
-                f"(learning_rate={self.config.peak_rate}, muon_rate={self.config.muon_rate}) or "
-                "train in precision '32-true'."
+                f"the loss is not finite at epoch {self.progress.epoch + 1}, batch {min(bad)}. "
+                f"Lower the learning rate (learning_rate={self.config.peak_rate}, "
+                f"muon_rate={self.config.muon_rate}) or train in precision '32-true'."
             )
-        loss, correct = self.sums.tolist()
+        loss, correct = self.processes.total(*self.sums.tolist())
         seen = min(self.progress.batch * self.loader.batch_size, self.images)
         return loss / seen, 100 * correct / seen
 
@@ -159,10 +171,18 @@ class Run:
             "precision": self.fabric.strategy.precision,
         }
 
+    def share_statistics(self) -> None:
+        """Average BatchNorm's running statistics over the processes, as a test needs them."""
+        models = {id(model): model for model in (self.model, self.averaged)}.values()
+        buffers = [buffer for model in models for buffer in model.buffers()]
+        self.processes.average([buffer for buffer in buffers if buffer.is_floating_point()])
+
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the run consists of between two batches."""
+        """Return all that the run consists of between two batches, over all processes."""
+        self.share_statistics()
+        sums = torch.tensor(self.processes.total(*self.sums.tolist()))
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        return {"parts": parts, "progress": asdict(self.progress), "sums": self.sums}
+        return {"parts": parts, "progress": asdict(self.progress), "sums": sums}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what ``state_dict`` returned."""
@@ -171,7 +191,7 @@ class Run:
             if saved:  # only float16 has a gradient scaler to save: elsewhere it begins anew
                 part.load_state_dict(saved)
         self.progress = Progress.from_dict(state["progress"])
-        self.sums = state["sums"].to(self.fabric.device)
+        self.sums = (state["sums"] * self.processes.first).to(self.fabric.device)
 
     def finish(self) -> None:
         """Leave the weights that were tested in the caller's model."""

@@ -1,0 +1,189 @@
+"""Several processes, each with its device, that train one network together.
+
+Lightning Fabric or torchrun starts them, and DistributedDataParallel averages their gradients.
+Here is what else they tell each other: a few numbers after every batch, so that all of them stop,
+save and show at the same one.
+"""
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import lightning_fabric
+import torch
+import torch.distributed as dist
+from lightning_fabric.strategies.launchers import subprocess_script
+from torch import Tensor
+
+from pytorch_vision.data.loaders import part_of
+
+Made = TypeVar("Made")
+SIGN_OF_LIFE = 1.0  # seconds that a process has to give one after another was lost
+
+
+class ProcessLostError(RuntimeError):
+    """Another process of the run is gone; the message says which, and how to go on."""
+
+
+class Processes:
+    """The processes of a run: this one's rank, and what it exchanges with the others.
+
+    Every method that exchanges something must be called by all of them, in the same order. Alone,
+    a process exchanges nothing.
+
+    Args:
+        fabric: of ``make_fabric``, launched.
+    """
+
+    def __init__(self, fabric: lightning_fabric.Fabric) -> None:
+        self.fabric, self.rank, self.count = fabric, fabric.global_rank, fabric.world_size
+        if self.count > 1:
+            # numbers on the CPU: exchanging them does not wait for a GPU
+            self.group = dist.new_group(backend="gloo")
+            self.store = next(dist.rendezvous("env://", self.rank, self.count))[0]
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that prints, draws and writes."""
+        return self.rank == 0
+
+    def part_of(self, count: int) -> slice:
+        """Return this process's part of ``count`` things."""
+        return part_of(count, self.rank, self.count)
+
+    def gather(self, *numbers: float) -> list[list[float]]:
+        """Return, for each of the numbers, what each process has given, by rank."""
+        if self.count == 1:
+            return [[number] for number in numbers]
+        mine = torch.tensor(numbers, dtype=torch.float64)
+        every = [torch.empty_like(mine) for _ in range(self.count)]
+        dist.all_gather(every, mine, self.group)
+        return torch.stack(every, 1).tolist()
+
+    def total(self, *numbers: float) -> list[float]:
+        """Return the sum of each number over all processes."""
+        return [sum(given) for given in self.gather(*numbers)]
+
+    def agree(self, stop: bool, *decisions: bool) -> tuple[bool, ...]:
+        """Return whether any process wants to stop, and what the first decides of all else."""
+        stops, *others = self.gather(stop, *decisions)
+        return any(stops), *(bool(given[0]) for given in others)
+
+    def first_does(self, work: Callable[[], Made]) -> Made:
+        """Let the first process do something, and return in all what it returned there.
+
+        Raises:
+            Exception: in all, what it raised in the first.
+        """
+        if self.count == 1:
+            return work()
+        told = [_tried(work) if self.first else None]
+        dist.broadcast_object_list(told, group=self.group)
+        made, error = told[0]
+        if error is not None:
+            raise error
+        return made
+
+    def one_a_machine_first(self, work: Callable[[], Made]) -> Made:
+        """Do something in all processes: first in one on each machine, then in the others.
+
+        Raises:
+            Exception: in all, what it raised in any.
+        """
+        if self.count == 1:
+            return work()
+        made = None
+        for turn in (True, False):
+            error = None
+            if (self.fabric.local_rank == 0) is turn:
+                made, error = _tried(work)
+            errors = [None] * self.count
+            dist.all_gather_object(errors, error, self.group)
+            if caught := [error for error in errors if error is not None]:
+                raise caught[0]
+        return made
+
+    @torch.no_grad()
+    def average(self, tensors: list[Tensor]) -> None:
+        """Replace float tensors by their means over all processes, in place."""
+        if self.count == 1 or not tensors:
+            return
+        joined = torch.cat([tensor.flatten() for tensor in tensors])
+        means = self.fabric.all_reduce(joined, reduce_op="mean")
+        for tensor, mean in zip(tensors, means.split([t.numel() for t in tensors]), strict=True):
+            tensor.copy_(mean.view_as(tensor))
+
+    @contextlib.contextmanager
+    def explained(self, advice: Callable[[], str]) -> Iterator[None]:
+        """Raise a ``ProcessLostError`` instead of a transport's error about another process.
+
+        Where Fabric started the processes, it looks after them every few seconds, and may end them
+        all before that: its own message, which names the rank, then ends with the advice.
+
+        Args:
+            advice: tells how to go on, once that has happened.
+        """
+
+        def advise(record: logging.LogRecord) -> bool:
+            record.msg = f"{record.msg} {advice()}"
+            return True
+
+        with _filtered(logging.getLogger(subprocess_script.__name__), advise):
+            try:
+                yield
+            except RuntimeError as error:
+                if self.count == 1 or not _is_of_transport(error):
+                    raise
+                lost = ", ".join(map(str, self._lost()))
+                raise ProcessLostError(
+                    f"no sign of life from rank {lost} of {self.count}: it was killed, its machine "
+                    f"is gone, or it stopped with an error of its own (see above). {advice()}"
+                ) from error
+
+    def _lost(self) -> list[int]:
+        """Return the ranks that are gone. The first process has the store in which others sign."""
+        try:
+            self.store.set(f"alive/{self.rank}", "")
+            time.sleep(SIGN_OF_LIFE)
+            lost = [rank for rank in range(self.count) if not self.store.check([f"alive/{rank}"])]
+            if self.first:
+                time.sleep(SIGN_OF_LIFE)  # until the others have looked
+        except RuntimeError:  # without the store's process
+            return [0]
+        return lost
+
+
+def _tried(work: Callable[[], Made]) -> tuple[Made | None, Exception | None]:
+    """Return what some work made, or the error that it raised, for others to be told."""
+    try:
+        return work(), None
+    except Exception as error:
+        return None, error
+
+
+@contextlib.contextmanager
+def _filtered(
+    logger: logging.Logger, rewrite: Callable[[logging.LogRecord], bool]
+) -> Iterator[None]:
+    logger.addFilter(rewrite)
+    try:
+        yield
+    finally:
+        logger.removeFilter(rewrite)
+
+
+def _is_of_transport(error: RuntimeError) -> bool:
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
+
+
+@contextlib.contextmanager
+def only_first_prints(rank: int) -> Iterator[None]:
+    """Discard what all processes but the first write to the standard output."""
+    if rank == 0:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
