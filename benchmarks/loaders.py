@@ -35,7 +35,7 @@ def main() -> None:
     arguments = (data, Augmentation(), BATCH_SIZE, 0)
     loaders = {
         "albumentations": TrainLoader(*arguments),
-        "on the device": DeviceTrainLoader(*arguments, fabric.device),
+        "on the device": DeviceTrainLoader(*arguments, device=fabric.device),
     }
     run = Run(fabric, ResNet18(), data, config)
     best = dict.fromkeys(loaders, 0.0)

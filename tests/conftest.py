@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from small import few_images, tiny_network
 from torch import nn
 
-from pytorch_vision.data import DataError, ImageData, load_cifar10, load_sample, subset
+from pytorch_vision.data import DataError, ImageData, load_cifar10, load_sample
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,33 +30,13 @@ def sample() -> ImageData:
 
 
 @pytest.fixture(scope="session")
-def few(sample: ImageData) -> ImageData:
-    """100 training and 50 test images: seven batches of 16, the last of which has 4."""
-    small = subset(sample, 100)
-    return ImageData(
-        small.train_images,
-        small.train_labels,
-        sample.test_images[:50],
-        sample.test_labels[:50],
-        sample.class_names,
-        "a few images",
-    )
+def few() -> ImageData:
+    return few_images()
 
 
 @pytest.fixture
 def tiny() -> nn.Module:
-    """A network with all that training treats differently, small enough for a test."""
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1, bias=False),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.Conv2d(8, 16, 3, stride=2, padding=1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(16, 10),
-    )
+    return tiny_network()
 
 
 @pytest.fixture

@@ -38,6 +38,16 @@ def test_an_unknown_order_is_named_before_anything_is_trained():
         Settings(order="last")
 
 
+def test_devices_are_a_number_or_all(monkeypatch):
+    assert Settings().devices == 1
+    for text, devices in (("2", 2), ("auto", "auto"), ("", 1)):
+        monkeypatch.setenv("T9_DEVICES", text)
+        assert Settings.from_environment("T9_").devices == devices
+    for text in ("0", "two", "-1"):
+        with pytest.raises(ValueError, match=f"devices is '{text}', expected a number from 1 on"):
+            Settings(devices=text)
+
+
 def test_a_sample_does_not_overwrite_the_real_pictures():
     assert default_plots("full") == "plots"
     assert default_plots("sample") != "plots" != default_plots("2000")

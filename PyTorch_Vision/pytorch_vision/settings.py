@@ -45,9 +45,10 @@ class Settings:
         plots: folder for the pictures; empty is ``default_plots(data)``.
         root: folder that CIFAR-10 is kept in.
         checkpoints: folder for the training's state; empty for none.
+        devices: how many train together, or "auto" for all CUDA devices.
 
     Raises:
-        ValueError: there is no such data or order.
+        ValueError: there is no such data, order or number of devices.
     """
 
     data: str = "auto"
@@ -59,6 +60,7 @@ class Settings:
     plots: str = ""
     root: str = "data"
     checkpoints: str = ""
+    devices: int | str = 1
 
     def __post_init__(self) -> None:
         data = default_data() if self.data == "auto" else check_choice(self.data)
@@ -67,6 +69,7 @@ class Settings:
             "data": data,
             "batch_size": self.batch_size or default_batch_size(data),
             "plots": self.plots or default_plots(data),
+            "devices": _check_devices(self.devices),
         }
         for name, value in chosen.items():
             object.__setattr__(self, name, value)
@@ -96,3 +99,12 @@ class Settings:
                 raise ValueError(f"{variable} is {text!r}, expected a whole number")
             values[field.name] = int(text) if field.type is int else text
         return cls(**values)
+
+
+def _check_devices(wanted: int | str) -> int | str:
+    """Return a number of devices, or "auto"."""
+    if wanted == "auto":
+        return wanted
+    if not str(wanted).isdecimal() or int(wanted) < 1:
+        raise ValueError(f"devices is {wanted!r}, expected a number from 1 on, or 'auto'")
+    return int(wanted)

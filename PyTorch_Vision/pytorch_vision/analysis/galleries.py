@@ -25,10 +25,12 @@ def training_views(
         count: how many images, one a row.
         epochs: how many views of each, one an epoch.
     """
-    loader = TrainLoader(data, augmentation, count, seed)
+    loader, every = TrainLoader(data, augmentation, count, seed), np.arange(count)
     columns = [data.train_images[:count] / 255]
     for epoch in range(epochs):
-        tensors = denormalize(loader.augment(np.arange(count), epoch, 0), *data.mean_and_std)
+        tensors = denormalize(
+            loader.augment(every, loader.draws(every, epoch, 0)), *data.mean_and_std
+        )
         columns.append(tensors.permute(0, 2, 3, 1).numpy())
     figure, panels = _panels(
         count, epochs + 1, 1.2, 1.25, f"Training images of {data.name}, as the network sees them"

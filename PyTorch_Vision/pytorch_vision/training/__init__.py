@@ -1,8 +1,8 @@
 """Training and testing: a configuration and images go in, a trained model and its history come out.
 
-``config``, ``devices`` and ``processes`` say how and on what; ``optimizers``, ``history`` and
-``checkpoint`` are what a ``run`` consists of; ``fit`` is its story. ``evaluate`` tests,
-``pretrained`` keeps.
+``config`` and ``devices`` say how and on what; ``launch`` starts ``processes``, which train
+together; ``optimizers``, ``history`` and ``checkpoint`` are what a ``run`` consists of; ``fit`` is
+its story. ``evaluate`` tests, ``pretrained`` keeps.
 """
 
 from pytorch_vision.training.checkpoint import CheckpointError, written_whole
@@ -14,11 +14,11 @@ from pytorch_vision.training.devices import (
     memory_explained,
     place,
     random_state_kept,
-    start_processes,
 )
 from pytorch_vision.training.evaluate import Evaluation, evaluate, logits_of
 from pytorch_vision.training.fit import fit
 from pytorch_vision.training.history import EpochRecord, History
+from pytorch_vision.training.launch import start_processes
 from pytorch_vision.training.pretrained import (
     PRETRAINED,
     TrainedModel,

@@ -120,7 +120,7 @@ def check_recipe(folder: str | os.PathLike, saved: dict[str, Any], current: dict
 def run_recipe(config: TrainConfig, data: ImageData, model: nn.Module) -> dict[str, Any]:
     """Return what must be equal in a run and in the checkpoint that it continues."""
     recipe = asdict(config)
-    for name in ("accelerator", "precision", "compile"):
+    for name in ("accelerator", "devices", "precision", "compile"):
         del recipe[name]
     return {
         **recipe,

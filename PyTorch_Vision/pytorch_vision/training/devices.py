@@ -3,111 +3,47 @@
 import contextlib
 import ctypes
 import gc
-import inspect
 import logging
 import os
 import shutil
-import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import lightning_fabric
 import torch
-from lightning_fabric.strategies import DDPStrategy
-from lightning_fabric.strategies.launchers import subprocess_script
+from lightning_fabric.strategies import Strategy
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from pytorch_vision.training.config import Precision, TrainConfig
 
 
 def make_fabric(config: TrainConfig) -> lightning_fabric.Fabric:
     """Return the Fabric that places tensors and chooses the precision, on one device."""
-    return _fabric(config, 1, 1)
+    return fabric_on(config, 1, 1)
 
 
-def start_processes(config: TrainConfig) -> lightning_fabric.Fabric:
-    """Return the Fabric of a training run, with its processes started.
-
-    Several devices are trained on by as many processes, under DistributedDataParallel. Fabric
-    starts them, if torchrun or ``fabric run`` has not: in a script by running the same command
-    again, in a notebook as forks once ``launch`` is given their work.
-
-    Raises:
-        ValueError: there are fewer devices than asked for.
-    """
-    fabric = _fabric(config, *_devices_and_nodes(config.devices, _accelerator(config)))
-    if fabric.world_size > 1 and not in_notebook() and not os.environ.get("LT_CLI_USED"):
-        # without it, each process that loses the first one adds a screenful of stack frames
-        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-        fabric.launch()  # ``fabric run`` has done it
-    return fabric
-
-
-def _accelerator(config: TrainConfig) -> str:
+def accelerator_of(config: TrainConfig) -> str:
+    """Return "cpu", "cuda" or "mps"."""
     if config.accelerator != "auto":
         return config.accelerator
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _fabric(config: TrainConfig, devices: int, nodes: int) -> lightning_fabric.Fabric:
+def fabric_on(
+    config: TrainConfig, devices: int, nodes: int, strategy: str | Strategy = "auto"
+) -> lightning_fabric.Fabric:
+    """Return the Fabric for some devices on each of some machines."""
     # Fabric announces the precision on stderr, which a notebook shows as an error.
     for name in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    accelerator = _accelerator(config)
-    precision = _auto_precision(accelerator) if config.precision == "auto" else config.precision
-    strategy = "auto" if devices * nodes == 1 else _several_processes()
     return lightning_fabric.Fabric(
-        accelerator=accelerator,
+        accelerator=accelerator_of(config),
         devices=devices,
         num_nodes=nodes,
-        precision=precision,
+        precision=precision_of(config),
         strategy=strategy,
     )
-
-
-def _devices_and_nodes(wanted: int | Literal["auto"], accelerator: str) -> tuple[int, int]:
-    """Return how many devices to use on this machine, and how many machines there are."""
-    there = {"cuda": torch.cuda.device_count(), "cpu": None, "mps": 1}[accelerator]
-    devices, nodes = (there or 1) if wanted == "auto" else wanted, 1
-    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
-        started = int(os.environ["LOCAL_WORLD_SIZE"])
-        if wanted not in ("auto", 1, started):
-            raise ValueError(
-                f"devices is {wanted}, but {started} process(es) were started on this machine: "
-                "leave devices out, or start as many processes"
-            )
-        devices, nodes = started, int(os.environ["WORLD_SIZE"]) // started
-    if there is not None and devices > there:
-        raise ValueError(
-            f"devices is {devices}, but there is or are {there} of {accelerator!r} here: ask for "
-            f"{there} or less, or set accelerator='cpu'"
-        )
-    return devices, nodes
-
-
-def _several_processes() -> DDPStrategy:
-    """Return Fabric's DistributedDataParallel; in a notebook, its processes are forks.
-
-    BatchNorm's running statistics are each process's own, and averaged where they are used.
-    """
-    # With the launcher's own message, a lost process is named even if nothing else is printed.
-    logging.getLogger(subprocess_script.__name__).setLevel(logging.INFO)
-    known = inspect.signature(DistributedDataParallel).parameters
-    # torch 2.15 has another name for it
-    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    return DDPStrategy(
-        start_method="fork" if in_notebook() else "popen",
-        gradient_as_bucket_view=True,
-        **{buffers: False},
-    )
-
-
-def in_notebook() -> bool:
-    """Tell whether Python is interactive, where other processes must be forks of this one."""
-    return hasattr(sys, "ps1")
 
 
 def place(fabric: lightning_fabric.Fabric, model: nn.Module) -> nn.Module:
@@ -125,7 +61,11 @@ def half_precision(device: torch.device) -> torch.dtype:
     return torch.bfloat16
 
 
-def _auto_precision(accelerator: str) -> Precision:
+def precision_of(config: TrainConfig) -> Precision:
+    """Return the precision, chosen by the device if it is left to it."""
+    if config.precision != "auto":
+        return config.precision
+    accelerator = accelerator_of(config)
     if accelerator == "cuda":
         older = half_precision(torch.device("cuda")) is torch.float16
         return "16-mixed" if older else "bf16-mixed"

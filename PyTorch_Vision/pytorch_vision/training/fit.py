@@ -22,14 +22,13 @@ from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.devices import (
     describe_hardware,
     device_settings,
-    in_notebook,
     memory_explained,
     place,
-    start_processes,
 )
 from pytorch_vision.training.evaluate import evaluate_on
 from pytorch_vision.training.history import EpochRecord, History
 from pytorch_vision.training.interrupts import deferred_signals, interrupts_forwarded
+from pytorch_vision.training.launch import in_notebook, start_processes
 from pytorch_vision.training.processes import Processes, ProcessLostError, only_first_prints
 from pytorch_vision.training.run import Run
 

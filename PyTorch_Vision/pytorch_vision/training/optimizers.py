@@ -175,7 +175,7 @@ def _sgd(model: nn.Module, excluded: list[nn.Parameter], config: TrainConfig) ->
         ],
         lr=config.peak_rate,
         momentum=config.momentum,
-        nesterov=config.nesterov,
+        nesterov=config.nesterov and config.momentum > 0,  # without momentum there is none
     )
 
 

@@ -1,0 +1,93 @@
+"""How the processes of a run are started: by Fabric, by torchrun, or as forks of a notebook."""
+
+import inspect
+import logging
+import multiprocessing
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from typing import Literal
+
+import lightning_fabric
+import torch
+from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.launchers import subprocess_script
+from torch.nn.parallel import DistributedDataParallel
+
+from pytorch_vision.training.config import TrainConfig
+from pytorch_vision.training.devices import accelerator_of, fabric_on, precision_of
+
+
+def start_processes(config: TrainConfig) -> lightning_fabric.Fabric:
+    """Return the Fabric of a training run, with its processes started.
+
+    Several devices are trained on by as many processes, under DistributedDataParallel. Fabric
+    starts them, if torchrun or ``fabric run`` has not: in a script by running the same command
+    again, in a notebook as forks once ``launch`` is given their work.
+
+    Raises:
+        ValueError: there are fewer devices than asked for.
+        RuntimeError: a notebook has used the GPU already, and can be forked no more.
+    """
+    devices, nodes = _devices_and_nodes(config.devices, accelerator_of(config))
+    if devices * nodes == 1:
+        return fabric_on(config, 1, 1)
+    if in_notebook():
+        if torch.cuda.is_initialized():
+            raise RuntimeError(
+                "this notebook has used a GPU already, and several need processes that start "
+                "before: restart the kernel, and train before anything else uses the GPU"
+            )
+        # looking at a GPU is using it: a fork looks
+        with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+            config = replace(config, precision=pool.submit(precision_of, config).result())
+        return fabric_on(config, devices, nodes, _several_processes("fork"))
+    fabric = fabric_on(config, devices, nodes, _several_processes("popen"))
+    if not os.environ.get("LT_CLI_USED"):  # ``fabric run`` has launched it already
+        # without it, each process that loses the first one adds a screenful of stack frames
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        fabric.launch()
+    return fabric
+
+
+def _devices_and_nodes(wanted: int | Literal["auto"], accelerator: str) -> tuple[int, int]:
+    """Return how many devices to use on this machine, and how many machines there are."""
+    there = {"cuda": torch.cuda.device_count(), "cpu": None, "mps": 1}[accelerator]
+    devices, nodes = (there or 1) if wanted == "auto" else wanted, 1
+    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
+        started = int(os.environ["LOCAL_WORLD_SIZE"])
+        if wanted not in ("auto", 1, started):
+            raise ValueError(
+                f"devices is {wanted}, but {started} process(es) were started on this machine: "
+                "leave devices out, or start as many processes"
+            )
+        devices, nodes = started, int(os.environ["WORLD_SIZE"]) // started
+    if there is not None and devices > there:
+        raise ValueError(
+            f"devices is {devices}, but the number of {accelerator!r} devices here is {there}: ask "
+            "for that many at most, or set accelerator='cpu'"
+        )
+    return devices, nodes
+
+
+def _several_processes(start_method: Literal["fork", "popen"]) -> DDPStrategy:
+    """Return Fabric's DistributedDataParallel.
+
+    BatchNorm's running statistics are each process's own, and averaged where they are used.
+    """
+    # With the launcher's own message, a lost process is named even if nothing else is printed.
+    logging.getLogger(subprocess_script.__name__).setLevel(logging.INFO)
+    known = inspect.signature(DistributedDataParallel).parameters
+    # torch 2.15 has another name for it
+    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return DDPStrategy(
+        start_method=start_method,
+        gradient_as_bucket_view=True,
+        **{buffers: False},
+    )
+
+
+def in_notebook() -> bool:
+    """Tell whether Python is interactive, where other processes must be forks of this one."""
+    return hasattr(sys, "ps1")

@@ -1,0 +1,93 @@
+"""One process on all cores against two that share them: speed, loss, and equal weights.
+
+    python benchmarks/scale.py
+
+Trains ResNet18, then a small network, for two epochs of 2,048 images in batches of 128, in one
+process and in two, in turn. Two processes on one CPU cannot be faster than one; what they lose is
+what training together costs. It takes about 10 minutes on two cores.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import torch
+from torch import nn
+
+from pytorch_vision.data import load_data
+from pytorch_vision.models import create
+from pytorch_vision.training import TrainConfig, fit
+from pytorch_vision.training.run import Run
+
+
+def small_network() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+    )
+
+
+def measure(network: str, devices: int) -> None:
+    """Train, and print what this process saw as one line of JSON."""
+    record, digests = Run.record, []
+
+    def recorded(run: Run, *arguments) -> None:
+        record(run, *arguments)
+        tensors = [tensor.numpy().tobytes() for tensor in run.model.state_dict().values()]
+        digests.append(hashlib.sha256(b"".join(tensors)).hexdigest())
+
+    Run.record = recorded
+    data = load_data("2048")
+    data.test_images, data.test_labels = data.test_images[:500], data.test_labels[:500]
+    torch.manual_seed(0)
+    model = create("ResNet18", 10) if network == "ResNet18" else small_network()
+    records = fit(model, data, TrainConfig(epochs=2, batch_size=128, devices=devices)).records
+    losses = [one.train_loss for one in records]
+    speed = len(data.train_images) / records[-1].train_seconds
+    print("measured " + json.dumps({"losses": losses, "speed": speed, "digests": digests}))
+
+
+def measured(network: str, devices: int, threads: int) -> list[dict]:
+    """Measure in processes of their own; return what each of them saw."""
+    command = [sys.executable, __file__, "--network", network, "--devices", str(devices)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("measured ")]
+    return [json.loads(line.removeprefix("measured ")) for line in lines]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--network")
+    parser.add_argument("--devices", type=int)
+    options = parser.parse_args()
+    if options.network:
+        measure(options.network, options.devices)
+        return
+    cores = os.cpu_count()
+    for network in ("small", "ResNet18"):
+        for _ in range(2):
+            (one,) = measured(network, 1, cores)
+            two = measured(network, 2, cores // 2)
+            assert two[0]["digests"] == two[1]["digests"], "the processes' weights differ"
+            off = max(abs(a / b - 1) for a, b in zip(two[0]["losses"], one["losses"], strict=True))
+            print(
+                f"{network}: one process {one['speed']:.0f} images/s, two "
+                f"{two[0]['speed']:.0f} images/s; equal weights after {len(two[0]['digests'])} "
+                f"epochs; losses of two {two[0]['losses']}, of one {one['losses']}"
+            )
+            ratio = two[0]["speed"] / one["speed"]
+            print(f"{network}_ratio={ratio:.2f} {network}_loss_off={off:.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
