@@ -12,7 +12,13 @@ import torch
 
 from pytorch_vision.data import Augmentation, DeviceTrainLoader, TrainLoader, load_sample
 from pytorch_vision.models import ResNet18
-from pytorch_vision.training import TrainConfig, describe_hardware, device_settings, make_fabric
+from pytorch_vision.training import (
+    Processes,
+    TrainConfig,
+    describe_hardware,
+    device_settings,
+    make_fabric,
+)
 from pytorch_vision.training.run import Run
 
 BATCH_SIZE = 250
@@ -37,7 +43,7 @@ def main() -> None:
         "albumentations": TrainLoader(*arguments),
         "on the device": DeviceTrainLoader(*arguments, device=fabric.device),
     }
-    run = Run(fabric, ResNet18(), data, config)
+    run = Run(Processes(fabric), ResNet18(), data, config)
     best = dict.fromkeys(loaders, 0.0)
     step = 0.0
     with device_settings(fabric.device):

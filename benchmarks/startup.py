@@ -17,10 +17,10 @@ PROGRAMS = {
 import torch
 from pytorch_vision.data import load_sample
 from pytorch_vision.models import ResNet18
-from pytorch_vision.training import TrainConfig, make_fabric
+from pytorch_vision.training import Processes, TrainConfig, make_fabric
 from pytorch_vision.training.run import Run
 config = TrainConfig(epochs=1, batch_size=32)
-run = Run(make_fabric(config), ResNet18(), load_sample(), config)
+run = Run(Processes(make_fabric(config)), ResNet18(), load_sample(), config)
 run.step(*next(run.loader.epoch(0)))
 float(run.sums[0])
 """,

@@ -18,7 +18,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pytorch_vision.data import load_sample
 from pytorch_vision.models import ResNet18
-from pytorch_vision.training import TrainConfig, describe_hardware, device_settings, make_fabric
+from pytorch_vision.training import (
+    Processes,
+    TrainConfig,
+    describe_hardware,
+    device_settings,
+    make_fabric,
+)
 from pytorch_vision.training.run import Run
 
 BATCH_SIZE = 512  # the default for the full data
@@ -28,7 +34,7 @@ ROUNDS = 3
 def fits_step(compiled: bool) -> Callable[[], None]:
     """Return the step that ``fit`` makes."""
     config = TrainConfig(epochs=1, batch_size=BATCH_SIZE, compile=compiled)
-    run = Run(make_fabric(config), ResNet18(), load_sample(), config)
+    run = Run(Processes(make_fabric(config)), ResNet18(), load_sample(), config)
     run.model.train()
     images, labels = next(run.loader.epoch(0))
     return lambda: run.step(images, labels)

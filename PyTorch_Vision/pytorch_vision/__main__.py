@@ -33,6 +33,7 @@ from pytorch_vision.training import (
     ProcessLostError,
     TrainConfig,
     TrainedModel,
+    ended_by_signals,
     evaluate,
     fit,
     load_trained,
@@ -45,14 +46,14 @@ from pytorch_vision.training import (
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit status.
 
-    0, or 1 after an error told in one message, or 130 after an interrupt. Of several processes,
-    the first tells what goes for all of them.
+    0, or 1 after an error told in one message, or 128 and a signal's number after it: 130 after
+    Ctrl-C. Of several processes, the first tells what goes for all of them.
     """
     commands = {"train": train, "evaluate": evaluate_weights, "explain": explain, "report": report}
     options = make_parser(commands).parse_args(arguments)
     rank = rank_zero_only.rank
     try:
-        with only_first_prints(rank):
+        with ended_by_signals(), only_first_prints(rank):
             commands[options.command](options)
     except (ProcessLostError, MemoryError, OSError) as error:  # of one process, maybe
         return _told(f"error: {error}", 1)
@@ -64,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     ) as error:
         return 0 if rank else _told(f"error: {error}", 1)
     except KeyboardInterrupt as interrupt:
-        return 0 if rank else _told(str(interrupt) or "interrupted", 130)
+        return 0 if rank else _told(str(interrupt) or "Interrupted.", 130)
     return 0
 
 

@@ -36,7 +36,17 @@ def test_a_subset_of_everything_is_the_same_data(few):
         ({"train_labels": np.zeros(99, np.int64)}, r"train_labels .* expected int64 \(100,\)"),
         ({"test_labels": np.zeros(50)}, "test_labels is float64"),
         ({"test_labels": np.full(50, 10)}, r"test_labels\[0\] is 10, expected a class in 0\.\.9"),
-        ({"class_names": ()}, "class"),
+        ({"class_names": ()}, "class_names is empty"),
+        (
+            {"class_names": "abcdefghij"},
+            "class_names is 'abcdefghij', expected a sequence of names",
+        ),
+        ({"class_names": list(range(10))}, "class_names is .*, expected a sequence of names"),
+        ({"train_images": [np.zeros((2, 2, 3)), np.zeros((3, 3, 3))]}, "train_images is no array"),
+        ({"train_labels": np.zeros(100, bool)}, "train_labels is bool"),
+        ({"mean_and_std": ((0, 0, 0), (1, 0, 1))}, "mean_and_std is .*, expected three means"),
+        ({"mean_and_std": ((0, 0), (1, 1))}, "mean_and_std is .*, expected three means"),
+        ({"mean_and_std": ((0, 0, float("nan")), (1, 1, 1))}, "mean_and_std is .*, expected three"),
     ],
 )
 def test_wrong_images_and_labels_are_named(few, change, message):
@@ -49,6 +59,31 @@ def test_images_of_ones_own():
     labels = np.array([0, 1, 0, 1, 0, 1])
     own = ImageData(images, labels, images, labels, ("left", "right"), "my photographs")
     assert str(own) == ("my photographs: 6 training and 6 test images of 40x48 pixels in 2 classes")
+
+
+def test_what_is_harmless_is_converted(few):
+    own = ImageData(
+        list(few.train_images),
+        few.train_labels.astype(np.int32),
+        few.test_images,
+        few.test_labels.tolist(),
+        list(few.class_names),
+        "lists",
+    )
+    assert own.class_names == few.class_names
+    assert own.train_labels.dtype == own.test_labels.dtype == np.int64
+    assert np.array_equal(own.train_images, few.train_images)
+    assert own.mean_and_std == few.mean_and_std
+    assert ImageData(**vars(few)).train_images is few.train_images  # nothing is copied
+
+
+def test_a_channel_that_never_changes_can_be_normalised(few):
+    images = few.train_images.copy()
+    images[..., 1] = 77
+    mean, std = replace(few, train_images=images, mean_and_std=None).mean_and_std
+    assert std[1] == 1
+    assert mean[1] == pytest.approx(77 / 255)
+    assert np.isfinite([mean, std]).all()
 
 
 def test_an_image_of_the_right_size_is_read_as_it_is(tmp_path, few):
@@ -101,6 +136,43 @@ def test_a_photograph_is_turned_upright(tmp_path):
     image, _ = read_image(tmp_path / "turned.png")
     assert image[:12].min() == 255
     assert image[20:].max() == 0
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of what it can do without
+@pytest.mark.parametrize("extension", ["avif", "dds", "webp", "gif", "tif", "jp2", "bmp", "ico"])
+def test_a_damaged_image_of_any_format_is_named(tmp_path, extension):
+    """Each decoder has errors of its own."""
+    path = tmp_path / f"damaged.{extension}"
+    random = np.random.default_rng(0)
+    picture = Image.fromarray(random.integers(0, 256, (48, 48, 3), np.uint8))
+    try:
+        picture.save(path)
+    except (KeyError, OSError) as error:
+        pytest.skip(f"this Pillow cannot write it: {error}")
+    whole = path.read_bytes()
+    messages = []
+    for _ in range(150):
+        content = bytearray(whole[: random.integers(1, len(whole) + 1)])
+        for place in random.integers(0, min(len(content), 200), 5):
+            content[place] = random.integers(0, 256)
+        path.write_bytes(content)
+        try:
+            read_image(path)
+        except ValueError as error:
+            messages.append(str(error))
+    assert len(messages) > 30
+    assert all(path.name in message for message in messages)
+
+
+def test_no_image_starts_ghostscript(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: started.append(1))
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.eps")
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.eps").read_bytes())
+    for name in ("a.eps", "a.png"):
+        with pytest.raises(ValueError, match=f"{name} is not an image"):
+            read_image(tmp_path / name)
+    assert not started
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

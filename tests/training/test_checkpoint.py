@@ -1,12 +1,19 @@
+import copy
+import functools
 import os
 import resource
+import subprocess
 
 import numpy as np
 import pytest
 import torch
+from small import tiny_network
 
-from pytorch_vision.training import CheckpointError
+from pytorch_vision.training import CheckpointError, TrainConfig, fit
 from pytorch_vision.training.checkpoint import NAME, load, save
+from pytorch_vision.training.run import Run
+
+CONFIG = TrainConfig(epochs=2, batch_size=25, precision="32-true")
 
 
 def test_what_is_saved_is_loaded(tmp_path):
@@ -27,7 +34,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))  # as a full disk would
     try:
-        with pytest.raises((OSError, RuntimeError)):
+        with pytest.raises(OSError, match="File too large"):  # not of positions in a file
             save(tmp_path, {"recipe": {}, "generation": 2, "weights": torch.zeros(100_000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -75,3 +82,73 @@ def test_no_changed_byte_of_a_checkpoint_changes_what_is_loaded(tmp_path):
         assert torch.equal(loaded["weights"], state["weights"])
         assert {**loaded, "weights": 0} == {**state, "weights": 0}
     assert noticed > 150
+
+
+def test_a_checkpoint_of_another_version_or_edited_is_named(few, tmp_path):
+    """Every field that there is, missing or of another kind: one clear error for all."""
+    fit(tiny_network(), few, CONFIG, tmp_path)
+    path = tmp_path / NAME
+    whole = torch.load(path, weights_only=True)
+
+    def paths(state, before=()):
+        for name, value in state.items() if isinstance(state, dict) else ():
+            yield (*before, name)
+            if before[:1] != ("recipe",):
+                yield from paths(value, (*before, name))
+
+    tried = 0
+    for *inside, last in paths(whole):
+        for change in ("missing", "other"):
+            state = copy.deepcopy(whole)
+            part = functools.reduce(lambda part, name: part[name], inside, state)
+            if change == "missing":
+                del part[last]
+            else:
+                part[last] = object if part[last] is None else None
+            if part.get(last) is object:
+                continue
+            torch.save(state, path)
+            tried += 1
+            with pytest.raises(CheckpointError) as caught:
+                fit(tiny_network(), few, CONFIG, tmp_path)
+            assert path.name in str(caught.value)
+            assert "weights_only" not in str(caught.value)
+    assert tried > 60
+
+
+def test_what_a_checkpoint_prints_cannot_command_a_terminal(few, tmp_path):
+    fit(tiny_network(), few, CONFIG, tmp_path)
+    state = torch.load(tmp_path / NAME, weights_only=True)
+    state["run"]["progress"]["log"][0]["text"] = "\x1b[2J all gone"
+    torch.save(state, tmp_path / NAME)
+    with pytest.raises(CheckpointError, match="control characters"):
+        fit(tiny_network(), few, CONFIG, tmp_path)
+
+
+def test_two_runs_cannot_use_one_folder(few, tmp_path, monkeypatch):
+    messages, step = [], Run.step
+
+    def second(run, images, labels):
+        if not messages:
+            messages.append("")
+            with pytest.raises(CheckpointError) as caught:
+                fit(tiny_network(), few, CONFIG, tmp_path)
+            messages.append(str(caught.value))
+        step(run, images, labels)
+
+    monkeypatch.setattr(Run, "step", second)
+    fit(tiny_network(), few, CONFIG, tmp_path)
+    assert f"{tmp_path} is in use by process {os.getpid()} on " in messages[1]
+    monkeypatch.undo()
+    fit(tiny_network(), few, CONFIG, tmp_path)  # nobody is in it any more
+
+
+def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path):
+    child = subprocess.Popen(["sleep", "0"])
+    child.wait()
+    dead = tmp_path / f".{NAME}.{child.pid}.tmp"
+    alive = tmp_path / f".{NAME}.{os.getppid()}.tmp"
+    for path in (dead, alive):
+        path.write_bytes(b"half of it")
+    save(tmp_path, {"recipe": {}})
+    assert sorted(os.listdir(tmp_path)) == sorted([alive.name, NAME])

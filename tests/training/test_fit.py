@@ -1,6 +1,7 @@
 import importlib
 import os
 import re
+import shutil
 import signal
 import threading
 import warnings
@@ -416,7 +417,24 @@ def test_the_checkpoint_of_other_data_or_another_model_is_refused(few, tmp_path,
         fit(tiny, few, CONFIG, tmp_path)
 
 
-def test_a_folder_that_cannot_be_written_does_not_stop_training(few, tmp_path, capsys):
+def test_a_folder_that_cannot_be_written_is_named_before_training(few, tiny, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
-    assert len(fit(new_model(), few, CONFIG, tmp_path / "file" / "folder").records) == 3
+    with pytest.raises(OSError, match="file/folder"):
+        fit(tiny, few, CONFIG, tmp_path / "file" / "folder")
+    assert "Epoch" not in capsys.readouterr().out
+
+
+def test_a_folder_that_is_lost_on_the_way_does_not_stop_training(
+    few, tiny, tmp_path, monkeypatch, capsys
+):
+    step, folder = Run.step, tmp_path / "kept"
+
+    def loses(run, images, labels):
+        if folder.is_dir():
+            shutil.rmtree(folder)
+            folder.write_text("in the way")
+        step(run, images, labels)
+
+    monkeypatch.setattr(Run, "step", loses)
+    assert len(fit(tiny, few, CONFIG, folder).records) == 3
     assert "No checkpoint saved" in capsys.readouterr().out

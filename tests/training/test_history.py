@@ -21,5 +21,25 @@ def test_it_is_written_as_a_table(tmp_path):
 
 
 def test_progress_comes_back_from_what_a_checkpoint_holds():
-    progress = Progress(3, 5, 7.5, 0.05, HISTORY, [{"text": "a", "hardware": "b"}], "bar")
+    progress = Progress(3, 5, 7.5, 0.05, HISTORY, 3 * [{"text": "a", "hardware": "b"}], "bar")
     assert Progress.from_dict(asdict(progress)) == progress
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": 2},
+        {"batch": -1},
+        {"batch": 1.5},
+        {"log": [{"text": "a"}] * 3},
+        {"log": [{"text": "\x1b[2J", "hardware": "b"}] * 3},
+        {"history": {"records": [asdict(HISTORY.records[0])] * 3}},
+        {"bar_line": 5},
+        {"unknown": 5},
+    ],
+)
+def test_progress_of_somebody_else_is_refused(change):
+    log = 3 * [{"text": "a", "hardware": "b"}]
+    saved = asdict(Progress(3, 5, 7.5, 0.05, HISTORY, log, "bar"))
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        Progress.from_dict({**saved, **change})

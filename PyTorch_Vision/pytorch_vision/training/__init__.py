@@ -5,7 +5,7 @@ together; ``optimizers``, ``history`` and ``checkpoint`` are what a ``run`` cons
 its story. ``evaluate`` tests, ``pretrained`` keeps.
 """
 
-from pytorch_vision.training.checkpoint import CheckpointError, written_whole
+from pytorch_vision.training.checkpoint import CheckpointError
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.devices import (
     describe_hardware,
@@ -16,8 +16,10 @@ from pytorch_vision.training.devices import (
     random_state_kept,
 )
 from pytorch_vision.training.evaluate import Evaluation, evaluate, logits_of
+from pytorch_vision.training.files import written_whole
 from pytorch_vision.training.fit import fit
 from pytorch_vision.training.history import EpochRecord, History
+from pytorch_vision.training.interrupts import ended_by_signals
 from pytorch_vision.training.launch import start_processes
 from pytorch_vision.training.pretrained import (
     PRETRAINED,
@@ -39,6 +41,7 @@ __all__ = [
     "TrainedModel",
     "describe_hardware",
     "device_settings",
+    "ended_by_signals",
     "evaluate",
     "fit",
     "load_trained",

@@ -6,52 +6,35 @@ They are saved whole or not at all, and loaded without running anything.
 import contextlib
 import hashlib
 import os
+import pickle
 import sys
 import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
 from pytorch_vision.data import ImageData
+from pytorch_vision.data.errors import is_of_the_system
 from pytorch_vision.data.images import fingerprint
 from pytorch_vision.training.config import TrainConfig
+from pytorch_vision.training.files import InUseError, checked_text, locked, written_whole
 from pytorch_vision.training.history import Progress
 from pytorch_vision.training.processes import Processes
 
 NAME = "checkpoint.pt"
+FORMAT = 2  # of the file; changes whenever its fields do
+FIELDS = {"recipe": dict, "hardware": str, "run": dict}
 SAVE_SECONDS = 60.0
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint cannot be used; the message says why and what to do about it."""
-
-
-@contextlib.contextmanager
-def written_whole(path: str | os.PathLike) -> Iterator[IO[bytes]]:
-    """Open a file under a temporary name, and rename it when it is complete.
-
-    Whatever happens before that, the old file is untouched and no temporary one is left.
-
-    Args:
-        path: the file; its folder is made if it is missing.
-    """
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save(folder: str | os.PathLike, state: dict[str, Any]) -> None:
@@ -62,10 +45,10 @@ def save(folder: str | os.PathLike, state: dict[str, Any]) -> None:
         state: tensors, numbers, strings, lists and dictionaries only.
 
     Raises:
-        OSError, RuntimeError: the folder cannot be written; the previous checkpoint is untouched.
+        OSError: the folder cannot be written; the previous checkpoint is untouched.
     """
     with written_whole(Path(folder) / NAME) as file:
-        torch.save(state, file)
+        torch.save({"format": FORMAT, **state}, file)
 
 
 def load(folder: str | os.PathLike) -> dict[str, Any] | None:
@@ -82,20 +65,26 @@ def load(folder: str | os.PathLike) -> dict[str, Any] | None:
             if damaged := archive.testzip():
                 raise zipfile.BadZipFile(f"{damaged} in it is damaged")
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # torch's own message advises to run it all the same
+        raise _foreign(path, "it names code to run, or is damaged") from error
     except Exception as error:  # a damaged or foreign file can fail anywhere inside the reader
-        raise CheckpointError(
-            f"{path} is not a checkpoint of ours ({_first_line(error)}). It was left as it is; "
-            "move it away to start afresh, or name another folder."
-        ) from error
-    if not isinstance(state, dict) or "recipe" not in state:
-        raise CheckpointError(
-            f"{path} is not a checkpoint of ours (it holds no recipe). It was left as it is; move "
-            "it away to start afresh, or name another folder."
-        )
+        if is_of_the_system(error):
+            raise
+        raise _foreign(path, first_line(error)) from error
+    if not isinstance(state, dict) or state.pop("format", None) != FORMAT:
+        raise _foreign(path, f"it is not in format {FORMAT}, which this version reads and writes")
     return state
 
 
-def _first_line(error: Exception) -> str:
+def _foreign(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is not a checkpoint of ours ({reason}). It was left as it is; move it away to "
+        "start afresh, or name another folder."
+    )
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says, without the rest of a long message."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -105,10 +94,11 @@ def check_recipe(folder: str | os.PathLike, saved: dict[str, Any], current: dict
     Raises:
         CheckpointError: they differ; the message names each difference.
     """
+    missing = "not there"
     differences = [
-        f"{name} was {saved.get(name)!r} and is {current.get(name)!r}"
+        f"{name} was {saved.get(name, missing)!r} and is {current.get(name, missing)!r}"
         for name in sorted(saved.keys() | current.keys())
-        if saved.get(name) != current.get(name)
+        if saved.get(name, missing) != current.get(name, missing)
     ]
     if differences:
         raise CheckpointError(
@@ -173,6 +163,25 @@ class Checkpoints:
             self.recipe = run_recipe(config, data, model)  # hashes all images: once, only here
         self.saved_at = time.monotonic()
 
+    @contextlib.contextmanager
+    def locked(self, processes: Processes) -> Iterator[None]:
+        """Keep other runs out of the folder.
+
+        Raises:
+            CheckpointError: another run uses it; the message says which.
+            OSError: the folder cannot be made or written.
+        """
+        with contextlib.ExitStack() as stack:
+            if self.folder is not None:
+                processes.first_does(lambda: self._lock(stack))
+            yield
+
+    def _lock(self, stack: contextlib.ExitStack) -> None:
+        try:
+            stack.enter_context(locked(self.folder))
+        except InUseError as error:
+            raise CheckpointError(f"{error}: wait for it, or name another folder") from None
+
     def is_due(self) -> bool:
         """Tell whether the last time is long ago."""
         return self.folder is not None and time.monotonic() - self.saved_at > SAVE_SECONDS
@@ -191,7 +200,7 @@ class Checkpoints:
     def _write(self, state: dict[str, Any]) -> None:
         try:
             save(self.folder, state)
-        except (OSError, RuntimeError) as error:
+        except OSError as error:
             tqdm.write(
                 f"No checkpoint saved in {self.folder} ({error}); the previous one, if any, is "
                 "untouched. Training goes on.",
@@ -209,8 +218,16 @@ class Checkpoints:
         state = run.processes.first_does(lambda: load(self.folder))
         if state is None:
             return
+        path = Path(self.folder) / NAME
+        if {name: type(value) for name, value in state.items()} != FIELDS:
+            raise _foreign(path, f"it does not hold just {', '.join(FIELDS)}")
         check_recipe(self.folder, state["recipe"], self.recipe)
-        run.load_state_dict(state["run"])
+        try:
+            checked_text(state["hardware"], 500)
+            run.load_state_dict(state["run"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+            name = type(error).__name__
+            raise _foreign(path, f"{name}: {first_line(error)}") from error
         hardware = None
         for entry in run.progress.log:
             if entry["hardware"] != hardware:

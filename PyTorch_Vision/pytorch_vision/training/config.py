@@ -1,5 +1,7 @@
 """The settings of a training run, and ready-made recipes."""
 
+import math
+import numbers
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -59,6 +61,15 @@ class TrainConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "seed"):
+            if not isinstance(getattr(self, name), numbers.Integral):
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected a whole number")
+        for name in ("muon_rate", "learning_rate", "momentum", "weight_decay", "label_smoothing"):
+            value = getattr(self, name)
+            if name == "learning_rate" and value is None:
+                continue
+            if not isinstance(value, numbers.Real) or not math.isfinite(value):
+                raise ValueError(f"{name} is {value!r}, expected a finite number")
         expected = {
             "epochs": (self.epochs >= 0, "0 or more"),
             "batch_size": (self.batch_size >= 1, "1 or more"),

@@ -43,10 +43,12 @@ def evaluate(model: nn.Module, data: ImageData, config: TrainConfig | None = Non
 
     Raises:
         MemoryError: the GPU has too little memory.
+        ValueError: the model has not one logit for each class.
     """
     fabric = make_fabric(config or TrainConfig())
     with memory_explained(), device_settings(fabric.device):
-        return evaluate_on(Processes(fabric), place(fabric, model), data)
+        check_outputs(fabric, place(fabric, model), data)
+        return evaluate_on(Processes(fabric), model, data)
 
 
 def logits_of(
@@ -76,6 +78,23 @@ def logits_of(
             yield logits
     finally:
         model.train(training)
+
+
+def check_outputs(fabric: lightning_fabric.Fabric, model: nn.Module, data: ImageData) -> None:
+    """Raise ValueError unless a model gives one logit for each class of the data.
+
+    Args:
+        fabric: of ``make_fabric``.
+        model: stands on Fabric's device.
+        data: of which one image is shown to the model.
+    """
+    logits = next(logits_of(fabric, model, data.test_images[:1], data.mean_and_std))
+    expected = (1, len(data.class_names))
+    if logits.shape != expected:
+        raise ValueError(
+            f"the network gives {tuple(logits.shape)} for one image, expected {expected}: one "
+            f"logit for each class of {data.name}"
+        )
 
 
 def evaluate_on(

@@ -25,7 +25,7 @@ from pytorch_vision.training.devices import (
     memory_explained,
     place,
 )
-from pytorch_vision.training.evaluate import evaluate_on
+from pytorch_vision.training.evaluate import check_outputs, evaluate_on
 from pytorch_vision.training.history import EpochRecord, History
 from pytorch_vision.training.interrupts import deferred_signals, interrupts_forwarded
 from pytorch_vision.training.launch import in_notebook, start_processes
@@ -60,6 +60,7 @@ def fit(
     Raises:
         FloatingPointError: the loss stopped being finite; names epoch and batch.
         MemoryError: the GPU has too little memory; says which batch size to try.
+        ValueError: the model has not one logit for each class.
         pytorch_vision.training.CheckpointError: the folder holds the checkpoint of another run.
     """
     config = config or TrainConfig()
@@ -131,21 +132,23 @@ def _fit_together(
     interrupted: Callable[[], bool],
 ) -> History:
     with device_settings(processes.fabric.device), warnings.catch_warnings():
-        if config.epochs == 0:
-            print(f"Testing on {describe_hardware(processes.fabric)}")
-            print(evaluate_on(processes, place(processes.fabric, model), data))
-            return History()
         # float16's gradient scaler skips its first steps, until its scale fits; the schedule
         # goes on all the same
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+        check_outputs(processes.fabric, place(processes.fabric, model), data)
+        if config.epochs == 0:
+            print(f"Testing on {describe_hardware(processes.fabric)}")
+            print(evaluate_on(processes, model, data))
+            return History()
         run = Run(processes, model, data, config)
         print(f"Training on {run.hardware}")
         kept = Checkpoints(checkpoints, config, data, model)
-        kept.resume(run)
-        try:
-            _train_epochs(run, kept, data, interrupted)
-        finally:
-            run.finish()
+        with kept.locked(processes):
+            kept.resume(run)
+            try:
+                _train_epochs(run, kept, data, interrupted)
+            finally:
+                run.finish()
     return run.progress.history
 
 

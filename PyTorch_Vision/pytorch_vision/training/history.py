@@ -1,10 +1,12 @@
 """What a training run recorded of its epochs, and how far it has come."""
 
 import csv
+import io
 import os
 from dataclasses import astuple, dataclass, field, fields
-from pathlib import Path
 from typing import Any
+
+from pytorch_vision.training.files import checked_text, written_whole
 
 
 @dataclass(frozen=True)
@@ -31,22 +33,35 @@ class History:
 
     records: tuple[EpochRecord, ...] = ()
 
+    @classmethod
+    def from_dicts(cls, saved: list[dict[str, Any]]) -> "History":
+        """Return the history whose records ``dataclasses.asdict`` made ``saved`` of.
+
+        Raises:
+            TypeError, ValueError: it is something else.
+        """
+        records = tuple(EpochRecord(**record) for record in saved)
+        for number, record in enumerate(records, 1):
+            values = astuple(record)
+            if record.epoch != number or not all(type(v) in (int, float) for v in values):
+                raise ValueError(f"record {number} of its history is {values}")
+        return cls(records)
+
     def column(self, name: str) -> list[float]:
         """Return one attribute of all records."""
         return [getattr(record, name) for record in self.records]
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Write a header and one line an epoch, making the folder if it is missing."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(column.name for column in fields(EpochRecord))
-            for record in self.records:
-                writer.writerow(
-                    f"{value:.6g}" if isinstance(value, float) else value
-                    for value in astuple(record)
-                )
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(column.name for column in fields(EpochRecord))
+        for record in self.records:
+            writer.writerow(
+                f"{value:.6g}" if isinstance(value, float) else value for value in astuple(record)
+            )
+        with written_whole(path) as file:
+            file.write(text.getvalue().encode())
 
 
 @dataclass
@@ -72,6 +87,22 @@ class Progress:
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> "Progress":
-        """Return the progress that ``dataclasses.asdict`` made ``saved`` of."""
-        records = tuple(EpochRecord(**record) for record in saved["history"]["records"])
-        return cls(**{**saved, "history": History(records)})
+        """Return the progress that ``dataclasses.asdict`` made ``saved`` of.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        if saved.keys() != {field.name for field in fields(cls)}:
+            raise ValueError(f"its progress has {sorted(saved)}")
+        history = History.from_dicts(saved["history"]["records"])
+        names = ("text", "hardware")
+        log = [{name: checked_text(entry[name], 2000) for name in names} for entry in saved["log"]]
+        progress = cls(**{**saved, "history": history, "log": log})
+        checked_text(progress.bar_line, 2000)
+        if not 0 <= progress.epoch == len(history.records) == len(log):
+            raise ValueError("its epochs and its history do not agree")
+        if type(progress.batch) is not int or progress.batch < 0:
+            raise ValueError(f"its batch is {progress.batch!r}")
+        if not all(type(v) in (int, float) for v in (progress.seconds, progress.learning_rate)):
+            raise ValueError("its seconds or its learning rate is no number")
+        return progress

@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -63,3 +64,28 @@ def interrupts_forwarded() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let a request to end raise ``SystemExit``, with the status that a shell expects.
+
+    Open files, temporary folders and programs that were started are then left as after an error.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, _: Any) -> None:
+        sys.exit(128 + number)
+
+    wanted = [number for number in SIGNALS if number != signal.SIGINT]
+    before = {n: signal.getsignal(n) for n in wanted}
+    before = {n: handler for n, handler in before.items() if handler is signal.SIG_DFL}
+    for number in before:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -8,6 +8,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -15,11 +16,15 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from pytorch_vision.data import ImageData
+from pytorch_vision.data.errors import is_of_the_system
+from pytorch_vision.data.images import check_class_names, check_mean_and_std
 from pytorch_vision.models import ResNet
-from pytorch_vision.training.checkpoint import CheckpointError, written_whole
-from pytorch_vision.training.history import EpochRecord, History
+from pytorch_vision.training.checkpoint import CheckpointError, first_line
+from pytorch_vision.training.files import checked_text, written_whole
+from pytorch_vision.training.history import History
 
 CHECKSUM = "sha256"  # its name in the header
+LARGEST_CLASSES = 100_000
 PRETRAINED = Path(__file__).parents[2] / "weights" / "resnet18_cifar10.safetensors"
 
 
@@ -95,26 +100,44 @@ def load_trained(path: str | os.PathLike, like: ResNet | None = None) -> Trained
         )
     tensors, texts = load_weights(path)
     try:
-        metadata = {name: json.loads(text) for name, text in texts.items()}
-        if sum(metadata["blocks"]) > len(tensors):
-            raise ValueError("more blocks than tensors")
-        model = ResNet(metadata["blocks"], len(metadata["class_names"]), metadata["geometry"])
-        model.load_state_dict(tensors)
-        trained = TrainedModel(
-            model=model,
-            class_names=tuple(metadata["class_names"]),
-            mean_and_std=tuple(tuple(values) for values in metadata["mean_and_std"]),
-            history=History(tuple(EpochRecord(**record) for record in metadata["history"])),
-            description=metadata["description"],
-        )
-    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        trained = _trained({name: json.loads(text) for name, text in texts.items()}, tensors)
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise CheckpointError(
             f"{path} holds other weights than `python -m pytorch_vision train` writes "
-            f"({type(error).__name__}: {error})"
+            f"({type(error).__name__}: {first_line(error)})"
         ) from error
+    model = trained.model
     if like is not None and like.architecture != model.architecture:
         raise CheckpointError(f"{path} is a {model.architecture}, expected a {like.architecture}")
     return trained
+
+
+def _trained(metadata: dict[str, Any], tensors: dict[str, Tensor]) -> TrainedModel:
+    """Put together what a file holds.
+
+    Raises:
+        KeyError, TypeError, ValueError, RuntimeError: it is not what ``save_trained`` writes, or
+            asks for more memory than its tensors have.
+    """
+    blocks, geometry = metadata["blocks"], metadata["geometry"]
+    if not isinstance(blocks, list) or not all(type(count) is int for count in blocks):
+        raise ValueError("its blocks are no list of numbers")
+    if min(blocks) < 1 or sum(blocks) > len(tensors):
+        raise ValueError(f"its blocks are {blocks}")
+    names = metadata["class_names"]
+    if not isinstance(names, list) or len(names) > LARGEST_CLASSES:
+        raise ValueError("its class names are no list, or too many")
+    names = check_class_names([checked_text(name, 200) for name in names])
+    with torch.device("meta"):  # no memory but that of the tensors
+        model = ResNet(blocks, len(names), geometry)
+    model.load_state_dict(tensors, assign=True)
+    return TrainedModel(
+        model=model,
+        class_names=names,
+        mean_and_std=check_mean_and_std(metadata["mean_and_std"]),
+        history=History.from_dicts(metadata["history"]),
+        description=checked_text(metadata["description"], 500),
+    )
 
 
 def save_weights(
@@ -150,9 +173,10 @@ def load_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
     Raises:
         CheckpointError: the file is missing, damaged, not of ``save_weights``, or holds weights
             that are not finite.
+        OSError: it cannot be opened.
     """
     try:
-        with safe_open(path, "pt") as file:
+        with open(path, "rb"), safe_open(path, "pt") as file:  # open() says why it cannot
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
     except FileNotFoundError:
@@ -160,6 +184,8 @@ def load_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
             f"there are no weights at {path}; train first, or name another file"
         ) from None
     except Exception as error:  # a damaged or foreign file can fail anywhere inside the reader
+        if is_of_the_system(error):
+            raise
         raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from error
     expected = metadata.pop(CHECKSUM, None)
     if expected is None:

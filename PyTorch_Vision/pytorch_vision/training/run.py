@@ -185,11 +185,20 @@ class Run:
         return {"parts": parts, "progress": asdict(self.progress), "sums": sums}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what ``state_dict`` returned."""
+        """Take over what ``state_dict`` returned.
+
+        Raises:
+            KeyError, TypeError, ValueError, RuntimeError: it is something else.
+        """
         for name, part in self._parts().items():
             saved = state["parts"][name]
-            if saved:  # only float16 has a gradient scaler to save: elsewhere it begins anew
-                part.load_state_dict(saved)
+            if not isinstance(saved, dict):
+                raise TypeError(f"{name} is {type(saved).__name__}")
+            if name == "precision" and not saved:  # float16's scaler: elsewhere there is none
+                continue
+            if part in self.schedulers:  # torch takes whatever it is given
+                _check_alike(part.state_dict(), saved)
+            part.load_state_dict(saved)
         self.progress = Progress.from_dict(state["progress"])
         self.sums = (state["sums"] * self.processes.first).to(self.fabric.device)
 
@@ -197,3 +206,10 @@ class Run:
         """Leave the weights that were tested in the caller's model."""
         if self.averaged is not self.model:
             self.model.load_state_dict(self.averaged.state_dict())
+
+
+def _check_alike(own: dict[str, Any], saved: dict[str, Any]) -> None:
+    """Raise TypeError unless two dictionaries have the same keys, with values of the same types."""
+    kinds = [{name: type(value) for name, value in part.items()} for part in (own, saved)]
+    if kinds[0] != kinds[1]:
+        raise TypeError(f"a schedule has {kinds[1]}")

@@ -1,0 +1,127 @@
+"""Files that are whole or not there, and folders that one process uses at a time."""
+
+import contextlib
+import glob
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import filelock
+
+LOCK = ".lock"
+HOLDER = ".in-use-by"
+
+
+class InUseError(RuntimeError):
+    """Another process uses a folder; the message says which."""
+
+
+@contextlib.contextmanager
+def written_whole(path: str | os.PathLike) -> Iterator[IO[bytes]]:
+    """Open a file under a temporary name of this process's own, and rename it when it is complete.
+
+    Whatever happens before that, the old file is untouched and no temporary one is left; one of a
+    process that was killed goes with the next that is written there.
+
+    Args:
+        path: the file; its folder is made if it is missing.
+
+    Raises:
+        OSError: it cannot be written; the message names the file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    for old in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if not _is_running(old.suffixes[-2].removeprefix(".")):
+            old.unlink(missing_ok=True)
+    try:
+        with open(temporary, "wb") as file:
+            written = _Written(file)
+            try:
+                yield written
+            except Exception:
+                if written.error is None:
+                    raise
+                raise written.error from None
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class _Written:
+    """A file to write to, which remembers that it could not be written.
+
+    torch turns the error into one about positions in a file, which does not say that the disk is
+    full.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.error = file, None
+
+    def write(self, content: bytes) -> int:
+        """Write to the file."""
+        try:
+            return self.file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        """Flush the file."""
+        self.file.flush()
+
+
+def _is_running(process: str) -> bool:
+    """Tell whether there is a process of this number; True where that cannot be known."""
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except (OSError, ValueError):
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def locked(folder: str | os.PathLike) -> Iterator[None]:
+    """Keep other processes out of a folder, which is made if it is missing.
+
+    The operating system gives the lock back when its process ends, however it ends.
+
+    Raises:
+        InUseError: another process is in it.
+        OSError: the folder cannot be made or written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    holder = folder / HOLDER  # for people; what counts is the lock
+    try:
+        lock = filelock.FileLock(folder / LOCK).acquire(timeout=0)
+    except filelock.Timeout:
+        who = holder.read_text() if holder.exists() else "another process"
+        raise InUseError(f"{folder} is in use by {who}") from None
+    with lock:
+        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # the folder can be gone
+                holder.unlink()
+
+
+def checked_text(text: Any, longest: int) -> str:
+    """Return the text of a file that anybody may have written.
+
+    Raises:
+        ValueError: it is no text, is too long, or holds what a terminal would obey.
+    """
+    if not isinstance(text, str) or len(text) > longest:
+        raise ValueError(f"a text in it is none, or longer than {longest} characters")
+    if not all(character.isprintable() or character == "\n" for character in text):
+        raise ValueError("a text in it holds control characters")
+    return text
