@@ -5,6 +5,6 @@ import os
 for setting, value in {
     "S8_DATA": "sample",
     "S8_EPOCHS": "1",
-    "S8_PLOTS": "runs/nbval/plots",
+    "S8_OUTPUT": "runs/nbval",
 }.items():
     os.environ.setdefault(setting, value)

@@ -1,6 +1,6 @@
 """Make the weights that come with PyTorch_Vision from those that a training run left.
 
-    python make_weights.py runs/full/weights.safetensors
+    python make_weights.py ../weights.safetensors
 
 They are kept in float16: half the size, and still finer than the bfloat16 of the training.
 """

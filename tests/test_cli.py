@@ -1,5 +1,6 @@
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -41,29 +42,29 @@ def test_the_whole_job(tmp_path):
     for name in GALLERIES:
         assert Image.open(pictures / name).width > 600
 
-    weights = ("--weights", "runs/weights.safetensors")
+    weights = ("--weights", "runs/sample/weights.safetensors")
     line = re.compile(r"Test set: Average loss: \S+, Accuracy: (\d+)/500 \(.*%\)")
     evaluated = run(tmp_path, "evaluate", "--data", "sample", *weights)
     assert evaluated.returncode == 0, evaluated.stderr
     assert line.search(evaluated.stdout)[0] == line.search(trained.stdout)[0]
 
-    order = ("--plots", "other", "--order", "spread")
+    order = ("--output", "other", "--order", "spread")
     explained = run(tmp_path, "explain", "--data", "sample", *weights, *order)
     assert explained.returncode == 0, explained.stderr
-    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == GALLERIES
+    assert sorted(path.name for path in (tmp_path / "other" / "plots").iterdir()) == GALLERIES
 
     Image.new("LA", (70, 50), 128).save(tmp_path / "cat.png")
     one = run(tmp_path, "explain", "--image", "cat.png", *weights)
     assert one.returncode == 0, one.stderr
     assert "cat.png: 70x50 pixels, mode LA; its central 50x50 pixels resized to 32" in one.stdout
     assert len(re.findall(r"\w+ \(\d+\.\d%\)", one.stdout)) == 3
-    assert Image.open(tmp_path / "runs" / "explained" / "cat_gradcam.png").width > 600
+    assert Image.open(pictures / "cat_gradcam.png").width > 600
 
-    reported = run(tmp_path, "report", "--data", "sample", *weights, "--output", "new/page.html")
+    reported = run(tmp_path, "report", "--data", "sample", *weights, "--output", "new")
     assert reported.returncode == 0, reported.stderr
     errors = 500 - int(line.search(evaluated.stdout)[1])
-    assert f"{errors} errors in new/page.html" in reported.stdout
-    page = (tmp_path / "new" / "page.html").read_text()
+    assert f"{errors} errors in new/errors.html" in reported.stdout
+    page = (tmp_path / "new" / "errors.html").read_text()
     assert page.count("<li ") == errors
     assert re.search(r"When the 30% of the pixels [^<]* random pixels are, to \d+%\.", page)
 
@@ -72,7 +73,7 @@ def test_the_whole_job(tmp_path):
 def test_help(tmp_path, command):
     shown = run(tmp_path, command, "--help")
     assert shown.returncode == 0
-    assert "--weights" in shown.stdout
+    assert "--data" in shown.stdout
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_help(tmp_path, command):
         (("explain", "--image", "notes.txt"), "error: notes.txt is not an image"),
         (("explain", "--image", "none.png"), "error: [Errno 2] No such file"),
         (("train", "--data", "sample", "--batch-size", "0"), "error: batch_size is 0, expected 1"),
-        (("train", "--data", "sample", "--plots", "notes.txt/plots"), "error: [Errno 20]"),
+        (("train", "--data", "sample", "--output", "notes.txt/new"), "error: [Errno 20]"),
         (("evaluate", "--weights", "notes.txt"), "error: notes.txt is not a whole safetensors"),
     ],
 )
@@ -100,3 +101,37 @@ def test_an_error_is_one_message(tmp_path, arguments, message):
     assert failed.stderr.startswith(message)
     assert "Traceback" not in failed.stderr
     assert os.listdir(tmp_path) == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "told"),
+    [
+        (signal.SIGINT, 130, "Interrupted: what there is of it is in runs/sample/unfinished"),
+        (signal.SIGTERM, 143, ""),
+        (signal.SIGHUP, 129, ""),
+    ],
+)
+def test_a_signal_ends_it_with_a_checkpoint_and_a_status(tmp_path, number, status, told):
+    """A good run is there already: nothing of it is replaced."""
+    good = tmp_path / "runs" / "sample" / "weights.safetensors"
+    good.parent.mkdir(parents=True)
+    good.write_text("of a finished run")
+    arguments = ["--data", "sample", "--geometry", "standard", "--checkpoints", "kept"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytorch_vision", "train", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+    )
+    shown = b""
+    while b"Batch_id=0" not in shown:
+        shown += process.stdout.read(50)
+    process.send_signal(number)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == status, errors
+    assert errors.decode().strip() == told
+    assert "Interrupted in epoch 1" in (shown + out).decode()
+    assert (tmp_path / "kept" / "checkpoint.pt").exists()
+    assert good.read_text() == "of a finished run"

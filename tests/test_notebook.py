@@ -223,7 +223,7 @@ def test_it_runs_in_an_empty_folder(notebook, tmp_path, published, monkeypatch):
     monkeypatch.setenv("S8_DATA", "sample")
     monkeypatch.setenv("S8_WEIGHTS", "pretrained")
     monkeypatch.setenv("S8_ORDER", "spread")
-    monkeypatch.delenv("S8_PLOTS")
+    monkeypatch.delenv("S8_OUTPUT")
     notebook.cells.append(
         nbformat.v4.new_code_cell("import pytorch_vision; print(pytorch_vision.__file__)")
     )

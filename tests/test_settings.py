@@ -1,22 +1,22 @@
 import pytest
 
-from pytorch_vision.settings import Settings, default_batch_size, default_data, default_plots
+from pytorch_vision.settings import Settings, default_batch_size, default_data, default_output
 
 
 def test_the_environment_overrides_constants(monkeypatch):
     monkeypatch.setenv("T9_EPOCHS", "3")
     monkeypatch.setenv("T9_DATA", "2000")
-    monkeypatch.setenv("T9_PLOTS", "")
-    settings = Settings.from_environment("T9_", data="full", epochs=20, seed=7, plots="pictures")
+    monkeypatch.setenv("T9_OUTPUT", "")
+    settings = Settings.from_environment("T9_", data="full", epochs=20, seed=7, output="pictures")
     assert (settings.data, settings.epochs, settings.seed) == ("2000", 3, 7)
-    assert settings.plots == "pictures"
+    assert settings.output == "pictures"
 
 
 def test_what_is_left_open_follows_from_the_data():
     chosen = Settings()
     assert chosen.data == default_data()
     assert chosen.batch_size == default_batch_size(chosen.data)
-    assert Settings("full").plots == "plots"
+    assert Settings("full").output == "."
     assert Settings("full", batch_size=64).batch_size == 64
 
 
@@ -49,8 +49,10 @@ def test_devices_are_a_number_or_all(monkeypatch):
 
 
 def test_a_sample_does_not_overwrite_the_real_pictures():
-    assert default_plots("full") == "plots"
-    assert default_plots("sample") != "plots" != default_plots("2000")
+    assert default_output("full") == "."
+    assert default_output("sample") == "runs/sample"
+    assert default_output("full", "pretrained") == "runs/full"
+    assert Settings("full", weights="pretrained").output == "runs/full"
 
 
 def test_small_sets_get_small_batches():
@@ -58,7 +60,7 @@ def test_small_sets_get_small_batches():
     assert default_batch_size("full") == default_batch_size("5001") == 512
 
 
-@pytest.mark.parametrize("default", [default_plots, default_batch_size, Settings])
+@pytest.mark.parametrize("default", [default_output, default_batch_size, Settings])
 def test_there_is_no_default_for_unknown_data(default):
     with pytest.raises(ValueError, match=r"data is '\.\./elsewhere', expected 'full'"):
         default("../elsewhere")

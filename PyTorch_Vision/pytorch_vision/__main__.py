@@ -24,11 +24,13 @@ from pytorch_vision.analysis import (
     write_page,
 )
 from pytorch_vision.data import DataError, ImageData, load_data, read_image
+from pytorch_vision.data.cifar10 import check_choice
 from pytorch_vision.models import create, print_summary
 from pytorch_vision.options import make_parser
-from pytorch_vision.settings import default_batch_size, default_plots
+from pytorch_vision.settings import default_batch_size
 from pytorch_vision.training import (
     CheckpointError,
+    Output,
     Processes,
     ProcessLostError,
     TrainConfig,
@@ -52,6 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands = {"train": train, "evaluate": evaluate_weights, "explain": explain, "report": report}
     options = make_parser(commands).parse_args(arguments)
     rank = rank_zero_only.rank
+    if rank and options.command != "train":  # the others are one process's work
+        return 0
     try:
         with ended_by_signals(), only_first_prints(rank):
             commands[options.command](options)
@@ -85,25 +89,25 @@ def train(options: argparse.Namespace) -> None:
     )
     processes = Processes(start_processes(config))
     data = processes.one_a_machine_first(lambda: _load(options))
-    # What cannot be written shows now, not after hours of training.
-    folder = processes.first_does(lambda: _folder(options.plots or default_plots(options.data)))
-    processes.first_does(lambda: _folder(Path(options.weights).parent))
+    output = processes.first_does(
+        lambda: Output.prepare(options.output or f"runs/{check_choice(options.data)}")
+    )
     torch.manual_seed(options.seed)
     model = create(options.model, len(data.class_names), geometry=options.geometry)
     print_summary(model, (3, *data.train_images.shape[1:3]))
     history = fit(model, data, config, options.checkpoints)
-    if len(history.records) < config.epochs:
-        raise KeyboardInterrupt("Interrupted: no weights and no pictures were written.")
     if not processes.first:
         return
-
+    output = output.of_run(history, config.epochs)
     description = f"{model.name} on {data.name}"
     trained = TrainedModel(model, data.class_names, data.mean_and_std, history, description)
-    save_trained(options.weights, trained)
-    print(f"Weights in {options.weights}")
-    history.to_csv(folder / "history.csv")
-    plots.loss_and_accuracy(history, description).savefig(folder / "loss_accuracy.png")
-    _draw_errors(trained, data, folder, options)
+    save_trained(output.weights, trained)
+    history.to_csv(output.history)
+    print(f"Weights in {output.weights}")
+    if len(history.records) < config.epochs:
+        raise KeyboardInterrupt(f"Interrupted: what there is of it is in {output.folder}")
+    plots.loss_and_accuracy(history, description).savefig(output.plots / "loss_accuracy.png")
+    _draw_errors(trained, data, output.plots, options)
 
 
 def evaluate_weights(options: argparse.Namespace) -> None:
@@ -115,10 +119,12 @@ def evaluate_weights(options: argparse.Namespace) -> None:
 def explain(options: argparse.Namespace) -> None:
     """Draw what given weights get wrong, and where they looked; or explain one image file."""
     if options.image is None:
-        _draw_errors(*_restore(options), _folder(options.plots), options)
+        trained, data = _restore(options)
+        _draw_errors(trained, data, _output(options).plots, options)
         return
     trained = load_trained(options.weights)
     image, told = read_image(options.image)
+    output = _output(options)
     print(told)
     images = image[None]
     probabilities = classify(trained.model, images, trained.mean_and_std)[0]
@@ -126,7 +132,7 @@ def explain(options: argparse.Namespace) -> None:
     captions = [f"{trained.class_names[label]} ({probabilities[label]:.1%})" for label in likely]
     print(f"{trained.description}: {', '.join(captions)}")
     maps = grad_cam(trained.model, images.repeat(len(likely), 0), likely, trained.mean_and_std)
-    path = _folder(options.plots) / f"{Path(options.image).stem}_gradcam.png"
+    path = output.plots / f"{Path(options.image).stem}_gradcam.png"
     galleries.explanation(image, maps, captions, Path(options.image).name).savefig(path)
     print(f"Picture in {path}")
 
@@ -134,12 +140,13 @@ def explain(options: argparse.Namespace) -> None:
 def report(options: argparse.Namespace) -> None:
     """Write a page of all the errors of given weights, to look through in a browser."""
     trained, data = _restore(options)
+    output = _output(options)
     predictions = predict(trained.model, data)
     errors = misclassified(predictions)
     maps = _maps(trained, errors)
     page = error_page(predictions, *maps, trained.description, _trust(trained, errors, maps[0]))
-    write_page(options.output, page)
-    print(f"{len(errors):,} errors in {options.output}")
+    write_page(output.page, page)
+    print(f"{len(errors):,} errors in {output.page}")
 
 
 def _load(options: argparse.Namespace) -> ImageData:
@@ -191,9 +198,11 @@ def _draw_errors(
     print(f"Pictures in {folder}")
 
 
-def _folder(path: str | Path) -> Path:
-    Path(path).mkdir(parents=True, exist_ok=True)
-    return Path(path)
+def _output(options: argparse.Namespace) -> Output:
+    """Return the folder that was asked for, or that of the weights."""
+    if options.output is None and options.weights == "pretrained":
+        return Output.prepare("runs/pretrained")
+    return Output.prepare(options.output or Path(options.weights).parent)
 
 
 if __name__ == "__main__":

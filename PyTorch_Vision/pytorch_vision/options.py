@@ -70,17 +70,17 @@ def make_parser(functions: Mapping[str, Callable]) -> argparse.ArgumentParser:
         help="padding: the original notebook's, or 1 throughout at half the work",
     )
     trainer.add_argument("--checkpoints", help="folder for checkpoints; a stopped run continues")
-    trainer.add_argument(
-        "--weights", default="runs/weights.safetensors", help="file to write the weights to"
-    )
-    trainer.add_argument("--plots", help="folder for pictures; by default it follows the data")
-
     evaluator = add("evaluate", "full")
     explainer = add("explain", "full")
     explainer.add_argument("--image", help="explain this image file instead of the test errors")
-    explainer.add_argument("--plots", default="runs/explained", help="folder for pictures")
     reporter = add("report", "full")
-    reporter.add_argument("--output", default="runs/errors.html", help="the page to write")
+    folders = {
+        trainer: "weights, history and pictures; by default runs/ and the data's name",
+        explainer: "pictures; by default that of the weights, or runs/pretrained",
+        reporter: "the page, errors.html; by default that of the weights, or runs/pretrained",
+    }
+    for command, what in folders.items():
+        command.add_argument("--output", help=f"folder for {what}")
     for command in (evaluator, explainer, reporter):
         command.add_argument(
             "--weights",

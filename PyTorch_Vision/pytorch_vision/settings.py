@@ -26,9 +26,12 @@ def default_batch_size(which: str) -> int:
     return 32 if small else 512
 
 
-def default_plots(which: str) -> str:
-    """Return "plots" for a full run, and elsewhere a folder that cannot overwrite its pictures."""
-    return "plots" if check_choice(which) == "full" else f"runs/{which}/plots"
+def default_output(which: str, weights: str = "") -> str:
+    """Return the notebook's own folder for a full training, and for all else one under ``runs``.
+
+    So nothing but a full training can overwrite the pictures of one.
+    """
+    return "." if check_choice(which) == "full" and not weights else f"runs/{which}"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Settings:
         seed: of the first weights, the order and the augmentation.
         weights: "pretrained" or a weights file, to skip the training; empty to train.
         order: which errors to show, as ``analysis.misclassified`` has it.
-        plots: folder for the pictures; empty is ``default_plots(data)``.
+        output: folder for pictures, history and weights; empty is ``default_output(data,
+            weights)``.
         root: folder that CIFAR-10 is kept in.
         checkpoints: folder for the training's state; empty for none.
         devices: how many train together, or "auto" for all CUDA devices.
@@ -57,7 +61,7 @@ class Settings:
     seed: int = 0
     weights: str = ""
     order: Order = "first"
-    plots: str = ""
+    output: str = ""
     root: str = "data"
     checkpoints: str = ""
     devices: int | str = 1
@@ -68,7 +72,7 @@ class Settings:
         chosen = {
             "data": data,
             "batch_size": self.batch_size or default_batch_size(data),
-            "plots": self.plots or default_plots(data),
+            "output": self.output or default_output(data, self.weights),
             "devices": _check_devices(self.devices),
         }
         for name, value in chosen.items():

@@ -1,8 +1,13 @@
+import html
+import io
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from pytorch_vision.analysis import Predictions, galleries
+from pytorch_vision.analysis import Predictions, galleries, plots
 from pytorch_vision.data import Augmentation
 
 
@@ -96,3 +101,23 @@ def test_nothing_is_saved(tmp_path, monkeypatch, some_predictions):
     monkeypatch.chdir(tmp_path)
     galleries.gallery(some_predictions(3))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name", [r"$\frac{x$.png", "dollar$5_and$6.png", "50$", r"a\$b", "<b>&amp;</b>", "$x^2$"]
+)
+def test_text_in_pictures_is_text(some_predictions, name):
+    """Names of files and classes come from anybody; between dollar signs they are no formulas."""
+    predictions = replace(some_predictions(20), class_names=(name, "bee", "cow"))
+    image, maps = predictions.images[0], np.zeros((1, 32, 32), np.float32)
+    for figure in (
+        galleries.explanation(image, maps, [name], name),
+        galleries.gallery(predictions, name),
+        plots.confusion_matrix(predictions, name),
+        plots.class_accuracy(predictions, name),
+        plots.reliability(predictions, name),
+    ):
+        drawn = io.StringIO()
+        with rc_context({"svg.fonttype": "none"}):
+            figure.savefig(drawn, format="svg")
+        assert f">{html.escape(name, quote=False)}<" in drawn.getvalue()

@@ -6,6 +6,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from pytorch_vision.analysis.plots import plain
 from pytorch_vision.analysis.predict import Predictions
 from pytorch_vision.data import Augmentation, ImageData, TrainLoader, denormalize
 
@@ -134,7 +135,7 @@ def _captions(kind: str, predictions: Predictions, labels: np.ndarray) -> list[s
 
 def _show(panel: Axes, image: np.ndarray, caption: str) -> None:
     panel.imshow(image, interpolation="nearest")
-    panel.set_title(caption, fontsize=9)
+    panel.set_title(plain(caption), fontsize=9)
 
 
 def _say_if_none(figure: Figure, predictions: Predictions) -> None:
@@ -162,7 +163,7 @@ def _panels(
     """
     size = (columns * width + beside, rows * height + 0.35)
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(plain(title), fontsize=11)
     panels = figure.subplots(rows, columns, squeeze=False)
     for panel in panels.flat:
         panel.set_axis_off()

@@ -18,6 +18,11 @@ from pytorch_vision.training import History
 DPI = 110  # ten inches are then about as wide as a page of GitHub
 
 
+def plain(text: str) -> str:
+    """Return a text as matplotlib needs it to draw it as it is, dollar signs and all."""
+    return text.replace("$", r"\$")
+
+
 def loss_and_accuracy(history: History, title: str = "") -> Figure:
     """Draw loss and accuracy, of training and of test, against the epoch.
 
@@ -26,7 +31,7 @@ def loss_and_accuracy(history: History, title: str = "") -> Figure:
         title: what was trained on what.
     """
     figure = Figure(figsize=(10, 4.2), dpi=DPI, layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(plain(title), fontsize=11)
     quantities = {"loss": ("Loss (cross-entropy)", ".3f"), "accuracy": ("Accuracy (%)", ".2f")}
     for axes, (name, (label, form)) in zip(figure.subplots(1, 2), quantities.items(), strict=True):
         axes.set(xlabel="Epoch", ylabel=label)
@@ -48,10 +53,10 @@ def loss_and_accuracy(history: History, title: str = "") -> Figure:
 def confusion_matrix(predictions: Predictions, title: str = "") -> Figure:
     """Draw how often each true class (row) was taken for each class (column)."""
     figure = Figure(figsize=(7.6, 6.8), dpi=DPI, layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(plain(title), fontsize=11)
     axes = figure.subplots()
     display = ConfusionMatrixDisplay(
-        count_confusions(predictions), display_labels=predictions.class_names
+        count_confusions(predictions), display_labels=list(map(plain, predictions.class_names))
     )
     # few errors beside many successes: on an even scale all errors would look like none
     display.plot(
@@ -73,10 +78,10 @@ def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
     order = [label for label in np.argsort(accuracy) if np.isfinite(accuracy[label])]
     overall = 100 * np.mean(predictions.predicted == predictions.labels)
     figure = Figure(figsize=(8, 1 + 0.33 * len(order)), dpi=DPI, layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(plain(title), fontsize=11)
     axes = figure.subplots()
     axes.axvline(overall, color="C1", linestyle="--", label=f"all classes: {overall:.2f} %")
-    axes.plot(accuracy[order], [predictions.class_names[label] for label in order], "o")
+    axes.plot(accuracy[order], [plain(predictions.class_names[label]) for label in order], "o")
     for place, label in enumerate(order):
         axes.annotate(
             f"{accuracy[label]:.1f}",
@@ -107,7 +112,7 @@ def trust(
         title: of which network.
     """
     figure = Figure(figsize=(10, 8.4), dpi=DPI, layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(plain(title), fontsize=11)
     (*above, scores, sanity) = figure.subplots(2, 2).flat
     for axes, (group, maps) in zip(above, removals.items(), strict=True):
         for number, (name, one) in enumerate(maps.items()):
@@ -167,7 +172,7 @@ def reliability(predictions: Predictions, title: str = "") -> Figure:
     """Draw how often the network is right against how sure it is, and how often it is so sure."""
     measured = calibration(predictions)
     figure = Figure(figsize=(6.4, 6.4), dpi=DPI, layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(plain(title), fontsize=11)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     CalibrationDisplay(measured.accuracy, measured.confidence, predictions.confidence).plot(
         ax=above, name=f"expected calibration error {100 * measured.error:.2f} %"

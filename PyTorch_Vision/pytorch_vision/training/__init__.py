@@ -2,7 +2,7 @@
 
 ``config`` and ``devices`` say how and on what; ``launch`` starts ``processes``, which train
 together; ``optimizers``, ``history`` and ``checkpoint`` are what a ``run`` consists of; ``fit`` is
-its story. ``evaluate`` tests, ``pretrained`` keeps.
+its story. ``evaluate`` tests, ``pretrained`` and ``output`` keep.
 """
 
 from pytorch_vision.training.checkpoint import CheckpointError
@@ -21,6 +21,7 @@ from pytorch_vision.training.fit import fit
 from pytorch_vision.training.history import EpochRecord, History
 from pytorch_vision.training.interrupts import ended_by_signals
 from pytorch_vision.training.launch import start_processes
+from pytorch_vision.training.output import Output
 from pytorch_vision.training.pretrained import (
     PRETRAINED,
     TrainedModel,
@@ -35,6 +36,7 @@ __all__ = [
     "EpochRecord",
     "Evaluation",
     "History",
+    "Output",
     "ProcessLostError",
     "Processes",
     "TrainConfig",

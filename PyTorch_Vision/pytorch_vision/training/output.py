@@ -1,0 +1,71 @@
+"""The folder of a run: its weights, its history, its pictures, its page of errors."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytorch_vision.training.history import History
+
+UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a run writes what it made; ``Output.prepare`` makes the folder.
+
+    Attributes:
+        folder: holds all of it.
+    """
+
+    folder: Path
+
+    @classmethod
+    def prepare(cls, folder: str | os.PathLike) -> "Output":
+        """Return the output in a folder, which is made if it is missing.
+
+        Raises:
+            OSError: nothing can be written there. It shows now, not after hours of training.
+        """
+        output = cls(Path(folder))
+        output.plots.mkdir(parents=True, exist_ok=True)
+        for place in (output.folder, output.plots):
+            with tempfile.TemporaryFile(dir=place) as file:
+                file.write(b"proof")
+        for path in (output.weights, output.history, output.page):
+            if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
+                raise OSError(f"{path} is in the way: it is no file that can be replaced")
+        return output
+
+    @property
+    def plots(self) -> Path:
+        """The folder of the pictures."""
+        return self.folder / "plots"
+
+    @property
+    def weights(self) -> Path:
+        """The file of the weights."""
+        return self.folder / "weights.safetensors"
+
+    @property
+    def history(self) -> Path:
+        """The table of the epochs."""
+        return self.plots / "history.csv"
+
+    @property
+    def page(self) -> Path:
+        """The page of the errors."""
+        return self.folder / "errors.html"
+
+    def of_run(self, history: History, epochs: int) -> "Output":
+        """Return where a run is to be written: apart, if it was interrupted.
+
+        What a finished run left here is not replaced by one that was not.
+
+        Args:
+            history: of the run.
+            epochs: that it was to have.
+        """
+        if len(history.records) >= epochs:
+            return self
+        return Output.prepare(self.folder / UNFINISHED)
