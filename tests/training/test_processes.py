@@ -26,7 +26,8 @@ from pytorch_vision.training import (
 )
 from pytorch_vision.training import devices as devices_module
 from pytorch_vision.training import launch as launch_module
-from pytorch_vision.training.checkpoint import load, run_recipe
+from pytorch_vision.training.checkpoint import load
+from pytorch_vision.training.recipe import run_recipe
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node"]

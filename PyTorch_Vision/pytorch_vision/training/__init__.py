@@ -5,7 +5,6 @@ together; ``optimizers``, ``history`` and ``checkpoint`` are what a ``run`` cons
 its story. ``evaluate`` tests, ``pretrained`` and ``output`` keep.
 """
 
-from pytorch_vision.training.checkpoint import CheckpointError
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.devices import (
     describe_hardware,
@@ -29,6 +28,7 @@ from pytorch_vision.training.pretrained import (
     save_trained,
 )
 from pytorch_vision.training.processes import Processes, ProcessLostError, only_first_prints
+from pytorch_vision.training.recipe import CheckpointError
 
 __all__ = [
     "PRETRAINED",

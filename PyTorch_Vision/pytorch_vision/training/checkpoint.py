@@ -4,14 +4,14 @@ They are saved whole or not at all, and loaded without running anything.
 """
 
 import contextlib
-import hashlib
 import os
 import pickle
+import pickletools
+import re
 import sys
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,20 +21,19 @@ from tqdm import tqdm
 
 from pytorch_vision.data import ImageData
 from pytorch_vision.data.errors import is_of_the_system
-from pytorch_vision.data.images import fingerprint
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.files import InUseError, checked_text, locked, written_whole
 from pytorch_vision.training.history import Progress
 from pytorch_vision.training.processes import Processes
+from pytorch_vision.training.recipe import CheckpointError, check_recipe, run_recipe
 
 NAME = "checkpoint.pt"
 FORMAT = 2  # of the file; changes whenever its fields do
 FIELDS = {"recipe": dict, "hardware": str, "run": dict}
 SAVE_SECONDS = 60.0
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint cannot be used; the message says why and what to do about it."""
+NAMES = re.compile(  # what a tensor's pickle names
+    r"torch [A-Za-z0-9]+Storage|torch\._utils _rebuild_tensor_v2|collections OrderedDict"
+)
 
 
 def save(folder: str | os.PathLike, state: dict[str, Any]) -> None:
@@ -64,6 +63,7 @@ def load(folder: str | os.PathLike) -> dict[str, Any] | None:
         with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
             if damaged := archive.testzip():
                 raise zipfile.BadZipFile(f"{damaged} in it is damaged")
+            _check_names(archive)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # torch's own message advises to run it all the same
         raise _foreign(path, "it names code to run, or is damaged") from error
@@ -76,6 +76,26 @@ def load(folder: str | os.PathLike) -> dict[str, Any] | None:
     return state
 
 
+def _check_names(archive: zipfile.ZipFile) -> None:
+    """Raise UnpicklingError if a checkpoint names more than tensors are made of.
+
+    torch runs a few functions more, and one of them, bytearray, makes as many gigabytes as it is
+    asked for.
+    """
+    (pickled,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
+    strings: list[Any] = []
+    for operation, argument, _ in pickletools.genops(archive.read(pickled)):
+        if operation.name == "STACK_GLOBAL":
+            name = " ".join(map(str, strings[-2:]))
+        elif operation.name == "GLOBAL":
+            name = argument
+        else:
+            strings += [argument] * isinstance(argument, str)
+            continue
+        if not NAMES.fullmatch(name):
+            raise pickle.UnpicklingError(f"it names {name}")
+
+
 def _foreign(path: Path, reason: str) -> CheckpointError:
     return CheckpointError(
         f"{path} is not a checkpoint of ours ({reason}). It was left as it is; move it away to "
@@ -86,44 +106,6 @@ def _foreign(path: Path, reason: str) -> CheckpointError:
 def first_line(error: Exception) -> str:
     """Return what an error says, without the rest of a long message."""
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def check_recipe(folder: str | os.PathLike, saved: dict[str, Any], current: dict[str, Any]) -> None:
-    """Compare what a checkpoint was trained with and what it is to be continued with.
-
-    Raises:
-        CheckpointError: they differ; the message names each difference.
-    """
-    missing = "not there"
-    differences = [
-        f"{name} was {saved.get(name, missing)!r} and is {current.get(name, missing)!r}"
-        for name in sorted(saved.keys() | current.keys())
-        if saved.get(name, missing) != current.get(name, missing)
-    ]
-    if differences:
-        raise CheckpointError(
-            f"{Path(folder) / NAME} belongs to another run: {'; '.join(differences)}. It was left "
-            "as it is; set the old values again, move it away, or name another folder."
-        )
-
-
-def run_recipe(config: TrainConfig, data: ImageData, model: nn.Module) -> dict[str, Any]:
-    """Return what must be equal in a run and in the checkpoint that it continues."""
-    recipe = asdict(config)
-    for name in ("accelerator", "devices", "precision", "compile"):
-        del recipe[name]
-    return {
-        **recipe,
-        "data": f"{data.name} ({fingerprint(data)[:16]})",
-        "model": _describe_model(model),
-    }
-
-
-def _describe_model(model: nn.Module) -> str:
-    """Name a model's kind, its size, and a hash of its layers with all their settings."""
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    layers = hashlib.sha256(str(model).encode()).hexdigest()[:16]
-    return f"{type(model).__name__} with {parameters:,} parameters (layers {layers})"
 
 
 class Resumable(Protocol):
@@ -221,7 +203,7 @@ class Checkpoints:
         path = Path(self.folder) / NAME
         if {name: type(value) for name, value in state.items()} != FIELDS:
             raise _foreign(path, f"it does not hold just {', '.join(FIELDS)}")
-        check_recipe(self.folder, state["recipe"], self.recipe)
+        check_recipe(path, state["recipe"], self.recipe)
         try:
             checked_text(state["hardware"], 500)
             run.load_state_dict(state["run"])

@@ -17,7 +17,7 @@ from torch.multiprocessing import ProcessExitedException
 from tqdm import tqdm
 
 from pytorch_vision.data import ImageData
-from pytorch_vision.training.checkpoint import NAME, CheckpointError, Checkpoints
+from pytorch_vision.training.checkpoint import NAME, Checkpoints
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.devices import (
     describe_hardware,
@@ -30,6 +30,7 @@ from pytorch_vision.training.history import EpochRecord, History
 from pytorch_vision.training.interrupts import deferred_signals, interrupts_forwarded
 from pytorch_vision.training.launch import in_notebook, start_processes
 from pytorch_vision.training.processes import Processes, ProcessLostError, only_first_prints
+from pytorch_vision.training.recipe import CheckpointError
 from pytorch_vision.training.run import Run
 
 BAR_SECONDS = 0.5  # between two readings of the loss, each of which waits for the device

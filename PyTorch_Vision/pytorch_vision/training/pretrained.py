@@ -19,9 +19,10 @@ from pytorch_vision.data import ImageData
 from pytorch_vision.data.errors import is_of_the_system
 from pytorch_vision.data.images import check_class_names, check_mean_and_std
 from pytorch_vision.models import ResNet
-from pytorch_vision.training.checkpoint import CheckpointError, first_line
+from pytorch_vision.training.checkpoint import first_line
 from pytorch_vision.training.files import checked_text, written_whole
 from pytorch_vision.training.history import History
+from pytorch_vision.training.recipe import CheckpointError
 
 CHECKSUM = "sha256"  # its name in the header
 LARGEST_CLASSES = 100_000

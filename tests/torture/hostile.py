@@ -1,0 +1,383 @@
+"""Files and servers made by somebody who means harm: nothing runs, nothing leaves its folder.
+
+Each case is read in a process of its own, with 1 GB of memory beside what it has and a minute.
+"""
+
+import gzip
+import io
+import json
+import os
+import pickle
+import socket
+import struct
+import tarfile
+import tempfile
+import threading
+import time
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from small_cifar10 import archive, batches, npm_package, official, small_cifar10
+from tqdm import tqdm
+
+from pytorch_vision.analysis import Predictions, error_page
+from pytorch_vision.data import DataError, downloads, formats, read_image, sources
+from pytorch_vision.training import CheckpointError, checkpoint, load_trained
+from torture.forks import result
+
+Case = tuple[str, Callable[[], object]]
+MEMORY = 1 << 30
+OURS = (CheckpointError, DataError, sources.SourceError, ValueError)
+
+
+class Runs:
+    """A pickle of it runs something when it is read."""
+
+    def __init__(self, function: Callable, *arguments: object) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple:
+        return self.call
+
+
+def pickles(victim: Path) -> dict[str, bytes]:
+    """Return pickles that would make a folder, or ask for gigabytes."""
+    import builtins
+    import importlib
+    import subprocess
+
+    calls = {
+        "os.mkdir": Runs(os.mkdir, str(victim)),
+        "os.system": Runs(os.system, f"mkdir {victim}"),
+        "eval": Runs(eval, f"__import__('os').mkdir({str(victim)!r})"),
+        "exec": Runs(exec, f"import os; os.mkdir({str(victim)!r})"),
+        "open": Runs(builtins.open, str(victim), "w"),
+        "import": Runs(importlib.import_module, "antigravity"),
+        "subprocess": Runs(subprocess.check_call, ["mkdir", str(victim)]),
+        "numpy.zeros": Runs(np.zeros, (1 << 20, 1 << 13)),
+        "bytearray": Runs(bytearray, 1 << 35),
+    }
+    found = {
+        f"{name}, protocol {protocol}": pickle.dumps(call, protocol)
+        for name, call in calls.items()
+        for protocol in (0, 2, 4)
+    }
+    # asks the reader for a table of so many entries
+    found["memo"] = b"\x80\x02]r" + struct.pack("<I", 0x7FFFFFF0) + b"."
+    found["array of gigabytes"] = (
+        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n"
+        b"\x8a\x05\x00\x00\x00\x00\x01\x85U\x01btR."
+    )
+    found["deep"] = b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b"."
+    return found
+
+
+def pickle_cases(root: Path, victim: Path) -> Iterator[Case]:
+    arrays, _ = small_cifar10()
+    for name, content in pickles(victim).items():
+        kept = root / f"checkpoint {name}"
+        kept.mkdir()
+        (kept / checkpoint.NAME).write_bytes(content)
+        yield f"a pickle as checkpoint, {name}", lambda kept=kept: checkpoint.load(kept)
+
+        zipped = root / f"zip {name}"
+        zipped.mkdir()
+        with zipfile.ZipFile(zipped / checkpoint.NAME, "w") as file:
+            file.writestr("archive/data.pkl", content)
+            file.writestr("archive/version", "3\n")
+        yield f"a pickle in a checkpoint, {name}", lambda kept=zipped: checkpoint.load(kept)
+
+        cache = root / f"cache {name}"
+        cache.mkdir()
+        with zipfile.ZipFile(cache / sources.CACHE_NAME, "w") as file:
+            header = io.BytesIO()
+            facts = {"descr": "|O", "fortran_order": False, "shape": (1,)}
+            np.lib.format.write_array_header_1_0(header, facts)
+            file.writestr("train_images.npy", header.getvalue() + content)
+        yield f"a pickle in the cache, {name}", lambda cache=cache: sources.fetch_cifar10(cache)
+
+        layout = root / f"layout {name}" / formats.LAYOUT_NAME
+        layout.mkdir(parents=True)
+        for batch, real in batches(arrays).items():
+            (layout / batch).write_bytes(content if batch == "data_batch_2" else real)
+        yield (
+            f"a pickle in the layout, {name}",
+            lambda layout=layout: sources.fetch_cifar10(layout.parent),
+        )
+        packed = root / f"{name}.tar.gz"
+        packed.write_bytes(archive({**batches(arrays), "test_batch": content}))
+        yield f"a pickle in the archive, {name}", lambda packed=packed: formats.read_archive(packed)
+        yield f"a pickle read all the same, {name}", lambda c=content: _unpickled(c)
+
+
+def _unpickled(content: bytes) -> object:
+    """Read a pickle as if its MD5 were known, by what is there to read it."""
+    if content[:4] == b"\x80\x02]r" or b"\x8a\x05" in content:
+        raise ValueError("not reached: a file of another MD5 is not read at all")
+    try:
+        return formats._BatchUnpickler(io.BytesIO(content), encoding="bytes").load()[b"data"]
+    except (pickle.UnpicklingError, TypeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def archive_cases(root: Path, victim: Path) -> Iterator[Case]:
+    arrays, _ = small_cifar10()
+
+    def written(name: str, content: bytes) -> Path:
+        path = root / name
+        path.write_bytes(content)
+        return path
+
+    def with_members(*members: tarfile.TarInfo) -> bytes:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+            for member in members:
+                tar.addfile(member, io.BytesIO(bytes(member.size)))
+        return packed.getvalue() + official(arrays)
+
+    for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
+        member = tarfile.TarInfo("cifar-10-batches-py/data_batch_1")
+        member.type, member.linkname = kind, "/etc/passwd"
+        yield (
+            f"member of type {kind!r}",
+            _reading(written(f"type{kind!r}.gz", with_members(member))),
+        )
+    for number, name in enumerate((f"../../{victim.name}", str(victim), "a/../../data_batch_1")):
+        member = tarfile.TarInfo(name)
+        member.size = 10
+        yield f"member {number}", _reading(written(f"name{number}.gz", with_members(member)))
+    for kind in (
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+    ):
+        for size in (70_000_000, 3_000_000_000, 8 * 2**33 - 1):
+            header = tarfile.TarInfo("long")
+            header.type, header.size = kind, size
+            content = gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(100_000))
+            yield f"{size:,} bytes of {kind!r}", _reading(written(f"{kind!r}{size}.gz", content))
+    large = tarfile.TarInfo("data_batch_1")
+    large.size = 2_000_000_000
+    packer = zlib.compressobj(wbits=31)
+    zeros = b"".join(packer.compress(bytes(1 << 20)) for _ in range(1900))
+    bomb = packer.compress(large.tobuf()) + zeros + packer.flush()
+    yield "a bomb as a batch", _reading(written("bomb.gz", bomb))
+    large.name = "something else"
+    packer = zlib.compressobj(wbits=31)
+    bomb = packer.compress(large.tobuf()) + b"".join(
+        packer.compress(bytes(1 << 20)) for _ in range(1908)
+    )
+    yield "a bomb beside", _reading(written("beside.gz", bomb + packer.flush()))
+    real = npm_package(arrays)
+    with tarfile.open(fileobj=io.BytesIO(real)) as tar:
+        members = {m.name: tar.extractfile(m).read() for m in tar}
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1024 10\n%%EndComments\n"
+    eps += f"(%pipe%mkdir {victim}) (w) file closefile\n".encode()
+    for name, content in {
+        "an EPS as picture": {"package/data_batch_1.png": eps},
+        "a huge picture": {"package/data_batch_1.png": _huge_png()},
+        "labels of 50 MB": {"package/train_lables.json": b"[" * 50_000_000},
+        "deep labels": {"package/train_lables.json": b"[" * 900_000},
+        "labels of text": {"package/train_lables.json": b'["<script>"]'},
+    }.items():
+        path = written(f"{name}.tgz", archive({**members, **content}))
+        yield name, lambda path=path: sources.verify(sources._decoded(formats.read_npm, path))
+
+
+def _reading(path: Path) -> Callable[[], object]:
+    return lambda: sources.verify(sources._decoded(formats.read_archive, path))
+
+
+def _huge_png() -> bytes:
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    return (
+        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    )
+
+
+def weights_cases(root: Path) -> Iterator[Case]:
+    one = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+    headers: dict[str, bytes] = {
+        "not JSON": b"{" * 100,
+        "deep": b'{"a":' * 50_000,
+        "negative offsets": json.dumps({"a": {**one, "data_offsets": [-4, 0]}}).encode(),
+        "far offsets": json.dumps({"a": {**one, "data_offsets": [0, 1 << 62]}}).encode(),
+        "overlapping": json.dumps({"a": one, "b": one}).encode(),
+        "huge shape": json.dumps({"a": {**one, "shape": [1 << 40, 1 << 40]}}).encode(),
+        "odd type": json.dumps({"a": {**one, "dtype": "PICKLE"}}).encode(),
+        "no tensors": b"{}",
+        "a number": b"3",
+        "metadata of numbers": json.dumps({"__metadata__": {"a": 1}, "a": one}).encode(),
+        "no checksum": json.dumps({"__metadata__": {"blocks": "[1]"}, "a": one}).encode(),
+    }
+    for name, header in headers.items():
+        for length in (len(header), 1 << 62, 200_000_000):
+            path = root / f"{name}, {length}.safetensors"
+            path.write_bytes(struct.pack("<Q", length) + header + bytes(4))
+            yield f"weights: {name}, {length}", lambda path=path: load_trained(path)
+
+
+def image_cases(root: Path, victim: Path) -> Iterator[Case]:
+    eps = (
+        f"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\n(%pipe%mkdir {victim})"
+    )
+    for name, content in {
+        "huge.png": _huge_png(),
+        "eps.png": eps.encode(),
+        "eps.eps": eps.encode(),
+        "svg.png": b'<svg onload="alert(1)"/>',
+        "html.jpg": b"<script>alert(1)</script>",
+        "empty.gif": b"",
+    }.items():
+        path = root / name
+        path.write_bytes(content)
+        yield f"image {name}", lambda path=path: read_image(path)
+    many = io.BytesIO()
+    picture = Image.new("L", (8000, 8000))
+    picture.save(many, "png")
+    (root / "8000.png").write_bytes(many.getvalue())
+    yield "image of 64 million pixels", lambda: read_image(root / "8000.png") and _refused()
+
+
+def _refused() -> None:
+    raise ValueError("read, within memory and time: as it should be")
+
+
+def page_cases() -> Iterator[Case]:
+    """Names from anywhere, in the page of errors."""
+    harm = (
+        "<script>alert(1)</script>",
+        '"><img src=x onerror=alert(1)>',
+        "</script><script>alert(1)//",
+        "{{ 7 * 7 }}{% raw %}",
+        "javascript:alert(1)",
+        "'; alert(1); '",
+        "\u202egnp.exe",
+    )
+    for text in harm:
+
+        def work(text=text) -> None:
+            probabilities = np.float32([[0.9, 0.1]])
+            images = np.zeros((1, 32, 32, 3), np.uint8)
+            errors = Predictions(images, np.array([1]), probabilities, np.array([0]), (text, "b"))
+            maps = np.zeros((1, 32, 32), np.float32)
+            page = error_page(errors, maps, maps, text, text)
+            bare = page.replace("<script>\n", "").count(text)
+            if any(mark in text for mark in '<"') and bare:
+                raise AssertionError(f"{text} stands in the page as it is")
+            _refused()
+
+        yield f"a class named {text}", work
+
+
+def server_cases(root: Path) -> Iterator[Case]:
+    """Servers that do not do what servers do."""
+    good = official(small_cifar10()[0])
+    ok = b"HTTP/1.1 200 OK\r\nContent-Type: application/gzip\r\n"
+
+    def forever(connection: socket.socket, piece: bytes, pause: float) -> None:
+        while True:
+            connection.sendall(piece)
+            time.sleep(pause)
+
+    replies: dict[str, Callable[[socket.socket], object]] = {
+        "says nothing": lambda c: time.sleep(100),
+        "hangs up": lambda c: None,
+        "speaks nonsense": lambda c: c.sendall(b"\x00\xff" * 100),
+        "drips its header": lambda c: forever(c, b"H", 0.1),
+        "an endless header": lambda c: forever(c, b"X: " + b"y" * 60_000, 0),
+        "endless headers": lambda c: (c.sendall(ok), forever(c, b"A: b\r\n" * 100, 0)),
+        "an endless body": lambda c: (c.sendall(ok + b"\r\n"), forever(c, bytes(1 << 20), 0)),
+        "drips its body": lambda c: (c.sendall(ok + b"\r\n"), forever(c, b"x", 0.05)),
+        "less than it says": lambda c: c.sendall(ok + b"Content-Length: 99999999\r\n\r\n" + good),
+        "a negative length": lambda c: c.sendall(ok + b"Content-Length: -5\r\n\r\n" + good[:999]),
+        "no length": lambda c: c.sendall(ok + b"Content-Length: many\r\n\r\n" + good[:999]),
+        "broken chunks": lambda c: c.sendall(
+            ok + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n"
+        ),
+        "an endless chunk": lambda c: (
+            c.sendall(ok + b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFF\r\n"),
+            forever(c, bytes(1 << 20), 0),
+        ),
+        "a page": lambda c: c.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>"),
+        "not found": lambda c: c.sendall(b"HTTP/1.1 404 Not Found\r\n\r\n"),
+        "an error": lambda c: c.sendall(b"HTTP/1.1 503 Busy\r\n\r\n"),
+        "a redirect to itself": lambda c: c.sendall(b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n"),
+        "a redirect to a file": lambda c: c.sendall(
+            b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n"
+        ),
+        "half of a gzip": lambda c: c.sendall(ok + b"\r\n" + good[: len(good) // 2]),
+        "no gzip": lambda c: c.sendall(ok + b"\r\n" + b"hello" * 100),
+        "a pickle": lambda c: c.sendall(ok + b"\r\n" + pickle.dumps(Runs(os.getcwd))),
+    }
+    for name, reply in replies.items():
+
+        def work(reply=reply) -> object:
+            server = socket.create_server(("127.0.0.1", 0))
+
+            def serve() -> None:
+                while True:
+                    connection, _ = server.accept()
+                    threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+            def answer(connection: socket.socket) -> None:
+                with connection:
+                    try:
+                        connection.recv(1 << 16)
+                        reply(connection)
+                    except OSError:
+                        return
+
+            threading.Thread(target=serve, daemon=True).start()
+            downloads.STALL_SECONDS, downloads.HEADER_SECONDS = 2.0, 3.0
+            downloads.LARGEST_DOWNLOAD = 50_000_000
+            sources.MIRRORS = (f"http://127.0.0.1:{server.getsockname()[1]}/",)
+            os.environ["PATH"] = ""  # no npm
+            return sources.fetch_cifar10(root / "served")
+
+        yield f"a server: {name}", work
+
+
+def hostile(patch: Callable[[object, str, object], None], limit: int | None = None) -> Counter:
+    """Read every hostile file, or only every so many; tell what came of it."""
+    seen = Counter()
+    _, settings = small_cifar10()
+    for (module, name), value in settings.items():
+        patch(module, name, value)
+    with tempfile.TemporaryDirectory(prefix="torture-") as outer:
+        root, victim, told = Path(outer) / "in", Path(outer) / "victim", Path(outer) / "told"
+        root.mkdir()
+        cases = [
+            *pickle_cases(root, victim),
+            *archive_cases(root, victim),
+            *weights_cases(root),
+            *image_cases(root, victim),
+            *page_cases(),
+            *server_cases(root),
+        ]
+        if limit is not None:
+            cases = cases[:: -(-len(cases) // limit)]
+        for name, work in tqdm(cases, desc="hostile files"):
+
+            def attempt(work=work) -> str:
+                try:
+                    work()
+                except OURS:
+                    return "refused by name"
+                return "accepted"
+
+            found = result(attempt, told, MEMORY)
+            seen[found if found == "refused by name" else f"{name}: {found[:100]}"] += 1
+            if victim.exists():
+                victim.rmdir() if victim.is_dir() else victim.unlink()
+                seen[f"executed: {name}"] += 1
+        if left := set(os.listdir(outer)) - {"in", "told"}:
+            seen[f"outside of the folder: {sorted(left)}"] += 1
+    return seen
