@@ -33,9 +33,10 @@ test: .venv/installed lint  ## run all tests, the notebook on a CPU subset among
 torture: .venv/installed  ## kill runs, damage files, read hostile ones; print a table
 	PYTHONPATH=tests $(BIN)/python -m torture
 
-lint: .venv/installed  ## check style and formatting
+lint: .venv/installed  ## check style, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 clean:  ## remove the environment and what was run, but not the data
 	rm -rf .venv runs

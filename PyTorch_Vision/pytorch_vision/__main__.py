@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     commands = {"train": train, "evaluate": evaluate_weights, "explain": explain, "report": report}
     options = make_parser(commands).parse_args(arguments)
-    rank = rank_zero_only.rank
+    rank = int(getattr(rank_zero_only, "rank", 0))
     if rank and options.command != "train":  # the others are one process's work
         return 0
     try:
@@ -143,8 +143,9 @@ def report(options: argparse.Namespace) -> None:
     output = _output(options)
     predictions = predict(trained.model, data)
     errors = misclassified(predictions)
-    maps = _maps(trained, errors)
-    page = error_page(predictions, *maps, trained.description, _trust(trained, errors, maps[0]))
+    predicted, true = _maps(trained, errors)
+    note = _trust(trained, errors, predicted)
+    page = error_page(predictions, predicted, true, trained.description, note)
     write_page(output.page, page)
     print(f"{len(errors):,} errors in {output.page}")
 
@@ -186,9 +187,10 @@ def _draw_errors(
     errors = misclassified(predictions, options.count, options.order)
     title = trained.description
     chosen = f"{title}: {describe_choice(options.order, len(errors))}"
+    predicted, true = _maps(trained, errors)
     figures = {
         "misclassified": galleries.gallery(errors, chosen),
-        "misclassified_gradcam": galleries.gradcam_gallery(errors, *_maps(trained, errors), chosen),
+        "misclassified_gradcam": galleries.gradcam_gallery(errors, predicted, true, chosen),
         "confusion_matrix": plots.confusion_matrix(predictions, title),
         "class_accuracy": plots.class_accuracy(predictions, title),
         "reliability": plots.reliability(predictions, title),

@@ -61,15 +61,15 @@ def _is_met(requirement: str) -> bool:
 
 def _parts(requirement: str) -> tuple[str, list[tuple[str, str]]]:
     """Split "numpy>=1.26,<3" into its name and its bounds; these two signs are all we use."""
-    if not re.fullmatch(r"\w[\w.-]*((>=|<)[\d.]+(,(>=|<)[\d.]+)*)?", requirement):
+    found = re.fullmatch(r"(\w[\w.-]*)((>=|<)[\d.]+(,(>=|<)[\d.]+)*)?", requirement)
+    if not found:
         raise ValueError(f"the requirement {requirement!r} is not of the form name>=1.2,<3")
-    name = re.match(r"[\w.-]+", requirement)[0]
-    return name, re.findall(r"(>=|<)([\d.]+)", requirement)
+    return found[1], re.findall(r"(>=|<)([\d.]+)", requirement)
 
 
 def _release(version: str) -> tuple[int, ...]:
     """Return the numbers that a version begins with, without trailing zeros: 2.9.0+cpu is 2, 9."""
-    numbers = [int(number) for number in re.match(r"\d+(\.\d+)*", version)[0].split(".")]
+    numbers = [int(number) for number in re.split(r"[^\d.]", version)[0].split(".") if number]
     while numbers and not numbers[-1]:
         numbers.pop()
     return tuple(numbers)

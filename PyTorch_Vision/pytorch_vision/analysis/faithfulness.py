@@ -213,4 +213,5 @@ def interval(values: np.ndarray, confidence: float = 0.95, seed: int = 0) -> tup
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    return tuple(map(float, result.confidence_interval))
+    low, high = result.confidence_interval
+    return float(low), float(high)

@@ -95,9 +95,10 @@ class _Tracer(TorchDispatchMode):
         source = next((tensor for tensor in inputs if self.find(tensor) is not None), None)
         if source is None or not isinstance(output, Tensor) or output.ndim != 4:
             return result
-        geometry = _behind(func.overloadpacket.__name__, args, self.find(source))
+        before: Any = self.find(source)
+        geometry = _behind(func.overloadpacket.__name__, args, before)
         if source.shape[2:] == output.shape[2:] and geometry is None:
-            geometry = self.find(source)
+            geometry = before
         if geometry is None:
             self.unknown = self.unknown or str(func)
         else:

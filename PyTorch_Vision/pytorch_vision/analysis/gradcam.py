@@ -137,6 +137,11 @@ def _begin_graph(_module: nn.Module, _inputs: tuple, output: Any) -> Any:
 class _CellMaps:
     """Has a method of ``grad-cam`` give its maps in the layer's own cells, unscaled."""
 
+    activations_and_grads: Any
+    get_cam_image: Any
+    target_layers: Any
+    uses_gradients: bool
+
     def compute_cam_per_layer(
         self, input_tensor: Tensor, targets: list, eigen_smooth: bool
     ) -> np.ndarray:
@@ -172,7 +177,7 @@ class _EigenCAM(_CellMaps, EigenCAM):
     pass
 
 
-METHODS = {
+METHODS: dict[str, Any] = {
     "gradcam": _GradCAM,
     "gradcam++": _GradCAMPlusPlus,
     "xgradcam": _XGradCAM,

@@ -146,11 +146,17 @@ def trust(
     )
     scores.legend(title="images classified", fontsize=9)
     for number, (name, correlations) in enumerate(randomized.items()):
-        depths = ["nothing", *correlations]
-        means = [1.0, *map(_mean, correlations.values())]
+        known = [1.0, *map(_mean, correlations.values())]
         # two methods can agree everywhere: a thinner line on a thicker one shows both
         width, marker = max(1.5, 5 - 1.5 * number), "osx^"[number % 4]
-        sanity.plot(depths, means, marker=marker, markersize=5, linewidth=width, label=name)
+        sanity.plot(
+            ["nothing", *correlations],
+            known,
+            marker=marker,
+            markersize=5,
+            linewidth=width,
+            label=name,
+        )
     sanity.axhline(0, color="grey", linewidth=1)
     sanity.set(
         title="Does the map depend on what was learned?",

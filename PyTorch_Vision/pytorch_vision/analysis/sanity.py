@@ -7,6 +7,7 @@ Checks for Saliency Maps", arXiv 1810.03292.
 import copy
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import scipy.stats
@@ -45,7 +46,7 @@ def randomization(
     """
     parts = [name for name, child in model.named_children() if list(child.parameters())]
     network = copy.deepcopy(model)
-    found = {method: {} for method in methods}
+    found: dict[str, dict[str, np.ndarray]] = {method: {} for method in methods}
     true_maps = {}
     with (
         random_state_kept(next(model.parameters()).device),
@@ -58,7 +59,8 @@ def randomization(
             if part is not None:
                 for module in network.get_submodule(part).modules():
                     if hasattr(module, "reset_parameters"):
-                        module.reset_parameters()
+                        reset: Any = module.reset_parameters
+                        reset()
             for method in methods:
                 maps = grad_cam(network, images, classes, mean_and_std, layer, method)
                 if part is None:

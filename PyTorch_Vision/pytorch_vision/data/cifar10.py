@@ -101,12 +101,13 @@ def load_sample() -> ImageData:
 
 def _read_sample(folder: Any) -> ImageData:
     labels = json.loads((folder / "labels.json").read_text())
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for part in ("train", "test"):
         with (folder / f"{part}.png").open("rb") as file, Image.open(file) as picture:
             arrays[f"{part}_images"] = untile(np.asarray(picture))
         arrays[f"{part}_labels"] = np.array(labels[part]["labels"], dtype=np.int64)
-    return ImageData(**arrays, class_names=CIFAR10_CLASSES, name="bundled sample, 1,000 images")
+    name = "bundled sample, 1,000 images"
+    return ImageData(class_names=CIFAR10_CLASSES, name=name, **arrays)
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:

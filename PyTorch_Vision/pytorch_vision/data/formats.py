@@ -55,7 +55,8 @@ def _members(path: Path, names: set[str]) -> dict[str, bytes]:
             if name in names and member.isfile():
                 if member.size > LARGEST_MEMBER:
                     raise ValueError(f"{member.name} is too large: {member.size:,} bytes")
-                members[name] = tar.extractfile(member).read()
+                content = tar.extractfile(member)
+                members[name] = content.read() if content else b""
     if missing := sorted(names - members.keys()):
         raise ValueError(f"the archive lacks {', '.join(missing)}")
     return members

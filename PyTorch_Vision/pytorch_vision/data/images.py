@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from pytorch_vision.data.errors import is_of_the_system
 
+MeanAndStd = tuple[tuple[float, ...], tuple[float, ...]]
 MAX_SIDE = 8192  # pixels: a larger photograph is refused before it fills the memory
 
 
@@ -39,7 +40,7 @@ class ImageData:
     test_labels: np.ndarray
     class_names: tuple[str, ...]
     name: str
-    mean_and_std: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    mean_and_std: MeanAndStd = None  # type: ignore[assignment]  # never None once it is made
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", check_class_names(self.class_names))
@@ -99,9 +100,7 @@ def check_class_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def check_mean_and_std(
-    values: Sequence[Sequence[float]],
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def check_mean_and_std(values: Sequence[Sequence[float]]) -> MeanAndStd:
     """Return mean and standard deviation of three channels as tuples.
 
     Raises:
@@ -119,7 +118,7 @@ def check_mean_and_std(
     return tuple(mean), tuple(std)
 
 
-def _mean_and_std(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _mean_and_std(images: np.ndarray) -> MeanAndStd:
     """Return mean and standard deviation of each channel of uint8 images, scaled to [0, 1]."""
     counts = np.zeros((3, 256))
     for start in range(0, len(images), 1000):  # in parts: never a second copy of the data
@@ -181,7 +180,7 @@ def subset(data: ImageData, count: int) -> ImageData:
         train_images=data.train_images[indices],
         train_labels=data.train_labels[indices],
         name=f"{count:,} of {data.name}",
-        mean_and_std=None,
+        mean_and_std=None,  # type: ignore[arg-type]  # to be computed
     )
 
 

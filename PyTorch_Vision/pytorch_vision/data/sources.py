@@ -166,7 +166,7 @@ def _read_cache(path: Path) -> Arrays:
 def _write_cache(arrays: Arrays, temporary: Path, path: Path) -> None:
     """Write the cache under a temporary name and rename it when it is whole."""
     with open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # none is called "allow_pickle"
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-from torch import nn
-
-from pytorch_vision.models.resnet import ResNet18, ResNet34
+from pytorch_vision.models.resnet import ResNet, ResNet18, ResNet34
 
 MODELS = {"ResNet18": ResNet18, "ResNet34": ResNet34}
 
 
-def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
+def create(name: str, num_classes: int = 10, **options: Any) -> ResNet:
     """Return a new model of the collection.
 
     Args:

@@ -47,7 +47,8 @@ def save(folder: str | os.PathLike, state: dict[str, Any]) -> None:
         OSError: the folder cannot be written; the previous checkpoint is untouched.
     """
     with written_whole(Path(folder) / NAME) as file:
-        torch.save({"format": FORMAT, **state}, file)
+        writable: Any = file  # which torch asks for two methods of
+        torch.save({"format": FORMAT, **state}, writable)
 
 
 def load(folder: str | os.PathLike) -> dict[str, Any] | None:
@@ -88,7 +89,7 @@ def _check_names(archive: zipfile.ZipFile) -> None:
         if operation.name == "STACK_GLOBAL":
             name = " ".join(map(str, strings[-2:]))
         elif operation.name == "GLOBAL":
-            name = argument
+            name = str(argument)
         else:
             strings += [argument] * isinstance(argument, str)
             continue
@@ -140,7 +141,7 @@ class Checkpoints:
         data: ImageData,
         model: nn.Module,
     ) -> None:
-        self.folder = folder
+        self.folder = None if folder is None else Path(folder)
         if folder is not None:
             self.recipe = run_recipe(config, data, model)  # hashes all images: once, only here
         self.saved_at = time.monotonic()
@@ -154,13 +155,13 @@ class Checkpoints:
             OSError: the folder cannot be made or written.
         """
         with contextlib.ExitStack() as stack:
-            if self.folder is not None:
-                processes.first_does(lambda: self._lock(stack))
+            if (folder := self.folder) is not None:
+                processes.first_does(lambda: self._lock(folder, stack))
             yield
 
-    def _lock(self, stack: contextlib.ExitStack) -> None:
+    def _lock(self, folder: Path, stack: contextlib.ExitStack) -> None:
         try:
-            stack.enter_context(locked(self.folder))
+            stack.enter_context(locked(folder))
         except InUseError as error:
             raise CheckpointError(f"{error}: wait for it, or name another folder") from None
 
@@ -173,18 +174,19 @@ class Checkpoints:
 
         Where it cannot be saved, a line says so, and training goes on.
         """
-        if self.folder is None or run.bad_batches():
+        folder = self.folder
+        if folder is None or run.bad_batches():
             return
         state = {"recipe": self.recipe, "hardware": run.hardware, "run": run.state_dict()}
-        run.processes.first_does(lambda: self._write(state))
+        run.processes.first_does(lambda: self._write(folder, state))
         self.saved_at = time.monotonic()
 
-    def _write(self, state: dict[str, Any]) -> None:
+    def _write(self, folder: Path, state: dict[str, Any]) -> None:
         try:
-            save(self.folder, state)
+            save(folder, state)
         except OSError as error:
             tqdm.write(
-                f"No checkpoint saved in {self.folder} ({error}); the previous one, if any, is "
+                f"No checkpoint saved in {folder} ({error}); the previous one, if any, is "
                 "untouched. Training goes on.",
                 file=sys.stdout,
             )
@@ -195,12 +197,13 @@ class Checkpoints:
         Raises:
             CheckpointError: the file is damaged, or belongs to another run.
         """
-        if self.folder is None:
+        folder = self.folder
+        if folder is None:
             return
-        state = run.processes.first_does(lambda: load(self.folder))
+        state = run.processes.first_does(lambda: load(folder))
         if state is None:
             return
-        path = Path(self.folder) / NAME
+        path = folder / NAME
         if {name: type(value) for name, value in state.items()} != FIELDS:
             raise _foreign(path, f"it does not hold just {', '.join(FIELDS)}")
         check_recipe(path, state["recipe"], self.recipe)

@@ -29,7 +29,9 @@ class TrainConfig:
         average_weights: test and keep a running average of the weights (over about one epoch)
             instead of the weights themselves.
         augmentation: how the training images are varied.
-        accelerator: "auto", "cpu", "cuda" or "mps".
+        accelerator: "auto", "cpu", "cuda" or "mps". "auto" is a CUDA GPU where there is one, and
+            the CPU elsewhere; Apple's GPUs ("mps") are used only when asked for, as nobody has
+            tried them.
         devices: how many of them train together, each in a process of its own; "auto" is all CUDA
             devices. The batch size stays that of a step, whatever their number. On a CPU it is
             the number of processes, which share the cores.

@@ -9,13 +9,14 @@ import shutil
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import lightning_fabric
 import torch
 from lightning_fabric.strategies import Strategy
 from torch import nn
 
-from pytorch_vision.training.config import Precision, TrainConfig
+from pytorch_vision.training.config import TrainConfig
 
 
 def make_fabric(config: TrainConfig) -> lightning_fabric.Fabric:
@@ -61,7 +62,7 @@ def half_precision(device: torch.device) -> torch.dtype:
     return torch.bfloat16
 
 
-def precision_of(config: TrainConfig) -> Precision:
+def precision_of(config: TrainConfig) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
     """Return the precision, chosen by the device if it is left to it."""
     if config.precision != "auto":
         return config.precision

@@ -1,7 +1,7 @@
 """Testing: one forward pass of each test image, without augmentation."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import lightning_fabric
@@ -48,7 +48,9 @@ def evaluate(model: nn.Module, data: ImageData, config: TrainConfig | None = Non
     fabric = make_fabric(config or TrainConfig())
     with memory_explained(), device_settings(fabric.device):
         check_outputs(fabric, place(fabric, model), data)
-        return evaluate_on(Processes(fabric), model, data)
+        result = evaluate_on(Processes(fabric), model, data)
+        assert result is not None  # nobody interrupts it
+        return result
 
 
 def logits_of(
@@ -56,7 +58,7 @@ def logits_of(
     model: nn.Module,
     images: np.ndarray,
     mean_and_std: tuple[Sequence[float], Sequence[float]],
-) -> Iterator[Tensor]:
+) -> Generator[Tensor]:
     """Yield the logits of images, batch by batch, as in a test: without augmentation.
 
     Args:

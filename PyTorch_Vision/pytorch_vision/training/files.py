@@ -19,7 +19,7 @@ class InUseError(RuntimeError):
 
 
 @contextlib.contextmanager
-def written_whole(path: str | os.PathLike) -> Iterator[IO[bytes]]:
+def written_whole(path: str | os.PathLike) -> Iterator["Written"]:
     """Open a file under a temporary name of this process's own, and rename it when it is complete.
 
     Whatever happens before that, the old file is untouched and no temporary one is left; one of a
@@ -39,7 +39,7 @@ def written_whole(path: str | os.PathLike) -> Iterator[IO[bytes]]:
             old.unlink(missing_ok=True)
     try:
         with open(temporary, "wb") as file:
-            written = _Written(file)
+            written = Written(file)
             try:
                 yield written
             except Exception:
@@ -53,7 +53,7 @@ def written_whole(path: str | os.PathLike) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
-class _Written:
+class Written:
     """A file to write to, which remembers that it could not be written.
 
     torch turns the error into one about positions in a file, which does not say that the disk is
@@ -61,7 +61,8 @@ class _Written:
     """
 
     def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.error = file, None
+        self.file = file
+        self.error: OSError | None = None
 
     def write(self, content: bytes) -> int:
         """Write to the file."""
@@ -78,6 +79,8 @@ class _Written:
 
 def _is_running(process: str) -> bool:
     """Tell whether there is a process of this number; True where that cannot be known."""
+    if os.name == "nt":  # where asking a process in this way would end it
+        return True
     try:
         os.kill(int(process), 0)
     except (ProcessLookupError, OverflowError):

@@ -76,7 +76,8 @@ def _fit_in_forks(fabric: lightning_fabric.Fabric, model: nn.Module, *others: An
     model.cpu().share_memory()
     try:
         with interrupts_forwarded():
-            outcome = fabric.launch(_fit_in_fork, model, *others)
+            work: Any = _fit_in_fork
+            outcome = fabric.launch(work, model, *others)
     except ProcessExitedException as error:
         raise ProcessLostError(f"{error}. {_how_to_go_on(others[-1])}") from None
     if isinstance(outcome, Exception):

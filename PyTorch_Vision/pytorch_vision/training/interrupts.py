@@ -57,7 +57,8 @@ def interrupts_forwarded() -> Iterator[None]:
 
     def forward(number: int, _: Any) -> None:
         for child in multiprocessing.active_children():
-            os.kill(child.pid, number)
+            if child.pid is not None:
+                os.kill(child.pid, number)
 
     before = signal.signal(signal.SIGINT, forward)
     try:

@@ -7,7 +7,7 @@ import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import lightning_fabric
 import torch
@@ -38,6 +38,11 @@ def start_processes(config: TrainConfig) -> lightning_fabric.Fabric:
             raise RuntimeError(
                 "this notebook has used a GPU already, and several need processes that start "
                 "before: restart the kernel, and train before anything else uses the GPU"
+            )
+        if "fork" not in multiprocessing.get_all_start_methods():
+            raise RuntimeError(
+                "several devices in a notebook need processes that are forks, which this system "
+                "has not: run python -m pytorch_vision train --devices 2 in a terminal"
             )
         # looking at a GPU is using it: a fork looks
         with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
@@ -81,11 +86,8 @@ def _several_processes(start_method: Literal["fork", "popen"]) -> DDPStrategy:
     known = inspect.signature(DistributedDataParallel).parameters
     # torch 2.15 has another name for it
     buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    return DDPStrategy(
-        start_method=start_method,
-        gradient_as_bucket_view=True,
-        **{buffers: False},
-    )
+    settings: dict[str, Any] = {"gradient_as_bucket_view": True, buffers: False}
+    return DDPStrategy(start_method=start_method, **settings)
 
 
 def in_notebook() -> bool:

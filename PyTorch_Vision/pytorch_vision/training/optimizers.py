@@ -35,7 +35,7 @@ class FilterMuon(Optimizer):
         super().__init__(filters, {"lr": lr})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         """Move the filters by their gradients; there is no use for a closure."""
         for group in self.param_groups:
             banks: dict[torch.Size, list[nn.Parameter]] = {}
@@ -109,7 +109,7 @@ class Together(Optimizer):
         parameters = [parameter for group in groups for parameter in group["params"]]
         super().__init__(parameters, {})
 
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         """Step each of them; there is no use for a closure."""
         for optimizer in self.optimizers:
             optimizer.step()
@@ -148,7 +148,8 @@ def make_optimizer(
         schedule = OneCycleLR(sgd, config.peak_rate, total_steps=steps, cycle_momentum=False)
         return Together([sgd]), [schedule]
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
-    filters = [module.weight for module in convolutions if module.weight.requires_grad]
+    weights: list[Any] = [module.weight for module in convolutions]
+    filters = [weight for weight in weights if weight.requires_grad]
     optimizers: list[Optimizer] = [_sgd(model, filters, config)]
     if filters:
         optimizers.append(FilterMuon(filters, config.muon_rate))

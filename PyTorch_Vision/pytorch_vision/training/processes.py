@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import lightning_fabric
 import torch
@@ -42,7 +42,7 @@ class Processes:
         self.fabric, self.rank, self.count = fabric, fabric.global_rank, fabric.world_size
         if self.count > 1:
             # numbers on the CPU: exchanging them does not wait for a GPU
-            self.group = dist.new_group(backend="gloo")
+            self.group: Any = dist.new_group(backend="gloo")
             self.store = next(dist.rendezvous("env://", self.rank, self.count))[0]
 
     @property
@@ -80,7 +80,7 @@ class Processes:
         """
         if self.count == 1:
             return work()
-        told = [_tried(work) if self.first else None]
+        told: list[Any] = [_tried(work) if self.first else None]
         dist.broadcast_object_list(told, group=self.group)
         made, error = told[0]
         if error is not None:
@@ -95,12 +95,12 @@ class Processes:
         """
         if self.count == 1:
             return work()
-        made = None
+        made: Any = None
         for turn in (True, False):
-            error = None
+            error: Exception | None = None
             if (self.fabric.local_rank == 0) is turn:
                 made, error = _tried(work)
-            errors = [None] * self.count
+            errors: list[Any] = [None] * self.count
             dist.all_gather_object(errors, error, self.group)
             if caught := [error for error in errors if error is not None]:
                 raise caught[0]
@@ -112,7 +112,7 @@ class Processes:
         if self.count == 1 or not tensors:
             return
         joined = torch.cat([tensor.flatten() for tensor in tensors])
-        means = self.fabric.all_reduce(joined, reduce_op="mean")
+        means: Any = self.fabric.all_reduce(joined, reduce_op="mean")
         for tensor, mean in zip(tensors, means.split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(mean.view_as(tensor))
 

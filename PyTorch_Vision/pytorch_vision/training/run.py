@@ -54,12 +54,11 @@ class Run:
         self.compiled = can_compile(config)
         self.hardware = describe_hardware(fabric) + (", compiled" if self.compiled else "")
         self.model = place(fabric, model)
-        self.step_model = fabric.setup_module(
-            torch.compile(model, dynamic=False) if self.compiled else model
-        )
+        compiled: Any = torch.compile(model, dynamic=False) if self.compiled else model
+        self.step_model = fabric.setup_module(compiled)
         steps = config.epochs * len(self.loader)
         optimizer, self.schedulers = make_optimizer(model, config, steps)
-        self.optimizer = fabric.setup_optimizers(optimizer)
+        self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.averaged = copy.deepcopy(model) if config.average_weights else model
         self.progress = Progress()
         self._forget_losses()
@@ -89,7 +88,7 @@ class Run:
         share = self.processes.count / self.loader.count(self.progress.batch)
         self.fabric.backward(loss * share)
         self.optimizer.step()
-        self.progress.learning_rate = self.schedulers[0].get_last_lr()[0]
+        self.progress.learning_rate = float(self.schedulers[0].get_last_lr()[0])
         for scheduler in self.schedulers:
             scheduler.step()
         with torch.no_grad():
