@@ -4,11 +4,13 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 
 def start(work: Callable[[], str], told: Path, memory: int | None = None) -> int:
@@ -29,6 +31,7 @@ def start(work: Callable[[], str], told: Path, memory: int | None = None) -> int
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else 0)
     nowhere = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
     sys.stdout = sys.stderr = nowhere
+    tqdm.set_lock(threading.RLock())  # of its own: whoever is killed must not keep the others' one
     torch.set_num_threads(1)  # OpenMP hangs in a fork if it has run before
     if memory is not None:
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

@@ -3,6 +3,7 @@
 import copy
 import os
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -88,6 +89,8 @@ def _fit_in_forks(fabric: lightning_fabric.Fabric, model: nn.Module, *others: An
 def _fit_in_fork(
     fabric: lightning_fabric.Fabric, model: nn.Module, *others: Any
 ) -> list[dict[str, Any]] | Exception:
+    # a lock of its own for the bars: a fork that is killed would take the notebook's along
+    tqdm.set_lock(threading.RLock())
     torch.set_num_threads(1)  # OpenMP hangs in a fork if it has run in the process forked from
     trained = copy.deepcopy(model)  # the forks share the model's own memory
     try:
