@@ -3,6 +3,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,22 @@ def test_a_signal_ends_it_with_a_checkpoint_and_a_status(tmp_path, number, statu
     assert "Interrupted in epoch 1" in (shown + out).decode()
     assert (tmp_path / "kept" / "checkpoint.pt").exists()
     assert good.read_text() == "of a finished run"
+
+
+@pytest.mark.parametrize("at_work", [False, True])
+def test_an_interrupt_outside_of_the_training_is_one_line(tmp_path, at_work):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytorch_vision", "report", "--data", "sample"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if at_work:
+        assert process.stdout.readline().startswith("Weights")
+    time.sleep(1.5)  # in between, it is being loaded
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "Interrupted.\n"

@@ -4,7 +4,7 @@ Four wings in the order of the data's way, each importing only from those before
 
     data -> models -> training -> analysis
 
-``settings`` and ``__main__`` stand outside and use them all; ``install`` needs none of them.
+``settings`` and ``commands`` stand outside and use them all; ``install`` needs none of them.
 Importing the package itself loads nothing.
 """
 

@@ -24,7 +24,7 @@ def main() -> None:
         "SIGKILL inside a write": lambda _: kills_in_a_write(20),
         "SIGTERM, SIGHUP and SIGINT in turn": lambda _: signals(30),
         "two runs on one folder": lambda _: two_at_once(20),
-        "disk full, folder gone, file in its place": lambda _: no_place(30),
+        "disk full, folder gone, file in its place, read-only": lambda _: no_place(40),
         "random changes, 100 in each of 9 kinds of files": lambda patch: corruptions(100, patch),
         "hostile files and servers": hostile,
         "damaged images": lambda _: images(3000),

@@ -40,6 +40,7 @@ def start(work: Callable[[], str], told: Path, memory: int | None = None) -> int
         text = work()
     except BaseException as error:
         text = f"{type(error).__name__}: {error}"
+    os.seteuid(os.getuid())
     resource.setrlimit(resource.RLIMIT_FSIZE, resource.getrlimit(resource.RLIMIT_FSIZE)[1:] * 2)
     half = told.with_suffix(".half")
     half.write_text(text)

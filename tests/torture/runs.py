@@ -111,7 +111,7 @@ def kills_in_a_write(count: int, seed: int = 0) -> Counter:
             left = [int(random.integers(1, 300))]  # writes until then; a checkpoint takes about 100
 
             def work(left=left) -> str:
-                write = files._Written.write
+                write = files.Written.write
 
                 def cut(self, content: bytes) -> int:
                     left[0] -= 1
@@ -121,7 +121,7 @@ def kills_in_a_write(count: int, seed: int = 0) -> Counter:
                         os.kill(os.getpid(), signal.SIGKILL)
                     return write(self, content)
 
-                files._Written.write = cut
+                files.Written.write = cut
                 return trained(place.folder)()
 
             seen["killed"] += result(work, place.told) == "killed"
@@ -168,7 +168,7 @@ def two_at_once(count: int, seed: int = 0) -> Counter:
 
 
 def no_place(count: int, seed: int = 0) -> Counter:
-    """From a random step on, the disk is full, or the folder is gone, or a file in its place."""
+    """From a random step on, the disk is full, the folder gone, a file in its place, read-only."""
     random, seen = np.random.default_rng(seed), Counter()
     with Place() as place:
 
@@ -183,12 +183,19 @@ def no_place(count: int, seed: int = 0) -> Counter:
             shutil.rmtree(place.folder)
             place.folder.write_text("a file")
 
+        def read_only() -> None:
+            place.folder.chmod(0o555)
+            if os.geteuid() == 0:  # to root, nothing is read-only
+                os.seteuid(65534)
+
         for number in tqdm(range(count), desc="no place to write"):
-            act = (full, gone, in_the_way)[number % 3]
+            act = (full, gone, in_the_way, read_only)[number % 4]
             happens = at_step(int(random.integers(1, 20)), act)
             found = result(trained(place.folder, happens), place.told)
             seen["trained on" if found == place.expected else f"{act.__name__}: {found[:80]}"] += 1
             if place.folder.is_file():
                 place.folder.unlink()
+            elif place.folder.exists():
+                place.folder.chmod(0o755)
             seen[place.completed()] += 1
     return seen
