@@ -67,6 +67,30 @@ def whole_run() -> dict:
     return {"digests": digests, "history": numbers(history)}
 
 
+def in_turn(processes: Processes, out: Path) -> dict:
+    """Do what one process does for all, and what one does before the others."""
+
+    def signed() -> str:
+        with open(out / "order", "a") as file:
+            file.write(str(processes.rank))
+        return (out / "order").read_text()
+
+    def fails() -> None:
+        if processes.rank == 0:
+            raise ValueError("there is no data")
+
+    seen = {
+        "order": processes.one_a_machine_first(signed),
+        "of the first": processes.first_does(lambda: processes.rank),
+    }
+    for name in ("one_a_machine_first", "first_does"):
+        try:
+            getattr(processes, name)(fails)
+        except ValueError as error:
+            seen[name] = str(error)
+    return seen
+
+
 def at_step(rank: int, happens) -> None:
     """Have something happen to rank 1 in the middle of a training step."""
     step, calls = Run.step, []
@@ -84,7 +108,7 @@ def main(what: str, out: Path) -> None:
     processes = Processes(start_processes(CONFIG))
     rank, seen, step = processes.rank, {}, Run.step
     if what == "everything":
-        seen = {"gradients": gradients(processes), **whole_run()}
+        seen = {"gradients": gradients(processes), **whole_run(), **in_turn(processes, out)}
 
         at_step(rank, lambda run, images: images.fill_(float("nan")))
         try:

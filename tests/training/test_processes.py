@@ -103,6 +103,13 @@ def test_an_interrupt_of_one_stops_both_at_the_same_batch_and_one_alone_goes_on(
     assert history.records[-1].train_loss == pytest.approx(alone[-1].train_loss, rel=0.05)
 
 
+def test_one_process_goes_first_and_its_error_is_told_to_all(both):
+    assert [seen["order"] for seen in both] == ["0", "01"]
+    assert [seen["of the first"] for seen in both] == [0, 0]
+    for seen in both:
+        assert seen["one_a_machine_first"] == seen["first_does"] == "there is no data"
+
+
 def test_only_the_first_prints(output):
     assert output.count("Training on") == 3
     assert len(re.findall(r"^Test set", output, re.MULTILINE)) == 3 + 1 + 1
