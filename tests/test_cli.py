@@ -1,8 +1,11 @@
+import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -155,3 +158,36 @@ def test_an_interrupt_outside_of_the_training_is_one_line(tmp_path, at_work):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == "Interrupted.\n"
+
+
+def test_a_download_that_is_ended_leaves_nothing(tmp_path):
+    """A mirror that is slow, but not too slow: there is time to end it."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/gzip\r\n\r\n")
+            while True:
+                connection.sendall(bytes(100_000))
+                time.sleep(0.1)
+
+    threading.Thread(target=serve, daemon=True).start()
+    script = (
+        "import sys; from pytorch_vision.data import sources; sources.MIRRORS = (sys.argv[1],);"
+        "from pytorch_vision.commands import main; sys.exit(main(['evaluate', '--root', 'data']))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, f"http://127.0.0.1:{server.getsockname()[1]}/"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    while not list(tmp_path.glob("data/.download-*/archive.tar.gz")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait(30) == 143, process.stderr.read()
+    assert os.listdir(tmp_path / "data") == []

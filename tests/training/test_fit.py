@@ -4,6 +4,7 @@ import re
 import shutil
 import signal
 import threading
+import time
 import warnings
 import weakref
 from dataclasses import replace
@@ -333,6 +334,26 @@ def test_an_interrupt_ends_it_cleanly(few, tiny, monkeypatch, capsys):
     assert len(history.records) == 1
     assert "Interrupted in epoch 2; the history holds 1 whole epoch" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_second_interrupt_ends_it_at_once(few, tiny, monkeypatch):
+    """But not one that is the first, told twice: to a group of processes and to each of them."""
+    step, calls = Run.step, []
+
+    def interrupted(run, images, labels):
+        calls.append(None)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            calls.append("still here")
+            time.sleep(1.1)
+            os.kill(os.getpid(), signal.SIGINT)
+        step(run, images, labels)
+
+    monkeypatch.setattr(Run, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny, few, CONFIG)
+    assert calls[-1] == "still here"
 
 
 def test_it_trains_outside_of_the_main_thread(few, tiny):
