@@ -34,6 +34,8 @@ from pytorch_vision.training.processes import Processes, ProcessLostError, only_
 from pytorch_vision.training.recipe import CheckpointError
 from pytorch_vision.training.run import Run
 
+# what a notebook's forks hand back: most of these happen to all of them, or are told to all
+TOLD = (ValueError, FloatingPointError, MemoryError, CheckpointError, ProcessLostError)
 BAR_SECONDS = 0.5  # between two readings of the loss, each of which waits for the device
 
 
@@ -47,8 +49,13 @@ def fit(
 
     Prints one progress bar and one line ``Test set: ...`` an epoch. Interrupting it (Ctrl-C, or
     the notebook's stop button) ends it after the current batch, with the history so far; a
-    second interrupt ends it at once. Afterwards the model holds the averaged weights, where they
-    are averaged, and stands on the device that it was trained on.
+    second interrupt ends it at once. SIGTERM and SIGHUP do what they usually do once the current
+    batch is saved. Afterwards the model holds the averaged weights, where they are averaged, and
+    stands on the device that it was trained on.
+
+    With several ``config.devices``, each is trained on by a process of its own. In a script, all
+    of them run the whole script, and each returns; in a notebook they are forks, and the model
+    comes back on the CPU.
 
     Args:
         model: gives logits (N, C) for float32 images (N, 3, H, W).
@@ -62,8 +69,11 @@ def fit(
     Raises:
         FloatingPointError: the loss stopped being finite; names epoch and batch.
         MemoryError: the GPU has too little memory; says which batch size to try.
-        ValueError: the model has not one logit for each class.
-        pytorch_vision.training.CheckpointError: the folder holds the checkpoint of another run.
+        ValueError: the model has not one logit for each class, or there are fewer devices.
+        OSError: the folder cannot be written.
+        pytorch_vision.training.CheckpointError: the folder holds the checkpoint of another run, or
+            is in use by one.
+        pytorch_vision.training.ProcessLostError: another process of the run is gone; says which.
     """
     config = config or TrainConfig()
     fabric = start_processes(config)
@@ -95,7 +105,7 @@ def _fit_in_fork(
     trained = copy.deepcopy(model)  # the forks share the model's own memory
     try:
         history = _fit(fabric, trained, *others)
-    except (FloatingPointError, CheckpointError, ProcessLostError) as error:  # not this one's own
+    except TOLD as error:
         return error
     if fabric.is_global_zero:
         model.load_state_dict(trained.state_dict())
