@@ -1,6 +1,7 @@
 """What several test files share."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,13 @@ from torch import nn
 from pytorch_vision.data import DataError, ImageData, load_cifar10, load_sample
 
 ROOT = Path(__file__).parents[1]
+
+# Where the tests run in the background or under nohup, signals are ignored, by us and by what we
+# start; the tests that send one need it.
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, usual)
 
 
 @pytest.fixture(scope="session")
