@@ -18,6 +18,22 @@ ONE_PRESS = 1.0  # seconds in which a second interrupt is the first one, told tw
 
 
 @contextlib.contextmanager
+def _handled(handlers: dict[int, Callable[[int, Any], None]]) -> Iterator[None]:
+    """Handle signals in another way for a while, where Python delivers them: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in handlers}
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, usual in before.items():
+            signal.signal(number, usual or signal.SIG_DFL)
+
+
+@contextlib.contextmanager
 def deferred_signals() -> Iterator[Callable[[], bool]]:
     """Yield a function that tells whether an interrupt or a request to end has arrived.
 
@@ -26,24 +42,15 @@ def deferred_signals() -> Iterator[Callable[[], bool]]:
     the process then. What is ignored (as SIGHUP is under ``nohup``) stays ignored.
     """
     came: dict[int, float] = {}
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # Python delivers signals to the main thread only
-        return
 
     def remember(number: int, frame: Any) -> None:
         first = came.setdefault(number, time.monotonic())
         if number == signal.SIGINT and time.monotonic() - first > ONE_PRESS:
             signal.default_int_handler(number, frame)
 
-    usual = {number: signal.getsignal(number) for number in SIGNALS}
-    before = {number: usual[number] for number in SIGNALS if usual[number] is not signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, remember)
-    try:
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    with _handled(dict.fromkeys(heard, remember)):
         yield lambda: bool(came)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
     for number in came.keys() - {signal.SIGINT}:  # not after an error, which is to be told
         signal.raise_signal(number)
 
@@ -51,20 +58,14 @@ def deferred_signals() -> Iterator[Callable[[], bool]]:
 @contextlib.contextmanager
 def interrupts_forwarded() -> Iterator[None]:
     """Send interrupts on to the processes that multiprocessing started, which end their work."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def forward(number: int, _: Any) -> None:
         for child in multiprocessing.active_children():
             if child.pid is not None:
                 os.kill(child.pid, number)
 
-    before = signal.signal(signal.SIGINT, forward)
-    try:
+    with _handled({signal.SIGINT: forward}):
         yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
@@ -73,20 +74,11 @@ def ended_by_signals() -> Iterator[None]:
 
     Open files, temporary folders and programs that were started are then left as after an error.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def leave(number: int, _: Any) -> None:
         sys.exit(128 + number)
 
-    wanted = [number for number in SIGNALS if number != signal.SIGINT]
-    before = {n: signal.getsignal(n) for n in wanted}
-    before = {n: handler for n, handler in before.items() if handler is signal.SIG_DFL}
-    for number in before:
-        signal.signal(number, leave)
-    try:
+    asked = [number for number in SIGNALS if number != signal.SIGINT]
+    usual = [number for number in asked if signal.getsignal(number) is signal.SIG_DFL]
+    with _handled(dict.fromkeys(usual, leave)):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
