@@ -26,6 +26,7 @@ from pytorch_vision.analysis import (
     removal,
 )
 from pytorch_vision.data import load_data
+from pytorch_vision.models import describe_network
 from pytorch_vision.training import load_trained
 
 COUNT = 1000  # images, half of them misclassified, if there are so many
@@ -54,7 +55,7 @@ def main(weights: list[str]) -> None:
 
         errors = np.mean(predictions.predicted != predictions.labels)
         print(
-            f"\n{trained.model.architecture}, {100 * (1 - errors):.2f} % right, "
+            f"\n{describe_network(trained.model)}, {100 * (1 - errors):.2f} % right, "
             f"{trained.description}; {len(right)} images classified rightly, {len(wrong)} wrongly; "
             f"{time.monotonic() - started:.0f} s"
         )

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pytorch_vision.options import COMMANDS
+
 PACKAGE = Path(__file__).parents[1] / "PyTorch_Vision"
 
 
@@ -32,6 +34,7 @@ GALLERIES = [
     "misclassified.png",
     "misclassified_gradcam.png",
     "reliability.png",
+    "right_gradcam.png",
 ]
 
 
@@ -69,11 +72,68 @@ def test_the_whole_job(tmp_path):
     errors = 500 - int(line.search(evaluated.stdout)[1])
     assert f"{errors} errors in new/errors.html" in reported.stdout
     page = (tmp_path / "new" / "errors.html").read_text()
-    assert page.count("<li ") == errors
+    assert page.count('data-answers="wrong"') == errors
+    assert page.count('data-answers="right"') == 500 - errors if errors > 400 else 100
     assert re.search(r"When the 30% of the pixels [^<]* random pixels are, to \d+%\.", page)
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "explain", "report"])
+OWN_NETWORK = """
+from torch import nn
+
+def small(num_classes):
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3, 2, 1),
+        nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, num_classes),
+    )
+"""
+
+
+def test_pictures_and_a_network_of_ones_own(tmp_path):
+    """A folder of photographs, a network from a file beside it, and all that follows."""
+    for name, colour in {"red": (220, 30, 30), "blue": (30, 30, 220), "green": (9, 250, 9)}.items():
+        for number in range(20):
+            path = tmp_path / "mine" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (60 + number, 50), colour).save(path)
+    (tmp_path / "networks.py").write_text(OWN_NETWORK)
+    network = ("--model", "networks:small")
+    images = ("--data", "mine", "--size", "48", "--fit", "pad")
+    settings = ("--optimizer", "sgd", "--learning-rate", "0.1", "--epochs", "4", "--cutout", "0")
+    trained = run(tmp_path, "train", *images, *network, *settings)
+    assert trained.returncode == 0, trained.stderr
+    assert "48 training and 12 test images of 48x48 pixels in 3 classes" in trained.stdout
+    output = tmp_path / "runs" / "mine-networks-small"
+    assert sorted(path.name for path in (output / "plots").glob("*.png")) == sorted(
+        [*GALLERIES, "loss_accuracy.png"]
+    )
+    weights = ("--weights", str(output / "weights.safetensors"))
+    line = trained.stdout.rindex("Test set")
+    evaluated = run(tmp_path, "evaluate", "--data", "mine", *network, *weights)
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert evaluated.stdout.splitlines()[-1] == trained.stdout[line:].splitlines()[0]
+    one = run(tmp_path, "explain", "--image", "mine/red/1.png", *network, *weights)
+    assert one.returncode == 0, one.stderr
+    assert "1.png: 61x50 pixels, mode RGB; resized and padded with grey to 48x48" in one.stdout
+    unnamed = run(tmp_path, "evaluate", "--data", "mine", *weights)
+    assert unnamed.returncode == 1
+    assert "networks:small, which only you can make" in unnamed.stderr
+    further = run(tmp_path, "train", *images, *network, *weights, "--epochs", "1", "--output", "on")
+    assert further.returncode == 0, further.stderr
+    assert "Beginning with the weights of networks:small on mine" in further.stdout
+    assert (tmp_path / "on" / "weights.safetensors").exists()
+
+
+def test_a_learning_rate_is_found(tmp_path):
+    found = run(
+        tmp_path, "find-lr", "--data", "sample", "--geometry", "standard", "--optimizer", "sgd"
+    )
+    assert found.returncode == 0, found.stderr
+    rate = re.search(r"falls most steeply at --learning-rate (\S+)", found.stdout)[1]
+    assert 1e-3 < float(rate) < 10
+    assert (tmp_path / "runs" / "sample" / "plots" / "lr_finder_learning_rate.png").exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help(tmp_path, command):
     shown = run(tmp_path, command, "--help")
     assert shown.returncode == 0
@@ -88,6 +148,9 @@ def test_help(tmp_path, command):
             ("train", "--data", "sample", "--epochs", "-1"),
             "error: epochs is -1, expected 0 or more",
         ),
+        (("train", "--model", "mine:network"), "error: model is mine:network, which cannot be"),
+        (("train", "--data", "sample", "--weights", "none.st"), "error: there are no weights at n"),
+        (("train", "--data", "."), "error: . has no folders, expected one for each class"),
         (("evaluate", "--weights", "none.safetensors"), "error: there are no weights at none"),
         (("report", "--weights", "none.safetensors"), "error: there are no weights at none"),
         (("explain", "--weights", "none.safetensors"), "error: there are no weights at none"),

@@ -62,8 +62,8 @@ def test_each_picture_is_there_once(notebook):
         for output in cell.outputs
         if "image/png" in output.get("data", {})
     ]
-    assert len(pictures) == len(set(pictures)) == 8
-    # views, curves, errors, Grad-CAM, trust, confusion matrix, accuracy per class, reliability
+    assert len(pictures) == len(set(pictures)) == 9
+    # views, curves, errors, their maps, right answers', trust, confusions, classes, reliability
 
 
 def test_it_shows_its_training(notebook):
@@ -119,12 +119,29 @@ def git(*arguments: str, folder: Path = ROOT) -> str:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory) -> str:
-    """PyTorch_Vision split off this repository, as README's "Publishing" does it."""
-    repository = tmp_path_factory.mktemp("published") / "PyTorch_Vision.git"
-    git("init", "--quiet", "--bare", "--initial-branch=main", str(repository))
-    commit = git("subtree", "split", "--prefix", "PyTorch_Vision")
-    git("push", "--quiet", str(repository), f"{commit}:refs/heads/main")
-    return str(repository)
+    """PyTorch_Vision published by PUBLISHING.md's own commands, to a repository with other content.
+
+    Twice, as after a change to the library: what is on its main branch stays as it is.
+    """
+    folder = tmp_path_factory.mktemp("published")
+    (folder / "owners").mkdir()
+    repository_of(folder / "owners", {"README.md": "what the owner has there"})
+    address = str(folder / "owners" / ".git")
+    main = git("rev-parse", "HEAD", folder=folder / "owners")
+    git("clone", "--quiet", str(ROOT), str(folder / "checkout"))
+    commands = re.findall(r"^   (git .*)$", (ROOT / "PUBLISHING.md").read_text(), re.MULTILINE)
+    assert [command.split()[1] for command in commands] == ["subtree", "push"]
+    checkout = folder / "checkout"
+    for time in ("once", "again"):
+        for command in commands:
+            words = [address if word.startswith("https://") else word for word in command.split()]
+            git(*words[1:], folder=checkout)
+        (checkout / "PyTorch_Vision" / "NEWS").write_text(time)
+        git("add", ".", folder=checkout)
+        git("commit", "--quiet", "-m", time, folder=checkout)
+    assert git("rev-parse", "HEAD", folder=folder / "owners") == main
+    assert "NEWS" in git("ls-tree", "--name-only", "pytorch-vision", folder=folder / "owners")
+    return f"{address}#pytorch-vision"
 
 
 def repository_of(folder: Path, files: dict[str, str]) -> str:
@@ -157,6 +174,7 @@ def test_it_clones_a_repository_that_holds_the_folder(notebook, tmp_path):
     [
         ("--upload-pack=touch victim", "ValueError: PYTORCH_VISION_URL is '--upload-pack="),
         ("nowhere", "RuntimeError: git clone --quiet -- nowhere"),
+        ("nowhere#branch", "RuntimeError: git clone --quiet --branch branch -- nowhere"),
         ("another", "is not PyTorch_Vision. Set PYTORCH_VISION_URL to"),
     ],
 )
@@ -187,7 +205,7 @@ def test_its_setup_is_short_and_its_settings_are_a_form(notebook):
     first, settings = code_cells(notebook)[:2]
     assert len(first.source.split("\n")) <= 18  # a student scrolls past it
     form = [line for line in settings.source.splitlines() if "# @param" in line]
-    assert len(form) == 11
+    assert len(form) == 26
     for line in form:  # Colab edits what stands between = and #: it must be a plain value
         name, value = re.fullmatch(r"([A-Z_]+) = (.+?)  # @param [\[{].*[\]}]", line).groups()
         assert isinstance(ast.literal_eval(value), (str, int, bool)), name
@@ -236,6 +254,7 @@ def test_it_runs_in_an_empty_folder(notebook, tmp_path, published, monkeypatch):
         "runs/sample/plots/loss_accuracy.png",
         "runs/sample/plots/misclassified.png",
         "runs/sample/plots/misclassified_gradcam.png",
+        "runs/sample/plots/right_gradcam.png",
         "runs/sample/plots/trust.png",
         "runs/sample/plots/confusion_matrix.png",
         "runs/sample/plots/class_accuracy.png",
@@ -245,4 +264,5 @@ def test_it_runs_in_an_empty_folder(notebook, tmp_path, published, monkeypatch):
     accuracy = re.search(r"Test set: .* Accuracy: \d+/500 \((.*)%\)", printed)[1]
     assert float(accuracy) > 90
     assert not (tmp_path / "plots").exists()
+    assert (tmp_path / "runs" / "sample" / "errors.html").exists()
     assert not [o for c in code_cells(notebook) for o in c.outputs if o.get("name") == "stderr"]

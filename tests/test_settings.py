@@ -1,23 +1,74 @@
+import ast
+from dataclasses import fields
+from pathlib import Path
+
+import nbformat
 import pytest
 
-from pytorch_vision.settings import Settings, default_batch_size, default_data, default_output
+from pytorch_vision.options import COMMANDS, make_parser
+from pytorch_vision.settings import Settings, default_data
+from pytorch_vision.training import TrainConfig
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_the_environment_overrides_constants(monkeypatch):
     monkeypatch.setenv("T9_EPOCHS", "3")
     monkeypatch.setenv("T9_DATA", "2000")
     monkeypatch.setenv("T9_OUTPUT", "")
-    settings = Settings.from_environment("T9_", data="full", epochs=20, seed=7, output="pictures")
+    monkeypatch.setenv("T9_MUON_RATE", "0.2")
+    constants = {"DATA": "full", "EPOCHS": 20, "SEED": 7, "OUTPUT": "pictures", "CUTOUT": ""}
+    settings = Settings.from_environment("T9_", constants)
     assert (settings.data, settings.epochs, settings.seed) == ("2000", 3, 7)
-    assert settings.output == "pictures"
+    assert (settings.output, settings.muon_rate, settings.cutout) == ("pictures", 0.2, None)
+
+
+def test_numbers_of_a_form_may_be_text():
+    assert Settings.from_environment("T9_", {"EPOCHS": "5", "LEARNING_RATE": "1e-3"}) == Settings(
+        epochs=5, learning_rate=0.001
+    )
 
 
 def test_what_is_left_open_follows_from_the_data():
-    chosen = Settings()
-    assert chosen.data == default_data()
-    assert chosen.batch_size == default_batch_size(chosen.data)
-    assert Settings("full").output == "."
-    assert Settings("full", batch_size=64).batch_size == 64
+    assert Settings().data == default_data()
+    assert Settings("full").train_config(50_000).batch_size == 512
+    assert Settings("sample").train_config(5000).batch_size == 32
+    assert Settings("sample").train_config(5001).batch_size == 512
+    assert Settings("sample", batch_size=64).train_config(1000).batch_size == 64
+
+
+def test_every_value_of_a_recipe_can_be_changed():
+    chosen = {
+        "epochs": 3,
+        "batch_size": 64,
+        "seed": 4,
+        "optimizer": "sgd",
+        "muon_rate": 0.3,
+        "learning_rate": 0.4,
+        "momentum": 0.5,
+        "weight_decay": 0.6,
+        "label_smoothing": 0.7,
+        "devices": 2,
+    }
+    augmentation = {"padding": 2, "flip": "none", "cutout": 8, "cutout_probability": 0.25}
+    config = Settings("sample", **chosen, **augmentation).train_config(1000)
+    assert {name: getattr(config, name) for name in chosen} == chosen
+    assert {name: getattr(config.augmentation, name) for name in augmentation} == augmentation
+
+
+def test_a_recipe_is_what_is_changed():
+    original = Settings("full", recipe="original", epochs=2).train_config(50_000)
+    assert original == TrainConfig.original_recipe(epochs=2)
+    assert Settings("full").train_config(50_000) == TrainConfig()
+    with pytest.raises(ValueError, match="recipe is 'best', expected 'default', "):
+        Settings(recipe="best")
+
+
+def test_weights_skip_the_training_or_begin_it():
+    """In the notebook; the command line's train always trains."""
+    assert Settings("full", weights="pretrained").train_config(50_000).epochs == 0
+    further = Settings("full", weights="pretrained", epochs=2).train_config(50_000)
+    assert further == TrainConfig.fine_tuning(epochs=2)
 
 
 @pytest.mark.parametrize("value", ["three", "1.5", "1e3", "--2"])
@@ -27,9 +78,15 @@ def test_a_value_that_is_no_whole_number_is_named(monkeypatch, value):
         Settings.from_environment("T9_")
 
 
+def test_a_value_that_is_no_number_is_named(monkeypatch):
+    monkeypatch.setenv("T9_LEARNING_RATE", "fast")
+    with pytest.raises(ValueError, match="T9_LEARNING_RATE is 'fast', expected a number"):
+        Settings.from_environment("T9_")
+
+
 def test_an_unknown_setting_is_named(monkeypatch):
     monkeypatch.setenv("T9_EPOCH", "3")
-    with pytest.raises(ValueError, match="T9_EPOCH is not a setting; these are: T9_DATA, T9_EPO"):
+    with pytest.raises(ValueError, match="T9_EPOCH is not a setting; these are: T9_DATA, T9_RO"):
         Settings.from_environment("T9_")
 
 
@@ -48,19 +105,55 @@ def test_devices_are_a_number_or_all(monkeypatch):
             Settings(devices=text)
 
 
-def test_a_sample_does_not_overwrite_the_real_pictures():
-    assert default_output("full") == "."
-    assert default_output("sample") == "runs/sample"
-    assert default_output("full", "pretrained") == "runs/full"
-    assert Settings("full", weights="pretrained").output == "runs/full"
+@pytest.mark.parametrize(
+    ("settings", "folder"),
+    [
+        ({"data": "full"}, "."),
+        ({"data": "sample"}, "runs/sample"),
+        ({"data": "full", "weights": "pretrained"}, "runs/full"),
+        ({"data": "full", "model": "CustomResNet"}, "runs/full-CustomResNet"),
+        ({"data": "full", "recipe": "original"}, "runs/full"),
+        ({"data": "full", "output": "mine"}, "mine"),
+        ({"data": "2000", "model": "torchvision:vgg11"}, "runs/2000-torchvision-vgg11"),
+    ],
+)
+def test_only_the_full_run_overwrites_the_real_pictures(settings, folder):
+    assert Settings(**settings).notebook_output == folder
 
 
-def test_small_sets_get_small_batches():
-    assert default_batch_size("sample") == default_batch_size("5000") == 32
-    assert default_batch_size("full") == default_batch_size("5001") == 512
+def test_a_folder_is_named_after_itself(tmp_path):
+    assert Settings(str(tmp_path)).notebook_output == f"runs/{tmp_path.name}"
 
 
-@pytest.mark.parametrize("default", [default_output, default_batch_size, Settings])
-def test_there_is_no_default_for_unknown_data(default):
+def test_there_is_no_default_for_unknown_data():
     with pytest.raises(ValueError, match=r"data is '\.\./elsewhere', expected 'full'"):
-        default("../elsewhere")
+        Settings("../elsewhere")
+
+
+def test_the_notebook_has_every_setting_as_a_constant():
+    notebook = nbformat.read(ROOT / "S8_ResNet18.ipynb", as_version=4)
+    cell = next(cell.source for cell in notebook.cells if "# @title Settings" in cell.source)
+    constants = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse(cell).body
+        if isinstance(node, ast.Assign) and node.targets[0].id.isupper()
+    }
+    known = {one.name.upper() for one in fields(Settings)}
+    assert constants.keys() == known | {"KEEP_ON_DRIVE"}
+    assert Settings.from_environment("T9_", constants) == Settings()
+
+
+def test_the_command_line_has_every_setting_as_an_option():
+    assert set(COMMANDS["train"]) == {one.name for one in fields(Settings)}
+    assert all(set(names) <= set(COMMANDS["train"]) for names in COMMANDS.values())
+
+
+def test_the_help_shows_true_defaults(capsys):
+    functions = dict.fromkeys(COMMANDS, test_the_help_shows_true_defaults)
+    with pytest.raises(SystemExit):
+        make_parser(functions).parse_args(["train", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    config = TrainConfig()
+    for name in ("muon_rate", "momentum", "weight_decay", "label_smoothing", "optimizer"):
+        option = shown.split(f"--{name.replace('_', '-')} ")[-1]
+        assert f"(default: {getattr(config, name)})" in option.split(" --")[0]

@@ -1,4 +1,4 @@
-"""The notebook's job from a shell: ``python -m pytorch_vision train|evaluate|explain|report``."""
+"""The notebook's job from a shell: ``python -m pytorch_vision train``, ``evaluate`` and others."""
 
 import sys
 

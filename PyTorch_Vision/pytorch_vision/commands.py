@@ -1,47 +1,53 @@
-"""The commands of the command line: train, evaluate, explain and report."""
+"""The commands of the command line: train, evaluate, explain, report and find-lr."""
 
 import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from pytorch_vision.analysis import (
-    Predictions,
-    blind_maps,
     classify,
+    correctly_classified,
     describe_choice,
-    describe_removal,
-    error_page,
     galleries,
     grad_cam,
+    make_report,
     misclassified,
     plots,
     predict,
-    removal,
+    two_fold,
     write_page,
 )
 from pytorch_vision.data import DataError, ImageData, load_data, read_image
-from pytorch_vision.data.cifar10 import check_choice
-from pytorch_vision.models import create, print_summary
-from pytorch_vision.options import make_parser
-from pytorch_vision.settings import default_batch_size
+from pytorch_vision.models import create, is_ours, network_name, print_summary
+from pytorch_vision.options import chosen_settings, make_parser
+from pytorch_vision.settings import Settings
 from pytorch_vision.training import (
+    RECIPES,
     CheckpointError,
     Output,
     Processes,
     ProcessLostError,
     TrainConfig,
     TrainedModel,
+    begin_with,
     ended_by_signals,
     evaluate,
+    find_rate,
     fit,
     load_trained,
     only_first_prints,
     save_trained,
     start_processes,
+)
+
+TOLD = (
+    ValueError,  # a setting, an image or a weights file that does not fit
+    FloatingPointError,
+    DataError,
+    CheckpointError,
 )
 
 
@@ -51,22 +57,23 @@ def main(arguments: list[str] | None = None) -> int:
     0, or 1 after an error told in one message, or 128 and a signal's number after it: 130 after
     Ctrl-C. Of several processes, the first tells what goes for all of them.
     """
-    commands = {"train": train, "evaluate": evaluate_weights, "explain": explain, "report": report}
+    commands = {
+        "train": train,
+        "evaluate": evaluate_weights,
+        "explain": explain,
+        "report": report,
+        "find-lr": find_lr,
+    }
     options = make_parser(commands).parse_args(arguments)
     rank = int(getattr(rank_zero_only, "rank", 0))
     if rank and options.command != "train":  # the others are one process's work
         return 0
     try:
         with ended_by_signals(), only_first_prints(rank):
-            commands[options.command](options)
+            commands[options.command](chosen_settings(options), options)
     except (ProcessLostError, MemoryError, OSError) as error:  # of one process, maybe
         return _told(f"error: {error}", 1)
-    except (
-        ValueError,  # a setting, an image or a weights file that does not fit
-        FloatingPointError,
-        DataError,
-        CheckpointError,
-    ) as error:
+    except TOLD as error:
         return 0 if rank else _told(f"error: {error}", 1)
     except KeyboardInterrupt as interrupt:
         return 0 if rank else _told(str(interrupt) or "Interrupted.", 130)
@@ -78,53 +85,62 @@ def _told(message: str, status: int) -> int:
     return status
 
 
-def train(options: argparse.Namespace) -> None:
+def train(settings: Settings, options: argparse.Namespace) -> None:
     """Train, draw what was learned, and keep the weights."""
-    batch_size = options.batch_size
-    config = TrainConfig(
-        epochs=options.epochs,
-        batch_size=default_batch_size(options.data) if batch_size is None else batch_size,
-        seed=options.seed,
-        devices=options.devices,
-    )
-    processes = Processes(start_processes(config))
-    data = processes.one_a_machine_first(lambda: _load(options))
+    processes = Processes(start_processes(TrainConfig(devices=settings.devices)))
+    data = processes.one_a_machine_first(lambda: _load(settings))
+    config = _config(settings, data)
     output = processes.first_does(
-        lambda: Output.prepare(options.output or f"runs/{check_choice(options.data)}")
+        lambda: Output.prepare(settings.output or f"runs/{settings.name}")
     )
-    torch.manual_seed(options.seed)
-    model = create(options.model, len(data.class_names), geometry=options.geometry)
-    print_summary(model, (3, *data.train_images.shape[1:3]))
-    history = fit(model, data, config, options.checkpoints)
+    model = settings.create_model(len(data.class_names))
+    print_summary(model, (3, *data.size))
+    if settings.weights:
+        print(begin_with(model, settings.weights))
+    history = fit(model, data, config, settings.checkpoints or None, output.keep)
     if not processes.first:
         return
     output = output.of_run(history, config.epochs)
-    description = f"{model.name} on {data.name}"
-    trained = TrainedModel(model, data.class_names, data.mean_and_std, history, description)
+    trained = TrainedModel.of(model, data, history)
     save_trained(output.weights, trained)
     history.to_csv(output.history)
     print(f"Weights in {output.weights}")
     if len(history.records) < config.epochs:
         raise KeyboardInterrupt(f"Interrupted: what there is of it is in {output.folder}")
-    plots.loss_and_accuracy(history, description).savefig(output.plots / "loss_accuracy.png")
-    _draw_errors(trained, data, output.plots, options)
+    curves = plots.loss_and_accuracy(history, trained.description)
+    curves.savefig(output.plots / "loss_accuracy.png")
+    _draw_errors(trained, data, output.plots, settings, options.count)
 
 
-def evaluate_weights(options: argparse.Namespace) -> None:
+def find_lr(settings: Settings, options: argparse.Namespace) -> None:
+    """Find a learning rate by a range test: a short training in which it rises."""
+    data = _load(settings)
+    output = Output.prepare(settings.output or f"runs/{settings.name}")
+    model = settings.create_model(len(data.class_names))
+    if settings.weights:
+        print(begin_with(model, settings.weights))
+    test = find_rate(model, data, _config(settings, data))
+    path = output.plots / f"lr_finder_{test.rate}.png"
+    plots.lr_finder(test, f"{network_name(model)} on {data.name}").savefig(path)
+    print(f"The loss falls most steeply at --{test.rate.replace('_', '-')} {test.suggestion:.2g}")
+    print(f"Picture in {path}")
+
+
+def evaluate_weights(settings: Settings, options: argparse.Namespace) -> None:
     """Print the loss and the accuracy of given weights on the test images."""
-    trained, data = _restore(options)
+    trained, data = _restore(settings)
     print(evaluate(trained.model, data))
 
 
-def explain(options: argparse.Namespace) -> None:
+def explain(settings: Settings, options: argparse.Namespace) -> None:
     """Draw what given weights get wrong, and where they looked; or explain one image file."""
     if options.image is None:
-        trained, data = _restore(options)
-        _draw_errors(trained, data, _output(options).plots, options)
+        trained, data = _restore(settings)
+        _draw_errors(trained, data, _output(settings).plots, settings, options.count)
         return
-    trained = load_trained(options.weights)
-    image, told = read_image(options.image)
-    output = _output(options)
+    trained = _trained(settings)
+    image, told = read_image(options.image, trained.size, trained.fit)
+    output = _output(settings)
     print(told)
     images = image[None]
     probabilities = classify(trained.model, images, trained.mean_and_std)[0]
@@ -137,71 +153,72 @@ def explain(options: argparse.Namespace) -> None:
     print(f"Picture in {path}")
 
 
-def report(options: argparse.Namespace) -> None:
+def report(settings: Settings, options: argparse.Namespace) -> None:
     """Write a page of all the errors of given weights, to look through in a browser."""
-    trained, data = _restore(options)
-    output = _output(options)
+    trained, data = _restore(settings)
+    output = _output(settings)
     predictions = predict(trained.model, data)
-    errors = misclassified(predictions)
-    predicted, true = _maps(trained, errors)
-    note = _trust(trained, errors, predicted)
-    page = error_page(predictions, predicted, true, trained.description, note)
-    write_page(output.page, page)
-    print(f"{len(errors):,} errors in {output.page}")
+    title = trained.description
+    write_page(output.page, make_report(trained.model, predictions, data.mean_and_std, title))
+    print(f"{len(misclassified(predictions)):,} errors in {output.page}")
 
 
-def _load(options: argparse.Namespace) -> ImageData:
-    data = load_data(options.data, options.root)
+def _config(settings: Settings, data: ImageData) -> TrainConfig:
+    """Return what to train with; weights to begin with do not mean that there is no training."""
+    epochs = RECIPES[settings.recipe]().epochs if settings.epochs is None else settings.epochs
+    return settings.train_config(len(data.train_labels), epochs=epochs)
+
+
+def _load(settings: Settings, like: TrainedModel | None = None) -> ImageData:
+    """Return the images that are asked for, in the size of a network that has one already."""
+    size, fit = (settings.size, settings.fit) if like is None else (like.size, like.fit)
+    data = load_data(settings.data, settings.root, size, fit)
     print(data)
     return data
 
 
-def _restore(options: argparse.Namespace) -> tuple[TrainedModel, ImageData]:
-    """Load weights, and test data normalised as their training data was."""
-    trained = load_trained(options.weights)
+def _trained(settings: Settings) -> TrainedModel:
+    """Load weights, into a network of the caller's own if it was named."""
+    if is_ours(settings.model):
+        return load_trained(settings.weights)
+    return load_trained(settings.weights, lambda classes: create(settings.model, classes))
+
+
+def _restore(settings: Settings) -> tuple[TrainedModel, ImageData]:
+    """Load weights, and test data made ready as their training data was."""
+    trained = _trained(settings)
     print(f"Weights: {trained.description}")
-    return trained, trained.normalized(_load(options))
-
-
-def _maps(trained: TrainedModel, errors: Predictions) -> np.ndarray:
-    """Return the Grad-CAM maps of the predicted and of the true classes."""
-    classes = np.stack([errors.predicted, errors.labels])
-    return grad_cam(trained.model, errors.images, classes, trained.mean_and_std)
-
-
-def _trust(trained: TrainedModel, errors: Predictions, maps: np.ndarray) -> str:
-    """Say how far the maps of the predicted classes can be trusted; nothing of no error."""
-    if not len(errors):
-        return ""
-    both = {"map": maps, "random": blind_maps(errors.images)["random"]}
-    found = removal(
-        trained.model, errors.images, errors.predicted, both, trained.mean_and_std, (0.3,)
-    )
-    return describe_removal(found["map"], found["random"])
+    return trained, trained.normalized(_load(settings, trained))
 
 
 def _draw_errors(
-    trained: TrainedModel, data: ImageData, folder: Path, options: argparse.Namespace
+    trained: TrainedModel, data: ImageData, folder: Path, settings: Settings, count: int
 ) -> None:
     predictions = predict(trained.model, data)
-    errors = misclassified(predictions, options.count, options.order)
-    title = trained.description
-    chosen = f"{title}: {describe_choice(options.order, len(errors))}"
-    predicted, true = _maps(trained, errors)
+    errors = misclassified(predictions, count, settings.order)
+    right = correctly_classified(predictions, count, settings.order)
+    title, mean_and_std = trained.description, trained.mean_and_std
+    chosen = f"{title}: {describe_choice(settings.order, len(errors))}"
+    chosen_right = f"{title}: {describe_choice(settings.order, len(right), 'right answers')}"
+    both = np.stack([errors.predicted, errors.labels])
+    predicted, true = grad_cam(trained.model, errors.images, both, mean_and_std)
+    of_right = grad_cam(trained.model, right.images, right.predicted, mean_and_std)
+    scaled = two_fold(predictions)[0] if len(predictions) > 1 else None
     figures = {
         "misclassified": galleries.gallery(errors, chosen),
         "misclassified_gradcam": galleries.gradcam_gallery(errors, predicted, true, chosen),
+        "right_gradcam": galleries.gradcam_gallery(right, of_right, title=chosen_right),
         "confusion_matrix": plots.confusion_matrix(predictions, title),
         "class_accuracy": plots.class_accuracy(predictions, title),
-        "reliability": plots.reliability(predictions, title),
+        "reliability": plots.reliability(predictions, title, scaled),
     }
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")
     print(f"Pictures in {folder}")
 
 
-def _output(options: argparse.Namespace) -> Output:
+def _output(settings: Settings) -> Output:
     """Return the folder that was asked for, or that of the weights."""
-    if options.output is None and options.weights == "pretrained":
+    if not settings.output and settings.weights == "pretrained":
         return Output.prepare("runs/pretrained")
-    return Output.prepare(options.output or Path(options.weights).parent)
+    return Output.prepare(settings.output or Path(settings.weights).parent)

@@ -1,24 +1,42 @@
-"""The options of the command line."""
+"""The options of the command line, made from the list of settings."""
 
 import argparse
 from collections.abc import Callable, Mapping
-from typing import get_args
+from dataclasses import fields
+from typing import Any
 
-from pytorch_vision.analysis import Order
-from pytorch_vision.models import MODELS
-from pytorch_vision.models.resnet import Geometry
-from pytorch_vision.settings import default_data
+from pytorch_vision.settings import Settings, parsed
 from pytorch_vision.training import TrainConfig
 
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
-    return int(text)
-
-
-def _devices(text: str) -> int | str:
-    return text if text == "auto" else _count(text)
+IMAGES = ("data", "root", "size", "fit")
+WEIGHTS = ("model", "geometry", "weights")
+RECIPE = (
+    "recipe",
+    "epochs",
+    "batch_size",
+    "seed",
+    "optimizer",
+    "muon_rate",
+    "learning_rate",
+    "momentum",
+    "weight_decay",
+    "label_smoothing",
+    "padding",
+    "flip",
+    "cutout",
+    "cutout_probability",
+    "devices",
+)
+# which settings each command has
+COMMANDS = {
+    "train": (*IMAGES, *WEIGHTS, *RECIPE, "checkpoints", "output", "order"),
+    "evaluate": (*IMAGES, *WEIGHTS),
+    "explain": (*IMAGES, *WEIGHTS, "output", "order"),
+    "report": (*IMAGES, *WEIGHTS, "output"),
+    "find-lr": (*IMAGES, *WEIGHTS, *RECIPE, "output"),
+}
+# for those that need weights: all of the test set, and the weights that come with the library
+OF_WEIGHTS = {"data": "full", "weights": "pretrained"}
 
 
 def make_parser(functions: Mapping[str, Callable]) -> argparse.ArgumentParser:
@@ -27,72 +45,55 @@ def make_parser(functions: Mapping[str, Callable]) -> argparse.ArgumentParser:
     Args:
         functions: of each command, by name; their docstrings are its help.
     """
-    defaults = TrainConfig()
     parser = argparse.ArgumentParser(
         "python -m pytorch_vision", description="The notebook's job from a shell."
     )
     commands = parser.add_subparsers(required=True, dest="command")
-
-    def add(name: str, data: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(
-            name,
-            help=functions[name].__doc__,
-            description=functions[name].__doc__,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        )
-        added.add_argument(
-            "--data",
-            default=data,
-            help="full, sample (1,000 images, needs no network) or a number of training images",
-        )
-        added.add_argument("--root", default="data", help="folder that CIFAR-10 is kept in")
-        return added
-
-    trainer = add("train", default_data())
-    trainer.add_argument("--epochs", type=int, default=defaults.epochs, help="0 only evaluates")
-    trainer.add_argument(
-        "--batch-size",
-        type=int,
-        help="images a step; by default 512, or 32 for 5,000 images or less",
-    )
-    trainer.add_argument("--seed", type=int, default=defaults.seed, help="of everything random")
-    trainer.add_argument(
-        "--devices",
-        type=_devices,
-        default=defaults.devices,
-        help="how many train together, each in its own process; auto is all CUDA devices",
-    )
-    trainer.add_argument("--model", choices=tuple(MODELS), default="ResNet18", help="the network")
-    trainer.add_argument(
-        "--geometry",
-        choices=get_args(Geometry),
-        default="original",
-        help="padding: the original notebook's, or 1 throughout at half the work",
-    )
-    trainer.add_argument("--checkpoints", help="folder for checkpoints; a stopped run continues")
-    evaluator = add("evaluate", "full")
-    explainer = add("explain", "full")
-    explainer.add_argument("--image", help="explain this image file instead of the test errors")
-    reporter = add("report", "full")
-    folders = {
-        trainer: "weights, history and pictures; by default runs/ and the data's name",
-        explainer: "pictures; by default that of the weights, or runs/pretrained",
-        reporter: "the page, errors.html; by default that of the weights, or runs/pretrained",
-    }
-    for command, what in folders.items():
-        command.add_argument("--output", help=f"folder for {what}")
-    for command in (evaluator, explainer, reporter):
-        command.add_argument(
-            "--weights",
-            default="pretrained",
-            help="weights file that train wrote, or those that come with PyTorch_Vision",
-        )
-    for command in (trainer, explainer):
-        command.add_argument("--count", type=_count, default=10, help="errors to show")
-        command.add_argument(
-            "--order",
-            choices=get_args(Order),
-            default="first",
-            help="which errors to show: the first, the most confident, or spread over the classes",
-        )
+    known = {one.name: one for one in fields(Settings)}
+    for command, names in COMMANDS.items():
+        text = functions[command].__doc__
+        added = commands.add_parser(command, help=text, description=text)
+        defaults = OF_WEIGHTS if command in ("evaluate", "explain", "report") else {}
+        for name in names:
+            _add(added, known[name], defaults.get(name))
+        if command == "explain":
+            added.add_argument("--image", help="explain this image file instead of the test errors")
+        if "order" in names:
+            added.add_argument(
+                "--count", type=_count, default=10, help="errors to show (default: 10)"
+            )
     return parser
+
+
+def chosen_settings(options: argparse.Namespace) -> Settings:
+    """Return the settings that the options give."""
+    known = {one.name for one in fields(Settings)}
+    chosen = {name: value for name, value in vars(options).items() if name in known}
+    return Settings(**{name: value for name, value in chosen.items() if value is not None})
+
+
+def _add(parser: argparse.ArgumentParser, one: Any, default: str | None) -> None:
+    """Add the option of one setting; what it defaults to without a recipe stands in its help."""
+
+    def parse(text: str) -> Any:
+        try:
+            return parsed(one, text, one.name)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    recipe = TrainConfig()
+    own = getattr(recipe, one.name, getattr(recipe.augmentation, one.name, None))
+    shown = default or one.metadata["shown"] or (own if one.default is None else one.default)
+    parser.add_argument(
+        f"--{one.name.replace('_', '-')}",
+        type=parse,
+        default=default,
+        choices=one.metadata["choices"] or None,
+        help=f"{one.metadata['text']} (default: {shown})".replace("%", "%%"),
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)

@@ -1,13 +1,22 @@
-"""Defaults that the notebook and the command line share, and settings from the environment."""
+"""What the notebook and the command line can be told: one list of settings for both."""
 
 import os
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any, Literal, get_args
 
 import torch
+from torch import nn
 
 from pytorch_vision.analysis.predict import Order, check_order
-from pytorch_vision.data.cifar10 import check_choice
+from pytorch_vision.data.load import check_choice, choice_name
+from pytorch_vision.data.pictures import Fit, check_fit
+from pytorch_vision.data.transforms import Augmentation, Flip
+from pytorch_vision.models import create
+from pytorch_vision.models.resnet import Geometry
+from pytorch_vision.training import RECIPES, TrainConfig
+
+FEW_IMAGES, FEW_BATCH = 5000, 32  # of so few images larger batches would give too few steps
 
 
 def default_data() -> str:
@@ -15,100 +24,221 @@ def default_data() -> str:
     return "full" if torch.cuda.is_available() else "sample"
 
 
-def default_batch_size(which: str) -> int:
-    """Return 512, or 32 for up to 5,000 images, of which larger batches give too few steps.
+def _setting(default: Any, text: str, choices: Any = None, shown: str = "") -> Any:
+    """Return a field of ``Settings``.
 
-    Raises:
-        ValueError: ``which`` is nothing that ``data.load_data`` knows; so with the next.
+    Args:
+        default: None leaves it to the recipe, whose own default is then shown.
+        text: what it means, for ``--help``.
+        choices: a Literal of its values.
+        shown: its default in words, where it depends on something.
     """
-    which = check_choice(which)
-    small = which == "sample" or (which.isdecimal() and int(which) <= 5000)
-    return 32 if small else 512
-
-
-def default_output(which: str, weights: str = "") -> str:
-    """Return the notebook's own folder for a full training, and for all else one under ``runs``.
-
-    So nothing but a full training can overwrite the pictures of one.
-    """
-    return "." if check_choice(which) == "full" and not weights else f"runs/{which}"
+    metadata = {"text": text, "choices": get_args(choices), "shown": shown}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the notebook can be told.
+    """What a run can be told; each field's text says what it means.
 
-    Attributes:
-        data: "full", "sample" or a number of training images; "auto" is ``default_data()``.
-        epochs: passes over the training images; 0 only tests.
-        batch_size: images a step; 0 is ``default_batch_size(data)``.
-        seed: of the first weights, the order and the augmentation.
-        weights: "pretrained" or a weights file, to skip the training; empty to train.
-        order: which errors to show, as ``analysis.misclassified`` has it.
-        output: folder for pictures, history and weights; empty is ``default_output(data,
-            weights)``.
-        root: folder that CIFAR-10 is kept in.
-        checkpoints: folder for the training's state; empty for none.
-        devices: how many train together, or "auto" for all CUDA devices.
+    Each is an option of the command line, a constant in the notebook, and an environment variable
+    there. None leaves a value to the recipe.
 
     Raises:
-        ValueError: there is no such data, order or number of devices.
+        ValueError: a value is out of range; says which and what was expected.
     """
 
-    data: str = "auto"
-    epochs: int = 20
-    batch_size: int = 0
-    seed: int = 0
-    weights: str = ""
-    order: Order = "first"
-    output: str = ""
-    root: str = "data"
-    checkpoints: str = ""
-    devices: int | str = 1
+    data: str = _setting(
+        "auto",
+        "full (all of CIFAR-10), sample (1,000 bundled images), a number of training images, or a "
+        "folder of your own pictures",
+        shown="full on a CUDA GPU, else sample",
+    )
+    root: str = _setting("data", "folder that CIFAR-10 is kept in")
+    size: int = _setting(64, "pixels a side that the pictures of a folder are brought to")
+    fit: Fit = _setting("crop", "how they are brought to it", Fit)
+    model: str = _setting(
+        "ResNet18",
+        "ResNet18, ResNet34, CustomResNet, torchvision:NAME, or module:function for your own",
+    )
+    geometry: Geometry | None = _setting(
+        None, "padding of a ResNet: the original notebook's, or 1 throughout", Geometry, "original"
+    )
+    weights: str = _setting(
+        "",
+        "weights file of an earlier run, or pretrained for those that come with PyTorch_Vision",
+        shown="none",
+    )
+    recipe: str = _setting(
+        "auto",
+        f"ready-made settings: {', '.join(RECIPES)}",
+        shown="finetune with weights, else default",
+    )
+    epochs: int | None = _setting(
+        None,
+        "passes over the training images; 0 only tests",
+        shown="the recipe's, 20; in the notebook 0 with weights",
+    )
+    batch_size: int | None = _setting(
+        None, "images a step", shown=f"the recipe's, 512; 32 for up to {FEW_IMAGES:,} images"
+    )
+    seed: int = _setting(0, "of the first weights, the order and the augmentation")
+    optimizer: str | None = _setting(None, "muon (with SGD) or sgd")
+    muon_rate: float | None = _setting(None, "Muon's peak rate")
+    learning_rate: float | None = _setting(
+        None, "SGD's peak learning rate", shown="0.05 beside Muon, 0.2 alone"
+    )
+    momentum: float | None = _setting(None, "of SGD")
+    weight_decay: float | None = _setting(None, "of the weights that SGD trains")
+    label_smoothing: float | None = _setting(None, "of the training loss")
+    padding: int | None = _setting(None, "pixels around the image that RandomCrop crops from")
+    flip: Flip | None = _setting(None, "how images are mirrored", Flip)
+    cutout: int | None = _setting(None, "pixels a side of CutOut's hole; 0 for none")
+    cutout_probability: float | None = _setting(None, "how often there is a hole")
+    devices: int | Literal["auto"] = _setting(
+        1, "how many train together, each in its own process; auto is all CUDA devices"
+    )
+    checkpoints: str = _setting(
+        "", "folder for checkpoints; a stopped run continues from there", shown="none"
+    )
+    order: Order = _setting("first", "which errors to show", Order)
+    output: str = _setting(
+        "",
+        "folder for weights, history and pictures",
+        shown="one under runs, or that of the weights",
+    )
 
     def __post_init__(self) -> None:
         data = default_data() if self.data == "auto" else check_choice(self.data)
+        recipe = (
+            ("finetune" if self.weights else "default") if self.recipe == "auto" else self.recipe
+        )
+        if recipe not in RECIPES:
+            raise ValueError(f"recipe is {recipe!r}, expected {', '.join(map(repr, RECIPES))}")
         check_order(self.order)
-        chosen = {
+        check_fit(self.fit)
+        for name, value in {
             "data": data,
-            "batch_size": self.batch_size or default_batch_size(data),
-            "output": self.output or default_output(data, self.weights),
+            "recipe": recipe,
             "devices": _check_devices(self.devices),
-        }
-        for name, value in chosen.items():
+        }.items():
             object.__setattr__(self, name, value)
 
     @classmethod
-    def from_environment(cls, prefix: str, **values: Any) -> "Settings":
+    def from_environment(
+        cls, prefix: str, constants: Mapping[str, Any] | None = None
+    ) -> "Settings":
         """Return settings of which each may be overridden by an environment variable.
 
         Args:
             prefix: which the variables begin with: with "S8_", ``S8_EPOCHS`` overrides epochs.
                 An empty variable overrides nothing.
-            values: the settings where there is no variable.
+            constants: the settings where there is no variable, by their names in capitals, such
+                as the ``globals()`` of a notebook; an empty text stands for no setting.
 
         Raises:
-            ValueError: a variable of this prefix is unknown, or holds no whole number where one
-                is wanted; or as for ``Settings``.
+            ValueError: a variable of this prefix is unknown, or holds no number where one is
+                wanted; or as for ``Settings``.
         """
-        known = {prefix + field.name.upper(): field for field in fields(cls)}
+        known = {prefix + one.name.upper(): one for one in fields(cls)}
         for variable in sorted(os.environ):
             if variable.startswith(prefix) and variable not in known:
                 raise ValueError(f"{variable} is not a setting; these are: {', '.join(known)}")
-        for variable, field in known.items():
-            text = os.environ.get(variable, "").strip()
-            if not text:
-                continue
-            if field.type is int and not text.removeprefix("-").isdecimal():
-                raise ValueError(f"{variable} is {text!r}, expected a whole number")
-            values[field.name] = int(text) if field.type is int else text
-        return cls(**values)
+        texts = {
+            variable: os.environ.get(variable, "").strip()
+            or (constants or {}).get(one.name.upper(), "")
+            for variable, one in known.items()
+        }
+        return cls(
+            **{
+                one.name: parsed(one, texts[variable], variable)
+                for variable, one in known.items()
+                if texts[variable] != ""
+            }
+        )
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """How the training images are varied: the recipe's way, but for what is set here."""
+        return replace(RECIPES[self.recipe]().augmentation, **self._chosen(Augmentation))
+
+    def train_config(self, images: int, **changes: Any) -> TrainConfig:
+        """Return the settings of a training run.
+
+        Args:
+            images: how many there are to train on, by which a batch size is chosen.
+            changes: of the result, before all others.
+        """
+        recipe = RECIPES[self.recipe]
+        chosen: dict[str, Any] = {
+            "augmentation": self.augmentation,
+            "seed": self.seed,
+            "devices": self.devices,
+        }
+        if images <= FEW_IMAGES:
+            chosen["batch_size"] = FEW_BATCH
+        if self.weights:
+            chosen["epochs"] = 0
+        return recipe(**{**chosen, **self._chosen(TrainConfig), **changes})
+
+    def _chosen(self, kind: type) -> dict[str, Any]:
+        """Return what is set here of another class's fields."""
+        names = {one.name for one in fields(kind)} & {one.name for one in fields(self)}
+        values = {name: getattr(self, name) for name in sorted(names)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def create_model(self, classes: int) -> nn.Module:
+        """Return the network, its first weights those of the seed."""
+        torch.manual_seed(self.seed)
+        options = {} if self.geometry is None else {"geometry": self.geometry}
+        return create(self.model, classes, **options)
+
+    @property
+    def name(self) -> str:
+        """A short name of data and network, for a folder of what is made of them."""
+        data, model = choice_name(self.data), self.model.replace(":", "-")
+        return data if model == "ResNet18" else f"{data}-{model}"
+
+    @property
+    def notebook_output(self) -> str:
+        """The folder that was asked for; else the notebook's own for its full training.
+
+        For all else it is one under ``runs``, so that nothing but a full training can overwrite
+        the pictures of one.
+        """
+        full = (self.data, self.model, self.weights, self.recipe) == (
+            "full",
+            "ResNet18",
+            "",
+            "default",
+        )
+        return self.output or ("." if full else f"runs/{self.name}")
 
 
-def _check_devices(wanted: int | str) -> int | str:
+def parsed(one: Field, value: Any, name: str) -> Any:
+    """Return a setting's value, which may be given as text.
+
+    Raises:
+        ValueError: it should be a number and is none.
+    """
+    if not isinstance(value, str):
+        return value
+    if one.type in (int, int | None):
+        if not value.removeprefix("-").isdecimal():
+            raise ValueError(f"{name} is {value!r}, expected a whole number")
+        return int(value)
+    if one.type == float | None:
+        try:
+            return float(value)
+        except ValueError:
+            raise ValueError(f"{name} is {value!r}, expected a number") from None
+    return value
+
+
+def _check_devices(wanted: int | str) -> int | Literal["auto"]:
     """Return a number of devices, or "auto"."""
     if wanted == "auto":
-        return wanted
+        return "auto"
     if not str(wanted).isdecimal() or int(wanted) < 1:
         raise ValueError(f"devices is {wanted!r}, expected a number from 1 on, or 'auto'")
     return int(wanted)

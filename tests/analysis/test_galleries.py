@@ -69,6 +69,20 @@ def test_gradcam_gallery_stacks_image_predicted_and_true_overlay(count, some_pre
     assert "each map's own maximum" in figure.axes[-1].get_ylabel()
 
 
+def test_right_answers_have_one_map_each(some_predictions):
+    predictions = some_predictions(7)
+    maps = np.random.default_rng(1).random((7, 32, 32), np.float32)
+    figure = galleries.gradcam_gallery(predictions, maps, title="right answers")
+    shown = pictures(figure)
+    assert len(shown) == 14
+    titles = [picture.axes.get_title().strip() for picture in shown]
+    assert [caption(predictions, "predicted", i) in titles for i in range(7)] == [True] * 7
+    assert not [title for title in titles if title.startswith("true")]
+    stack = np.array(figure.axes[:20]).reshape(2, 2, 5)
+    overlaid = stack[1, 1, 1].images[0].get_array()
+    np.testing.assert_allclose(overlaid, galleries.overlay(predictions.images[6], maps[6]))
+
+
 def test_explanation_shows_the_image_and_a_map_for_each_class(some_predictions):
     predictions, maps = some_predictions(1), np.random.default_rng(1).random((3, 32, 32))
     figure = galleries.explanation(predictions.images[0], maps, ["ant", "bee", "cow"], "a.png")

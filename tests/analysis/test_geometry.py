@@ -3,8 +3,8 @@ import torch
 import torchvision
 from torch import nn
 
-from pytorch_vision.analysis import map_geometry
-from pytorch_vision.models import ResNet18, ResNet34
+from pytorch_vision.analysis import last_map, map_geometry
+from pytorch_vision.models import ResNet18, ResNet34, create
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,136 @@ def test_geometry_is_where_the_gradient_comes_from(build, layer, size, cell, tol
     expected = found.offset[0] + found.stride[0] * cell  # far enough from every edge
     measured = measured_centre(model, layer, size, cell, seeds=4)
     assert measured == pytest.approx(expected, abs=tolerance)
+
+
+# one of every family of networks that torchvision has, and what is left of the tolerance where
+# attention looks at the whole image, whose middle then draws the centre towards itself
+FAMILIES = {
+    "alexnet": 0.2,
+    "convnext_tiny": 0.1,
+    "densenet121": 0.2,
+    "efficientnet_b0": 0.2,
+    "googlenet": 0.2,
+    "inception_v3": 0.2,
+    "maxvit_t": 0.5,
+    "mnasnet0_5": 0.2,
+    "mobilenet_v2": 0.2,
+    "mobilenet_v3_small": 0.2,
+    "regnet_y_400mf": 0.2,
+    "resnet18": 0.2,
+    "shufflenet_v2_x0_5": 0.2,
+    "squeezenet1_1": 0.2,
+    "swin_t": 0.1,
+    "swin_v2_t": 0.2,
+    "vgg11": 0.1,
+    "vit_b_16": 0.1,
+}
+SIZES = {"maxvit_t": 224, "vit_b_16": 224}  # which others they refuse
+
+
+def test_torchvision_has_no_other_families():
+    """The families are the files that define its networks."""
+    names = torchvision.models.list_models(module=torchvision.models)
+    files = {torchvision.models.get_model_builder(name).__module__ for name in names}
+    ours = {torchvision.models.get_model_builder(name).__module__ for name in FAMILIES}
+    assert files == ours
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_of_torchvisions_agrees_with_its_gradients(name):
+    """At the layer that is found where none is named, at a cell beside the middle one."""
+    size = SIZES.get(name, 448)
+    torch.manual_seed(0)
+    model = create(f"torchvision:{name}").eval().requires_grad_(False)
+    layer = last_map(model, (size, size))
+    found = map_geometry(model, None, (size, size))
+    assert found == map_geometry(model, layer, (size, size))
+    cells = round((size - 2 * found.offset[0]) / found.stride[0])
+    cell = max(1, cells // 2 - 1)
+    expected = found.offset[0] + found.stride[0] * cell
+    measured = measured_centre(model, layer, size, cell, seeds=1)
+    assert measured == pytest.approx(expected, abs=FAMILIES[name] * found.stride[0])
+
+
+class Shuffle(nn.Module):
+    """Does something to a map of 16 channels, 16 rows and 16 columns."""
+
+    def __init__(self, work) -> None:
+        super().__init__()
+        self.first, self.work = nn.Conv2d(3, 16, 3, 2, 1), work
+        self.last = nn.Identity()
+        self.linear = nn.Linear(16, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.work(self, self.first(x)))
+
+
+def windows(self, x: torch.Tensor) -> torch.Tensor:
+    """Into windows of 4x4 cells, a product over their channels, and back."""
+    x = x.permute(0, 2, 3, 1).reshape(1, 4, 4, 4, 4, 16).permute(0, 1, 3, 2, 4, 5)
+    x = self.linear(x.reshape(16, 16, 16))
+    x = x.reshape(1, 4, 4, 4, 4, 16).permute(0, 1, 3, 2, 4, 5)
+    return x.reshape(1, 16, 16, 16).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("work", "stride", "offset"),
+    [
+        (lambda self, x: x.reshape(1, 4, 4, 16, 16).transpose(1, 2).flatten(1, 2), 2, 0),
+        (lambda self, x: self.linear(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), 2, 0),
+        (lambda self, x: x.flatten(2).transpose(1, 2).transpose(1, 2).reshape(x.shape), 2, 0),
+        (windows, 2, 0),
+        # every second row and column, and their neighbours, joined: between the two
+        (lambda self, x: torch.cat([x[..., ::2, ::2], x[..., 1::2, 1::2]], 1), 4, 1),
+        (lambda self, x: torch.nn.functional.pixel_unshuffle(x, 2), 4, 1),
+        (lambda self, x: x[:, :, 3:, 3:], 2, 6),
+        (lambda self, x: nn.functional.pad(x, (3, 0, 3, 0), mode="reflect"), 2, -6),
+        (lambda self, x: torch.chunk(x, 2, 1)[1], 2, 0),
+        (lambda self, x: nn.functional.adaptive_avg_pool2d(x, 4), 8, 3),
+        (lambda self, x: x * x.mean((2, 3), keepdim=True).sigmoid(), 2, 0),
+    ],
+)
+def test_what_only_reorders_is_followed(work, stride, offset):
+    found = map_geometry(Shuffle(work), "last", (32, 32))
+    assert found.stride == (stride, stride)
+    assert found.offset == (offset, offset)
+
+
+@pytest.mark.parametrize(
+    ("work", "operation"),
+    [
+        (lambda self, x: x.roll(3, 2), "roll"),
+        (lambda self, x: x.flip(2), "flip"),
+        (lambda self, x: x.cumsum(2).reshape(1, 16, 8, 32), "does not know|view|reshape"),
+        (lambda self, x: nn.functional.interpolate(x, scale_factor=2), "upsample_nearest2d"),
+        (lambda self, x: x[:, :, torch.arange(15, -1, -1)], "index"),
+        (lambda self, x: nn.functional.adaptive_avg_pool2d(x, 5), "adaptive_avg_pool2d"),
+        (lambda self, x: nn.functional.conv_transpose2d(x, x.new_ones(16, 2, 2, 2)), "convolut"),
+    ],
+)
+def test_a_refusal_names_the_operation(work, operation):
+    with pytest.raises(
+        ValueError, match=rf"layer 'last' is not known: .*({operation})|rows and col"
+    ):
+        map_geometry(Shuffle(work), "last", (32, 32))
+
+
+def test_channels_last_is_named():
+    model = Shuffle(lambda self, x: x.permute(0, 2, 3, 1))
+    with pytest.raises(ValueError, match=r"gives \(1, 16, 16, 16\), whose last two dimensions are"):
+        map_geometry(model, "last", (32, 32))
+    assert last_map(model, (32, 32)) == "first"
+
+
+@pytest.mark.parametrize(("name", "layer"), [("ResNet18", "layer4"), ("CustomResNet", "layer3")])
+def test_the_last_map_is_the_last_stage(name, layer):
+    assert last_map(create(name), (32, 32)) == layer
+
+
+def test_a_network_without_a_map_is_named():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+    with pytest.raises(ValueError, match="no layer of this network gives a map"):
+        last_map(model, (32, 32))
 
 
 def test_layers_by_name_and_by_module():

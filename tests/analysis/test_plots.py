@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from pytorch_vision.analysis import (
     Removal,
@@ -6,8 +7,9 @@ from pytorch_vision.analysis import (
     class_accuracy,
     confusion_matrix,
     plots,
+    scaled,
 )
-from pytorch_vision.training import EpochRecord, History
+from pytorch_vision.training import EpochRecord, History, RateTest
 
 
 def test_curves_show_training_and_test_together():
@@ -61,8 +63,22 @@ def test_reliability_shows_the_bins_and_the_error(some_predictions):
     np.testing.assert_allclose(curve.get_xdata(), measured.confidence)
     np.testing.assert_allclose(curve.get_ydata(), measured.accuracy)
     legend = above.get_legend().get_texts()[-1].get_text()
-    assert legend == f"expected calibration error {100 * measured.error:.2f} %"
-    assert sum(patch.get_height() for patch in below.patches) == 200
+    assert legend == f"as it is: expected calibration error {100 * measured.error:.2f} %"
+    (counted,) = below.patches
+    assert counted.get_xy()[:, 1].max() == np.histogram(predictions.confidence, 15, (0, 1))[0].max()
+
+
+def test_reliability_beside_that_with_a_temperature(some_predictions):
+    predictions = some_predictions(200)
+    hotter = scaled(predictions, 2.0)
+    above, below = plots.reliability(predictions, "a network", hotter).axes
+    texts = [text.get_text() for text in above.get_legend().get_texts()]
+    assert (
+        f"with temperature: expected calibration error {100 * calibration(hotter).error:.2f} %"
+        in texts
+    )
+    assert len({line.get_color() for line in above.lines}) == 3  # and the diagonal
+    assert len(below.patches) == 2
 
 
 def test_nothing_is_saved(tmp_path, monkeypatch):
@@ -100,3 +116,52 @@ def test_trust_shows_curves_scores_and_correlations():
     np.testing.assert_allclose(marked, means)
     np.testing.assert_allclose(sanity.lines[0].get_ydata(), [1, 0.6, 0.1])
     assert [text.get_text() for text in sanity.get_legend().get_texts()] == ["gradcam"]
+
+
+def history_of(*accuracies: float, loss: float = 1.0) -> History:
+    return History(
+        tuple(
+            EpochRecord(e, 1.0, 50.0, loss / e, a, 0.1, 1, 1) for e, a in enumerate(accuracies, 1)
+        )
+    )
+
+
+def test_compare_draws_every_run_in_a_colour_of_its_own():
+    runs = {f"run {n}": history_of(60.0, 70.0 + n) for n in range(12)} | {"new": History()}
+    loss, accuracy = plots.compare(runs, "a title").axes
+    assert len({str(line.get_color()) for line in accuracy.lines}) == 13
+    np.testing.assert_allclose(accuracy.lines[3].get_ydata(), [60, 73])
+    texts = [text.get_text() for text in accuracy.get_legend().get_texts()]
+    assert texts[3] == "run 3: 73.00 after epoch 2"
+    assert texts[12] == "new: no epoch"
+    assert (loss.get_xlabel(), accuracy.get_ylabel()) == ("Epoch", "Test accuracy (%)")
+
+
+def test_compare_is_not_flattened_by_an_outlier():
+    runs = {
+        "Muon": history_of(80.0, 90.0, 94.0, 95.0),
+        "SGD": history_of(70.0, 85.0, 92.0, 93.0),
+        "diverged": history_of(10.0, 10.0, 10.0, 10.0, loss=1e6),
+        "not finite": history_of(10.0, float("nan"), 10.0, 10.0, loss=float("nan")),
+    }
+    loss, accuracy = plots.compare(runs).axes
+    assert accuracy.get_ylim()[0] > 60
+    assert loss.get_ylim()[1] < 2
+    texts = [text.get_text() for text in accuracy.get_legend().get_texts()]
+    assert [text.endswith("off the scale") for text in texts] == [False, False, True, True]
+
+
+def test_compare_wants_a_run():
+    with pytest.raises(ValueError, match="no histories to compare"):
+        plots.compare({})
+    plots.compare({"new": History()})
+
+
+def test_lr_finder_marks_the_suggestion():
+    rates = np.logspace(-4, 1, 50)
+    test = RateTest("muon_rate", rates, np.linspace(2, 1, 50), 0.03)
+    (axes,) = plots.lr_finder(test, "a network").axes
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlabel() == "Muon's rate"
+    assert axes.get_legend().get_texts()[-1].get_text() == "muon_rate=0.03: the steepest fall"
+    assert axes.lines[1].get_xdata()[0] == 0.03

@@ -3,7 +3,6 @@ import pytest
 
 from pytorch_vision.analysis import (
     Predictions,
-    calibration,
     class_accuracy,
     classify,
     confusion_matrix,
@@ -86,37 +85,6 @@ def test_a_class_without_images_has_no_accuracy(predictions):
     assert accuracy[:2].tolist() == [100, 0]
     assert np.isnan(accuracy[2])
     assert confusion_matrix(predictions.select(np.array([0, 1]))).shape == (3, 3)
-
-
-def test_calibration_by_hand(predictions):
-    """Four bins: (0.5, 0.75] holds 0.6 and 0.7, both wrong; the last 0.8 and twice 0.9, two right.
-
-    The other bins are empty."""
-    measured = calibration(predictions, bins=4)
-    assert measured.counts.tolist() == [2, 3]
-    assert measured.accuracy == pytest.approx([0, 2 / 3])
-    assert measured.confidence == pytest.approx([0.65, 2.6 / 3])
-    assert measured.error == pytest.approx((2 * 0.65 + 3 * 0.2) / 5)
-
-
-def test_a_network_that_knows_how_often_it_is_right_has_no_calibration_error():
-    random = np.random.default_rng(0)
-    confidence = random.uniform(0.5, 1, 20_000).astype(np.float32)
-    honest = Predictions(
-        images=np.zeros((20_000, 1, 1, 3), np.uint8),
-        labels=(random.random(20_000) > confidence).astype(np.int64),
-        probabilities=np.stack([confidence, 1 - confidence], axis=1),
-        indices=np.arange(20_000),
-        class_names=("a", "b"),
-    )
-    measured = calibration(honest)
-    assert measured.counts.sum() == 20_000
-    assert measured.error < 0.02
-
-
-def test_calibration_of_nothing_is_refused(predictions):
-    with pytest.raises(ValueError, match="15 bins of 0 predictions, expected 1 or more each"):
-        calibration(predictions.select(np.array([], dtype=int)))
 
 
 def test_predictions_agree_with_the_test_line(few, tiny):

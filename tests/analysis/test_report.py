@@ -1,14 +1,31 @@
 """The page of errors, opened in a real browser."""
 
+import html
 import os
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from playwright.sync_api import Page, sync_playwright
 
-from pytorch_vision.analysis import Predictions, error_page, misclassified, write_page
+from pytorch_vision.analysis import (
+    Predictions,
+    correctly_classified,
+    describe_scaling,
+    error_page,
+    grad_cam,
+    make_report,
+    misclassified,
+    predict,
+    write_page,
+)
+from pytorch_vision.models import ResNet
+
+RIGHT = 20  # of the right answers are on the page too
 
 
 def some_predictions(data, names: tuple[str, ...] | None = None) -> Predictions:
@@ -52,7 +69,11 @@ def browser():
 @pytest.fixture(scope="module")
 def path(predictions, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("report") / "new" / "errors.html"
-    write_page(path, error_page(predictions, *some_maps(predictions), "a network"))
+    right = correctly_classified(predictions, RIGHT, "spread")
+    of_right = np.random.default_rng(2).random((RIGHT, 32, 32), np.float32)
+    maps = some_maps(predictions)
+    page = error_page(predictions, *maps, "a network", right=right, right_maps=of_right)
+    write_page(path, page)
     assert os.listdir(path.parent) == ["errors.html"]
     return path
 
@@ -69,7 +90,8 @@ def page(browser, path):
     page.goto(path.as_uri())
     yield page
     assert complaints == []
-    assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
+    asked_for = {url.partition("#")[0] for url in requests if not url.startswith("data:")}
+    assert asked_for == {path.as_uri()}
     context.close()
 
 
@@ -85,12 +107,13 @@ def test_it_opens_with_every_error_in_test_order(page, predictions):
     assert page.locator("#shown").inner_text() == f"{len(errors)} shown"
     assert f"{len(errors)} of 500 test images" in page.locator("header").inner_text()
     assert page.locator("img").evaluate_all("all => all.every(img => img.naturalWidth === 32)")
+    assert page.locator("th.axis").all_inner_texts() == ["Predicted class", "True class"]
 
 
 def test_a_card_tells_both_classes_with_their_probabilities(page, predictions):
     errors = misclassified(predictions)
     label, predicted = errors.labels[0], errors.predicted[0]
-    text = page.locator("#gallery > li").first.inner_text()
+    text = page.locator("#gallery > li:visible").first.inner_text()
     for kind, chosen in {"true": label, "predicted": predicted}.items():
         probability = 100 * errors.probabilities[0, chosen]
         assert f"{kind}: {errors.class_names[chosen]}, {probability:.1f} %" in text
@@ -105,8 +128,69 @@ def test_filters_show_the_right_cards(page, predictions):
     assert [int(card["index"]) for card in shown(page)] == errors.indices[both].tolist()
     page.select_option("#true", label="any")
     assert len(shown(page)) == (errors.predicted == 5).sum()
-    page.get_by_role("button", name="Show all").click()
+    page.get_by_role("button", name="Show all errors").click()
     page.wait_for_function(f"document.querySelectorAll('li:not([hidden])').length == {len(errors)}")
+
+
+def test_right_answers_are_a_filter_away(page, predictions):
+    right = correctly_classified(predictions, RIGHT, "spread")
+    page.select_option("#answers", label="right")
+    assert [int(card["index"]) for card in shown(page)] == right.indices.tolist()
+    assert page.locator("#gallery > li:visible").first.locator("img").count() == 2
+    page.select_option("#answers", label="both")
+    assert len(shown(page)) == len(misclassified(predictions)) + RIGHT
+    page.select_option("#true", label="cat")
+    wanted = (misclassified(predictions).labels == 3).sum() + (right.labels == 3).sum()
+    assert len(shown(page)) == wanted
+
+
+def test_the_address_keeps_what_is_chosen(page, path, predictions):
+    page.select_option("#true", label="cat")
+    page.select_option("#order", label="most confident first")
+    assert page.evaluate("location.hash") == "#true=3&order=-confidence"
+    before = shown(page)
+    page.goto("about:blank")
+    page.goto(path.as_uri() + "#true=3&order=-confidence")
+    assert shown(page) == before
+    assert page.locator("#true").input_value() == "3"
+    page.evaluate("location.hash = '#answers=right&true=999&unknown=1'")
+    page.wait_for_function("document.getElementById('answers').value === 'right'")
+    assert len(shown(page)) == RIGHT
+    page.goto(path.as_uri())
+
+
+def test_an_image_opens_large(page):
+    card = page.locator("#gallery > li:visible").nth(1)
+    card.locator("img").first.click()
+    large = page.locator("#large")
+    assert large.is_visible()
+    assert large.locator("img").count() == 3
+    assert large.locator("img").first.bounding_box()["width"] >= 200
+    assert large.locator("h3").inner_text() == card.locator("h3").inner_text()
+    page.keyboard.press("Escape")
+    assert not large.is_visible()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert large.is_visible()
+    large.get_by_role("button", name="Close").click()
+    assert not large.is_visible()
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_controls_stay_in_view_and_nothing_sticks_out(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator("#gallery > li:visible").last.scroll_into_view_if_needed()
+    controls = page.locator(".controls").bounding_box()
+    assert controls["y"] == pytest.approx(0, abs=1)
+    assert controls["height"] < 0.3 * 800
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    focused = page.evaluate("document.activeElement.getBoundingClientRect().top")
+    assert focused >= controls["height"] - 1  # not hidden below them
+    for label in ("Answers", "True class", "Predicted class", "Order"):
+        assert page.get_by_label(label, exact=True).bounding_box()["width"] >= 100
 
 
 def test_sorting_orders_them(page, predictions):
@@ -208,14 +292,36 @@ def test_no_error_is_said(predictions):
     assert "There is no error to show" in error_page(right, none, none, "a network")
 
 
+def test_predictions_at_hand_are_all_that_it_needs(sample, capsys, monkeypatch):
+    torch.manual_seed(0)
+    model = ResNet((1, 1, 1, 1), 10, "standard")
+    few = replace(sample, test_images=sample.test_images[:40], test_labels=sample.test_labels[:40])
+    predictions = predict(model, few)
+    page = make_report(model, predictions, few.mean_and_std, "a network", right_count=3)
+    errors, right = misclassified(predictions), correctly_classified(predictions, 3, "spread")
+    assert page.count("<li ") == len(errors) + len(right)
+    assert "100%" in capsys.readouterr().out  # a bar
+    assert html.escape(describe_scaling(predictions)) in page
+    maps = grad_cam(model, errors.images, errors.predicted, few.mean_and_std)
+    expected = error_page(
+        predictions, maps, grad_cam(model, errors.images, errors.labels, few.mean_and_std), "t"
+    )
+    picture = re.search(r'img src="([^"]+)" alt="Grad-CAM map', expected)[1]
+    assert picture in page
+
+
 def test_maps_of_other_images_are_refused(predictions):
     maps = some_maps(predictions)
     with pytest.raises(ValueError, match=r"misclassified images, but \d+ and 1 maps"):
         error_page(predictions, maps[0], maps[1][:1], "a network")
+    right = correctly_classified(predictions, 2)
+    with pytest.raises(ValueError, match="there are 2 right images, but 1 maps"):
+        error_page(predictions, *maps, "a network", right=right, right_maps=maps[0][:1])
 
 
 def test_the_note_stands_below_the_title_and_is_escaped(predictions):
     maps = some_maps(predictions)
-    html = error_page(predictions, *maps, "a network", "5 < 6")
-    assert '<p class="quiet">How far to believe the maps: 5 &lt; 6</p>' in html
+    page = error_page(predictions, *maps, "a network", "5 < 6", "7 < 8")
+    assert '<p class="quiet">How far to believe the maps: 5 &lt; 6</p>' in page
+    assert '<p class="quiet">How far to believe the probabilities: 7 &lt; 8</p>' in page
     assert "How far to believe" not in error_page(predictions, *maps, "a network")

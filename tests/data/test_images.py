@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pytorch_vision.data import ImageData, balanced_indices, read_image, subset
+from pytorch_vision.data import ImageData, balanced_indices, hold_out, read_image, subset
 
 
 def test_mean_and_std_are_numpys(few):
@@ -192,3 +192,24 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
             read_image(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"none\.png"):
         read_image(tmp_path / "none.png")
+
+
+def test_a_held_out_part_is_even_and_repeatable(sample):
+    held = hold_out(sample, 205, seed=3)
+    assert np.bincount(held.test_labels).tolist() == [21] * 5 + [20] * 5
+    assert len(held.train_labels) == 795
+    together = np.concatenate([held.train_images, held.test_images])
+    assert len(np.unique(together.reshape(1000, -1), axis=0)) == len(
+        np.unique(sample.train_images.reshape(1000, -1), axis=0)
+    )
+    again, other = hold_out(sample, 205, seed=3), hold_out(sample, 205, seed=4)
+    assert np.array_equal(held.test_images, again.test_images)
+    assert not np.array_equal(held.test_images, other.test_images)
+    assert held.mean_and_std != sample.mean_and_std  # of what is trained on alone
+    assert held.name == "bundled sample, 1,000 images (205 of them held out)"
+
+
+@pytest.mark.parametrize("count", [0, 1000, -1])
+def test_a_count_that_cannot_be_held_out_is_named(sample, count):
+    with pytest.raises(ValueError, match=f"count is {count}, expected 1 to 999 images to hold out"):
+        hold_out(sample, count)

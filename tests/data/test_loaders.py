@@ -1,3 +1,4 @@
+import albumentations as A
 import numpy as np
 import pytest
 import torch
@@ -138,3 +139,56 @@ def test_constants_are_sent_to_a_device_once_and_not_with_every_batch(few, monke
     made.clear()
     assert len(list(all_of_them)) >= 6
     assert made == []
+
+
+def own_steps() -> Augmentation:
+    """Two that draw, and one that shows in every image that it was there."""
+    return Augmentation(
+        steps=[
+            A.HorizontalFlip(p=0.5),
+            A.VerticalFlip(p=0.5),
+            A.InvertImg(p=1),
+        ]
+    )
+
+
+def test_steps_of_the_callers_own_are_what_is_done(few):
+    loader = TrainLoader(few, own_steps(), 10, 0)
+    mean, std = (np.array(values) for values in few.mean_and_std)
+    every = np.arange(100)
+    tensors = loader.augment(every, loader.draws(every, 0, 0)).permute(0, 2, 3, 1).numpy()
+    pixels = (255 * (tensors * std + mean)).round().astype(int)
+    kinds = []
+    for image, seen in zip(few.train_images, pixels, strict=True):
+        views = [image, image[:, ::-1], image[::-1], image[::-1, ::-1]]
+        kinds.append([np.array_equal(255 - view, seen) for view in views].index(True))
+    # the steps draw apart from each other: all four combinations, about as often
+    assert min(np.bincount(kinds, minlength=4)) > 12
+
+
+def test_steps_of_the_callers_own_do_not_depend_on_where_or_how_many(few):
+    whole = [batch[0] for batch in TrainLoader(few, own_steps(), 16, 3).epoch(2)]
+    assert not torch.equal(whole[0], next(iter(TrainLoader(few, own_steps(), 16, 3).epoch(3)))[0])
+    resumed = list(TrainLoader(few, own_steps(), 16, 3).epoch(2, start=4))
+    assert torch.equal(resumed[0][0], whole[4])
+    parts = [list(TrainLoader(few, own_steps(), 16, 3, rank, 2).epoch(2)) for rank in (0, 1)]
+    assert torch.equal(torch.cat([part[1][0] for part in parts]), whole[1])
+
+
+def test_steps_of_the_callers_own_are_not_lost_on_a_gpu(few, capsys):
+    loader = train_loader(few, own_steps(), 16, 0, torch.device("cuda"))
+    assert type(loader) is TrainLoader
+    assert capsys.readouterr().out.count("\n") == 1
+    train_loader(few, own_steps(), 16, 0, torch.device("cpu"))
+    assert capsys.readouterr().out == ""
+
+
+def test_steps_that_change_the_size_are_named(few):
+    loader = TrainLoader(few, Augmentation(steps=[A.Resize(40, 40)]), 16, 0)
+    with pytest.raises(ValueError, match=r"make \(3, 40, 40\) of an image, expected \(3, 32, 32\)"):
+        next(loader.epoch(0))
+
+
+def test_steps_are_albumentations_own():
+    with pytest.raises(ValueError, match="steps has 'flip', expected transforms of albument"):
+        Augmentation(steps=["flip"])

@@ -27,3 +27,19 @@ def test_model_and_random_state_are_untouched(capsys):
     assert model.training
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_network_that_torchsummary_cannot_list_has_a_line(capsys):
+    """Attention gives a tuple, which torchsummary trips over."""
+    model = torch.nn.Sequential(torch.nn.Flatten(2), Attention())
+    print_summary(model)
+    assert "Sequential: 4,198,400 parameters (torchsummary cannot list" in capsys.readouterr().out
+
+
+class Attention(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = torch.nn.MultiheadAttention(1024, 4, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.attention(x, x, x)[0]

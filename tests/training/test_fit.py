@@ -15,6 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lightning_fabric.plugins import MixedPrecision
+from small import tiny_network
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytorch_vision.analysis import grad_cam, predict
@@ -83,6 +84,46 @@ def test_history(few, tiny):
     result = evaluate(tiny, few)
     assert history.records[-1].test_loss == result.loss
     assert history.records[-1].test_accuracy == result.accuracy
+
+
+def test_each_epoch_can_be_seen_as_it_comes(few, tiny):
+    seen = []
+    history = fit(tiny, few, CONFIG, after_epoch=seen.append)
+    assert [len(one.records) for one in seen] == [1, 2, 3]
+    assert seen[-1] == history
+
+
+def test_a_run_can_be_ended_early_and_continued(few, tiny, tmp_path, capsys):
+    history = fit(
+        tiny, few, CONFIG, tmp_path, after_epoch=lambda history: len(history.records) == 2
+    )
+    assert len(history.records) == 2
+    assert "Stopped after epoch 2, as after_epoch asked for" in capsys.readouterr().out
+    torch.manual_seed(0)
+    assert len(fit(tiny_network(), few, CONFIG, tmp_path).records) == 3
+
+
+def test_an_error_of_after_epoch_is_the_callers(few, tiny, tmp_path):
+    def fails(_history: History) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        fit(tiny, few, CONFIG, tmp_path, after_epoch=fails)
+
+
+def test_frozen_parameters_are_left_alone(few, tiny):
+    """In both optimizers; the rest is trained."""
+    for optimizer in ("muon", "sgd"):
+        frozen = {name: tensor.clone() for name, tensor in tiny[0].state_dict().items()}
+        rest = tiny[7].weight.clone()
+        tiny[0].requires_grad_(False)
+        fit(tiny, few, replace(CONFIG, epochs=1, optimizer=optimizer, average_weights=False))
+        assert equal(frozen, tiny[0].state_dict())
+        assert not torch.equal(rest, tiny[7].weight)
+    tiny.requires_grad_(False)
+    tiny[7].requires_grad_(True)
+    fit(tiny, few, replace(CONFIG, epochs=1))
+    assert equal(frozen, tiny[0].state_dict())
 
 
 def test_a_second_training_has_a_history_of_its_own(few, tiny):

@@ -43,3 +43,30 @@ def test_progress_of_somebody_else_is_refused(change):
     saved = asdict(Progress(3, 5, 7.5, 0.05, HISTORY, log, "bar"))
     with pytest.raises((KeyError, TypeError, ValueError)):
         Progress.from_dict({**saved, **change})
+
+
+def test_it_comes_back_from_its_table(tmp_path):
+    HISTORY.to_csv(tmp_path / "history.csv")
+    again = History.from_csv(tmp_path / "history.csv")
+    for name in asdict(HISTORY.records[0]):
+        assert again.column(name) == pytest.approx(HISTORY.column(name), rel=1e-5)
+    assert isinstance(again.records[0].epoch, int)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace("epoch,", "step,"), "is no history: its first line is not"),
+        (lambda text: text.replace("41.1235", "many"), "no whole history, line 2: could not"),
+        (lambda text: text[: text.rindex(",")], "is no whole history, line 4"),
+        (lambda text: text.replace("\n3,", "\n5,"), "is no whole history, line 4: record 3"),
+        (lambda text: text + "4,1,1,1,1,1,1,1,1\n", "is no whole history, line 5"),
+        (lambda text: "", "is no history"),
+    ],
+)
+def test_another_table_is_refused(tmp_path, change, message):
+    path = tmp_path / "history.csv"
+    HISTORY.to_csv(path)
+    path.write_text(change(path.read_text()))
+    with pytest.raises(ValueError, match=message):
+        History.from_csv(path)

@@ -51,3 +51,29 @@ def test_a_run_that_was_not_finished_is_kept_apart(tmp_path):
     assert apart.folder == tmp_path / "unfinished"
     assert apart.plots.is_dir()
     assert output.weights.read_text() == "of a finished run"
+
+
+def test_a_history_is_kept_while_the_run_goes_on(tmp_path):
+    output = Output.prepare(tmp_path)
+    output.history.write_text("of a finished run")
+    for count in (1, 2):
+        output.keep(History(RECORDS[:count]))
+        assert len(History.from_csv(output.unfinished.history).records) == count
+    assert output.history.read_text() == "of a finished run"
+    assert output.of_run(History(RECORDS), 3) == output
+    assert os.listdir(tmp_path) == ["plots"]
+
+
+def test_what_an_interrupted_run_left_is_not_taken_away(tmp_path):
+    output = Output.prepare(tmp_path)
+    apart = output.of_run(History(RECORDS[:1]), 3)
+    apart.weights.write_text("of an interrupted run")
+    output.of_run(History(RECORDS), 3)
+    assert apart.weights.read_text() == "of an interrupted run"
+
+
+def test_a_history_that_cannot_be_kept_is_said(tmp_path, capsys):
+    output = Output.prepare(tmp_path)
+    (tmp_path / "unfinished").write_text("in the way")
+    output.keep(History(RECORDS))
+    assert "The history is not kept in" in capsys.readouterr().out

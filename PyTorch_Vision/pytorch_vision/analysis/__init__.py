@@ -1,11 +1,20 @@
 """What a trained model gets right and wrong, and where it looked.
 
-``predict`` has the answers and figures about them; ``geometry`` and ``gradcam`` the maps;
+``predict`` has the answers and figures about them, ``calibration`` whether their probabilities
+hold; ``geometry`` and ``gradcam`` the maps;
 ``faithfulness`` (by ``imputation``) and ``sanity`` say how far a map can be trusted; ``plots``
 and ``galleries`` draw; ``report`` writes the page of all errors.
 """
 
 from pytorch_vision.analysis import galleries, plots
+from pytorch_vision.analysis.calibration import (
+    Calibration,
+    calibration,
+    describe_scaling,
+    scaled,
+    temperature,
+    two_fold,
+)
 from pytorch_vision.analysis.faithfulness import (
     Removal,
     blind_maps,
@@ -13,13 +22,11 @@ from pytorch_vision.analysis.faithfulness import (
     interval,
     removal,
 )
-from pytorch_vision.analysis.geometry import MapGeometry, map_geometry
+from pytorch_vision.analysis.geometry import MapGeometry, last_map, map_geometry
 from pytorch_vision.analysis.gradcam import METHODS, grad_cam
 from pytorch_vision.analysis.predict import (
-    Calibration,
     Order,
     Predictions,
-    calibration,
     class_accuracy,
     classify,
     confusion_matrix,
@@ -28,7 +35,7 @@ from pytorch_vision.analysis.predict import (
     misclassified,
     predict,
 )
-from pytorch_vision.analysis.report import error_page, write_page
+from pytorch_vision.analysis.report import error_page, make_report, write_page
 from pytorch_vision.analysis.sanity import randomization
 
 __all__ = [
@@ -46,15 +53,21 @@ __all__ = [
     "correctly_classified",
     "describe_choice",
     "describe_removal",
+    "describe_scaling",
     "error_page",
     "galleries",
     "grad_cam",
     "interval",
+    "last_map",
+    "make_report",
     "map_geometry",
     "misclassified",
     "plots",
     "predict",
     "randomization",
     "removal",
+    "scaled",
+    "temperature",
+    "two_fold",
     "write_page",
 ]

@@ -64,20 +64,22 @@ def gallery(predictions: Predictions, title: str = "") -> Figure:
 def gradcam_gallery(
     predictions: Predictions,
     predicted_maps: np.ndarray,
-    true_maps: np.ndarray,
+    true_maps: np.ndarray | None = None,
     title: str = "",
 ) -> Figure:
     """Draw images, five a row, each above the maps of its predicted and of its true class.
 
+    Right answers have one class, and one map.
+
     Args:
         predictions: those to draw; with none, the picture says so.
         predicted_maps, true_maps: float32 (N, H, W) in [0, 1], as ``grad_cam`` returns them for
-            the predicted and for the true classes.
+            the predicted and for the true classes; without the latter there is one map each.
         title: how the images were chosen.
     """
-    rows = _rows_of_five(predictions)
-    figure, panels = _panels(3 * rows, 5, PANEL, PANEL + 0.22, title, BAR)
-    columns = panels.reshape(rows, 3, 5).transpose(0, 2, 1).reshape(-1, 3)
+    rows, high = _rows_of_five(predictions), 2 if true_maps is None else 3
+    figure, panels = _panels(high * rows, 5, PANEL, PANEL + 0.22, title, BAR)
+    columns = panels.reshape(rows, high, 5).transpose(0, 2, 1).reshape(-1, high)
     predicted = _captions("predicted", predictions, predictions.predicted)
     true = _captions("true", predictions, predictions.labels)
     for i, (image, stacked) in enumerate(zip(predictions.images, columns, strict=False)):
@@ -85,7 +87,8 @@ def gradcam_gallery(
         _show(stacked[0], image, f"{gap}test image {predictions.indices[i]}")
         stacked[0].title.set_fontweight("bold")
         _show(stacked[1], overlay(image, predicted_maps[i]), predicted[i])
-        _show(stacked[2], overlay(image, true_maps[i]), true[i])
+        if true_maps is not None:
+            _show(stacked[2], overlay(image, true_maps[i]), true[i])
     _say_if_none(figure, predictions)
     if len(predictions):
         _heat_bar(figure, panels)

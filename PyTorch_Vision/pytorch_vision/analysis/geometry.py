@@ -1,4 +1,4 @@
-"""Where the cells of a layer's map lie on the input image."""
+"""Where the cells of a layer's map lie on the input image, and which layer has one."""
 
 import copy
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pytorch_vision.analysis.layout import Layout, mean_of, of_image
+from pytorch_vision.analysis.operations import behind
 from pytorch_vision.training import random_state_kept
 
 
@@ -26,118 +28,163 @@ class MapGeometry:
 
 
 def map_geometry(
-    model: nn.Module, layer: nn.Module | str, input_size: tuple[int, int]
+    model: nn.Module, layer: nn.Module | str | None, input_size: tuple[int, int]
 ) -> MapGeometry:
     """Return where a layer's cells are centred, found by following one image through the model.
 
     Every convolution and pooling on the way moves the centres by its stride, padding, kernel and
-    dilation; whatever leaves height and width as they are leaves the centres too.
+    dilation; what only reorders dimensions, as a permutation or a channel shuffle, is followed;
+    whatever leaves the shape as it is leaves the centres too. What goes in beside a shortcut is
+    taken to lie where the shortcut does.
 
     Args:
         model: the network; left as it is.
-        layer: one of its modules or the dotted name of one, such as "layer4".
+        layer: one of its modules or the dotted name of one, such as "layer4"; None for the one
+            that ``last_map`` finds.
         input_size: height and width of the image, in pixels.
 
     Raises:
         ValueError: there is no such layer, its output is no map, or it lies behind an operation
-            whose geometry is not known.
+            whose geometry is not known, which is named.
     """
-    name = layer_name(model, layer)
-    return trace_geometry(copy.deepcopy(model).cpu().float().eval(), name, input_size)
+    name = None if layer is None else layer_name(model, layer)
+    return trace_geometry(copy.deepcopy(model).cpu().float().eval(), name, input_size)[1]
 
 
-def trace_geometry(model: nn.Module, name: str, input_size: tuple[int, int]) -> MapGeometry:
+def last_map(model: nn.Module, input_size: tuple[int, int]) -> str:
+    """Return the name of the last layer whose output is a map whose place on the image is known.
+
+    A map is (N, C, rows, columns) of more than one cell. For a ResNet it is the last stage.
+
+    Raises:
+        ValueError: there is none; names the operation behind which nothing is known.
+    """
+    return trace_geometry(copy.deepcopy(model).cpu().float().eval(), None, input_size)[0]
+
+
+def trace_geometry(
+    model: nn.Module, name: str | None, input_size: tuple[int, int]
+) -> tuple[str, MapGeometry]:
     """Do the work of ``map_geometry`` with a float32 model in evaluation mode, on any device."""
     device = next(model.parameters()).device
     tracer, image = _Tracer(), torch.zeros(1, 3, *input_size, device=device)
-    found = []
-    handle = model.get_submodule(name).register_forward_hook(
-        lambda _module, _inputs, output: found.append((output, tracer.find(output)))
-    )
-    with random_state_kept(device), torch.inference_mode(False), torch.no_grad(), tracer:
-        tracer.mark(image, MapGeometry((1.0, 1.0), (0.0, 0.0)))
+    seen: dict[str, tuple[Any, Layout | None, str | None]] = {}
+
+    def keep(layer: str) -> Any:
+        def hook(_module: nn.Module, _inputs: tuple, output: Any) -> None:
+            seen.pop(layer, None)  # called again, it stands behind the others
+            seen[layer] = (output, tracer.find(output), tracer.unknown)
+
+        return hook
+
+    wanted = [name] if name else [layer for layer, _ in model.named_modules() if layer]
+    handles = [model.get_submodule(layer).register_forward_hook(keep(layer)) for layer in wanted]
+    # fused attention would hide its products
+    with (
+        random_state_kept(device),
+        torch.inference_mode(False),
+        torch.no_grad(),
+        tracer,
+    ):
+        tracer.mark(image, of_image(image.shape))
         model(image)
-    handle.remove()
-    if not found:
+    for handle in handles:
+        handle.remove()
+    if name is not None:
+        return name, _geometry_of(name, seen)
+    for layer in reversed(seen):
+        output, layout, _ = seen[layer]
+        if layout is not None and _is_map(output) and _as_map(layout) is not None:
+            return layer, _geometry_of(layer, seen)
+    raise ValueError(
+        "no layer of this network gives a map whose place on the image is known"
+        + (f": on the way lies {tracer.unknown}" if tracer.unknown else "")
+    )
+
+
+def _is_map(output: Any) -> bool:
+    return isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1
+
+
+def _geometry_of(name: str, seen: dict[str, tuple[Any, Layout | None, str | None]]) -> MapGeometry:
+    if name not in seen:
         raise ValueError(f"layer {name!r} takes no part in the model's forward pass")
-    output, geometry = found[0]
+    output, layout, unknown = seen[name]
     if not isinstance(output, Tensor) or output.ndim != 4:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(f"layer {name!r} gives {shape}, expected a map (N, C, H, W)")
-    if geometry is None:
+    if layout is None:
         raise ValueError(
             f"the geometry of layer {name!r} is not known: on the way to it lies "
-            f"{tracer.unknown or 'an operation that does not depend on the image'}"
+            f"{unknown or 'an operation that does not depend on the image'}"
+        )
+    geometry = _as_map(layout)
+    if geometry is None:
+        raise ValueError(
+            f"layer {name!r} gives {tuple(output.shape)}, whose last two dimensions are not the "
+            "rows and columns of a map (N, C, H, W): choose a layer behind the permutation"
         )
     return geometry
 
 
+def _as_map(layout: Layout) -> MapGeometry | None:
+    """Return the geometry of a tensor (N, C, H, W); None if these are not its rows and columns."""
+    for number in (1, 0):  # channels can lie at different places: their mean is meant
+        layout = layout.without(number)
+    rows, columns = layout.dimensions
+    if len(rows) > 1 or len(columns) > 1 or rows[0].across or columns[0].down:
+        return None
+    (rows_apart,), (columns_apart,) = rows, columns
+    if (rows_apart.size > 1 and not rows_apart.down) or (
+        columns_apart.size > 1 and not columns_apart.across
+    ):
+        return None
+    return MapGeometry((rows_apart.down, columns_apart.across), layout.origin)
+
+
 class _Tracer(TorchDispatchMode):
-    """Follows where the cells of each map lie, through every operation that a model makes."""
+    """Follows where the entries of each tensor lie, through every operation that a model makes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.known: dict[int, tuple[Tensor, MapGeometry]] = {}  # the tensor keeps its id in use
+        self.known: dict[int, tuple[Tensor, Layout]] = {}  # the tensor keeps its id in use
         self.unknown: str | None = None
 
-    def mark(self, tensor: Tensor, geometry: MapGeometry) -> None:
-        self.known[id(tensor)] = (tensor, geometry)
+    def mark(self, tensor: Tensor, layout: Layout) -> None:
+        self.known[id(tensor)] = (tensor, layout)
 
-    def find(self, tensor: Any) -> MapGeometry | None:
+    def find(self, tensor: Any) -> Layout | None:
         return self.known.get(id(tensor), (None, None))[1]
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        output = result[0] if isinstance(result, tuple) else result
-        inputs = [tensor for arg in args for tensor in (arg if isinstance(arg, list) else [arg])]
-        source = next((tensor for tensor in inputs if self.find(tensor) is not None), None)
-        if source is None or not isinstance(output, Tensor) or output.ndim != 4:
+        outputs = [one for one in _flat(result) if isinstance(one, Tensor)]
+        inputs = [one for one in _flat(args) if isinstance(one, Tensor)]
+        sources = [one for one in inputs if self.find(one) is not None]
+        if not sources or not outputs:
             return result
-        before: Any = self.find(source)
-        geometry = _behind(func.overloadpacket.__name__, args, before)
-        if source.shape[2:] == output.shape[2:] and geometry is None:
-            geometry = before
-        if geometry is None:
-            self.unknown = self.unknown or str(func)
-        else:
-            self.mark(output, geometry)
+        name = func.overloadpacket.__name__
+        # of several, one of the result's own shape: the others are spread over it
+        source = next((one for one in sources if one.shape == outputs[0].shape), sources[0])
+        several = name in ("split", "split_with_sizes", "chunk", "unbind")
+        for output in outputs if several else outputs[:1]:
+            layout = behind(name, args, self.known[id(source)][1], source, output)
+            if layout is not None and name == "cat" and len(sources) == len(inputs):
+                layout = mean_of([layout, *(self.known[id(one)][1] for one in sources[1:])])
+            if layout is not None:
+                self.mark(output, layout)
+            elif self.unknown is None and output.ndim > 2 and not name.startswith("new_"):
+                self.unknown = str(func)
         return result
 
 
-def _behind(operation: str, args: tuple, geometry: MapGeometry) -> MapGeometry | None:
-    """Return the geometry behind a convolution, a pooling or padding; None for all others."""
-    if operation == "convolution":
-        transposed = args[6]
-        if transposed:
-            return None
-        kernel, (stride, padding, dilation) = args[1].shape[2:], args[3:6]
-    elif operation in ("max_pool2d_with_indices", "avg_pool2d"):
-        names = ("kernel", "stride", "padding", "dilation")[: 4 if "max" in operation else 3]
-        given = dict(zip(names, args[1:], strict=False))
-        kernel = given["kernel"]
-        stride = given.get("stride") or kernel
-        padding, dilation = given.get("padding", (0,)), given.get("dilation", (1,))
-    elif operation == "constant_pad_nd":
-        left_and_right, top_and_bottom = args[1][:2], args[1][2:] or (0, 0)
-        kernel, stride, dilation = (1,), (1,), (1,)
-        padding = (top_and_bottom[0], left_and_right[0])
-    else:
-        return None
-    kernel, stride, padding, dilation = (
-        tuple(values) * 2 if len(values) == 1 else tuple(values)
-        for values in (kernel, stride, padding, dilation)
-    )
-    return MapGeometry(
-        stride=tuple(s * t for s, t in zip(geometry.stride, stride, strict=True)),
-        offset=tuple(
-            o + s * ((k - 1) * d / 2 - p)
-            for o, s, k, d, p in zip(
-                geometry.offset, geometry.stride, kernel, dilation, padding, strict=True
-            )
-        ),
-    )
+def _flat(values: Any) -> list[Any]:
+    """Return the values of nested lists and tuples."""
+    if isinstance(values, (list, tuple)):
+        return [one for value in values for one in _flat(value)]
+    return [values]
 
 
 def layer_name(model: nn.Module, layer: nn.Module | str) -> str:

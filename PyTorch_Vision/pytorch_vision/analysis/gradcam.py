@@ -29,7 +29,7 @@ def grad_cam(
     images: np.ndarray,
     classes: Sequence[int] | np.ndarray,
     mean_and_std: tuple[Sequence[float], Sequence[float]],
-    layer: nn.Module | str = "layer4",
+    layer: nn.Module | str | None = None,
     method: str = "gradcam",
     aligned: bool = True,
     batch_size: int = 250,
@@ -45,7 +45,8 @@ def grad_cam(
         images: uint8 (N, H, W, 3); N may be 0, where there is no error to explain.
         classes: int (N,), the class to explain for each image; or (K, N), K classes for each.
         mean_and_std: with which the model's inputs are normalised.
-        layer: whose output is explained: a module of the model or its dotted name.
+        layer: whose output is explained: a module of the model or its dotted name. None for the
+            last one whose output is a map, as ``last_map`` finds it: a ResNet's ``layer4``.
         method: "gradcam"; "gradcam++" (arXiv 1710.11063); "xgradcam" (arXiv 2008.02312); or
             "eigencam" (arXiv 2008.00299), which does not depend on the class.
         aligned: sample the map where its cells truly lie (cells outside of the image are cut
@@ -80,7 +81,7 @@ def grad_cam(
             images,
             classes,
             mean_and_std,
-            layer_name(model, layer),
+            None if layer is None else layer_name(model, layer),
             method,
             aligned,
             batch_size,
@@ -94,7 +95,7 @@ def _pixel_maps(
     images: np.ndarray,
     classes: np.ndarray,
     mean_and_std: tuple[Sequence[float], Sequence[float]],
-    name: str,
+    name: str | None,
     method: str,
     aligned: bool,
     batch_size: int,
@@ -103,7 +104,10 @@ def _pixel_maps(
     size = images.shape[1:3]
     duplicate = copy.deepcopy(model).float().eval().requires_grad_(False)
     device = next(duplicate.parameters()).device
-    geometry = trace_geometry(duplicate, name, size) if aligned else None
+    geometry = None
+    if aligned or name is None:
+        name, found = trace_geometry(duplicate, name, size)
+        geometry = found if aligned else None
     maps = []
     with (
         random_state_kept(device),

@@ -1,53 +1,31 @@
-"""Charts of a training and of a test. Each function returns a Figure and saves nothing."""
+"""Charts of a training (from ``curves``) and of a test: each returns a Figure, saving nothing."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import NullFormatter, PercentFormatter, StrMethodFormatter
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import ConfusionMatrixDisplay
 
+from pytorch_vision.analysis.calibration import BINS, calibration
+from pytorch_vision.analysis.curves import DPI, compare, loss_and_accuracy, lr_finder, plain
 from pytorch_vision.analysis.faithfulness import Removal, interval
-from pytorch_vision.analysis.predict import BINS, Predictions, calibration
+from pytorch_vision.analysis.predict import Predictions
 from pytorch_vision.analysis.predict import class_accuracy as accuracy_of_classes
 from pytorch_vision.analysis.predict import confusion_matrix as count_confusions
-from pytorch_vision.training import History
 
-DPI = 110  # ten inches are then about as wide as a page of GitHub
-
-
-def plain(text: str) -> str:
-    """Return a text as matplotlib needs it to draw it as it is, dollar signs and all."""
-    return text.replace("$", r"\$")
-
-
-def loss_and_accuracy(history: History, title: str = "") -> Figure:
-    """Draw loss and accuracy, of training and of test, against the epoch.
-
-    Args:
-        history: what ``fit`` returned; without any epoch, the axes stay empty and say so.
-        title: what was trained on what.
-    """
-    figure = Figure(figsize=(10, 4.2), dpi=DPI, layout="constrained")
-    figure.suptitle(plain(title), fontsize=11)
-    quantities = {"loss": ("Loss (cross-entropy)", ".3f"), "accuracy": ("Accuracy (%)", ".2f")}
-    for axes, (name, (label, form)) in zip(figure.subplots(1, 2), quantities.items(), strict=True):
-        axes.set(xlabel="Epoch", ylabel=label)
-        axes.grid(alpha=0.3)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        if not history.records:
-            axes.text(0.5, 0.5, "no epoch was trained", ha="center", transform=axes.transAxes)
-            continue
-        epochs = history.column("epoch")
-        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
-        for part, style in {"train": "C0o-", "test": "C1s-"}.items():
-            values = history.column(f"{part}_{name}")
-            last = f"{part}: {values[-1]:{form}} after epoch {epochs[-1]}"
-            axes.plot(epochs, values, style, markersize=4, label=last)
-        axes.legend()
-    return figure
+__all__ = [
+    "class_accuracy",
+    "compare",
+    "confusion_matrix",
+    "loss_and_accuracy",
+    "lr_finder",
+    "plain",
+    "reliability",
+    "trust",
+]
 
 
 def confusion_matrix(predictions: Predictions, title: str = "") -> Figure:
@@ -174,17 +152,37 @@ def _mean(values: np.ndarray) -> np.ndarray:
     return values.mean(axis=0) if len(values) else np.full(values.shape[1:], np.nan)
 
 
-def reliability(predictions: Predictions, title: str = "") -> Figure:
-    """Draw how often the network is right against how sure it is, and how often it is so sure."""
-    measured = calibration(predictions)
+def reliability(
+    predictions: Predictions, title: str = "", scaled: Predictions | None = None
+) -> Figure:
+    """Draw how often the network is right against how sure it is, and how often it is so sure.
+
+    Args:
+        predictions: of the test images.
+        title: of which network.
+        scaled: the same, with the logits divided by a temperature, to draw beside them.
+    """
     figure = Figure(figsize=(6.4, 6.4), dpi=DPI, layout="constrained")
     figure.suptitle(plain(title), fontsize=11)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    CalibrationDisplay(measured.accuracy, measured.confidence, predictions.confidence).plot(
-        ax=above, name=f"expected calibration error {100 * measured.error:.2f} %"
-    )
+    drawn = {"as it is": predictions} | ({} if scaled is None else {"with temperature": scaled})
+    for number, (name, some) in enumerate(drawn.items()):
+        measured = calibration(some)
+        CalibrationDisplay(measured.accuracy, measured.confidence, some.confidence).plot(
+            ax=above,
+            name=f"{name}: expected calibration error {100 * measured.error:.2f} %",
+            ref_line=number == 0,
+            color=f"C{number}",
+            marker="so"[number],
+        )
+        below.hist(
+            some.confidence,
+            bins=np.linspace(0, 1, BINS + 1),
+            color=f"C{number}",
+            histtype="stepfilled" if number == 0 else "step",
+            linewidth=2,
+        )
     above.set(xlabel="", ylabel="Share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
-    below.hist(predictions.confidence, bins=np.linspace(0, 1, BINS + 1), color="C0")
     below.set(xlabel="Probability given to the predicted class", ylabel="Test images", yscale="log")
     below.set_ylim(bottom=0.7)
     below.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
-import sklearn.calibration
 import sklearn.metrics
 from torch import nn
 
@@ -18,8 +17,6 @@ from pytorch_vision.training import (
     memory_explained,
     place,
 )
-
-BINS = 15  # of confidence, from 0 to 1
 
 Order = Literal["first", "confident", "spread"]
 
@@ -123,12 +120,12 @@ def correctly_classified(
     return _chosen(predictions, predictions.predicted == predictions.labels, count, order)
 
 
-def describe_choice(order: Order, count: int) -> str:
-    """Say in a title which errors ``misclassified`` chose, ``count`` being how many it found."""
+def describe_choice(order: Order, count: int, what: str = "errors") -> str:
+    """Say in a title which errors, or right answers, were chosen; ``count`` is their number."""
     return {
-        "first": f"the first {count} errors in test order",
-        "confident": f"the {count} most confident errors",
-        "spread": f"{count} errors spread over the true classes",
+        "first": f"the first {count} {what} in test order",
+        "confident": f"the {count} most confident {what}",
+        "spread": f"{count} {what} spread over the true classes",
     }[order]
 
 
@@ -173,44 +170,3 @@ def class_accuracy(predictions: Predictions) -> np.ndarray:
     return 100 * np.divide(
         matrix.diagonal(), counts, out=np.full(len(counts), np.nan), where=counts > 0
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Calibration:
-    """Whether a network is right as often as it says, over bins of equal width.
-
-    Attributes:
-        confidence: float64 (B,), the mean probability of the predicted class in each bin that
-            holds any image, in [0, 1].
-        accuracy: float64 (B,), the share of rightly classified images in it, in [0, 1].
-        counts: int64 (B,), how many images it holds.
-    """
-
-    confidence: np.ndarray
-    accuracy: np.ndarray
-    counts: np.ndarray
-
-    @property
-    def error(self) -> float:
-        """Expected calibration error, in [0, 1]: the mean |accuracy - confidence| over images.
-
-        Chuan Guo et al., "On Calibration of Modern Neural Networks", arXiv 1706.04599.
-        """
-        return float(np.average(np.abs(self.accuracy - self.confidence), weights=self.counts))
-
-
-def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
-    """Compare confidence with accuracy, in bins of confidence of equal width.
-
-    Raises:
-        ValueError: there is no prediction, or no bin.
-    """
-    if bins < 1 or not len(predictions):
-        raise ValueError(f"{bins} bins of {len(predictions)} predictions, expected 1 or more each")
-    confidence = predictions.confidence.astype(np.float64).clip(0, 1)  # rounding can exceed 1
-    correct = predictions.predicted == predictions.labels
-    accuracy, mean = sklearn.calibration.calibration_curve(correct, confidence, n_bins=bins)
-    # scikit-learn leaves out the bins without an image, and does not say how many the others hold
-    bin_of = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)
-    counts = np.bincount(bin_of)
-    return Calibration(mean, accuracy, counts[counts > 0])

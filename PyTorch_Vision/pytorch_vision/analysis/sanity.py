@@ -24,7 +24,7 @@ def randomization(
     images: np.ndarray,
     classes: np.ndarray,
     mean_and_std: tuple[Sequence[float], Sequence[float]],
-    layer: str = "layer4",
+    layer: str | None = None,
     methods: Sequence[str] = tuple(METHODS),
     seed: int = 0,
 ) -> dict[str, dict[str, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""CIFAR-10: all of it, a part of it, or the sample that is bundled with the package."""
+"""CIFAR-10: all of it, or the sample that is bundled with the package."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pytorch_vision.data.images import ImageData, fingerprint, subset
+from pytorch_vision.data.images import ImageData, fingerprint
 from pytorch_vision.data.sources import DataError, fetch_cifar10
 
 CIFAR10_CLASSES = (
@@ -26,37 +26,6 @@ CIFAR10_CLASSES = (
 
 # what ``fingerprint`` returns for the bundled sample
 SAMPLE_SHA256 = "096c3ed0ad10ea54b2b0c4389985f757075cd8daa9917199db1f0bc9bf30cb34"
-
-
-def load_data(which: str | int, root: str | os.PathLike = "data") -> ImageData:
-    """Return the images that a setting names.
-
-    Args:
-        which: "full" for all of CIFAR-10; "sample" for the bundled sample, which needs no
-            network; or a number of training images, at least one for each class, taken evenly
-            from CIFAR-10's classes (the test set stays whole).
-        root: where CIFAR-10 is kept; not used by the sample.
-
-    Raises:
-        ValueError: ``which`` is none of these.
-        DataError: CIFAR-10 cannot be had.
-    """
-    which = check_choice(which)
-    if which == "sample":
-        return load_sample()
-    data = load_cifar10(root)
-    return data if which == "full" else subset(data, int(which))
-
-
-def check_choice(which: str | int) -> str:
-    """Return ``which`` as a string if ``load_data`` knows it, else raise its ValueError."""
-    which = str(which)
-    if which in ("full", "sample") or (which.isdecimal() and 10 <= int(which) <= 50_000):
-        return which
-    raise ValueError(
-        f"data is {which!r}, expected 'full', 'sample' or a number of training images "
-        "from 10 to 50000"
-    )
 
 
 def load_cifar10(root: str | os.PathLike = "data") -> ImageData:

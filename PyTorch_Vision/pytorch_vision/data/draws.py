@@ -3,6 +3,7 @@
 Both take the same draws, so that a CPU and a GPU train on the same crops and holes.
 """
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,15 +24,17 @@ class Draws:
         crop: int64 (N, 2), row and column at which the crop begins in the padded image.
         hole: int64 (N, 2), row and column at which the hole begins in the crop, from minus half
             its side on; below minus its side for no hole.
+        seeds: int64 (N,), for steps of the caller's own, which draw by themselves.
     """
 
     mirrored: np.ndarray
     crop: np.ndarray
     hole: np.ndarray
+    seeds: np.ndarray
 
     def __getitem__(self, part: slice) -> "Draws":
         """Return what was drawn for a part of the images."""
-        return Draws(self.mirrored[part], self.crop[part], self.hole[part])
+        return Draws(self.mirrored[part], self.crop[part], self.hole[part], self.seeds[part])
 
 
 def draw(
@@ -41,13 +44,13 @@ def draw(
 
     An alternating flip is nothing that is drawn here: no image is mirrored.
     """
-    random = np.random.default_rng(seed)
+    chance = np.random.default_rng(seed)
     half = augmentation.cutout // 2
-    mirrored = random.random(count) < (0.5 if augmentation.flip == "random" else 0.0)
-    crop = random.integers(0, 2 * augmentation.padding, (count, 2), endpoint=True)
-    hole = random.integers(-half, np.array(size) - half, (count, 2), endpoint=True)
-    hole[random.random(count) >= augmentation.cutout_probability] = -2 * augmentation.cutout - 1
-    return Draws(mirrored, crop, hole)
+    mirrored = chance.random(count) < (0.5 if augmentation.flip == "random" else 0.0)
+    crop = chance.integers(0, 2 * augmentation.padding, (count, 2), endpoint=True)
+    hole = chance.integers(-half, np.array(size) - half, (count, 2), endpoint=True)
+    hole[chance.random(count) >= augmentation.cutout_probability] = -2 * augmentation.cutout - 1
+    return Draws(mirrored, crop, hole, chance.integers(2**63, size=count))
 
 
 class Replay:
@@ -98,6 +101,44 @@ class Replay:
     def _set(self, kind: type, applied: bool, parameters: dict[str, Any]) -> None:
         if step := self.steps.get(kind):
             step.applied_in_replay, step.params = applied, parameters
+
+
+class OwnSteps:
+    """Steps of the caller's own, each image's with a seed of its own.
+
+    So an image's view does not depend on the number of processes, nor on when a run was resumed.
+
+    Args:
+        augmentation, size, mean, std: as for ``train_transform``.
+    """
+
+    def __init__(
+        self,
+        augmentation: Augmentation,
+        size: tuple[int, int],
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        self.pipeline, self.size = train_transform(augmentation, size, mean, std), size
+
+    def __call__(self, images: np.ndarray, draws: Draws) -> torch.Tensor:
+        """Return uint8 (N, H, W, 3) images, augmented: float32 (N, 3, H, W).
+
+        Raises:
+            ValueError: a step changes the size.
+        """
+        results = torch.empty(len(images), images.shape[-1], *self.size)
+        for result, image, seed in zip(results, images, draws.seeds.tolist(), strict=True):
+            # one state for all steps: a seed would give each of them the same one
+            self.pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
+            made = self.pipeline(image=image)["image"]
+            if made.shape != result.shape:
+                raise ValueError(
+                    f"the augmentation's steps make {tuple(made.shape)} of an image, expected "
+                    f"{tuple(result.shape)}: end them with a crop or a resize to {self.size}"
+                )
+            result.copy_(made)
+        return results
 
 
 def _box(corner: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -1,19 +1,15 @@
-"""Labelled images in memory, a subset of them, and a single image from a file."""
+"""Labelled images in memory, and parts of them: a smaller set, a held-out one."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from pytorch_vision.data.errors import is_of_the_system
+from pytorch_vision.data.pictures import Fit, check_fit
 
 MeanAndStd = tuple[tuple[float, ...], tuple[float, ...]]
-MAX_SIDE = 8192  # pixels: a larger photograph is refused before it fills the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +24,7 @@ class ImageData:
         mean_and_std: of each channel, for pixels in [0, 1], by which the images are normalised;
             computed from the training images if None. A channel that never changes has
             deviation 1.
+        fit: how pictures of other sizes are brought to this one, as ``pictures.fitted`` has it.
 
     Raises:
         ValueError: an array has another shape, type or label; the message says which and what
@@ -41,6 +38,7 @@ class ImageData:
     class_names: tuple[str, ...]
     name: str
     mean_and_std: MeanAndStd = None  # type: ignore[assignment]  # never None once it is made
+    fit: Fit = "crop"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", check_class_names(self.class_names))
@@ -66,13 +64,20 @@ class ImageData:
                 f"test_images are {self.test_images.shape[1:]}, train_images "
                 f"{self.train_images.shape[1:]}: both must have one size"
             )
+        check_fit(self.fit)
         if self.mean_and_std is None:
             object.__setattr__(self, "mean_and_std", _mean_and_std(self.train_images))
         else:
             object.__setattr__(self, "mean_and_std", check_mean_and_std(self.mean_and_std))
 
-    def __str__(self) -> str:
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of every image, in pixels."""
         height, width = self.train_images.shape[1:3]
+        return int(height), int(width)
+
+    def __str__(self) -> str:
+        height, width = self.size
         return (
             f"{self.name}: {len(self.train_images):,} training and {len(self.test_images):,} test "
             f"images of {height}x{width} pixels in {len(self.class_names)} classes"
@@ -184,63 +189,38 @@ def subset(data: ImageData, count: int) -> ImageData:
     )
 
 
-def read_image(path: str | os.PathLike, size: tuple[int, int] = (32, 32)) -> tuple[np.ndarray, str]:
-    """Read any image file and bring it to the size that a network was trained on.
+def hold_out(data: ImageData, count: int, seed: int = 0) -> ImageData:
+    """Return the same data with a validation part of its training images for a test set.
 
-    The picture is turned upright as its file says, transparency is laid over white, the largest
-    central part of the wanted shape is cut out, and that is resized (Lanczos).
+    Whatever is chosen by its result on the test set makes that result too good: a recipe, a
+    network or the number of epochs is chosen on images like these, and tested once.
 
     Args:
-        path: a file that Pillow can read, of any mode.
-        size: height and width to bring it to.
-
-    Returns:
-        The image, uint8 (H, W, 3), and a sentence that tells what was done to it.
+        data: its own test images are left out.
+        count: how many training images to hold out, drawn evenly from the classes.
+        seed: of the drawing; the same one gives the same parts.
 
     Raises:
-        ValueError: the file is no image, is damaged, or is larger than 8,192 pixels a side.
-        OSError: it cannot be opened.
+        ValueError: ``count`` is not in 1..the number of training images less one.
     """
-    height, width = size
-    try:
-        with open(path, "rb") as file, Image.open(file, formats=_formats()) as picture:
-            if max(picture.size) > MAX_SIDE:
-                raise Image.DecompressionBombError
-            mode, upright = picture.mode, ImageOps.exif_transpose(picture)
-            fitted = ImageOps.fit(_to_rgb(upright), (width, height), Image.Resampling.LANCZOS)
-    except Image.DecompressionBombError:
-        raise ValueError(
-            f"{path} is too large, expected at most {MAX_SIDE:,} pixels a side; make it smaller"
-        ) from None
-    except Image.UnidentifiedImageError:
-        raise ValueError(f"{path} is not an image that Pillow can read") from None
-    except Exception as error:  # a damaged file can fail anywhere inside its decoder
-        if is_of_the_system(error):
-            raise
-        reason = str(error) or type(error).__name__
-        raise ValueError(f"{path} is a damaged image ({reason})") from error
-    scale = min(upright.width / width, upright.height / height)
-    told = (
-        f"{Path(path).name}: {upright.width}x{upright.height} pixels, mode {mode}; its central "
-        f"{scale * width:.0f}x{scale * height:.0f} pixels resized to {width}x{height}"
+    total = len(data.train_labels)
+    if not 1 <= count < total:
+        raise ValueError(f"count is {count}, expected 1 to {total - 1} images to hold out")
+    held = held_out(data.train_labels, count, seed)
+    return replace(
+        data,
+        train_images=data.train_images[~held],
+        train_labels=data.train_labels[~held],
+        test_images=data.train_images[held],
+        test_labels=data.train_labels[held],
+        name=f"{data.name} ({count:,} of them held out)",
+        mean_and_std=None,  # type: ignore[arg-type]  # to be computed
     )
-    return np.asarray(fitted), told
 
 
-def _formats() -> list[str]:
-    """Return what Pillow reads by itself; for EPS it would start Ghostscript, a program."""
-    Image.init()
-    return [name for name in Image.ID if name != "EPS"]
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    """Bring any mode to RGB: 16 bits become 8, and transparency becomes white."""
-    if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.asarray(picture, dtype=np.float64)
-        top = 1.0 if picture.mode == "F" else 65_535
-        scaled = (255 * values / max(top, values.max())).clip(0, 255)
-        picture = Image.fromarray(scaled.astype(np.uint8))
-    if picture.has_transparency_data:
-        layer = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return picture.convert("RGB")
+def held_out(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return which of N labelled images are held out: bool (N,), drawn evenly from the classes."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    held = np.zeros(len(labels), dtype=bool)
+    held[order[balanced_indices(labels[order], count)]] = True
+    return held

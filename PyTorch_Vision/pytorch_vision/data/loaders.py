@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytorch_vision.data.draws import Draws, Replay, augment_batch, draw
+from pytorch_vision.data.draws import Draws, OwnSteps, Replay, augment_batch, draw
 from pytorch_vision.data.images import ImageData
 from pytorch_vision.data.transforms import Augmentation, Normalization, eval_transform
 
@@ -87,11 +87,12 @@ class TrainLoader:
 
     def augment(self, indices: np.ndarray, draws: Draws) -> Tensor:
         """Return the chosen images, augmented as drawn: float32 (N, 3, H, W)."""
-        return self._replay(self.images[indices], draws)
+        return self._pipeline(self.images[indices], draws)
 
     @functools.cached_property
-    def _replay(self) -> Replay:
-        return Replay(self.augmentation, self.size, *self.mean_and_std)
+    def _pipeline(self) -> Replay | OwnSteps:
+        kind = Replay if self.augmentation.steps is None else OwnSteps
+        return kind(self.augmentation, self.size, *self.mean_and_std)
 
 
 class DeviceTrainLoader(TrainLoader):
@@ -134,9 +135,14 @@ def train_loader(
     rank: int = 0,
     processes: int = 1,
 ) -> TrainLoader:
-    """Return the loader for a device: on it, if it is a GPU; with albumentations on a CPU."""
+    """Return the loader for a device: on it, if it is a GPU; with albumentations on a CPU.
+
+    Steps of the caller's own are always albumentations'; on a GPU, a line says so.
+    """
     settings = (data, augmentation, batch_size, seed, rank, processes)
-    if device.type == "cpu":
+    if augmentation.steps is not None and device.type != "cpu":
+        print("The augmentation's own steps run on the CPU: the GPU's loader cannot do them.")
+    if augmentation.steps is not None or device.type == "cpu":
         return TrainLoader(*settings)
     return DeviceTrainLoader(*settings, device=device)
 

@@ -25,17 +25,23 @@ class Augmentation:
             uniform over the image, so the hole may hang over the edge (arXiv 1708.04552); 0 for
             no hole.
         cutout_probability: how often there is a hole, in [0, 1].
+        steps: albumentations steps of your own, in place of all that is above. They take a uint8
+            image (H, W, 3) and give one of the same size. They run on the CPU, image by image.
 
     Raises:
-        ValueError: a value is out of range.
+        ValueError: a value is out of range, or a step is none of albumentations.
     """
 
     padding: int = 4
     flip: Flip = "alternating"
     cutout: int = 16
     cutout_probability: float = 0.5
+    steps: Sequence[A.BasicTransform | A.BaseCompose] | None = None
 
     def __post_init__(self) -> None:
+        for step in self.steps or ():
+            if not isinstance(step, (A.BasicTransform, A.BaseCompose)):
+                raise ValueError(f"steps has {step!r}, expected transforms of albumentations")
         if self.padding < 0:
             raise ValueError(f"padding is {self.padding}, expected 0 or more pixels")
         if self.flip not in ("alternating", "random", "none"):
@@ -54,6 +60,8 @@ def train_transform(
 ) -> A.Compose:
     """Return the training pipeline: horizontal flip, RandomCrop, CutOut, Normalize, ToTensorV2.
 
+    Steps of your own take the place of the first three.
+
     It draws by itself, for use on its own. In training, ``draws.Replay`` gives it draws that do
     not depend on the device or on the number of processes. An alternating flip depends on the
     epoch, which a pipeline does not know: ``loaders`` decides it.
@@ -66,6 +74,8 @@ def train_transform(
     Returns:
         A pipeline: ``pipeline(image=uint8 (H, W, 3))["image"]`` is a float32 (3, H, W) tensor.
     """
+    if augmentation.steps is not None:
+        return A.Compose([*augmentation.steps, *_to_tensor(mean, std)])
     fill = fill_colour(mean)
     steps: list[A.BasicTransform] = []
     if augmentation.flip == "random":

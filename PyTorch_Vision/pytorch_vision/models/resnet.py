@@ -64,11 +64,11 @@ class ResNet(nn.Module):
         self, blocks: Sequence[int], num_classes: int = 10, geometry: Geometry = "original"
     ) -> None:
         super().__init__()
-        if num_classes < 1:
-            raise ValueError(f"num_classes is {num_classes}, expected 1 or more")
+        check_num_classes(num_classes)
         if geometry not in ("original", "standard"):
             raise ValueError(f"geometry is {geometry!r}, expected 'original' or 'standard'")
         self.blocks, self.geometry = tuple(blocks), geometry
+        self.made_by = {"name": "ResNet", "blocks": list(blocks), "geometry": geometry}
         stem_padding, extra_padding = (3, 1) if geometry == "original" else (1, 0)
         self.conv1 = nn.Conv2d(3, 64, 3, padding=stem_padding, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
@@ -84,22 +84,9 @@ class ResNet(nn.Module):
         self.layer4 = stage(256, 512, 2, blocks[3])
         self.linear = nn.Linear(512, num_classes)
 
-    @property
-    def name(self) -> str:
-        """ResNet18 or ResNet34, after the number of layers with weights on the longest way."""
-        return f"ResNet{2 * sum(self.blocks) + 2}"
-
-    @property
-    def architecture(self) -> str:
-        """What the weights must fit, as in "ResNet18 of original geometry for 10 classes"."""
-        return f"{self.name} of {self.geometry} geometry for {self.linear.out_features} classes"
-
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, num_classes) for normalised images (N, 3, H, W), H and W >= 32."""
-        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < 32:
-            raise ValueError(
-                f"images have shape {tuple(x.shape)}, expected (N, 3, H, W), H and W at least 32"
-            )
+        check_images_of_32(x)
         out = F.relu(self.bn1(self.conv1(x)))
         out = self.layer4(self.layer3(self.layer2(self.layer1(out))))
         return self.linear(torch.flatten(F.adaptive_avg_pool2d(out, 1), 1))
@@ -113,3 +100,17 @@ def ResNet18(num_classes: int = 10, geometry: Geometry = "original") -> ResNet: 
 def ResNet34(num_classes: int = 10, geometry: Geometry = "original") -> ResNet:  # noqa: N802
     """Return a 34-layer network; with ten classes it has 21,282,122 parameters."""
     return ResNet((3, 4, 6, 3), num_classes, geometry)
+
+
+def check_num_classes(num_classes: int) -> None:
+    """Raise ValueError unless there is a class."""
+    if num_classes < 1:
+        raise ValueError(f"num_classes is {num_classes}, expected 1 or more")
+
+
+def check_images_of_32(images: Tensor) -> None:
+    """Raise ValueError unless images are (N, 3, H, W), H and W at least 32."""
+    if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < 32:
+        raise ValueError(
+            f"images have shape {tuple(images.shape)}, expected (N, 3, H, W), H and W at least 32"
+        )

@@ -5,7 +5,7 @@ together; ``optimizers``, ``history`` and ``checkpoint`` are what a ``run`` cons
 its story. ``evaluate`` tests, ``pretrained`` and ``output`` keep.
 """
 
-from pytorch_vision.training.config import TrainConfig
+from pytorch_vision.training.config import RECIPES, TrainConfig
 from pytorch_vision.training.devices import (
     describe_hardware,
     device_settings,
@@ -20,10 +20,12 @@ from pytorch_vision.training.fit import fit
 from pytorch_vision.training.history import EpochRecord, History
 from pytorch_vision.training.interrupts import ended_by_signals
 from pytorch_vision.training.launch import start_processes
+from pytorch_vision.training.lr_finder import RateTest, find_rate
 from pytorch_vision.training.output import Output
 from pytorch_vision.training.pretrained import (
     PRETRAINED,
     TrainedModel,
+    begin_with,
     load_trained,
     save_trained,
 )
@@ -32,6 +34,7 @@ from pytorch_vision.training.recipe import CheckpointError
 
 __all__ = [
     "PRETRAINED",
+    "RECIPES",
     "CheckpointError",
     "EpochRecord",
     "Evaluation",
@@ -39,12 +42,15 @@ __all__ = [
     "Output",
     "ProcessLostError",
     "Processes",
+    "RateTest",
     "TrainConfig",
     "TrainedModel",
+    "begin_with",
     "describe_hardware",
     "device_settings",
     "ended_by_signals",
     "evaluate",
+    "find_rate",
     "fit",
     "load_trained",
     "logits_of",

@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -124,3 +125,21 @@ class TrainConfig:
             augmentation=Augmentation(flip="none"),
         )
         return replace(recipe, **changes)
+
+    @classmethod
+    def fine_tuning(cls, **changes: Any) -> "TrainConfig":
+        """Return a training that begins with weights of an earlier one: few epochs of gentle SGD.
+
+        Muon moves every filter by a fixed part of its size at each step, whatever it has learned
+        already: one epoch of it took the committed weights from 95 % to 74.8 % of the test
+        images, and one of SGD at this rate to 94.8 %.
+        """
+        return replace(cls(epochs=5, optimizer="sgd", learning_rate=0.001), **changes)
+
+
+# ready-made settings, by the name that the notebook and the command line have for them
+RECIPES: dict[str, Callable[..., TrainConfig]] = {
+    "default": TrainConfig,
+    "finetune": TrainConfig.fine_tuning,
+    "original": TrainConfig.original_recipe,
+}

@@ -2,9 +2,7 @@
 
 import copy
 import os
-import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
@@ -26,6 +24,7 @@ from pytorch_vision.training.devices import (
     memory_explained,
     place,
 )
+from pytorch_vision.training.epochs import AfterEpoch, train_epochs
 from pytorch_vision.training.evaluate import check_outputs, evaluate_on
 from pytorch_vision.training.history import EpochRecord, History
 from pytorch_vision.training.interrupts import deferred_signals, interrupts_forwarded
@@ -36,7 +35,6 @@ from pytorch_vision.training.run import Run
 
 # what a notebook's forks hand back: most of these happen to all of them, or are told to all
 TOLD = (ValueError, FloatingPointError, MemoryError, CheckpointError, ProcessLostError)
-BAR_SECONDS = 0.5  # between two readings of the loss, each of which waits for the device
 
 
 def fit(
@@ -44,6 +42,7 @@ def fit(
     data: ImageData,
     config: TrainConfig | None = None,
     checkpoints: str | os.PathLike | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> History:
     """Train a model in place and return its history.
 
@@ -65,6 +64,9 @@ def fit(
             call, made again, continues from there. On the same CPU it ends with the same weights,
             bit for bit; on a GPU the last bits can differ, because cuDNN chooses its kernels anew
             in every process.
+        after_epoch: is called with the history so far after each epoch, in the first process:
+            to keep it, to draw it, to send its last record to a logger. Training ends early if
+            it returns True.
 
     Raises:
         FloatingPointError: the loss stopped being finite; names epoch and batch.
@@ -78,19 +80,26 @@ def fit(
     config = config or TrainConfig()
     fabric = start_processes(config)
     if fabric.world_size > 1 and in_notebook():
-        return _fit_in_forks(fabric, model, data, config, checkpoints)
-    return _fit(fabric, model, data, config, checkpoints)
+        return _fit_in_forks(fabric, model, data, config, checkpoints, after_epoch)
+    return _fit(fabric, model, data, config, checkpoints, after_epoch)
 
 
-def _fit_in_forks(fabric: lightning_fabric.Fabric, model: nn.Module, *others: Any) -> History:
+def _fit_in_forks(
+    fabric: lightning_fabric.Fabric,
+    model: nn.Module,
+    data: ImageData,
+    config: TrainConfig,
+    checkpoints: str | os.PathLike | None,
+    after_epoch: AfterEpoch | None,
+) -> History:
     """Train in forks of this process; the weights come back in memory that all share."""
     model.cpu().share_memory()
     try:
         with interrupts_forwarded():
             work: Any = _fit_in_fork
-            outcome = fabric.launch(work, model, *others)
+            outcome = fabric.launch(work, model, data, config, checkpoints, after_epoch)
     except ProcessExitedException as error:
-        raise ProcessLostError(f"{error}. {_how_to_go_on(others[-1])}") from None
+        raise ProcessLostError(f"{error}. {_how_to_go_on(checkpoints)}") from None
     if isinstance(outcome, Exception):
         raise outcome
     return History(tuple(EpochRecord(**record) for record in outcome))
@@ -126,6 +135,7 @@ def _fit(
     data: ImageData,
     config: TrainConfig,
     checkpoints: str | os.PathLike | None,
+    after_epoch: AfterEpoch | None,
 ) -> History:
     processes = Processes(fabric)
     smaller = f"try batch_size={max(1, config.batch_size // 2)}"
@@ -135,7 +145,7 @@ def _fit(
         processes.explained(lambda: _how_to_go_on(checkpoints)),
         only_first_prints(processes.rank),
     ):
-        return _fit_together(processes, model, data, config, checkpoints, interrupted)
+        return _fit_together(processes, model, data, config, checkpoints, after_epoch, interrupted)
 
 
 def _fit_together(
@@ -144,6 +154,7 @@ def _fit_together(
     data: ImageData,
     config: TrainConfig,
     checkpoints: str | os.PathLike | None,
+    after_epoch: AfterEpoch | None,
     interrupted: Callable[[], bool],
 ) -> History:
     with device_settings(processes.fabric.device), warnings.catch_warnings():
@@ -161,83 +172,7 @@ def _fit_together(
         with kept.locked(processes):
             kept.resume(run)
             try:
-                _train_epochs(run, kept, data, interrupted)
+                train_epochs(run, kept, data, after_epoch, interrupted)
             finally:
                 run.finish()
     return run.progress.history
-
-
-def _train_epochs(
-    run: Run, kept: Checkpoints, data: ImageData, interrupted: Callable[[], bool]
-) -> None:
-    while run.progress.epoch < run.config.epochs:
-        whole = _train(run, kept, interrupted) and _test(run, data, interrupted)
-        last = run.progress.epoch == run.config.epochs
-        _, due = run.processes.agree(False, kept.is_due())
-        if last or due or not whole:
-            kept.save(run)
-        if not whole:
-            print(
-                f"Interrupted in epoch {run.progress.epoch + 1}; the history holds "
-                f"{len(run.progress.history.records)} whole epoch(s)."
-            )
-            return
-
-
-def _train(run: Run, kept: Checkpoints, interrupted: Callable[[], bool]) -> bool:
-    """Train to the end of the epoch and return True, or False if interrupted before it."""
-    progress, batches = run.progress, len(run.loader)
-    if progress.batch == batches:  # resumed when only the test was missing
-        print(progress.bar_line)
-        return True
-    run.model.train()
-    started = time.monotonic() - progress.seconds
-    shown = 0.0
-    with tqdm(
-        total=batches,
-        initial=progress.batch,
-        file=sys.stdout,
-        smoothing=0,  # the epoch's mean speed, not the last moment's
-        bar_format="{desc}: {percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} "
-        "[{elapsed}<{remaining}, {rate_fmt}]",
-    ) as bar:
-        for images, labels in run.loader.epoch(progress.epoch, progress.batch):
-            run.step(images, labels)
-            now = time.monotonic()
-            progress.seconds = now - started
-            stop, show, save = run.processes.agree(
-                interrupted(), now - shown > BAR_SECONDS, kept.is_due()
-            )
-            last = progress.batch == batches
-            if last or show:
-                shown = now
-                bar.set_description_str(_description(run), refresh=False)
-            bar.update()
-            if last:
-                bar.refresh()
-                progress.bar_line = str(bar)
-            if stop:
-                return False
-            if save:
-                kept.save(run)
-    return True
-
-
-def _description(run: Run) -> str:
-    loss, accuracy = run.means()
-    return (
-        f"Epoch {run.progress.epoch + 1}/{run.config.epochs} Loss={loss:.4f} "
-        f"Batch_id={run.progress.batch - 1} Accuracy={accuracy:.2f}"
-    )
-
-
-def _test(run: Run, data: ImageData, interrupted: Callable[[], bool]) -> bool:
-    """Test, record the epoch and go on to the next; False if interrupted before the end."""
-    started = time.monotonic()
-    run.share_statistics()
-    result = evaluate_on(run.processes, run.averaged, data, interrupted)
-    if result is None:
-        return False
-    print(f"{result}\n")
-    run.record(result, time.monotonic() - started)
-    return True

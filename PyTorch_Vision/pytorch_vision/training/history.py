@@ -47,6 +47,33 @@ class History:
                 raise ValueError(f"record {number} of its history is {values}")
         return cls(records)
 
+    @classmethod
+    def from_csv(cls, path: str | os.PathLike) -> "History":
+        """Return the history that ``to_csv`` wrote, to as many digits as it did.
+
+        Raises:
+            ValueError: the file is another one; says which line is wrong.
+            OSError: it cannot be opened.
+        """
+        with open(path, encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            names = [column.name for column in fields(EpochRecord)]
+            if reader.fieldnames != names:
+                raise ValueError(f"{path} is no history: its first line is not {','.join(names)}")
+            try:
+                saved = [
+                    {
+                        name: int(text) if name == "epoch" else float(text)
+                        for name, text in row.items()
+                    }
+                    for row in reader
+                ]
+                return cls.from_dicts(saved)
+            except (TypeError, ValueError, AttributeError) as error:
+                raise ValueError(
+                    f"{path} is no whole history, line {reader.line_num}: {error}"
+                ) from error
+
     def column(self, name: str) -> list[float]:
         """Return one attribute of all records."""
         return [getattr(record, name) for record in self.records]

@@ -1,5 +1,6 @@
 """The folder of a run: its weights, its history, its pictures, its page of errors."""
 
+import contextlib
 import os
 import tempfile
 from dataclasses import dataclass
@@ -57,15 +58,35 @@ class Output:
         """The page of the errors."""
         return self.folder / "errors.html"
 
-    def of_run(self, history: History, epochs: int) -> "Output":
-        """Return where a run is to be written: apart, if it was interrupted.
+    @property
+    def unfinished(self) -> "Output":
+        """Where a run is written that has not ended yet, or was interrupted."""
+        return Output(self.folder / UNFINISHED)
 
-        What a finished run left here is not replaced by one that was not.
+    def keep(self, history: History) -> None:
+        """Write the history of a run that goes on, in ``unfinished``: for ``fit``'s after_epoch.
+
+        Where it cannot be written, a line says so.
+        """
+        try:
+            history.to_csv(self.unfinished.history)
+        except OSError as error:
+            print(f"The history is not kept in {self.unfinished.history}: {error}")
+
+    def of_run(self, history: History, epochs: int) -> "Output":
+        """Return where a run is to be written now: apart, if it was interrupted.
+
+        What a finished run left here is not replaced by one that was not. A finished one's copy
+        of its history in ``unfinished`` is taken away.
 
         Args:
             history: of the run.
             epochs: that it was to have.
         """
-        if len(history.records) >= epochs:
-            return self
-        return Output.prepare(self.folder / UNFINISHED)
+        if len(history.records) < epochs:
+            return Output.prepare(self.unfinished.folder)
+        with contextlib.suppress(OSError):  # not there, or not empty: an earlier run's
+            self.unfinished.history.unlink()
+            self.unfinished.plots.rmdir()
+            self.unfinished.folder.rmdir()
+        return self

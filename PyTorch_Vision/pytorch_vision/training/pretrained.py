@@ -3,35 +3,39 @@
 The weights that come with a clone of PyTorch_Vision lie in ``weights/``, beside the package.
 """
 
-import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save as to_bytes
-from torch import Tensor, nn
+from torch import nn
 
 from pytorch_vision.data import ImageData
-from pytorch_vision.data.errors import is_of_the_system
-from pytorch_vision.data.images import check_class_names, check_mean_and_std
-from pytorch_vision.models import ResNet
+from pytorch_vision.data.images import MeanAndStd, check_class_names, check_mean_and_std
+from pytorch_vision.data.pictures import MAX_SIDE, Fit, check_fit
+from pytorch_vision.models import describe_network, network_name
 from pytorch_vision.training.checkpoint import first_line
-from pytorch_vision.training.files import checked_text, written_whole
+from pytorch_vision.training.files import checked_text
 from pytorch_vision.training.history import History
 from pytorch_vision.training.recipe import CheckpointError
+from pytorch_vision.training.weights import (
+    filled,
+    load_weights,
+    made_by,
+    restored,
+    save_weights,
+)
 
-CHECKSUM = "sha256"  # its name in the header
 LARGEST_CLASSES = 100_000
 PRETRAINED = Path(__file__).parents[2] / "weights" / "resnet18_cifar10.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """A trained network and what it was trained on.
+    """A trained network, what it was trained on, and how its images were made ready for it.
 
     Attributes:
         model: the network.
@@ -39,26 +43,83 @@ class TrainedModel:
         mean_and_std: by which its images are normalised.
         history: of its training.
         description: what it was trained on, for print-outs.
+        size: height and width of its images, in pixels.
+        fit: how pictures of other sizes were brought to it, as ``data.fitted`` has it.
     """
 
-    model: ResNet
+    model: nn.Module
     class_names: tuple[str, ...]
-    mean_and_std: tuple[tuple[float, ...], tuple[float, ...]]
+    mean_and_std: MeanAndStd
     history: History
     description: str
+    size: tuple[int, int] = (32, 32)
+    fit: Fit = "crop"
+
+    @classmethod
+    def of(cls, model: nn.Module, data: ImageData, history: History) -> "TrainedModel":
+        """Return a network that was trained on some data, with what there is to say of it."""
+        return cls(
+            model,
+            data.class_names,
+            data.mean_and_std,
+            history,
+            f"{network_name(model)} on {data.name}",
+            data.size,
+            data.fit,
+        )
 
     def normalized(self, data: ImageData) -> ImageData:
         """Return the same data, normalised as the network's training images were.
 
         Raises:
-            CheckpointError: the data has other classes.
+            CheckpointError: the data has other classes, or images of another size.
         """
         if self.class_names != data.class_names:
             raise CheckpointError(
                 f"the weights were trained on other classes ({', '.join(self.class_names)}) than "
                 f"those of {data.name} ({', '.join(data.class_names)})"
             )
+        if self.size != data.size:
+            (height, width), (rows, columns) = self.size, data.size
+            raise CheckpointError(
+                f"the weights were trained on images of {height}x{width} pixels, those of "
+                f"{data.name} have {rows}x{columns}: read them in that size"
+            )
         return replace(data, mean_and_std=self.mean_and_std)
+
+
+def begin_with(model: nn.Module, path: str | os.PathLike) -> str:
+    """Put the weights of an earlier training into a model, to train on from there.
+
+    Those that do not fit are left as they are: a classifier for other classes begins anew.
+
+    Args:
+        model: changed in place.
+        path: the file, or "pretrained".
+
+    Returns:
+        A sentence that says what was taken over.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, or less than half of its weights fit.
+    """
+    path = _known(path)
+    own, (tensors, texts) = model.state_dict(), load_weights(path)
+    fitting = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if name in own and own[name].shape == tensor.shape
+    }
+    others = sorted(own.keys() - fitting.keys())
+    if 2 * len(fitting) < len(own):
+        raise CheckpointError(
+            f"{path} does not fit {describe_network(model)}: of its {len(own)} tensors only "
+            f"{len(fitting)} have the name and the shape of one in the file"
+        )
+    model.load_state_dict(fitting, strict=False)
+    described = checked_text(json.loads(texts.get("description", '"an earlier run"')), 500)
+    new = f"; new: {', '.join(others)}" if others else ""
+    return f"Beginning with the weights of {described}{new}"
 
 
 def save_trained(
@@ -68,149 +129,89 @@ def save_trained(
 
     Args:
         path: the file; its folder is made if it is missing.
-        trained: on any device.
+        trained: on any device. How its network was made is kept, if ``models.create`` made it.
         dtype: that floating-point tensors are stored in.
     """
     metadata = {
-        "blocks": trained.model.blocks,
-        "geometry": trained.model.geometry,
+        "network": getattr(trained.model, "made_by", None),
         "class_names": trained.class_names,
         "mean_and_std": trained.mean_and_std,
         "history": [asdict(record) for record in trained.history.records],
         "description": trained.description,
+        "size": trained.size,
+        "fit": trained.fit,
     }
     save_weights(path, trained.model, {k: json.dumps(v) for k, v in metadata.items()}, dtype)
 
 
-def load_trained(path: str | os.PathLike, like: ResNet | None = None) -> TrainedModel:
+def load_trained(
+    path: str | os.PathLike, model: nn.Module | Callable[[int], nn.Module] | None = None
+) -> TrainedModel:
     """Read what ``save_trained`` wrote; a file can run no code.
 
     Args:
         path: the file, or "pretrained" for the one that comes with PyTorch_Vision: ResNet18
             trained on CIFAR-10.
-        like: a network whose architecture the weights must have; None for any.
+        model: a network to put the weights into, such as one of your own, or a function that
+            makes it for a number of classes. Without it, a network of ``models.create`` is made
+            anew; a function of somebody's own, which a file may name too, is never imported.
 
     Raises:
-        CheckpointError: the file is missing, damaged, another one's or of another architecture.
+        CheckpointError: the file is missing, damaged, another one's, or its weights do not fit
+            the network.
     """
-    path = PRETRAINED if path == "pretrained" else Path(path)
-    if path == PRETRAINED and not path.is_file():
-        raise CheckpointError(
-            f"there are no weights at {path}; they come with a clone of PyTorch_Vision, not with "
-            "an installed package: train your own, or name another file"
-        )
+    path = _known(path)
     tensors, texts = load_weights(path)
     try:
-        trained = _trained({name: json.loads(text) for name, text in texts.items()}, tensors)
+        metadata = {name: json.loads(text) for name, text in texts.items()}
+        network, names = made_by(metadata, len(tensors)), _names(metadata)
+        if model is None:
+            model = restored(path, network, names, tensors)
+        else:
+            model = model if isinstance(model, nn.Module) else model(len(names))
+            filled(path, model, network, tensors)
+        return _trained(metadata, model)
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
         raise CheckpointError(
             f"{path} holds other weights than `python -m pytorch_vision train` writes "
             f"({type(error).__name__}: {first_line(error)})"
         ) from error
-    model = trained.model
-    if like is not None and like.architecture != model.architecture:
-        raise CheckpointError(f"{path} is a {model.architecture}, expected a {like.architecture}")
-    return trained
 
 
-def _trained(metadata: dict[str, Any], tensors: dict[str, Tensor]) -> TrainedModel:
-    """Put together what a file holds.
+def _known(path: str | os.PathLike) -> Path:
+    """Return the path of weights, which can be named "pretrained"."""
+    if path == "pretrained" and not PRETRAINED.is_file():
+        raise CheckpointError(
+            f"there are no weights at {PRETRAINED}; they come with a clone of PyTorch_Vision, not "
+            "with an installed package: train your own, or name another file"
+        )
+    return PRETRAINED if path == "pretrained" else Path(path)
 
-    Raises:
-        KeyError, TypeError, ValueError, RuntimeError: it is not what ``save_trained`` writes, or
-            asks for more memory than its tensors have.
-    """
-    blocks, geometry = metadata["blocks"], metadata["geometry"]
-    if not isinstance(blocks, list) or not all(type(count) is int for count in blocks):
-        raise ValueError("its blocks are no list of numbers")
-    if min(blocks) < 1 or sum(blocks) > len(tensors):
-        raise ValueError(f"its blocks are {blocks}")
+
+def _names(metadata: dict[str, Any]) -> tuple[str, ...]:
     names = metadata["class_names"]
     if not isinstance(names, list) or len(names) > LARGEST_CLASSES:
         raise ValueError("its class names are no list, or too many")
-    names = check_class_names([checked_text(name, 200) for name in names])
-    with torch.device("meta"):  # no memory but that of the tensors
-        model = ResNet(blocks, len(names), geometry)
-    model.load_state_dict(tensors, assign=True)
+    return check_class_names([checked_text(name, 200) for name in names])
+
+
+def _trained(metadata: dict[str, Any], model: nn.Module) -> TrainedModel:
+    """Put together what a file holds.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not what ``save_trained`` writes.
+    """
+    size = metadata.get("size", [32, 32])
+    if len(size) != 2 or not all(type(side) is int and 1 <= side <= MAX_SIDE for side in size):
+        raise ValueError(f"its images' size is {size}")
     return TrainedModel(
         model=model,
-        class_names=names,
+        class_names=_names(metadata),
         mean_and_std=check_mean_and_std(metadata["mean_and_std"]),
         history=History.from_dicts(metadata["history"]),
         description=checked_text(metadata["description"], 500),
+        size=(size[0], size[1]),
+        fit=check_fit(metadata.get("fit", "crop")),
     )
-
-
-def save_weights(
-    path: str | os.PathLike,
-    model: nn.Module,
-    metadata: dict[str, str],
-    dtype: torch.dtype = torch.float32,
-) -> None:
-    """Write a model's weights and running statistics as safetensors, whole or not at all.
-
-    The header also gets a checksum of all tensors and strings, as safetensors has none.
-
-    Args:
-        path: the file; its folder is made if it is missing.
-        model: on any device.
-        metadata: strings kept in the file's header.
-        dtype: that floating-point tensors are stored in.
-    """
-    tensors = {
-        name: tensor.detach()
-        .cpu()
-        .to(dtype if tensor.is_floating_point() else tensor.dtype)
-        .contiguous()
-        for name, tensor in model.state_dict().items()
-    }
-    with written_whole(path) as file:
-        file.write(to_bytes(tensors, {**metadata, CHECKSUM: _checksum(tensors, metadata)}))
-
-
-def load_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors, float32, and the metadata of a safetensors file; it can run no code.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, not of ``save_weights``, or holds weights
-            that are not finite.
-        OSError: it cannot be opened.
-    """
-    try:
-        with open(path, "rb"), safe_open(path, "pt") as file:  # open() says why it cannot
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"there are no weights at {path}; train first, or name another file"
-        ) from None
-    except Exception as error:  # a damaged or foreign file can fail anywhere inside the reader
-        if is_of_the_system(error):
-            raise
-        raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from error
-    expected = metadata.pop(CHECKSUM, None)
-    if expected is None:
-        raise CheckpointError(
-            f"{path} holds other weights than `python -m pytorch_vision train` writes (it has no "
-            "checksum)"
-        )
-    if expected != _checksum(tensors, metadata):
-        raise CheckpointError(
-            f"{path} is damaged: its checksum does not fit. Fetch it again, or train again."
-        )
-    for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise CheckpointError(f"{path} cannot be used: {name} in it is not finite")
-    return {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in tensors.items()
-    }, metadata
-
-
-def _checksum(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
-    """Return the SHA-256 of all names, types, shapes, numbers and strings."""
-    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()

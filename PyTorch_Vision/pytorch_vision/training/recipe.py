@@ -40,6 +40,7 @@ def run_recipe(config: TrainConfig, data: ImageData, model: nn.Module) -> dict[s
     recipe = asdict(config)
     for name in ("accelerator", "devices", "precision", "compile"):
         del recipe[name]
+    recipe["augmentation"]["steps"] = repr(config.augmentation.steps)
     return {
         **recipe,
         "data": f"{data.name} ({fingerprint(data)[:16]})",

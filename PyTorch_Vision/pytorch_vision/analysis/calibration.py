@@ -1,0 +1,126 @@
+"""Whether a network is right as often as it says, and how to have it say so.
+
+Chuan Guo et al., "On Calibration of Modern Neural Networks", arXiv 1706.04599.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.optimize
+import scipy.special
+import sklearn.calibration
+
+from pytorch_vision.analysis.predict import Predictions
+
+BINS = 15  # of confidence, from 0 to 1
+TEMPERATURES = (0.05, 20.0)  # between which one is looked for
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Whether a network is right as often as it says, over bins of equal width.
+
+    Attributes:
+        confidence: float64 (B,), the mean probability of the predicted class in each bin that
+            holds any image, in [0, 1].
+        accuracy: float64 (B,), the share of rightly classified images in it, in [0, 1].
+        counts: int64 (B,), how many images it holds.
+    """
+
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error, in [0, 1]: the mean |accuracy - confidence| over images.
+
+        Chuan Guo et al., "On Calibration of Modern Neural Networks", arXiv 1706.04599.
+        """
+        return float(np.average(np.abs(self.accuracy - self.confidence), weights=self.counts))
+
+
+def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
+    """Compare confidence with accuracy, in bins of confidence of equal width.
+
+    Raises:
+        ValueError: there is no prediction, or no bin.
+    """
+    if bins < 1 or not len(predictions):
+        raise ValueError(f"{bins} bins of {len(predictions)} predictions, expected 1 or more each")
+    confidence = predictions.confidence.astype(np.float64).clip(0, 1)  # rounding can exceed 1
+    correct = predictions.predicted == predictions.labels
+    accuracy, mean = sklearn.calibration.calibration_curve(correct, confidence, n_bins=bins)
+    # scikit-learn leaves out the bins without an image, and does not say how many the others hold
+    bin_of = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)
+    counts = np.bincount(bin_of)
+    return Calibration(mean, accuracy, counts[counts > 0])
+
+
+def temperature(predictions: Predictions) -> float:
+    """Return what to divide the logits by, so that confidence fits accuracy best.
+
+    It makes the mean cross-entropy least. Below 1, the network was too modest; above, too sure.
+    No prediction changes, only its probability. It must not be found on the images whose
+    calibration it is judged by: give it held-out ones, or use ``two_fold``.
+
+    Raises:
+        ValueError: there is no prediction.
+    """
+    if not len(predictions):
+        raise ValueError("there are no predictions to find a temperature for")
+
+    def loss(logarithm: float) -> float:
+        chosen = _log_probabilities(predictions, np.exp(logarithm))
+        return -float(chosen[np.arange(len(predictions)), predictions.labels].mean())
+
+    bounds = tuple(np.log(TEMPERATURES))
+    return float(np.exp(scipy.optimize.minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def scaled(predictions: Predictions, temperature: float) -> Predictions:
+    """Return the predictions of a network whose logits are divided by a temperature."""
+    probabilities = np.exp(_log_probabilities(predictions, temperature)).astype(np.float32)
+    return replace(predictions, probabilities=probabilities)
+
+
+def two_fold(predictions: Predictions, seed: int = 0) -> tuple[Predictions, tuple[float, float]]:
+    """Scale each half of some predictions by the temperature that is best for the other half.
+
+    So no image has a part in its own temperature, and the result can be judged on all of them.
+
+    Returns:
+        The predictions, and the temperatures of the two halves.
+
+    Raises:
+        ValueError: there are fewer than two predictions.
+    """
+    if len(predictions) < 2:
+        raise ValueError(f"there are {len(predictions)} predictions, expected 2 or more")
+    order = np.random.default_rng(seed).permutation(len(predictions))
+    halves = np.array_split(order, 2)
+    probabilities = np.empty_like(predictions.probabilities)
+    found = []
+    for half, other in (halves, halves[::-1]):
+        found.append(temperature(predictions.select(other)))
+        probabilities[half] = scaled(predictions.select(half), found[-1]).probabilities
+    return replace(predictions, probabilities=probabilities), (found[0], found[1])
+
+
+def describe_scaling(predictions: Predictions) -> str:
+    """Say what a temperature does for the calibration, measured by ``two_fold``."""
+    after, found = two_fold(predictions)
+    before_error, after_error = (100 * calibration(p).error for p in (predictions, after))
+    return (
+        f"Expected calibration error {before_error:.1f} %; {after_error:.1f} % with the logits "
+        f"divided by {np.mean(found):.2f}, a temperature that was found on the other half of the "
+        "test images each."
+    )
+
+
+def _log_probabilities(predictions: Predictions, temperature: float) -> np.ndarray:
+    """Return the logarithms of the probabilities at a temperature: float64 (N, C)."""
+    # a probability that float32 rounds to 0 keeps a finite logarithm
+    smallest = np.finfo(np.float32).tiny
+    logits = np.log(np.maximum(predictions.probabilities.astype(np.float64), smallest))
+    return scipy.special.log_softmax(logits / temperature, axis=1)

@@ -1,0 +1,137 @@
+"""Charts of training: of one run, of several, and of a range test. Also found in ``plots``."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pytorch_vision.training import History, RateTest
+
+DPI = 110  # ten inches are then about as wide as a page of GitHub
+OUTLIER = 3.0  # a run whose median is so many times the best run's does not set the scale
+
+
+def plain(text: str) -> str:
+    """Return a text as matplotlib needs it to draw it as it is, dollar signs and all."""
+    return text.replace("$", r"\$")
+
+
+def loss_and_accuracy(history: History, title: str = "") -> Figure:
+    """Draw loss and accuracy, of training and of test, against the epoch.
+
+    Args:
+        history: what ``fit`` returned; without any epoch, the axes stay empty and say so.
+        title: what was trained on what.
+    """
+    figure = Figure(figsize=(10, 4.2), dpi=DPI, layout="constrained")
+    figure.suptitle(plain(title), fontsize=11)
+    quantities = {"loss": ("Loss (cross-entropy)", ".3f"), "accuracy": ("Accuracy (%)", ".2f")}
+    for axes, (name, (label, form)) in zip(figure.subplots(1, 2), quantities.items(), strict=True):
+        axes.set(xlabel="Epoch", ylabel=label)
+        axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if not history.records:
+            axes.text(0.5, 0.5, "no epoch was trained", ha="center", transform=axes.transAxes)
+            continue
+        epochs = history.column("epoch")
+        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+        for part, style in {"train": "C0o-", "test": "C1s-"}.items():
+            values = history.column(f"{part}_{name}")
+            last = f"{part}: {values[-1]:{form}} after epoch {epochs[-1]}"
+            axes.plot(epochs, values, style, markersize=4, label=last)
+        axes.legend()
+    return figure
+
+
+def compare(histories: Mapping[str, History], title: str = "") -> Figure:
+    """Draw the test loss and the test accuracy of several runs against the epoch.
+
+    The scale is that of the runs near the best one: a run that diverged leaves the picture, and
+    its name says so, instead of flattening all others.
+
+    Args:
+        histories: of each run, by its name; those without any epoch are named, not drawn.
+        title: what was compared.
+
+    Raises:
+        ValueError: there is no run.
+    """
+    if not histories:
+        raise ValueError("there are no histories to compare, expected one or more by name")
+    figure = Figure(figsize=(10, 4.2), dpi=DPI, layout="constrained")
+    figure.suptitle(plain(title), fontsize=11)
+    columns = {
+        "test_loss": ("Test loss (cross-entropy)", ".3f"),
+        "test_accuracy": ("Test accuracy (%)", ".2f"),
+    }
+    for axes, (column, (label, form)) in zip(figure.subplots(1, 2), columns.items(), strict=True):
+        axes.set(xlabel="Epoch", ylabel=label)
+        axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        values = {name: np.array(one.column(column)) for name, one in histories.items()}
+        # of the accuracy, the errors are what is compared
+        sizes = values if column == "test_loss" else {n: 100 - v for n, v in values.items()}
+        near = _near_the_best(sizes)
+        for number, (name, drawn) in enumerate(values.items()):
+            last = f"{drawn[-1]:{form}} after epoch {len(drawn)}" if len(drawn) else "no epoch"
+            outside = ", off the scale" if len(drawn) and name not in near else ""
+            axes.plot(
+                np.arange(len(drawn)) + 1,
+                drawn,
+                color=_colour(number, len(values)),
+                linestyle=("-", "--", "-.", ":")[number // 10 % 4],
+                marker="osD^v"[number % 5],
+                markersize=4,
+                label=plain(f"{name}: {last}{outside}"),
+            )
+        _set_scale(axes, [values[name] for name in near])
+        axes.legend(fontsize=9)
+    return figure
+
+
+def _near_the_best(sizes: Mapping[str, np.ndarray]) -> list[str]:
+    """Return the runs whose losses or errors are of the best run's order of magnitude."""
+    medians = {n: float(np.median(v)) for n, v in sizes.items() if len(v) and np.isfinite(v).all()}
+    best = min(medians.values(), default=0.0)
+    return [name for name, median in medians.items() if median <= OUTLIER * best]
+
+
+def _set_scale(axes: Axes, values: list[np.ndarray]) -> None:
+    if values:
+        low, high = min(v.min() for v in values), max(v.max() for v in values)
+        margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+        axes.set_ylim(low - margin, high + margin)
+
+
+def _colour(number: int, count: int) -> object:
+    """Return one of ``count`` colours that differ as much as they can."""
+    return f"C{number}" if count <= 10 else colormaps["turbo"](number / (count - 1))
+
+
+def lr_finder(test: RateTest, title: str = "") -> Figure:
+    """Draw the loss of a range test against the rate, the suggested rate marked.
+
+    Args:
+        test: what ``find_rate`` returned.
+        title: of which network on what.
+    """
+    names = {"learning_rate": "SGD's learning rate", "muon_rate": "Muon's rate"}
+    figure = Figure(figsize=(7, 4.2), dpi=DPI, layout="constrained")
+    figure.suptitle(plain(title), fontsize=11)
+    axes = figure.subplots()
+    axes.plot(test.rates, test.losses)
+    axes.axvline(
+        test.suggestion,
+        color="C1",
+        linestyle="--",
+        label=f"{test.rate}={test.suggestion:.2g}: the steepest fall",
+    )
+    axes.set(
+        xscale="log", xlabel=names[test.rate], ylabel="Training loss, running mean over the steps"
+    )
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    return figure

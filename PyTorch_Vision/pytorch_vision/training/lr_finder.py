@@ -1,0 +1,159 @@
+"""A learning-rate range test: one short training in which the rate rises until the loss diverges.
+
+Leslie Smith, "Cyclical Learning Rates for Training Neural Networks", arXiv 1506.01186.
+"""
+
+import copy
+import math
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+from tqdm import tqdm
+
+from pytorch_vision.data import ImageData
+from pytorch_vision.data.loaders import Batch
+from pytorch_vision.training.config import TrainConfig
+from pytorch_vision.training.devices import (
+    device_settings,
+    make_fabric,
+    memory_explained,
+    random_state_kept,
+)
+from pytorch_vision.training.processes import Processes
+from pytorch_vision.training.run import Run
+
+SMOOTHING = 0.9  # of the running mean of the losses
+DIVERGED = 4.0  # times the smallest running mean
+FEWEST = 5  # steps, below which there is no fall to see
+Rate = Literal["learning_rate", "muon_rate"]
+
+
+@dataclass(frozen=True, eq=False)
+class RateTest:
+    """What a range test found.
+
+    Attributes:
+        rate: which of ``TrainConfig``'s rates rose: "learning_rate" or "muon_rate".
+        rates: float64 (S,), at each step.
+        losses: float64 (S,), a running mean of the training loss.
+        suggestion: the rate at which the loss falls most steeply; the peak rate to try first.
+    """
+
+    rate: Rate
+    rates: np.ndarray
+    losses: np.ndarray
+    suggestion: float
+
+
+def find_rate(
+    model: nn.Module,
+    data: ImageData,
+    config: TrainConfig | None = None,
+    lowest: float = 1e-4,
+    highest: float = 10.0,
+    steps: int = 100,
+) -> RateTest:
+    """Train a copy of a model for some steps, the rate rising evenly on a logarithmic scale.
+
+    What rises is Muon's rate if ``config.optimizer`` is "muon" (SGD's then stays at its peak),
+    and SGD's if it is "sgd". All else is the run's own: batches, augmentation, loss. It ends when
+    the loss diverges. Model and random state are left as they were.
+
+    Args:
+        model: gives logits (N, C) for float32 images (N, 3, H, W).
+        data: the training images.
+        config: of the run that a rate is wanted for.
+        lowest, highest: between which the rate rises.
+        steps: how many batches it takes; epochs follow each other if one has fewer.
+
+    Raises:
+        ValueError: the rates or the number of steps make no sense.
+        FloatingPointError: the loss is not finite from the start.
+        MemoryError: the GPU has too little memory.
+    """
+    if not 0 < lowest < highest or steps < 10:
+        raise ValueError(
+            f"lowest={lowest}, highest={highest}, steps={steps}: expected 0 < lowest < highest and "
+            "10 steps or more"
+        )
+    config = replace(config or TrainConfig(), devices=1, average_weights=False)
+    fabric = make_fabric(config)
+    with (
+        memory_explained(f"batches of {config.batch_size} images"),
+        device_settings(fabric.device),
+        random_state_kept(fabric.device),
+        warnings.catch_warnings(),
+    ):
+        # float16's gradient scaler skips its first steps
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+        run = Run(Processes(fabric), copy.deepcopy(model), data, config)
+        run.model.train()
+        rate = _raise_rate(run, lowest, highest, steps)
+        losses = _losses(run, steps)
+    rates = lowest * (highest / lowest) ** (np.arange(len(losses)) / (steps - 1))
+    if len(losses) < FEWEST:
+        raise FloatingPointError(
+            f"the loss diverges within {len(losses)} steps, from {rate} {lowest:g} on: begin lower"
+        )
+    return RateTest(rate, rates, losses, _steepest(rates, losses))
+
+
+def _raise_rate(run: Run, lowest: float, highest: float, steps: int) -> Rate:
+    """Let the rate of the run's last optimizer rise; the others keep their peak rates."""
+    rate: Rate = "muon_rate" if run.config.optimizer == "muon" else "learning_rate"
+    optimizers = [schedule.optimizer for schedule in run.schedulers]
+    if rate == "muon_rate" and len(optimizers) == 1:  # there are no convolutions
+        rate = "learning_rate"
+    for optimizer in optimizers:
+        rising = optimizer is optimizers[-1]
+        peak = 1.0 if rising else run.config.peak_rate
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] = peak
+    ratio = (highest / lowest) ** (1 / (steps - 1))
+    run.schedulers = [
+        LambdaLR(
+            optimizer,
+            (lambda step: lowest * ratio**step) if optimizer is optimizers[-1] else lambda _: 1.0,
+        )
+        for optimizer in optimizers
+    ]
+    return rate
+
+
+def _losses(run: Run, steps: int) -> np.ndarray:
+    """Train, and return the running mean of the losses until it diverges."""
+    mean, smallest, before, losses = 0.0, math.inf, 0.0, []
+    batches = _batches(run)
+    for step in tqdm(range(steps), desc="Range test", file=sys.stdout):
+        images, labels = next(batches)
+        run.step(images, labels)
+        total = float(run.sums[0])  # waits for the device: whether it diverges must be known now
+        loss, before = (total - before) / len(labels), total
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
+        smoothed = mean / (1 - SMOOTHING ** (step + 1))
+        if not math.isfinite(smoothed) or smoothed > DIVERGED * smallest:
+            break
+        smallest = min(smallest, smoothed)
+        losses.append(smoothed)
+    return np.array(losses)
+
+
+def _batches(run: Run) -> Iterator[Batch]:
+    epoch = 0
+    while True:
+        run.progress.batch = 0
+        yield from run.loader.epoch(epoch)
+        epoch += 1
+
+
+def _steepest(rates: np.ndarray, losses: np.ndarray) -> float:
+    """Return the rate of the steepest fall of the loss, before its smallest value."""
+    end = max(3, int(losses.argmin()) + 1)
+    slopes = np.gradient(losses[:end], np.log(rates[:end]))
+    return float(rates[slopes.argmin()])

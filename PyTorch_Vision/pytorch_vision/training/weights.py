@@ -1,0 +1,176 @@
+"""Weights in safetensors files with a checksum, and the networks that they are put into."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+
+from pytorch_vision.data.errors import is_of_the_system
+from pytorch_vision.models import create, describe_network, is_ours
+from pytorch_vision.training.files import written_whole
+from pytorch_vision.training.recipe import CheckpointError
+
+CHECKSUM = "sha256"  # its name in the header
+
+
+def save_weights(
+    path: str | os.PathLike,
+    model: nn.Module,
+    metadata: dict[str, str],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a model's weights and running statistics as safetensors, whole or not at all.
+
+    The header also gets a checksum of all tensors and strings, as safetensors has none.
+
+    Args:
+        path: the file; its folder is made if it is missing.
+        model: on any device.
+        metadata: strings kept in the file's header.
+        dtype: that floating-point tensors are stored in.
+    """
+    tensors = {
+        name: tensor.detach()
+        .cpu()
+        .to(dtype if tensor.is_floating_point() else tensor.dtype)
+        .contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    with written_whole(path) as file:
+        file.write(to_bytes(tensors, {**metadata, CHECKSUM: _checksum(tensors, metadata)}))
+
+
+def load_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors, float32, and the metadata of a safetensors file; it can run no code.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, not of ``save_weights``, or holds weights
+            that are not finite.
+        OSError: it cannot be opened.
+    """
+    try:
+        with open(path, "rb"), safe_open(path, "pt") as file:  # open() says why it cannot
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"there are no weights at {path}; train first, or name another file"
+        ) from None
+    except Exception as error:  # a damaged or foreign file can fail anywhere inside the reader
+        if is_of_the_system(error):
+            raise
+        raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from error
+    expected = metadata.pop(CHECKSUM, None)
+    if expected is None:
+        raise CheckpointError(
+            f"{path} holds other weights than `python -m pytorch_vision train` writes (it has no "
+            "checksum)"
+        )
+    if expected != _checksum(tensors, metadata):
+        raise CheckpointError(
+            f"{path} is damaged: its checksum does not fit. Fetch it again, or train again."
+        )
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{path} cannot be used: {name} in it is not finite")
+    return {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }, metadata
+
+
+def _checksum(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    """Return the SHA-256 of all names, types, shapes, numbers and strings."""
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
+    """Return how a file says that its network was made: the arguments of ``models.create``.
+
+    Args:
+        metadata: of the file.
+        tensors: how many it has, which bounds what it may ask for.
+
+    Raises:
+        KeyError, TypeError, ValueError: it says something impossible.
+    """
+    if "network" not in metadata:  # a ResNet, before there were others
+        metadata = {
+            "network": {"name": "ResNet", **{k: metadata[k] for k in ("blocks", "geometry")}}
+        }
+    network = metadata["network"]
+    if network is None:
+        return None
+    name = network["name"]
+    if not isinstance(name, str) or len(name) > 100:
+        raise ValueError("its network has no name")
+    if name == "ResNet":
+        blocks = network["blocks"]
+        if not isinstance(blocks, list) or not all(type(count) is int for count in blocks):
+            raise ValueError("its blocks are no list of numbers")
+        if len(blocks) != 4 or min(blocks) < 1 or sum(blocks) > tensors:
+            raise ValueError(f"its blocks are {blocks}")
+    return network
+
+
+def restored(
+    path: Path, network: dict[str, Any] | None, names: tuple[str, ...], tensors: dict[str, Tensor]
+) -> nn.Module:
+    """Return the network that a file was made of, with the file's weights.
+
+    Raises:
+        CheckpointError: only the caller can make this network.
+        TypeError, ValueError, RuntimeError: the weights do not fit it.
+    """
+    name = "a network of somebody's own" if network is None else network["name"]
+    options = {key: value for key, value in (network or {}).items() if key != "name"}
+    torchvisions_own = name.startswith("torchvision:") and options
+    if network is None or not is_ours(name) or torchvisions_own:
+        raise CheckpointError(
+            f"{path} holds the weights of {name}, which only you can make: give it as "
+            "load_trained(path, model=...), or as --model module:function"
+        )
+    with torch.random.fork_rng(devices=[]):
+        with torch.device("meta"):  # no memory but that of the tensors
+            model = create(name, len(names), **options)
+        model.load_state_dict(tensors, assign=True)
+        if any(buffer.is_meta for buffer in model.buffers()):  # what no file keeps is made anew
+            model = create(name, len(names), **options)
+            model.load_state_dict(tensors)
+    return model
+
+
+def filled(
+    path: Path, model: nn.Module, network: dict[str, Any] | None, tensors: dict[str, Tensor]
+) -> None:
+    """Put a file's weights into a caller's network.
+
+    Raises:
+        CheckpointError: they do not fit; names what differs, and leaves the network as it was.
+    """
+    own = getattr(model, "made_by", None)
+    if own and network and own != network and is_ours(own["name"]) and is_ours(network["name"]):
+        raise CheckpointError(
+            f"{path} is a {describe_network(network)}, expected a {describe_network(model)}"
+        )
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    wrong = [name for name in shapes.keys() | given.keys() if shapes.get(name) != given.get(name)]
+    if wrong:
+        name = min(wrong)
+        raise CheckpointError(
+            f"{path} does not fit {describe_network(model)}: {name} is "
+            f"{given.get(name, 'missing')}, expected {shapes.get(name, 'nothing of that name')} "
+            f"({len(wrong)} of {len(shapes)} tensors differ)"
+        )
+    model.load_state_dict(tensors)

@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+import scipy.special
+
+from pytorch_vision.analysis import (
+    Predictions,
+    calibration,
+    describe_scaling,
+    scaled,
+    temperature,
+    two_fold,
+)
+
+
+@pytest.fixture
+def predictions() -> Predictions:
+    """Five images of which the second, the fourth and the fifth are misclassified."""
+    return Predictions(
+        images=np.arange(5, dtype=np.uint8)[:, None, None, None] + np.zeros((5, 32, 32, 3), "u1"),
+        labels=np.array([0, 1, 2, 0, 1]),
+        probabilities=np.array(
+            [[0.8, 0.1, 0.1], [0.6, 0.2, 0.2], [0, 0.1, 0.9], [0, 0.9, 0.1], [0.7, 0.2, 0.1]],
+            dtype=np.float32,
+        ),
+        indices=np.arange(5),
+        class_names=("a", "b", "c"),
+    )
+
+
+def predictions_at(heat: float, count: int = 4000, seed: int = 0) -> Predictions:
+    """Three classes, whose true logits are divided by a number before anybody sees them."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(scale=2, size=(count, 3))
+    honest = scipy.special.softmax(logits, axis=1)
+    labels = (honest.cumsum(axis=1) < random.random((count, 1))).sum(axis=1)
+    seen = scipy.special.softmax(logits / heat, axis=1).astype(np.float32)
+    images = np.zeros((count, 1, 1, 3), np.uint8)
+    return Predictions(images, labels.astype(np.int64), seen, np.arange(count), ("a", "b", "c"))
+
+
+def test_calibration_by_hand(predictions):
+    """Four bins: (0.5, 0.75] holds 0.6 and 0.7, both wrong; the last 0.8 and twice 0.9, two right.
+
+    The other bins are empty."""
+    measured = calibration(predictions, bins=4)
+    assert measured.counts.tolist() == [2, 3]
+    assert measured.accuracy == pytest.approx([0, 2 / 3])
+    assert measured.confidence == pytest.approx([0.65, 2.6 / 3])
+    assert measured.error == pytest.approx((2 * 0.65 + 3 * 0.2) / 5)
+
+
+def test_a_network_that_knows_how_often_it_is_right_has_no_calibration_error():
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.5, 1, 20_000).astype(np.float32)
+    honest = Predictions(
+        images=np.zeros((20_000, 1, 1, 3), np.uint8),
+        labels=(random.random(20_000) > confidence).astype(np.int64),
+        probabilities=np.stack([confidence, 1 - confidence], axis=1),
+        indices=np.arange(20_000),
+        class_names=("a", "b"),
+    )
+    measured = calibration(honest)
+    assert measured.counts.sum() == 20_000
+    assert measured.error < 0.02
+
+
+def test_calibration_of_nothing_is_refused(predictions):
+    with pytest.raises(ValueError, match="15 bins of 0 predictions, expected 1 or more each"):
+        calibration(predictions.select(np.array([], dtype=int)))
+
+
+@pytest.mark.parametrize("heat", [0.5, 1.0, 2.0])
+def test_the_temperature_undoes_what_was_done(heat):
+    assert temperature(predictions_at(heat)) == pytest.approx(1 / heat, rel=0.06)
+
+
+def test_a_temperature_changes_probabilities_and_no_answer():
+    predictions = predictions_at(2.0)
+    hotter = scaled(predictions, 0.5)
+    assert np.array_equal(hotter.predicted, predictions.predicted)
+    np.testing.assert_allclose(hotter.probabilities.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(hotter.probabilities, predictions_at(1.0).probabilities, atol=1e-5)
+    np.testing.assert_allclose(scaled(predictions, 1.0).probabilities, predictions.probabilities)
+
+
+def test_certainty_stays_finite():
+    predictions = predictions_at(0.01)
+    assert (predictions.probabilities == 0).any()
+    assert np.isfinite(scaled(predictions, 0.5).probabilities).all()
+    assert np.isfinite(temperature(predictions))
+
+
+def test_two_folds_calibrate_without_looking_at_themselves():
+    predictions = predictions_at(2.0)
+    after, found = two_fold(predictions)
+    assert found == pytest.approx((0.5, 0.5), rel=0.1)
+    assert found[0] != found[1]
+    assert calibration(after).error < 0.03 < 0.1 < calibration(predictions).error
+    # labels of one half are nothing to the other half's temperature
+    half = np.random.default_rng(0).permutation(4000)[:2000]
+    wrong = predictions.labels.copy()
+    wrong[half] = 0
+    another = Predictions(
+        predictions.images, wrong, predictions.probabilities, predictions.indices, ("a", "b", "c")
+    )
+    changed, _ = two_fold(another)
+    assert np.array_equal(changed.probabilities[half], after.probabilities[half])
+    assert not np.array_equal(changed.probabilities, after.probabilities)
+
+
+def test_the_sentence_has_both_errors_and_the_temperature():
+    predictions = predictions_at(2.0)
+    before, after = (100 * calibration(p).error for p in (predictions, two_fold(predictions)[0]))
+    told = describe_scaling(predictions)
+    assert f"error {before:.1f} %; {after:.1f} % with the logits" in told
+    assert "divided by 0.5" in told or "divided by 0.49" in told
+
+
+def test_too_few_predictions_are_named(predictions):
+    with pytest.raises(ValueError, match="no predictions to find a temperature for"):
+        temperature(predictions.select(np.array([], dtype=int)))
+    with pytest.raises(ValueError, match="there are 1 predictions, expected 2 or more"):
+        two_fold(predictions.select(np.array([0])))

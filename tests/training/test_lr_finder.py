@@ -1,0 +1,61 @@
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pytorch_vision.training import TrainConfig, find_rate
+
+CONFIG = TrainConfig(batch_size=16, seed=1, learning_rate=0.1)
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [("sgd", "learning_rate"), ("muon", "muon_rate")])
+def test_the_suggestion_is_where_the_loss_falls(few, tiny, optimizer, rate):
+    test = find_rate(tiny, few, replace(CONFIG, optimizer=optimizer), 1e-4, 10, steps=40)
+    assert test.rate == rate
+    assert len(test.rates) == len(test.losses) <= 40
+    np.testing.assert_allclose(np.diff(np.log(test.rates)), np.log(1e5) / 39)
+    assert test.rates[0] == pytest.approx(1e-4)
+    assert 1e-4 <= test.suggestion < 10
+    assert test.losses.min() < test.losses[0]
+
+
+def test_it_stops_when_the_loss_diverges(few):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 50), nn.ReLU(), nn.Linear(50, 10))
+    config = replace(CONFIG, optimizer="sgd", precision="32-true")
+    test = find_rate(model, few, config, 1e-3, 1e5, steps=60)
+    assert len(test.losses) < 60
+    assert np.isfinite(test.losses).all()
+    assert test.suggestion < test.rates[-1]
+
+
+def test_one_that_diverges_from_the_start_is_named(few, tiny):
+    with torch.no_grad():
+        tiny[0].weight.fill_(float("inf"))
+    with pytest.raises(FloatingPointError, match=r"diverges within \d steps, from learning_rate"):
+        find_rate(tiny, few, replace(CONFIG, optimizer="sgd"))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_model_and_random_state_are_untouched(few, tiny, training):
+    tiny.train(training)
+    before, random_state = copy.deepcopy(tiny.state_dict()), torch.get_rng_state()
+    find_rate(tiny, few, CONFIG, steps=12)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert tiny.training is training
+    assert all(torch.equal(before[name], tensor) for name, tensor in tiny.state_dict().items())
+    assert all(parameter.grad is None for parameter in tiny.parameters())
+
+
+def test_a_model_without_convolutions_has_one_rate(few):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+    assert find_rate(model, few, CONFIG, steps=12).rate == "learning_rate"
+
+
+@pytest.mark.parametrize("wrong", [{"lowest": 0}, {"highest": 1e-5}, {"steps": 9}])
+def test_wrong_arguments_are_named(few, tiny, wrong):
+    with pytest.raises(ValueError, match="expected 0 < lowest < highest and 10 steps or more"):
+        find_rate(tiny, few, CONFIG, **wrong)
