@@ -4,7 +4,6 @@ Every process writes what it saw into a file of its own.
 """
 
 import hashlib
-import importlib
 import json
 import os
 import signal
@@ -17,13 +16,13 @@ from small import few_images, tiny_network
 
 from pytorch_vision.training import History, Processes, TrainConfig, fit, start_processes
 from pytorch_vision.training import checkpoint as checkpoint_module
+from pytorch_vision.training import epochs as epochs_module
 from pytorch_vision.training.run import Run
 
 CONFIG = TrainConfig(
     epochs=3, batch_size=16, precision="32-true", accelerator="cpu", learning_rate=0.01
 )
 STOPPED_AT = 10  # the training step, counted from 1, in which something happens to rank 1
-fit_module = importlib.import_module("pytorch_vision.training.fit")  # not the function
 
 
 def digest(model: torch.nn.Module) -> str:
@@ -54,16 +53,16 @@ def gradients(processes: Processes) -> list[list[float]]:
 
 def whole_run() -> dict:
     """Train, and tell the weights after every epoch."""
-    digests, test = [], fit_module._test
+    digests, test = [], epochs_module._test
 
     def tested(run, *others):
         whole = test(run, *others)
         digests.append((digest(run.model), digest(run.averaged)))
         return whole
 
-    fit_module._test = tested
+    epochs_module._test = tested
     history = fit(tiny_network(), few_images(), CONFIG)
-    fit_module._test = test
+    epochs_module._test = test
     return {"digests": digests, "history": numbers(history)}
 
 

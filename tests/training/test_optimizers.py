@@ -140,7 +140,7 @@ def test_float16_orthogonalizes_as_well_as_bfloat16(monkeypatch):
     found = {}
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
         monkeypatch.setattr(
-            "pytorch_vision.training.optimizers.half_precision", lambda _device, dtype=dtype: dtype
+            "pytorch_vision.training.optimizers.fast_dtype", lambda _device, dtype=dtype: dtype
         )
         found[dtype] = orthogonalized(matrices)
     errors = {

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import gc
 import logging
 import os
@@ -55,26 +56,31 @@ def place(fabric: lightning_fabric.Fabric, model: nn.Module) -> nn.Module:
     return fabric.to_device(model.to(memory_format=torch.channels_last))
 
 
-def half_precision(device: torch.device) -> torch.dtype:
-    """Return the 16-bit type of a device: float16 on GPUs older than the A100, else bfloat16."""
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
-        return torch.float16
-    return torch.bfloat16
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """Return the type in which a device multiplies matrices fastest.
+
+    float16 on GPUs older than the A100; bfloat16 on others, and on CPUs that have it in hardware;
+    float32 elsewhere, where bfloat16 is done in software, many times slower.
+    """
+    if device.type == "cuda":
+        older = torch.cuda.get_device_capability(device) < (8, 0)
+        return torch.float16 if older else torch.bfloat16
+    flags = _processor().get("flags", "").split()
+    able = device.type == "cpu" and ("avx512_bf16" in flags or "amx_bf16" in flags)
+    return torch.bfloat16 if able else torch.float32
 
 
 def precision_of(config: TrainConfig) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
     """Return the precision, chosen by the device if it is left to it."""
     if config.precision != "auto":
         return config.precision
-    accelerator = accelerator_of(config)
-    if accelerator == "cuda":
-        older = half_precision(torch.device("cuda")) is torch.float16
-        return "16-mixed" if older else "bf16-mixed"
-    flags = _processor().get("flags", "").split()
-    able = accelerator == "cpu" and ("avx512_bf16" in flags or "amx_bf16" in flags)
-    return "bf16-mixed" if able else "32-true"
+    fast = fast_dtype(torch.device(accelerator_of(config)))
+    if fast is torch.float32:
+        return "32-true"
+    return "16-mixed" if fast is torch.float16 else "bf16-mixed"
 
 
+@functools.cache
 def _processor() -> dict[str, str]:
     """Return what Linux tells of the first processor; nothing on other systems."""
     try:

@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.devices import half_precision
+from pytorch_vision.training.devices import fast_dtype
 
 WARM_UP = 0.1  # the share of all steps in which Muon's rate rises
 MUON_MOMENTUM = 0.6  # this and the next suit small images
@@ -72,8 +72,8 @@ def _matrices(filters: list[Tensor]) -> Tensor:
 def orthogonalized(matrices: Tensor) -> Tensor:
     """Bring all singular values of each matrix near to one, by Newton-Schulz iterations.
 
-    The products are made in bfloat16, or in float16 on GPUs that have no bfloat16; the norm
-    that each matrix is divided by at first is not, so that float16 cannot overflow.
+    The products are made in 16 bits where the device has them in hardware; the norm that each
+    matrix is divided by at first is not, so that float16 cannot overflow.
 
     Args:
         matrices: float32 (N, rows, columns).
@@ -84,7 +84,7 @@ def orthogonalized(matrices: Tensor) -> Tensor:
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
-    x = x.to(half_precision(x.device))
+    x = x.to(fast_dtype(x.device))
     a, b, c = NEWTON_SCHULZ
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = x @ x.mT
