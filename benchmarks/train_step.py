@@ -1,11 +1,12 @@
-"""The training step against a plain PyTorch loop and against the processor's matrix products.
+"""The training step against a plain PyTorch loop and against the device's matrix products.
 
     python benchmarks/train_step.py
 
 All in one run, a round of each in turn, because machines are noisy: the step that ``fit`` makes;
 the same without keeping freed memory; the same compiled; the float32 loop that a tutorial writes
-(same model, same batch); and a bfloat16 matrix product. Operations are counted as two a
-multiply-add, forward plus twice that for backward. About three minutes on two CPU cores.
+(same model, same batch); and a matrix product in the type that is fastest on the device.
+Operations are counted as two a multiply-add, forward plus twice that for backward. On whatever
+device there is; about three minutes on two CPU cores.
 """
 
 import contextlib
@@ -25,6 +26,7 @@ from pytorch_vision.training import (
     device_settings,
     make_fabric,
 )
+from pytorch_vision.training.devices import fast_dtype
 from pytorch_vision.training.run import Run
 
 BATCH_SIZE = 512  # the default for the full data
@@ -36,7 +38,7 @@ def fits_step(compiled: bool) -> Callable[[], None]:
     config = TrainConfig(epochs=1, batch_size=BATCH_SIZE, compile=compiled)
     run = Run(Processes(make_fabric(config)), ResNet18(), load_sample(), config)
     run.model.train()
-    images, labels = next(run.loader.epoch(0))
+    images, labels = run.fabric.to_device(next(run.loader.epoch(0)))
 
     def step() -> None:
         run.progress.batch = 0  # the same batch again
@@ -45,11 +47,12 @@ def fits_step(compiled: bool) -> Callable[[], None]:
     return step
 
 
-def plain_step() -> Callable[[], None]:
+def plain_step(device: torch.device) -> Callable[[], None]:
     """Return the step of a tutorial: float32, eager, SGD."""
-    model = ResNet18().train()
+    model = ResNet18().to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    images, labels = torch.randn(BATCH_SIZE, 3, 32, 32), torch.randint(0, 10, (BATCH_SIZE,))
+    images = torch.randn(BATCH_SIZE, 3, 32, 32, device=device)
+    labels = torch.randint(0, 10, (BATCH_SIZE,), device=device)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -59,15 +62,18 @@ def plain_step() -> Callable[[], None]:
     return step
 
 
-def product(side: int = 4096) -> tuple[Callable[[], None], float]:
-    """Return a bfloat16 matrix product and its number of operations."""
-    a, b = (torch.randn(side, side, dtype=torch.bfloat16) for _ in range(2))
+def product(device: torch.device, side: int = 4096) -> tuple[Callable[[], None], float]:
+    """Return a matrix product in the device's fastest type, and its number of operations."""
+    a, b = (torch.randn(side, side, dtype=fast_dtype(device), device=device) for _ in range(2))
     return lambda: torch.mm(a, b), 2 * side**3
 
 
-def seconds(work: Callable[[], None]) -> float:
+def seconds(work: Callable[[], None], device: torch.device) -> float:
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
     start = time.perf_counter()
     work()
+    wait()
     return time.perf_counter() - start
 
 
@@ -75,14 +81,15 @@ def main() -> None:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         ResNet18().eval()(torch.zeros(1, 3, 32, 32))
     step_operations = 3 * counter.get_total_flops() * BATCH_SIZE
-    multiply, product_operations = product()
     fabric = make_fabric(TrainConfig())
-    kept, returned = lambda: device_settings(fabric.device), contextlib.nullcontext
+    device = fabric.device
+    multiply, product_operations = product(device)
+    kept, returned = lambda: device_settings(device), contextlib.nullcontext
     works = {
         "fit's step": (fits_step(compiled=False), kept, step_operations),
         "  memory returned": (fits_step(compiled=False), returned, step_operations),
         "  compiled": (fits_step(compiled=True), kept, step_operations),
-        "plain float32 loop": (plain_step(), returned, step_operations),
+        "plain float32 loop": (plain_step(device), returned, step_operations),
         "matrix product": (multiply, kept, product_operations),
     }
     best = dict.fromkeys(works, float("inf"))
@@ -90,7 +97,7 @@ def main() -> None:
         for name, (work, settings, _) in works.items():
             with settings():
                 work()  # the first fills caches and compiles
-                best[name] = min(best[name], seconds(work))
+                best[name] = min(best[name], seconds(work, device))
 
     print(f"{describe_hardware(fabric)}, batch {BATCH_SIZE}, best of {ROUNDS}")
     print(f"{'':20} {'seconds':>8} {'images/s':>9} {'GFLOP/s':>8}")

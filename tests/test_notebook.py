@@ -205,7 +205,7 @@ def test_its_setup_is_short_and_its_settings_are_a_form(notebook):
     first, settings = code_cells(notebook)[:2]
     assert len(first.source.split("\n")) <= 18  # a student scrolls past it
     form = [line for line in settings.source.splitlines() if "# @param" in line]
-    assert len(form) == 26
+    assert len(form) == 27
     for line in form:  # Colab edits what stands between = and #: it must be a plain value
         name, value = re.fullmatch(r"([A-Z_]+) = (.+?)  # @param [\[{].*[\]}]", line).groups()
         assert isinstance(ast.literal_eval(value), (str, int, bool)), name

@@ -64,6 +64,14 @@ def test_a_recipe_is_what_is_changed():
         Settings(recipe="best")
 
 
+def test_custom_resnet_has_a_recipe_of_its_own():
+    quick = Settings("full", model="CustomResNet").train_config(50_000)
+    assert quick == TrainConfig.quick()
+    assert (quick.epochs, quick.peak_rate, quick.augmentation.cutout) == (10, 0.1, 8)
+    other = Settings("full", model="CustomResNet", recipe="default").train_config(50_000)
+    assert other == TrainConfig()
+
+
 def test_weights_skip_the_training_or_begin_it():
     """In the notebook; the command line's train always trains."""
     assert Settings("full", weights="pretrained").train_config(50_000).epochs == 0
@@ -113,6 +121,11 @@ def test_devices_are_a_number_or_all(monkeypatch):
         ({"data": "full", "weights": "pretrained"}, "runs/full"),
         ({"data": "full", "model": "CustomResNet"}, "runs/full-CustomResNet"),
         ({"data": "full", "recipe": "original"}, "runs/full"),
+        ({"data": "full", "held_out": 5000}, "runs/full-held-out"),
+        (
+            {"data": "full", "held_out": 5000, "model": "CustomResNet"},
+            "runs/full-held-out-CustomResNet",
+        ),
         ({"data": "full", "output": "mine"}, "mine"),
         ({"data": "2000", "model": "torchvision:vgg11"}, "runs/2000-torchvision-vgg11"),
     ],

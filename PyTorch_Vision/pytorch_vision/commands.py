@@ -172,7 +172,7 @@ def _config(settings: Settings, data: ImageData) -> TrainConfig:
 def _load(settings: Settings, like: TrainedModel | None = None) -> ImageData:
     """Return the images that are asked for, in the size of a network that has one already."""
     size, fit = (settings.size, settings.fit) if like is None else (like.size, like.fit)
-    data = load_data(settings.data, settings.root, size, fit)
+    data = load_data(settings.data, settings.root, size, fit, settings.held_out)
     print(data)
     return data
 

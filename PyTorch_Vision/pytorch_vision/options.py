@@ -8,7 +8,7 @@ from typing import Any
 from pytorch_vision.settings import Settings, parsed
 from pytorch_vision.training import TrainConfig
 
-IMAGES = ("data", "root", "size", "fit")
+IMAGES = ("data", "root", "size", "fit", "held_out")
 WEIGHTS = ("model", "geometry", "weights")
 RECIPE = (
     "recipe",

@@ -57,6 +57,11 @@ class Settings:
     root: str = _setting("data", "folder that CIFAR-10 is kept in")
     size: int = _setting(64, "pixels a side that the pictures of a folder are brought to")
     fit: Fit = _setting("crop", "how they are brought to it", Fit)
+    held_out: int = _setting(
+        0,
+        "training images to hold out and to test on in place of the test images: to choose "
+        "settings by",
+    )
     model: str = _setting(
         "ResNet18",
         "ResNet18, ResNet34, CustomResNet, torchvision:NAME, or module:function for your own",
@@ -72,7 +77,7 @@ class Settings:
     recipe: str = _setting(
         "auto",
         f"ready-made settings: {', '.join(RECIPES)}",
-        shown="finetune with weights, else default",
+        shown="finetune with weights, quick for CustomResNet, else default",
     )
     epochs: int | None = _setting(
         None,
@@ -110,9 +115,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         data = default_data() if self.data == "auto" else check_choice(self.data)
-        recipe = (
-            ("finetune" if self.weights else "default") if self.recipe == "auto" else self.recipe
-        )
+        recipe = self._usual_recipe() if self.recipe == "auto" else self.recipe
         if recipe not in RECIPES:
             raise ValueError(f"recipe is {recipe!r}, expected {', '.join(map(repr, RECIPES))}")
         check_order(self.order)
@@ -157,6 +160,11 @@ class Settings:
             }
         )
 
+    def _usual_recipe(self) -> str:
+        if self.weights:
+            return "finetune"
+        return "quick" if self.model == "CustomResNet" else "default"
+
     @property
     def augmentation(self) -> Augmentation:
         """How the training images are varied: the recipe's way, but for what is set here."""
@@ -196,8 +204,12 @@ class Settings:
     @property
     def name(self) -> str:
         """A short name of data and network, for a folder of what is made of them."""
-        data, model = choice_name(self.data), self.model.replace(":", "-")
-        return data if model == "ResNet18" else f"{data}-{model}"
+        parts = [choice_name(self.data)]
+        if self.held_out:
+            parts.append("held-out")
+        if self.model != "ResNet18":
+            parts.append(self.model.replace(":", "-"))
+        return "-".join(parts)
 
     @property
     def notebook_output(self) -> str:
@@ -206,12 +218,8 @@ class Settings:
         For all else it is one under ``runs``, so that nothing but a full training can overwrite
         the pictures of one.
         """
-        full = (self.data, self.model, self.weights, self.recipe) == (
-            "full",
-            "ResNet18",
-            "",
-            "default",
-        )
+        chosen = (self.data, self.held_out, self.model, self.weights, self.recipe)
+        full = chosen == ("full", 0, "ResNet18", "", "default")
         return self.output or ("." if full else f"runs/{self.name}")
 
 

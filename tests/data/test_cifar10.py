@@ -48,6 +48,16 @@ def test_a_number_gives_a_subset_with_the_whole_test_set(cifar10, monkeypatch):
     assert "105" in chosen.name
 
 
+def test_held_out_images_take_the_place_of_the_test_images(sample):
+    data = load_data("sample", held_out=100)
+    assert len(data.train_labels) == 900
+    assert np.bincount(data.test_labels).tolist() == [10] * 10
+    ours, theirs = ({image.tobytes() for image in d.train_images} for d in (data, sample))
+    assert {image.tobytes() for image in data.test_images} == theirs - ours
+    with pytest.raises(ValueError, match="count is 1000, expected 1 to 999 images to hold out"):
+        load_data("sample", held_out=1000)
+
+
 @pytest.mark.parametrize("which", ["9", "50001", "-20", "all", "", "1e3"])
 def test_an_unknown_data_set_is_named(which):
     with pytest.raises(ValueError, match=f"data is '{which}', expected 'full', 'sample'"):

@@ -465,8 +465,9 @@ def test_a_finished_run_is_not_trained_again(few, tmp_path, capsys):
 def test_the_checkpoint_of_another_run_is_refused(few, tmp_path, change):
     fit(new_model(), few, CONFIG, tmp_path)
     before = (tmp_path / checkpoint.NAME).read_bytes()
-    with pytest.raises(CheckpointError, match=f"{next(iter(change))} was .* and is "):
+    with pytest.raises(CheckpointError, match=f"{next(iter(change))} was .* and is ") as caught:
         fit(new_model(), few, replace(CONFIG, **change), tmp_path)
+    assert ("begin a new run with its weights" in str(caught.value)) == ("epochs" in change)
     assert (tmp_path / checkpoint.NAME).read_bytes() == before
 
 

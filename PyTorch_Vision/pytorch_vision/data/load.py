@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pytorch_vision.data.cifar10 import load_cifar10, load_sample
 from pytorch_vision.data.folder import load_folder
-from pytorch_vision.data.images import ImageData, subset
+from pytorch_vision.data.images import ImageData, hold_out, subset
 from pytorch_vision.data.pictures import Fit
 
 
@@ -14,6 +14,7 @@ def load_data(
     root: str | os.PathLike = "data",
     size: int | tuple[int, int] = 64,
     fit: Fit = "crop",
+    held_out: int = 0,
 ) -> ImageData:
     """Return the images that a setting names.
 
@@ -24,12 +25,19 @@ def load_data(
             as ``load_folder`` reads it.
         root: where CIFAR-10 is kept; not used by the others.
         size, fit: what the pictures of a folder are brought to, and how; not used by CIFAR-10.
+        held_out: if not 0, so many training images take the place of the test images, as
+            ``hold_out`` chooses them.
 
     Raises:
-        ValueError: ``which`` is none of these, or the folder cannot be used.
+        ValueError: ``which`` is none of these, the folder cannot be used, or there are not so many
+            images to hold out.
         DataError: CIFAR-10 cannot be had.
     """
-    which = check_choice(which)
+    data = _whole(check_choice(which), root, size, fit)
+    return hold_out(data, held_out) if held_out else data
+
+
+def _whole(which: str, root: str | os.PathLike, size: int | tuple[int, int], fit: Fit) -> ImageData:
     if is_folder(which):
         return load_folder(which, size, fit)
     if which == "sample":

@@ -136,10 +136,22 @@ class TrainConfig:
         """
         return replace(cls(epochs=5, optimizer="sgd", learning_rate=0.001), **changes)
 
+    @classmethod
+    def quick(cls, **changes: Any) -> "TrainConfig":
+        """Return ten epochs for ``CustomResNet``: a higher rate of SGD, and CutOut 8x8.
+
+        Its classifier's input is a maximum over the map, and its logits are scaled down: SGD
+        can go faster. In ten epochs a small network needs less of CutOut than in twenty; 8x8 is
+        what the original repository has for it.
+        """
+        recipe = cls(epochs=10, learning_rate=0.1, augmentation=Augmentation(cutout=8))
+        return replace(recipe, **changes)
+
 
 # ready-made settings, by the name that the notebook and the command line have for them
 RECIPES: dict[str, Callable[..., TrainConfig]] = {
     "default": TrainConfig,
+    "quick": TrainConfig.quick,
     "finetune": TrainConfig.fine_tuning,
     "original": TrainConfig.original_recipe,
 }

@@ -11,6 +11,11 @@ from pytorch_vision.data import ImageData
 from pytorch_vision.data.images import fingerprint
 from pytorch_vision.training.config import TrainConfig
 
+LONGER = (
+    " A run cannot be made longer or shorter, as its learning rates fall to zero at its last "
+    "epoch: to train on after it, begin a new run with its weights."
+)
+
 
 class CheckpointError(RuntimeError):
     """A checkpoint cannot be used; the message says why and what to do about it."""
@@ -29,9 +34,11 @@ def check_recipe(path: Path, saved: dict[str, Any], current: dict[str, Any]) -> 
         if saved.get(name, missing) != current.get(name, missing)
     ]
     if differences:
+        longer = saved.get("epochs") != current.get("epochs")
         raise CheckpointError(
             f"{path} belongs to another run: {'; '.join(differences)}. It was left "
             "as it is; set the old values again, move it away, or name another folder."
+            + (LONGER if longer else "")
         )
 
 
