@@ -12,7 +12,7 @@ $(CONVERT) --to html runs/$(NOTEBOOK).ipynb
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help run full quick test torture lint clean
+.PHONY: help run full quick test gpu torture lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,10 @@ quick: .venv/installed  ## execute the notebook on all 50,000 images with a smal
 
 test: .venv/installed lint  ## run all tests, the notebook on a CPU subset among them
 	$(BIN)/python -m pytest --nbval-lax tests $(NOTEBOOK).ipynb
+
+SEEDS ?= 1
+gpu: .venv/installed  ## on a CUDA GPU: all tests, all benchmarks, SEEDS=1 whole runs; print a table
+	$(BIN)/python benchmarks/gpu.py $(SEEDS)
 
 torture: .venv/installed  ## kill runs, damage files, read hostile ones; print a table
 	PYTHONPATH=tests $(BIN)/python -m torture

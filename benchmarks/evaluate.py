@@ -12,6 +12,7 @@ import torch
 from pytorch_vision.data import eval_batches, load_sample
 from pytorch_vision.models import ResNet18
 from pytorch_vision.training import (
+    Processes,
     TrainConfig,
     describe_hardware,
     device_settings,
@@ -34,7 +35,8 @@ def main() -> None:
                 logits = model(images)
         float(logits.sum())  # waits for the device
 
-    works = {"evaluate": lambda: evaluate_on(fabric, model, data), "forward pass": forward}
+    processes = Processes(fabric)
+    works = {"evaluate": lambda: evaluate_on(processes, model, data), "forward pass": forward}
     best = dict.fromkeys(works, float("inf"))
     with device_settings(fabric.device):
         for _ in range(ROUNDS):

@@ -124,13 +124,14 @@ def test_pictures_and_a_network_of_ones_own(tmp_path):
 
 
 def test_a_learning_rate_is_found(tmp_path):
-    found = run(
-        tmp_path, "find-lr", "--data", "sample", "--geometry", "standard", "--optimizer", "sgd"
-    )
+    (tmp_path / "networks.py").write_text(OWN_NETWORK)
+    network = ("--model", "networks:small", "--optimizer", "sgd")
+    found = run(tmp_path, "find-lr", "--data", "sample", *network)
     assert found.returncode == 0, found.stderr
     rate = re.search(r"falls most steeply at --learning-rate (\S+)", found.stdout)[1]
-    assert 1e-3 < float(rate) < 10
-    assert (tmp_path / "runs" / "sample" / "plots" / "lr_finder_learning_rate.png").exists()
+    assert 3e-4 < float(rate) < 1
+    pictures = tmp_path / "runs" / "sample-networks-small" / "plots"
+    assert (pictures / "lr_finder_learning_rate.png").exists()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from lightning_fabric.utilities.rank_zero import rank_zero_only
+from torch import nn
 
 from pytorch_vision.analysis import (
     classify,
@@ -89,14 +90,11 @@ def train(settings: Settings, options: argparse.Namespace) -> None:
     """Train, draw what was learned, and keep the weights."""
     processes = Processes(start_processes(TrainConfig(devices=settings.devices)))
     data = processes.one_a_machine_first(lambda: _load(settings))
-    config = _config(settings, data)
+    config, model = _config(settings, data), _model(settings, data)
+    print_summary(model, (3, *data.size))
     output = processes.first_does(
         lambda: Output.prepare(settings.output or f"runs/{settings.name}")
     )
-    model = settings.create_model(len(data.class_names))
-    print_summary(model, (3, *data.size))
-    if settings.weights:
-        print(begin_with(model, settings.weights))
     history = fit(model, data, config, settings.checkpoints or None, output.keep)
     if not processes.first:
         return
@@ -115,10 +113,8 @@ def train(settings: Settings, options: argparse.Namespace) -> None:
 def find_lr(settings: Settings, options: argparse.Namespace) -> None:
     """Find a learning rate by a range test: a short training in which it rises."""
     data = _load(settings)
+    model = _model(settings, data)
     output = Output.prepare(settings.output or f"runs/{settings.name}")
-    model = settings.create_model(len(data.class_names))
-    if settings.weights:
-        print(begin_with(model, settings.weights))
     test = find_rate(model, data, _config(settings, data))
     path = output.plots / f"lr_finder_{test.rate}.png"
     plots.lr_finder(test, f"{network_name(model)} on {data.name}").savefig(path)
@@ -167,6 +163,14 @@ def _config(settings: Settings, data: ImageData) -> TrainConfig:
     """Return what to train with; weights to begin with do not mean that there is no training."""
     epochs = RECIPES[settings.recipe]().epochs if settings.epochs is None else settings.epochs
     return settings.train_config(len(data.train_labels), epochs=epochs)
+
+
+def _model(settings: Settings, data: ImageData) -> nn.Module:
+    """Make the network, and put the weights into it that it is to begin with."""
+    model = settings.create_model(len(data.class_names))
+    if settings.weights:
+        print(begin_with(model, settings.weights))
+    return model
 
 
 def _load(settings: Settings, like: TrainedModel | None = None) -> ImageData:

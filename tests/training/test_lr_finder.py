@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from pytorch_vision.training import TrainConfig, find_rate
+from pytorch_vision.training.lr_finder import _steepest
 
 CONFIG = TrainConfig(batch_size=16, seed=1, learning_rate=0.1)
 
@@ -20,6 +21,16 @@ def test_the_suggestion_is_where_the_loss_falls(few, tiny, optimizer, rate):
     assert test.rates[0] == pytest.approx(1e-4)
     assert 1e-4 <= test.suggestion < 10
     assert test.losses.min() < test.losses[0]
+
+
+def test_a_single_step_is_not_a_fall():
+    """A loss that jumps about, and falls slowly between two rates: there the suggestion lies."""
+    rates = np.geomspace(1e-4, 10, 100)
+    noise = 0.05 * np.random.default_rng(0).standard_normal(100)
+    losses = 2.3 - 0.6 * ((np.log10(rates) + 2) / 0.7).clip(0, 1) + noise
+    losses[1] -= 0.3  # the steepest of all single steps
+    losses[rates > 0.5] += 1.5
+    assert 1e-2 < _steepest(rates, losses, 100) < 5e-2
 
 
 def test_it_stops_when_the_loss_diverges(few):

@@ -29,8 +29,9 @@ from pytorch_vision.training.processes import Processes
 from pytorch_vision.training.run import Run
 
 SMOOTHING = 0.9  # of the running mean of the losses
-DIVERGED = 4.0  # times the smallest running mean
+DIVERGED = 1.0  # above the smallest running mean: the right class is e times less probable
 FEWEST = 5  # steps, below which there is no fall to see
+WINDOW = 0.2  # the share of the steps over which a fall is measured: single steps are noise
 Rate = Literal["learning_rate", "muon_rate"]
 
 
@@ -42,7 +43,8 @@ class RateTest:
         rate: which of ``TrainConfig``'s rates rose: "learning_rate" or "muon_rate".
         rates: float64 (S,), at each step.
         losses: float64 (S,), a running mean of the training loss.
-        suggestion: the rate at which the loss falls most steeply; the peak rate to try first.
+        suggestion: the rate at which the loss falls most steeply, over a fifth of the steps; the
+            peak rate to try first.
     """
 
     rate: Rate
@@ -101,7 +103,7 @@ def find_rate(
         raise FloatingPointError(
             f"the loss diverges within {len(losses)} steps, from {rate} {lowest:g} on: begin lower"
         )
-    return RateTest(rate, rates, losses, _steepest(rates, losses))
+    return RateTest(rate, rates, losses, _steepest(rates, losses, steps))
 
 
 def _raise_rate(run: Run, lowest: float, highest: float, steps: int) -> Rate:
@@ -137,7 +139,7 @@ def _losses(run: Run, steps: int) -> np.ndarray:
         loss, before = (total - before) / len(labels), total
         mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
         smoothed = mean / (1 - SMOOTHING ** (step + 1))
-        if not math.isfinite(smoothed) or smoothed > DIVERGED * smallest:
+        if not math.isfinite(smoothed) or smoothed > smallest + DIVERGED:
             break
         smallest = min(smallest, smoothed)
         losses.append(smoothed)
@@ -152,8 +154,13 @@ def _batches(run: Run) -> Iterator[Batch]:
         epoch += 1
 
 
-def _steepest(rates: np.ndarray, losses: np.ndarray) -> float:
-    """Return the rate of the steepest fall of the loss, before its smallest value."""
-    end = max(3, int(losses.argmin()) + 1)
-    slopes = np.gradient(losses[:end], np.log(rates[:end]))
-    return float(rates[slopes.argmin()])
+def _steepest(rates: np.ndarray, losses: np.ndarray, steps: int) -> float:
+    """Return the middle of the window in which the loss falls most, before its smallest value.
+
+    The fall is that of the straight line with the least squared distance from the losses.
+    """
+    end = max(FEWEST, int(losses.argmin()) + 1)
+    width = min(end, max(FEWEST, round(WINDOW * steps)))
+    windows = np.lib.stride_tricks.sliding_window_view(losses[:end], width)
+    slopes = windows @ (np.arange(width) - (width - 1) / 2)  # but for a positive factor
+    return float(rates[slopes.argmin() + width // 2])
