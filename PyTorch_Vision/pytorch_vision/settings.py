@@ -120,11 +120,8 @@ class Settings:
             raise ValueError(f"recipe is {recipe!r}, expected {', '.join(map(repr, RECIPES))}")
         check_order(self.order)
         check_fit(self.fit)
-        for name, value in {
-            "data": data,
-            "recipe": recipe,
-            "devices": _check_devices(self.devices),
-        }.items():
+        checked = {"data": data, "recipe": recipe, "devices": _check_devices(self.devices)}
+        for name, value in checked.items():
             object.__setattr__(self, name, value)
 
     @classmethod

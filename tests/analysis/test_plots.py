@@ -63,7 +63,7 @@ def test_reliability_shows_the_bins_and_the_error(some_predictions):
     np.testing.assert_allclose(curve.get_xdata(), measured.confidence)
     np.testing.assert_allclose(curve.get_ydata(), measured.accuracy)
     legend = above.get_legend().get_texts()[-1].get_text()
-    assert legend == f"as it is: expected calibration error {100 * measured.error:.2f} %"
+    assert legend == f"as it is: calibration error {100 * measured.error:.2f} %"
     (counted,) = below.patches
     assert counted.get_xy()[:, 1].max() == np.histogram(predictions.confidence, 15, (0, 1))[0].max()
 
@@ -73,10 +73,7 @@ def test_reliability_beside_that_with_a_temperature(some_predictions):
     hotter = scaled(predictions, 2.0)
     above, below = plots.reliability(predictions, "a network", hotter).axes
     texts = [text.get_text() for text in above.get_legend().get_texts()]
-    assert (
-        f"with temperature: expected calibration error {100 * calibration(hotter).error:.2f} %"
-        in texts
-    )
+    assert f"with temperature: calibration error {100 * calibration(hotter).error:.2f} %" in texts
     assert len({line.get_color() for line in above.lines}) == 3  # and the diagonal
     assert len(below.patches) == 2
 

@@ -170,7 +170,7 @@ def reliability(
         measured = calibration(some)
         CalibrationDisplay(measured.accuracy, measured.confidence, some.confidence).plot(
             ax=above,
-            name=f"{name}: expected calibration error {100 * measured.error:.2f} %",
+            name=f"{name}: calibration error {100 * measured.error:.2f} %",
             ref_line=number == 0,
             color=f"C{number}",
             marker="so"[number],
@@ -183,6 +183,7 @@ def reliability(
             linewidth=2,
         )
     above.set(xlabel="", ylabel="Share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
+    above.legend(loc="upper left", fontsize=9)  # unsure, yet nearly always right: none is
     below.set(xlabel="Probability given to the predicted class", ylabel="Test images", yscale="log")
     below.set_ylim(bottom=0.7)
     below.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
