@@ -3,10 +3,11 @@ BIN := .venv/bin
 NOTEBOOK := S8_ResNet18
 CONVERT := $(BIN)/jupyter nbconvert --log-level=WARN
 
-# Execute into runs/; fold each progress bar's carriage returns into its last line; make a page.
+# Execute into runs/, over a socket of this user's own; fold each progress bar's carriage returns
+# into its last line; make a page.
 define EXECUTE
 $(CONVERT) --to notebook --execute --ExecutePreprocessor.record_timing=False \
-	--output-dir runs $(NOTEBOOK).ipynb
+	--KernelManager.transport=ipc --output-dir runs $(NOTEBOOK).ipynb
 $(CONVERT) --to notebook --inplace --coalesce-streams runs/$(NOTEBOOK).ipynb
 $(CONVERT) --to html runs/$(NOTEBOOK).ipynb
 endef
@@ -18,7 +19,8 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
 
 run: .venv/installed  ## execute the notebook (without a GPU: on the bundled sample) into runs/
-	@echo "Executing $(NOTEBOOK).ipynb; on two CPU cores the bundled sample takes 5 to 10 minutes."
+	@echo "Executing $(NOTEBOOK).ipynb; on two CPU cores the bundled sample takes 10 minutes or more."
+	@echo "A smaller network, for a shorter wait: S8_MODEL=CustomResNet make run"
 	$(EXECUTE)
 	@echo "See runs/$(NOTEBOOK).html. All 50,000 images, on whatever device there is: make full"
 
