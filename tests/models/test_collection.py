@@ -2,8 +2,10 @@ import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from pytorch_vision.data import eval_transform
 from pytorch_vision.models import MODELS, ResNet, create, describe_network, network_name
 
 
@@ -31,6 +33,29 @@ def test_custom_resnet_is_the_original_repositorys():
     model(torch.zeros(1, 3, 32, 32))
     model(torch.zeros(1, 3, 64, 96))
     assert kept == [(1, 512, 4, 4), (1, 512, 8, 12)]
+
+
+def test_custom_resnets_stem_whitens_photographs(sample):
+    """What its fixed filters see is nearly uncorrelated; what random filters see is not."""
+    pipeline = eval_transform(*sample.mean_and_std)
+    images = torch.stack([pipeline(image=image)["image"] for image in sample.train_images[:200]])
+
+    def mean_correlation(filters: torch.Tensor) -> float:
+        seen = F.conv2d(images, filters.detach()).transpose(0, 1).flatten(1)
+        return float(torch.corrcoef(seen).abs().fill_diagonal_(0).sum()) / (27 * 26)
+
+    stem = create("CustomResNet").stem[0]
+    assert torch.equal(stem.weight[:27], -stem.weight[27:54])
+    assert mean_correlation(stem.weight[:27]) < 0.05
+    torch.manual_seed(0)
+    assert mean_correlation(torch.nn.Conv2d(3, 27, 3).weight) > 0.3
+    assert not stem.weight.requires_grad
+
+
+def test_custom_resnet_begins_by_passing_on_what_it_is_given():
+    layer = create("CustomResNet").layer1[0][0]
+    images = torch.randn(1, 64, 8, 8)
+    assert torch.allclose(layer(images)[:, :64], images, atol=1e-6)
 
 
 def test_custom_resnets_logits_are_scaled():

@@ -46,7 +46,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A residual network of four stages for images of 32x32 pixels or larger.
+    """A residual network of four stages for images of 16x16 pixels or larger.
 
     Args:
         blocks: how many blocks each of the four stages has.
@@ -85,8 +85,8 @@ class ResNet(nn.Module):
         self.linear = nn.Linear(512, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits (N, num_classes) for normalised images (N, 3, H, W), H and W >= 32."""
-        check_images_of_32(x)
+        """Return logits (N, num_classes) for normalised images (N, 3, H, W), H and W >= 16."""
+        check_images(x)
         out = F.relu(self.bn1(self.conv1(x)))
         out = self.layer4(self.layer3(self.layer2(self.layer1(out))))
         return self.linear(torch.flatten(F.adaptive_avg_pool2d(out, 1), 1))
@@ -108,9 +108,9 @@ def check_num_classes(num_classes: int) -> None:
         raise ValueError(f"num_classes is {num_classes}, expected 1 or more")
 
 
-def check_images_of_32(images: Tensor) -> None:
-    """Raise ValueError unless images are (N, 3, H, W), H and W at least 32."""
-    if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < 32:
+def check_images(images: Tensor) -> None:
+    """Raise ValueError unless images are (N, 3, H, W), H and W at least 16."""
+    if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < 16:
         raise ValueError(
-            f"images have shape {tuple(images.shape)}, expected (N, 3, H, W), H and W at least 32"
+            f"images have shape {tuple(images.shape)}, expected (N, 3, H, W), H and W at least 16"
         )
