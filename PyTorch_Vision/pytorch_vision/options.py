@@ -25,6 +25,7 @@ RECIPE = (
     "flip",
     "cutout",
     "cutout_probability",
+    "small_share",
     "devices",
 )
 # which settings each command has

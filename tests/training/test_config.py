@@ -11,6 +11,12 @@ def test_the_original_recipe_is_the_original_notebooks():
     assert (recipe.batch_size, recipe.label_smoothing, recipe.weight_decay) == (128, 0, 0)
 
 
+def test_the_last_epoch_is_never_one_of_small_images():
+    shares = [(1, 0.9), (2, 0.75), (3, 0.75), (7, 0.75), (8, 0.75), (20, 0.0)]
+    small = [TrainConfig(epochs=epochs, small_share=share).small_epochs for epochs, share in shares]
+    assert small == [0, 1, 2, 5, 6, 0]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -23,6 +29,7 @@ def test_the_original_recipe_is_the_original_notebooks():
         ({"momentum": 1}, "momentum is 1"),
         ({"weight_decay": -1}, "weight_decay is -1"),
         ({"label_smoothing": 1}, "label_smoothing is 1"),
+        ({"small_share": 1}, "small_share is 1, expected 0 to less than 1"),
         ({"accelerator": "tpu"}, "accelerator is 'tpu'"),
         ({"precision": "fp8"}, "precision is 'fp8'"),
     ],
