@@ -149,13 +149,19 @@ class TrainConfig:
 
     @classmethod
     def quick(cls, **changes: Any) -> "TrainConfig":
-        """Return ten epochs for ``CustomResNet``: a higher rate of SGD, and CutOut 8x8.
+        """Return ten epochs for ``CustomResNet``, seven of them of smaller images.
 
         Its classifier's input is a maximum over the map, and its logits are scaled down: SGD
-        can go faster. In ten epochs a small network needs less of CutOut than in twenty; 8x8 is
-        what the original repository has for it.
+        can go faster. In so few epochs a network memorises little, so the images are varied
+        less: crops of 2 pixels, and no CutOut.
         """
-        recipe = cls(epochs=10, learning_rate=0.1, augmentation=Augmentation(cutout=8))
+        recipe = cls(
+            epochs=10,
+            muon_rate=0.12,
+            learning_rate=0.1,
+            augmentation=Augmentation(padding=2, cutout=0),
+            small_share=0.7,
+        )
         return replace(recipe, **changes)
 
 
