@@ -70,6 +70,7 @@ def test_custom_resnet_has_a_recipe_of_its_own():
     assert quick == TrainConfig.quick()
     assert (quick.epochs, quick.small_epochs, quick.peak_rate) == (10, 7, 0.1)
     assert (quick.augmentation.padding, quick.augmentation.cutout) == (2, 0)
+    assert not quick.average_weights
     other = Settings("full", model="CustomResNet", recipe="default").train_config(50_000)
     assert other == TrainConfig()
 
