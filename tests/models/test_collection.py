@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pytorch_vision.data import eval_transform
+from pytorch_vision.data import eval_batches
 from pytorch_vision.models import MODELS, ResNet, create, describe_network, network_name
 
 
@@ -37,8 +37,7 @@ def test_custom_resnet_is_the_original_repositorys():
 
 def test_custom_resnets_stem_whitens_photographs(sample):
     """What its fixed filters see is nearly uncorrelated; what random filters see is not."""
-    pipeline = eval_transform(*sample.mean_and_std)
-    images = torch.stack([pipeline(image=image)["image"] for image in sample.train_images[:200]])
+    images = next(eval_batches(sample.train_images[:200], *sample.mean_and_std))
 
     def mean_correlation(filters: torch.Tensor) -> float:
         seen = F.conv2d(images, filters.detach()).transpose(0, 1).flatten(1)

@@ -71,8 +71,14 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "seed"):
             if not isinstance(getattr(self, name), numbers.Integral):
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected a whole number")
-        rates = ("muon_rate", "learning_rate", "momentum", "weight_decay")
-        for name in (*rates, "label_smoothing", "small_share"):
+        for name in (
+            "muon_rate",
+            "learning_rate",
+            "momentum",
+            "weight_decay",
+            "label_smoothing",
+            "small_share",
+        ):
             value = getattr(self, name)
             if name == "learning_rate" and value is None:
                 continue
@@ -152,8 +158,8 @@ class TrainConfig:
         """Return ten epochs for ``CustomResNet``, seven of them of smaller images.
 
         Its classifier's input is a maximum over the map, and its logits are scaled down: SGD
-        can go faster. In so few epochs a network memorises little, so the images are varied
-        less: crops of 2 pixels, and no CutOut. A running average would lag behind.
+        can go faster. In so few epochs each image is seen seldom, and varied less: by crops from
+        2 pixels of padding, without CutOut. A running average would lag behind.
         """
         recipe = cls(
             epochs=10,
