@@ -17,6 +17,12 @@ def test_the_last_epoch_is_never_one_of_small_images():
     assert small == [0, 1, 2, 5, 6, 0]
 
 
+def test_images_grow_from_half_of_their_size_to_all_of_it():
+    config = TrainConfig(epochs=7, small_share=0.75)
+    assert [config.scale_in(epoch) for epoch in range(7)] == [0.5] * 2 + [0.75] * 3 + [1.0] * 2
+    assert {TrainConfig(epochs=3).scale_in(epoch) for epoch in range(3)} == {1.0}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -32,7 +32,7 @@ from pytorch_vision.training import (
     fit,
     make_fabric,
 )
-from pytorch_vision.training.run import Run, shrunk
+from pytorch_vision.training.run import Run
 
 CONFIG = TrainConfig(epochs=3, batch_size=16, seed=1)
 BAR = re.compile(
@@ -98,33 +98,25 @@ def sides_seen(model: torch.nn.Module, training: bool = True) -> list[int]:
     return sides
 
 
-def test_first_epochs_can_show_smaller_images(few, tmp_path, monkeypatch):
-    """Also where the run was interrupted among them; the tests are always at full size."""
-    config = replace(CONFIG, small_share=0.75, accelerator="cpu")
+def test_first_epochs_can_show_smaller_images(few, tmp_path, monkeypatch, capsys):
+    """They are tested as they are trained; also where the run was interrupted among them."""
+    config = replace(CONFIG, epochs=4, small_share=0.75, accelerator="cpu")
     whole, stopped, resumed = new_model(), new_model(), new_model()
     sides, tested = sides_seen(whole), sides_seen(whole, training=False)
     expected = fit(whole, few, config)
-    assert sides == [24] * 14 + [32] * 7
-    assert set(tested) == {32}
+    assert sides == [16] * 7 + [24] * 14 + [32] * 7
+    assert tested == [32, 16, 24, 24, 32]  # the first looks whether there is a logit a class
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Test set")]
+    ends = [" at 0.5 of their size", *[" at 0.75 of their size"] * 2, ""]
+    assert [line.partition("%)")[2] for line in lines] == ends
 
     interrupt_at(monkeypatch, 10)
     fit(stopped, few, config, tmp_path)
     sides = sides_seen(resumed)
     history = fit(resumed, few, config, tmp_path)
-    assert sides == [24] * 4 + [32] * 7
+    assert sides == [24] * 11 + [32] * 7
     assert without_seconds(history) == without_seconds(expected)
     assert equal(state(whole), state(resumed))
-
-
-def test_smaller_images_are_the_same_images():
-    """At three quarters of the size, each where it was: a half of one colour keeps its edge."""
-    images = torch.zeros(2, 3, 32, 48)
-    images[:, :, :, 24:] = 1.0
-    small = shrunk(images)
-    assert small.shape == (2, 3, 24, 36)
-    assert torch.allclose(small[..., :17], torch.zeros(()), atol=1e-6)
-    assert torch.allclose(small[..., 19:], torch.ones(()))
-    assert shrunk(torch.ones(1, 3, 1, 1)).shape == (1, 3, 1, 1)
 
 
 def test_each_epoch_can_be_seen_as_it_comes(few, tiny):

@@ -98,7 +98,8 @@ def _test(run: Run, data: ImageData, interrupted: Callable[[], bool]) -> bool:
     """Test, record the epoch and go on to the next; False if interrupted before the end."""
     started = time.monotonic()
     run.share_statistics()
-    result = evaluate_on(run.processes, run.averaged, data, interrupted)
+    scale = run.config.scale_in(run.progress.epoch)
+    result = evaluate_on(run.processes, run.averaged, data, interrupted, scale)
     if result is None:
         return False
     print(f"{result}\n")

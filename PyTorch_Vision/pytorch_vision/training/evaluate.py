@@ -14,15 +14,23 @@ from pytorch_vision.data import ImageData, eval_batches
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.devices import device_settings, make_fabric, memory_explained, place
 from pytorch_vision.training.processes import Processes
+from pytorch_vision.training.resizing import resized
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean cross-entropy of the test images, and how many of them were classified rightly."""
+    """Mean cross-entropy of the test images, and how many of them were classified rightly.
+
+    Attributes:
+        loss, correct: these two.
+        count: of how many images.
+        scale: the part of their height and width at which they were shown.
+    """
 
     loss: float
     correct: int
     count: int
+    scale: float = 1.0
 
     @property
     def accuracy(self) -> float:
@@ -33,6 +41,7 @@ class Evaluation:
         return (
             f"Test set: Average loss: {self.loss:.4f}, "
             f"Accuracy: {self.correct}/{self.count} ({self.accuracy:.2f}%)"
+            + (f" at {self.scale:g} of their size" if self.scale < 1 else "")
         )
 
 
@@ -58,6 +67,7 @@ def logits_of(
     model: nn.Module,
     images: np.ndarray,
     mean_and_std: tuple[Sequence[float], Sequence[float]],
+    scale: float = 1.0,
 ) -> Generator[Tensor]:
     """Yield the logits of images, batch by batch, as in a test: without augmentation.
 
@@ -66,6 +76,7 @@ def logits_of(
         model: stands on Fabric's device; in evaluation mode while this runs.
         images: uint8 (N, H, W, 3).
         mean_and_std: by which they are normalised.
+        scale: the part of their height and width at which they are shown.
 
     Yields:
         float32 (B, C), on the device.
@@ -76,7 +87,7 @@ def logits_of(
         for batch in eval_batches(images, *mean_and_std, fabric.device):
             # not around the loop: the caller's code runs in whatever is open at a yield
             with torch.inference_mode(), fabric.autocast():
-                logits = model(batch).float()
+                logits = model(resized(batch, scale)).float()
             yield logits
     finally:
         model.train(training)
@@ -104,17 +115,19 @@ def evaluate_on(
     model: nn.Module,
     data: ImageData,
     interrupted: Callable[[], bool] = lambda: False,
+    scale: float = 1.0,
 ) -> Evaluation | None:
     """Test a model that stands on Fabric's device; None if interrupted.
 
-    Each process tests its part of the images; all return the sum.
+    The images are shown at ``scale`` of their height and width. Each process tests its part of
+    them; all return the sum.
     """
     fabric, part = processes.fabric, processes.part_of(len(data.test_images))
     sums = torch.zeros(2, device=fabric.device)  # of the losses, and of the right answers
     labels = torch.from_numpy(data.test_labels[part]).to(fabric.device)
     start = 0
     with contextlib.closing(
-        logits_of(fabric, model, data.test_images[part], data.mean_and_std)
+        logits_of(fabric, model, data.test_images[part], data.mean_and_std, scale)
     ) as batches:
         for logits in batches:
             if interrupted():
@@ -125,4 +138,4 @@ def evaluate_on(
             start += len(logits)
     loss, correct, unseen = processes.total(*sums.tolist(), len(labels) - start)
     count = len(data.test_images)
-    return None if unseen else Evaluation(loss / count, round(correct), count)
+    return None if unseen else Evaluation(loss / count, round(correct), count, scale)

@@ -72,8 +72,11 @@ def _matrices(filters: list[Tensor]) -> Tensor:
 def orthogonalized(matrices: Tensor) -> Tensor:
     """Bring all singular values of each matrix near to one, by Newton-Schulz iterations.
 
-    The products are made in 16 bits where the device has them in hardware; the norm that each
-    matrix is divided by at first is not, so that float16 cannot overflow.
+    Each iteration multiplies X by a polynomial of X X'. So all of them together are one square
+    matrix, of the shorter side, made from the first X X': half of the work for filters, which
+    are wide (``benchmarks/muon.py`` has both ways). The products are made in 16 bits where the
+    device has them in hardware; the norm that each matrix is divided by at first is not, so that
+    float16 cannot overflow.
 
     Args:
         matrices: float32 (N, rows, columns).
@@ -86,9 +89,15 @@ def orthogonalized(matrices: Tensor) -> Tensor:
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     x = x.to(fast_dtype(x.device))
     a, b, c = NEWTON_SCHULZ
-    for _ in range(NEWTON_SCHULZ_STEPS):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    gram = x @ x.mT
+    product = factor = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand_as(gram)
+    for step in range(NEWTON_SCHULZ_STEPS):
+        if step > 0:  # of the X that the last step has made: all of these matrices commute
+            gram = torch.baddbmm(gram, gram, factor, beta=a)
+            gram = torch.baddbmm(gram, gram, factor, beta=a)
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)  # and a times the identity
+        product = torch.baddbmm(product, factor, product, beta=a)
+    x = product @ x
     return (x.mT if tall else x).to(matrices.dtype)
 
 

@@ -16,6 +16,7 @@ from pytorch_vision.training.evaluate import Evaluation
 from pytorch_vision.training.history import EpochRecord, History, Progress
 from pytorch_vision.training.optimizers import make_optimizer, move_average
 from pytorch_vision.training.processes import Processes
+from pytorch_vision.training.resizing import resized
 
 
 class Run:
@@ -78,8 +79,7 @@ class Run:
             labels: int64 (N,).
         """
         images, labels = self.fabric.to_device((images, labels))
-        if self.progress.epoch < self.config.small_epochs:
-            images = shrunk(images)
+        images = resized(images, self.config.scale_in(self.progress.epoch))
         images = images.to(memory_format=torch.channels_last)
         self.optimizer.zero_grad()
         with self._short_batch_is_eager(len(images)):
@@ -207,16 +207,6 @@ class Run:
         """Leave the weights that were tested in the caller's model."""
         if self.averaged is not self.model:
             self.model.load_state_dict(self.averaged.state_dict())
-
-
-def shrunk(images: Tensor) -> Tensor:
-    """Return images at three quarters of their height and width, by antialiased interpolation.
-
-    Args:
-        images: float (N, C, H, W); a map of one pixel keeps it.
-    """
-    height, width = (max(1, 3 * side // 4) for side in images.shape[2:])
-    return F.interpolate(images, (height, width), mode="bilinear", antialias=True)
 
 
 def _check_alike(own: dict[str, Any], saved: dict[str, Any]) -> None:
