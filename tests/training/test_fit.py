@@ -100,21 +100,21 @@ def sides_seen(model: torch.nn.Module, training: bool = True) -> list[int]:
 
 def test_first_epochs_can_show_smaller_images(few, tmp_path, monkeypatch, capsys):
     """They are tested as they are trained; also where the run was interrupted among them."""
-    config = replace(CONFIG, epochs=4, small_share=0.75, accelerator="cpu")
+    config = replace(CONFIG, small_share=0.75, accelerator="cpu")
     whole, stopped, resumed = new_model(), new_model(), new_model()
     sides, tested = sides_seen(whole), sides_seen(whole, training=False)
     expected = fit(whole, few, config)
-    assert sides == [16] * 7 + [24] * 14 + [32] * 7
-    assert tested == [32, 16, 24, 24, 32]  # the first looks whether there is a logit a class
+    assert sides == [24] * 14 + [32] * 7
+    assert tested == [32, 24, 24, 32]  # the first looks whether there is a logit a class
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Test set")]
-    ends = [" at 0.5 of their size", *[" at 0.75 of their size"] * 2, ""]
+    ends = [*[" at 0.75 of their size"] * 2, ""]
     assert [line.partition("%)")[2] for line in lines] == ends
 
     interrupt_at(monkeypatch, 10)
     fit(stopped, few, config, tmp_path)
     sides = sides_seen(resumed)
     history = fit(resumed, few, config, tmp_path)
-    assert sides == [24] * 11 + [32] * 7
+    assert sides == [24] * 4 + [32] * 7
     assert without_seconds(history) == without_seconds(expected)
     assert equal(state(whole), state(resumed))
 

@@ -78,10 +78,8 @@ class CustomResNet(nn.Module):
         self.made_by = {"name": "CustomResNet", "logit_scale": logit_scale}
         self.logit_scale = logit_scale
         self.stem = convolution(3, 64)
-        # nothing in it is trained: so no gradient goes down to 64 maps of the image's size
-        self.stem.requires_grad_(False)
-        fixed = edges_and_colours()
-        next(self.stem.parameters())[: 2 * len(fixed)] = torch.cat([fixed, -fixed])
+        filters, fixed = next(self.stem.parameters()), edges_and_colours()
+        filters.requires_grad_(False)[: 2 * len(fixed)] = torch.cat([fixed, -fixed])
         self.layer1 = nn.Sequential(convolution(64, 128, pool=True), ResidualPair(128))
         self.layer2 = convolution(128, 256, pool=True)
         self.layer3 = nn.Sequential(convolution(256, 512, pool=True), ResidualPair(512))
