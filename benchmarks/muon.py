@@ -4,7 +4,7 @@
 
 In turn in one run, on whatever device there is: each type; and the chosen one with the iteration
 as its authors write it, on the whole matrix instead of on the square of its shorter side. A type
-that a device has only in software shows here: on a CPU without it, bfloat16 takes half a minute.
+that a device has only in software shows here, as bfloat16 does on most CPUs.
 """
 
 import time

@@ -8,11 +8,12 @@ from pytorch_vision.models.collection import (
     network_name,
 )
 from pytorch_vision.models.custom_resnet import CustomResNet
-from pytorch_vision.models.resnet import ResNet, ResNet18, ResNet34
+from pytorch_vision.models.resnet import SMALLEST, ResNet, ResNet18, ResNet34
 from pytorch_vision.models.summary import print_summary
 
 __all__ = [
     "MODELS",
+    "SMALLEST",
     "CustomResNet",
     "ResNet",
     "ResNet18",

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Geometry = Literal["original", "standard"]
+SMALLEST = 16  # pixels a side, of which the last maps still have 2x2 cells or more
 
 
 class BasicBlock(nn.Module):
@@ -110,7 +111,8 @@ def check_num_classes(num_classes: int) -> None:
 
 def check_images(images: Tensor) -> None:
     """Raise ValueError unless images are (N, 3, H, W), H and W at least 16."""
-    if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < 16:
+    if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < SMALLEST:
         raise ValueError(
-            f"images have shape {tuple(images.shape)}, expected (N, 3, H, W), H and W at least 16"
+            f"images have shape {tuple(images.shape)}, expected (N, 3, H, W), H and W at least "
+            f"{SMALLEST}"
         )

@@ -6,13 +6,13 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-SMALLEST = 16  # pixels; below that little is to be seen, and our networks' maps are empty
+from pytorch_vision.models import SMALLEST
 
 
 def resized(images: Tensor, scale: float) -> Tensor:
     """Return images at a part of their height and width, by antialiased interpolation.
 
-    No side becomes smaller than 16 pixels, or than it is.
+    No side becomes smaller than our networks take (``models.SMALLEST``), unless it was before.
 
     Args:
         images: float (N, C, H, W).
