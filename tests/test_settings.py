@@ -49,6 +49,7 @@ def test_every_value_of_a_recipe_can_be_changed():
         "weight_decay": 0.6,
         "label_smoothing": 0.7,
         "small_share": 0.8,
+        "skip_share": 0.9,
         "devices": 2,
     }
     augmentation = {"padding": 2, "flip": "none", "cutout": 8, "cutout_probability": 0.25}

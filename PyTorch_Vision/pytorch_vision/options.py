@@ -26,6 +26,7 @@ RECIPE = (
     "cutout",
     "cutout_probability",
     "small_share",
+    "skip_share",
     "devices",
 )
 # which settings each command has

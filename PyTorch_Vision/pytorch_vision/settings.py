@@ -101,6 +101,7 @@ class Settings:
     cutout: int | None = _setting(None, "pixels a side of CutOut's hole; 0 for none")
     cutout_probability: float | None = _setting(None, "how often there is a hole")
     small_share: float | None = _setting(None, "share of epochs, the first, with smaller images")
+    skip_share: float | None = _setting(None, "share of the images, easy ones, that epochs skip")
     devices: int | Literal["auto"] = _setting(
         1, "how many train together, each in its own process; auto is all CUDA devices"
     )

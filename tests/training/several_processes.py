@@ -20,7 +20,12 @@ from pytorch_vision.training import epochs as epochs_module
 from pytorch_vision.training.run import Run
 
 CONFIG = TrainConfig(
-    epochs=3, batch_size=16, precision="32-true", accelerator="cpu", learning_rate=0.01
+    epochs=3,
+    batch_size=16,
+    precision="32-true",
+    accelerator="cpu",
+    learning_rate=0.01,
+    skip_share=0.1,
 )
 STOPPED_AT = 10  # the training step, counted from 1, in which something happens to rank 1
 
@@ -52,18 +57,19 @@ def gradients(processes: Processes) -> list[list[float]]:
 
 
 def whole_run() -> dict:
-    """Train, and tell the weights after every epoch."""
-    digests, test = [], epochs_module._test
+    """Train, and tell the weights and the images' losses after every epoch."""
+    digests, losses, test = [], [], epochs_module._test
 
     def tested(run, *others):
         whole = test(run, *others)
         digests.append((digest(run.model), digest(run.averaged)))
+        losses.append(run.skipping.losses.tolist())
         return whole
 
     epochs_module._test = tested
     history = fit(tiny_network(), few_images(), CONFIG)
     epochs_module._test = test
-    return {"digests": digests, "history": numbers(history)}
+    return {"digests": digests, "losses": losses, "history": numbers(history)}
 
 
 def in_turn(processes: Processes, out: Path) -> dict:

@@ -32,6 +32,7 @@ def test_the_last_epoch_is_never_one_of_small_images():
         ({"weight_decay": -1}, "weight_decay is -1"),
         ({"label_smoothing": 1}, "label_smoothing is 1"),
         ({"small_share": 1}, "small_share is 1, expected 0 to less than 1"),
+        ({"skip_share": -0.1}, "skip_share is -0.1, expected 0 to less than 1"),
         ({"accelerator": "tpu"}, "accelerator is 'tpu'"),
         ({"precision": "fp8"}, "precision is 'fp8'"),
     ],

@@ -119,6 +119,50 @@ def test_first_epochs_can_show_smaller_images(few, tmp_path, monkeypatch, capsys
     assert equal(state(whole), state(resumed))
 
 
+def test_later_epochs_can_skip_easy_images(few, tmp_path, monkeypatch):
+    """Chosen by the losses that an interrupted run had, too."""
+    config = replace(CONFIG, skip_share=0.4, accelerator="cpu")
+    whole, stopped, resumed = new_model(), new_model(), new_model()
+    expected = fit(whole, few, config)
+
+    interrupt_at(monkeypatch, 9)
+    first = fit(stopped, few, config, tmp_path)
+    history = fit(resumed, few, config, tmp_path)
+    assert len(first.records) == 1
+    assert without_seconds(history) == without_seconds(expected)
+    assert equal(state(whole), state(resumed))
+    other = new_model()
+    fit(other, few, replace(config, skip_share=0.0))
+    assert not equal(state(whole), state(other))
+
+
+def test_what_is_skipped_lost_little(few, monkeypatch):
+    """Later epochs show 60 of 100 images; the losses that they choose by are the images' own."""
+    step, seen = Run.step, []
+
+    def noted(self, images, labels):
+        seen.append((self.loader.chosen, self.skipping.losses.clone()))
+        step(self, images, labels)
+
+    monkeypatch.setattr(Run, "step", noted)
+    network = tiny_network(normalization=False)
+    still = replace(
+        CONFIG, optimizer="sgd", learning_rate=1e-12, augmentation=Augmentation(0, "none", 0)
+    )
+    fit(network, few, replace(still, skip_share=0.4, accelerator="cpu", precision="32-true"))
+    assert [len(chosen) for chosen, _ in seen] == [100] * 7 + [60] * 8
+
+    normalize = eval_transform(*few.mean_and_std)
+    images = torch.stack([normalize(image=image)["image"] for image in few.train_images])
+    with torch.no_grad():
+        logits = network(images)
+    losses = F.cross_entropy(logits, torch.from_numpy(few.train_labels), reduction="none")
+    for chosen, known in (seen[7], seen[-1]):
+        assert torch.allclose(known, losses, atol=1e-5)
+        skipped = np.setdiff1d(np.arange(100), chosen)
+        assert np.isin(skipped, known.argsort()[:60].numpy()).all()
+
+
 def test_each_epoch_can_be_seen_as_it_comes(few, tiny):
     seen = []
     history = fit(tiny, few, CONFIG, after_epoch=seen.append)

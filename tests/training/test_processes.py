@@ -71,6 +71,14 @@ def test_all_processes_have_the_same_weights_after_every_epoch(both):
     assert both[0]["history"] != []
 
 
+def test_all_processes_know_what_every_image_lost(both):
+    assert both[0]["losses"] == both[1]["losses"]
+    first, second = both[0]["losses"][:2]
+    assert len(first) == 100
+    assert min(first) > 0
+    assert sum(before == after for before, after in zip(first, second, strict=True)) == 10
+
+
 def test_the_gradient_is_that_of_one_process_however_a_batch_is_shared(both):
     expected = torch.tensor(job.gradients(Processes(make_fabric(job.CONFIG))))
     for seen in both:

@@ -31,6 +31,9 @@ class TrainLoader:
         seed: of the order and of the augmentation.
         rank, processes: which of how many processes this is. Each has its part of every batch,
             near to equal in size.
+
+    Attributes:
+        chosen: int64, the indices of the images that an epoch shows: all, unless it is changed.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class TrainLoader:
         self.images, self.labels = data.train_images, data.train_labels
         self.augmentation, self.batch_size, self.seed = augmentation, batch_size, seed
         self.rank, self.processes = rank, processes
+        self.chosen = np.arange(len(data.train_images))
         self.size = data.train_images.shape[1:3]
         self.mean_and_std = data.mean_and_std
         # the stream of an alternating flip, which no (seed, epoch, batch) below can have
@@ -52,11 +56,11 @@ class TrainLoader:
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
-        return -(-len(self.images) // self.batch_size)
+        return -(-len(self.chosen) // self.batch_size)
 
     def count(self, batch: int) -> int:
         """Return the number of images in one of an epoch's batches, over all processes."""
-        return min(self.batch_size, len(self.images) - batch * self.batch_size)
+        return min(self.batch_size, len(self.chosen) - batch * self.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of one epoch, from the batch ``start`` on, or one's part of each.
@@ -67,7 +71,7 @@ class TrainLoader:
         Yields:
             images float32 (N, 3, H, W), normalised; labels int64 (N,).
         """
-        order = epoch_order(len(self.images), self.seed, epoch)
+        order = self.order(epoch)
         for batch in range(start, len(self)):
             indices = order[batch * self.batch_size :][: self.batch_size]
             draws = self.draws(indices, epoch, batch)
@@ -76,6 +80,10 @@ class TrainLoader:
             if part.start == part.stop:
                 part, labels = slice(1), torch.full_like(labels, IGNORED)
             yield self.augment(indices[part], draws[part]), labels[part]
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Return the indices of the images, int64, in the order in which an epoch shows them."""
+        return self.chosen[epoch_order(len(self.chosen), self.seed, epoch)]
 
     def draws(self, indices: np.ndarray, epoch: int, batch: int) -> Draws:
         """Return what chance decides for the images of an epoch's batch, over all processes."""
@@ -153,7 +161,7 @@ def part_of(count: int, rank: int, processes: int) -> slice:
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the order, int64 (count,), in which an epoch goes through the training images."""
+    """Return the order, int64 (count,), in which an epoch goes through its images."""
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 

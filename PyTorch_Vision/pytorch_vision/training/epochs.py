@@ -49,6 +49,7 @@ def _wants_to_stop(run: Run, after_epoch: AfterEpoch) -> bool:
 
 def _train(run: Run, kept: Checkpoints, interrupted: Callable[[], bool]) -> bool:
     """Train to the end of the epoch and return True, or False if interrupted before it."""
+    run.skipping.begin(run.progress.epoch)
     progress, batches = run.progress, len(run.loader)
     if progress.batch == batches:  # resumed when only the test was missing
         print(progress.bar_line)

@@ -17,6 +17,7 @@ from pytorch_vision.training.history import EpochRecord, History, Progress
 from pytorch_vision.training.optimizers import make_optimizer, move_average
 from pytorch_vision.training.processes import Processes
 from pytorch_vision.training.resizing import resized
+from pytorch_vision.training.skipping import Skipping
 
 
 class Run:
@@ -29,6 +30,7 @@ class Run:
 
     Attributes:
         loader: gives the training batches.
+        skipping: chooses which images it gives.
         averaged: the weights that are tested; the model itself if they are not averaged.
         progress: how far it has come.
         hardware: what it runs on, for print-outs.
@@ -41,7 +43,7 @@ class Run:
         data: ImageData,
         config: TrainConfig,
     ) -> None:
-        self.processes, self.config, self.images = processes, config, len(data.train_images)
+        self.processes, self.config = processes, config
         self.fabric = fabric = processes.fabric
         self.loader = train_loader(
             data,
@@ -52,12 +54,13 @@ class Run:
             processes.rank,
             processes.count,
         )
+        self.skipping = Skipping(self.loader, config, processes, fabric.device)
         self.compiled = can_compile(config)
         self.hardware = describe_hardware(fabric) + (", compiled" if self.compiled else "")
         self.model = place(fabric, model)
         compiled: Any = torch.compile(model, dynamic=False) if self.compiled else model
         self.step_model = fabric.setup_module(compiled)
-        steps = config.epochs * len(self.loader)
+        steps = self.skipping.steps()
         optimizer, self.schedulers = make_optimizer(model, config, steps)
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.averaged = copy.deepcopy(model) if config.average_weights else model
@@ -93,6 +96,7 @@ class Run:
         self.progress.learning_rate = float(self.schedulers[0].get_last_lr()[0])
         for scheduler in self.schedulers:
             scheduler.step()
+        self.skipping.note(self.progress.batch, logits, labels)
         with torch.no_grad():
             self.sums[0] += loss
             self.sums[1] += (logits.argmax(1) == labels).sum()
@@ -112,7 +116,7 @@ class Run:
         """Move the averaged weights: over a tenth of the steps so far, up to a whole epoch."""
         if self.averaged is self.model:
             return
-        step = self.progress.epoch * len(self.loader) + self.progress.batch
+        step = self.schedulers[0].last_epoch - 1
         move_average(self.averaged, self.model, max(9 / (10 + step), 1 / len(self.loader)))
 
     def bad_batches(self) -> list[int]:
@@ -132,7 +136,7 @@ class Run:
                 f"muon_rate={self.config.muon_rate}) or train in precision '32-true'."
             )
         loss, correct = self.processes.total(*self.sums.tolist())
-        seen = min(self.progress.batch * self.loader.batch_size, self.images)
+        seen = min(self.progress.batch * self.loader.batch_size, len(self.loader.chosen))
         return loss / seen, 100 * correct / seen
 
     def record(self, result: Evaluation, test_seconds: float) -> None:
@@ -158,15 +162,18 @@ class Run:
             history=History((*done.history.records, record)),
             log=[*done.log, text],
         )
+        self.skipping.end()
         self._forget_losses()
 
     def _parts(self) -> dict[str, Any]:
         """Return everything that keeps a state of its own."""
         averaged = {} if self.averaged is self.model else {"averaged": self.averaged}
+        skipping = {"skipping": self.skipping} if self.config.skip_share > 0 else {}
         schedulers = {f"scheduler {n}": part for n, part in enumerate(self.schedulers)}
         return {
             "model": self.model,
             **averaged,
+            **skipping,
             "optimizer": self.optimizer,
             **schedulers,
             "precision": self.fabric.strategy.precision,

@@ -1,0 +1,102 @@
+"""Leaving out images that the network has nearly right already, for less work.
+
+After Angela Jiang et al., "Accelerating Deep Learning by Focusing on the Biggest Losers" (arXiv
+1910.00762), with the losses of when each image was last shown, as in Ziheng Qin et al.,
+"InfoBatch" (arXiv 2303.04947). That paper's weights for the easy images are not used.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pytorch_vision.data.loaders import TrainLoader
+from pytorch_vision.training.config import TrainConfig
+from pytorch_vision.training.processes import Processes
+
+POOL = 1.5  # from among how many easy images, for each one left out, chance chooses
+
+
+class Skipping:
+    """Chooses the images of each epoch but the first, by what they lost when they were last shown.
+
+    Args:
+        loader: whose ``chosen`` is set.
+        config: says how many images are left out.
+        processes: that share the images.
+        device: that the network stands on.
+    """
+
+    def __init__(
+        self, loader: TrainLoader, config: TrainConfig, processes: Processes, device: torch.device
+    ) -> None:
+        self.loader, self.config, self.processes = loader, config, processes
+        self.losses = torch.zeros(len(loader.images), device=device)  # before this epoch
+        self.seen = torch.zeros_like(self.losses)  # in it, of this process's images
+        self.begin(0)
+
+    def steps(self) -> int:
+        """Return how many batches the run has."""
+        counts = [self._count(epoch) for epoch in range(self.config.epochs)]
+        return sum(-(-count // self.loader.batch_size) for count in counts)
+
+    def _count(self, epoch: int) -> int:
+        """Return how many images an epoch shows."""
+        images = len(self.losses)
+        return images if epoch == 0 else max(1, images - round(self.config.skip_share * images))
+
+    def begin(self, epoch: int) -> None:
+        """Let the loader show the images of an epoch."""
+        seed = [self.loader.seed, epoch]
+        self.loader.chosen = harder(self.losses.cpu().numpy(), self._count(epoch), seed)
+        self.order = self.loader.order(epoch)
+
+    @torch.no_grad()
+    def note(self, batch: int, logits: Tensor, labels: Tensor) -> None:
+        """Keep the losses of this process's part of a batch; does not wait for the device."""
+        if self.config.skip_share == 0:
+            return
+        size = self.loader.batch_size
+        indices = self.order[batch * size :][:size]
+        indices = indices[self.processes.part_of(len(indices))]  # may be none, of a single label
+        losses = F.cross_entropy(logits.float(), labels, reduction="none")[: len(indices)]
+        self.seen[torch.from_numpy(indices).to(losses.device, non_blocking=True)] = losses
+
+    def end(self) -> None:
+        """Take over the losses of all processes at the end of an epoch."""
+        shown = torch.from_numpy(self.loader.chosen).to(self.losses.device)
+        self.losses[shown] = self._seen_by_all()[shown]
+        self.seen.zero_()
+
+    def _seen_by_all(self) -> Tensor:
+        seen = self.seen.clone()
+        self.processes.average([seen])
+        return seen * self.processes.count
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all losses, over all processes."""
+        return {"losses": self.losses, "seen": self._seen_by_all()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what ``state_dict`` returned."""
+        self.losses.copy_(state["losses"])
+        self.seen.copy_(state["seen"] * self.processes.first)
+
+
+def harder(losses: np.ndarray, kept: int, seed: list[int]) -> np.ndarray:
+    """Return the images to show: all of the harder, and by chance some of the easier.
+
+    Args:
+        losses: float (N,), of each image.
+        kept: how many to show, 1 to N.
+        seed: of the choice.
+
+    Returns:
+        int64 (kept,), indices in rising order.
+    """
+    gone = len(losses) - kept
+    easier = losses.argsort(kind="stable")[: round(POOL * gone)]
+    left_out = np.random.default_rng(seed).choice(easier, gone, replace=False)
+    return np.delete(np.arange(len(losses)), left_out)
