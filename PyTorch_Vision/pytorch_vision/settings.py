@@ -15,6 +15,7 @@ from pytorch_vision.data.transforms import Augmentation, Flip
 from pytorch_vision.models import create
 from pytorch_vision.models.resnet import Geometry
 from pytorch_vision.training import RECIPES, TrainConfig
+from pytorch_vision.training.config import checked_devices
 
 FEW_IMAGES, FEW_BATCH = 5000, 32  # of so few images larger batches would give too few steps
 
@@ -122,7 +123,7 @@ class Settings:
             raise ValueError(f"recipe is {recipe!r}, expected {', '.join(map(repr, RECIPES))}")
         check_order(self.order)
         check_fit(self.fit)
-        checked = {"data": data, "recipe": recipe, "devices": _check_devices(self.devices)}
+        checked = {"data": data, "recipe": recipe, "devices": checked_devices(self.devices)}
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
@@ -240,12 +241,3 @@ def parsed(one: Field, value: Any, name: str) -> Any:
         except ValueError:
             raise ValueError(f"{name} is {value!r}, expected a number") from None
     return value
-
-
-def _check_devices(wanted: int | str) -> int | Literal["auto"]:
-    """Return a number of devices, or "auto"."""
-    if wanted == "auto":
-        return "auto"
-    if not str(wanted).isdecimal() or int(wanted) < 1:
-        raise ValueError(f"devices is {wanted!r}, expected a number from 1 on, or 'auto'")
-    return int(wanted)

@@ -184,6 +184,19 @@ class TrainConfig:
         return replace(recipe, **changes)
 
 
+def checked_devices(wanted: int | str) -> int | Literal["auto"]:
+    """Return a number of devices, which may be given as text, or "auto".
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if wanted == "auto":
+        return "auto"
+    if not str(wanted).isdecimal() or int(wanted) < 1:
+        raise ValueError(f"devices is {wanted!r}, expected a number from 1 on, or 'auto'")
+    return int(wanted)
+
+
 # ready-made settings, by the name that the notebook and the command line have for them
 RECIPES: dict[str, Callable[..., TrainConfig]] = {
     "default": TrainConfig,
