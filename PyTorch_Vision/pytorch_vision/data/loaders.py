@@ -73,7 +73,7 @@ class TrainLoader:
         """
         order = self.order(epoch)
         for batch in range(start, len(self)):
-            indices = order[batch * self.batch_size :][: self.batch_size]
+            indices = self.batch_of(order, batch)
             draws = self.draws(indices, epoch, batch)
             labels = torch.from_numpy(self.labels[indices])
             part = part_of(len(indices), self.rank, self.processes)
@@ -84,6 +84,10 @@ class TrainLoader:
     def order(self, epoch: int) -> np.ndarray:
         """Return the indices of the images, int64, in the order in which an epoch shows them."""
         return self.chosen[epoch_order(len(self.chosen), self.seed, epoch)]
+
+    def batch_of(self, order: np.ndarray, batch: int) -> np.ndarray:
+        """Return the indices of a batch's images, over all processes, in an epoch's order."""
+        return order[batch * self.batch_size :][: self.batch_size]
 
     def draws(self, indices: np.ndarray, epoch: int, batch: int) -> Draws:
         """Return what chance decides for the images of an epoch's batch, over all processes."""

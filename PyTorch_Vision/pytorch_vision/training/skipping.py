@@ -49,8 +49,9 @@ class Skipping:
 
     def begin(self, epoch: int) -> None:
         """Let the loader show the images of an epoch."""
-        seed = [self.loader.seed, epoch]
-        self.loader.chosen = harder(self.losses.cpu().numpy(), self._count(epoch), seed)
+        kept, seed = self._count(epoch), [self.loader.seed, epoch]
+        if kept < len(self.losses):
+            self.loader.chosen = harder(self.losses.cpu().numpy(), kept, seed)
         self.order = self.loader.order(epoch)
 
     @torch.no_grad()
@@ -58,14 +59,15 @@ class Skipping:
         """Keep the losses of this process's part of a batch; does not wait for the device."""
         if self.config.skip_share == 0:
             return
-        size = self.loader.batch_size
-        indices = self.order[batch * size :][:size]
+        indices = self.loader.batch_of(self.order, batch)
         indices = indices[self.processes.part_of(len(indices))]  # may be none, of a single label
         losses = F.cross_entropy(logits.float(), labels, reduction="none")[: len(indices)]
         self.seen[torch.from_numpy(indices).to(losses.device, non_blocking=True)] = losses
 
     def end(self) -> None:
         """Take over the losses of all processes at the end of an epoch."""
+        if self.config.skip_share == 0:
+            return
         shown = torch.from_numpy(self.loader.chosen).to(self.losses.device)
         self.losses[shown] = self._seen_by_all()[shown]
         self.seen.zero_()
