@@ -40,3 +40,11 @@ def test_the_last_epoch_is_never_one_of_small_images():
 def test_values_out_of_range_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         TrainConfig(**change)
+
+
+def test_small_epochs_vary_images_less():
+    config = TrainConfig(epochs=4, small_share=0.5)
+    assert [config.augmentation_in(epoch).padding for epoch in range(4)] == [3, 3, 4, 4]
+    assert [config.augmentation_in(epoch).cutout for epoch in range(4)] == [0, 0, 16, 16]
+    assert config.augmentation_in(0).flip == config.augmentation.flip
+    assert TrainConfig().augmentation_in(0) == Augmentation()

@@ -119,6 +119,24 @@ def test_first_epochs_can_show_smaller_images(few, tmp_path, monkeypatch, capsys
     assert equal(state(whole), state(resumed))
 
 
+def test_small_images_are_varied_less(few, tiny, monkeypatch):
+    """White images show it: padding, up to 2 of 3 pixels, and the hole are gray."""
+    white = replace(
+        few, train_images=np.full_like(few.train_images, 255), mean_and_std=((0.5,) * 3, (0.2,) * 3)
+    )
+    seen, step = [], Run.step
+
+    def noted(self, images, labels):
+        gray = images[:, 0] < 1
+        seen.append([bool(gray[:, edge:-edge, edge:-edge].any()) for edge in (1, 2, 3)])
+        step(self, images, labels)
+
+    monkeypatch.setattr(Run, "step", noted)
+    augmentation = Augmentation(padding=3, cutout=8, cutout_probability=1.0)
+    fit(tiny, white, replace(CONFIG, small_share=0.4, augmentation=augmentation))
+    assert seen == [[True, False, False]] * 7 + [[True, True, True]] * 14
+
+
 def test_later_epochs_can_skip_easy_images(few, tmp_path, monkeypatch):
     """Chosen by the losses that an interrupted run had, too."""
     config = replace(CONFIG, skip_share=0.4, accelerator="cpu")

@@ -5,7 +5,6 @@ that was stopped continues with the images that it would have had, on whatever d
 processes that share a batch show the same images as one.
 """
 
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -46,13 +45,20 @@ class TrainLoader:
         processes: int = 1,
     ) -> None:
         self.images, self.labels = data.train_images, data.train_labels
-        self.augmentation, self.batch_size, self.seed = augmentation, batch_size, seed
+        self.batch_size, self.seed = batch_size, seed
         self.rank, self.processes = rank, processes
         self.chosen = np.arange(len(data.train_images))
         self.size = data.train_images.shape[1:3]
         self.mean_and_std = data.mean_and_std
         # the stream of an alternating flip, which no (seed, epoch, batch) below can have
         self.first_mirrored = np.random.default_rng([seed]).random(len(self.images)) < 0.5
+        self.vary(augmentation)
+
+    def vary(self, augmentation: Augmentation) -> None:
+        """Vary the images in this way from now on."""
+        self.augmentation = augmentation
+        kind = Replay if augmentation.steps is None else OwnSteps
+        self._pipeline = kind(augmentation, self.size, *self.mean_and_std)
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -100,11 +106,6 @@ class TrainLoader:
     def augment(self, indices: np.ndarray, draws: Draws) -> Tensor:
         """Return the chosen images, augmented as drawn: float32 (N, 3, H, W)."""
         return self._pipeline(self.images[indices], draws)
-
-    @functools.cached_property
-    def _pipeline(self) -> Replay | OwnSteps:
-        kind = Replay if self.augmentation.steps is None else OwnSteps
-        return kind(self.augmentation, self.size, *self.mean_and_std)
 
 
 class DeviceTrainLoader(TrainLoader):

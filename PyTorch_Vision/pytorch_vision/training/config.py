@@ -32,7 +32,7 @@ class TrainConfig:
         augmentation: how the training images are varied.
         small_share: the share of the epochs, the first ones, in [0, 1), that are trained and tested
             on images at three quarters of their size, at little more than half of the work
-            ("progressive resizing", see ``resizing``).
+            ("progressive resizing", see ``resizing``), and varied less (``augmentation_in``).
         skip_share: the share of the training images, in [0, 1), that every epoch but the first
             leaves out: some of those that the network had most nearly right when it last saw them
             (see ``skipping``). An epoch's training loss and accuracy are then those of the images
@@ -134,6 +134,18 @@ class TrainConfig:
     def scale_in(self, epoch: int) -> float:
         """Return at what part of their height and width an epoch, from 0 on, shows the images."""
         return 0.75 if epoch < self.small_epochs else 1.0
+
+    def augmentation_in(self, epoch: int) -> Augmentation:
+        """Return how an epoch, from 0 on, varies the images: small ones less.
+
+        They are cropped from two thirds of the padding, and have no hole. Size and variation grow
+        together in Mingxing Tan and Quoc Le, "EfficientNetV2", arXiv 2104.00298.
+        """
+        if epoch >= self.small_epochs:
+            return self.augmentation
+        return replace(
+            self.augmentation, padding=round(2 / 3 * self.augmentation.padding), cutout=0
+        )
 
     @classmethod
     def original_recipe(cls, **changes: Any) -> "TrainConfig":

@@ -49,12 +49,11 @@ def _wants_to_stop(run: Run, after_epoch: AfterEpoch) -> bool:
 
 def _train(run: Run, kept: Checkpoints, interrupted: Callable[[], bool]) -> bool:
     """Train to the end of the epoch and return True, or False if interrupted before it."""
-    run.skipping.begin(run.progress.epoch)
+    run.begin_epoch()
     progress, batches = run.progress, len(run.loader)
     if progress.batch == batches:  # resumed when only the test was missing
         print(progress.bar_line)
         return True
-    run.model.train()
     started = time.monotonic() - progress.seconds
     shown = 0.0
     with tqdm(

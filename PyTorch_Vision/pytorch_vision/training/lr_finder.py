@@ -95,7 +95,7 @@ def find_rate(
         # float16's gradient scaler skips its first steps
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
         run = Run(Processes(fabric), copy.deepcopy(model), data, config)
-        run.model.train()
+        run.begin_epoch()
         rate = _raise_rate(run, lowest, highest, steps)
         losses = _losses(run, steps)
     rates = lowest * (highest / lowest) ** (np.arange(len(losses)) / (steps - 1))

@@ -67,6 +67,12 @@ class Run:
         self.progress = Progress()
         self._forget_losses()
 
+    def begin_epoch(self) -> None:
+        """Choose the images of the current epoch, and how they vary."""
+        self.skipping.begin(self.progress.epoch)
+        self.loader.vary(self.config.augmentation_in(self.progress.epoch))
+        self.model.train()
+
     def _forget_losses(self) -> None:
         device = self.fabric.device
         self.sums = torch.zeros(2, device=device)  # of the losses, and of the right answers
