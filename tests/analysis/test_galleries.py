@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from pytorch_vision.analysis import Predictions, galleries, plots
 from pytorch_vision.data import Augmentation
+from pytorch_vision.training import TrainConfig
 
 
 def pictures(figure: Figure) -> list:
@@ -103,12 +104,23 @@ def test_overlay_is_half_image_half_colour():
     assert galleries.overlay(image, np.ones((32, 32)), alpha=0).min() == 1
 
 
-def test_training_views_begin_with_the_image_itself(few):
-    figure = galleries.training_views(few, Augmentation(), seed=0, count=2, epochs=3)
+def test_training_views_are_what_the_epochs_show(few):
+    figure = galleries.training_views(few, TrainConfig(epochs=20), count=2)
     shown = [picture.get_array() for picture in pictures(figure)]
-    assert len(shown) == 8
+    assert len(shown) == 16
     np.testing.assert_allclose(shown[0], few.train_images[0] / 255)
-    assert not any(np.allclose(shown[0], other) for other in shown[1:4])
+    assert not any(np.allclose(shown[0], other) for other in shown[1:8])
+    titles = [axes.get_title() for axes in figure.axes[:8]]
+    assert titles[:2] + titles[7:] == ["as it is", "epoch 1", "epoch 20"]
+
+
+def test_training_views_are_small_where_the_epochs_are(few):
+    plain = Augmentation(padding=0, flip="none", cutout=16, cutout_probability=1)
+    config = TrainConfig(epochs=7, small_share=0.5, augmentation=plain)
+    shown = [picture.get_array() for picture in pictures(galleries.training_views(few, config, 1))]
+    assert [len(image) for image in shown] == [32, 24, 24, 24, 32, 32, 32, 32]
+    assert np.array_equal(shown[1], shown[2])  # small images have no hole
+    assert not np.array_equal(shown[4], shown[5])
 
 
 def test_nothing_is_saved(tmp_path, monkeypatch, some_predictions):

@@ -8,7 +8,9 @@ from matplotlib.figure import Figure
 
 from pytorch_vision.analysis.plots import plain
 from pytorch_vision.analysis.predict import Predictions
-from pytorch_vision.data import Augmentation, ImageData, TrainLoader, denormalize
+from pytorch_vision.data import ImageData, TrainLoader, denormalize
+from pytorch_vision.training import TrainConfig
+from pytorch_vision.training.resizing import resized
 
 PANEL = 1.9  # inches, the width of one small image
 BAR = 0.9  # inches, the width of a colour bar with its label
@@ -16,27 +18,28 @@ DPI = 110  # five panels across are then about as wide as a page of GitHub
 HEAT = "inferno"  # perceptually even: equal steps of heat look equally large
 
 
-def training_views(
-    data: ImageData, augmentation: Augmentation, seed: int, count: int = 4, epochs: int = 7
-) -> Figure:
-    """Draw the first training images as they are, and as each of some epochs would show them.
+def training_views(data: ImageData, config: TrainConfig, count: int = 4) -> Figure:
+    """Draw the first training images as they are, and as seven epochs of a training vary them.
+
+    The epochs are spread over all there are; if these are fewer than seven, more are added.
 
     Args:
-        data, augmentation, seed: what training is given.
+        data, config: what training is given.
         count: how many images, one a row.
-        epochs: how many views of each, one an epoch.
     """
-    loader, every = TrainLoader(data, augmentation, count, seed), np.arange(count)
-    columns = [data.train_images[:count] / 255]
-    for epoch in range(epochs):
-        tensors = denormalize(
-            loader.augment(every, loader.draws(every, epoch, 0)), *data.mean_and_std
-        )
-        columns.append(tensors.permute(0, 2, 3, 1).numpy())
+    loader, every = TrainLoader(data, config.augmentation, count, config.seed), np.arange(count)
+    columns, titles = [data.train_images[:count] / 255], ["as it is"]
+    for epoch in np.linspace(0, max(config.epochs, 7) - 1, 7).round().astype(int).tolist():
+        loader.vary(config.augmentation_in(epoch))
+        views = loader.augment(every, loader.draws(every, epoch, 0))
+        scale = config.scale_in(epoch)
+        views = resized(denormalize(views, *data.mean_and_std), scale)
+        columns.append(views.permute(0, 2, 3, 1).numpy())
+        height, width = views.shape[2:]
+        titles.append(f"epoch {epoch + 1}" + (f", {height}x{width}" if scale < 1 else ""))
     figure, panels = _panels(
-        count, epochs + 1, 1.2, 1.25, f"Training images of {data.name}, as the network sees them"
+        count, len(columns), 1.2, 1.25, f"Training images of {data.name}, as the network sees them"
     )
-    titles = ["as it is", *(f"epoch {epoch + 1}" for epoch in range(epochs))]
     for images, title, axes in zip(columns, titles, panels.T, strict=True):
         axes[0].set_title(title, fontsize=9)
         for image, panel in zip(images, axes, strict=True):
