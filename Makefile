@@ -1,7 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 NOTEBOOK := S8_ResNet18
-CONVERT := $(BIN)/jupyter nbconvert --log-level=WARN
+# errors only: it warns of pictures without alternative texts, for which its page has no place
+CONVERT := $(BIN)/jupyter nbconvert --log-level=ERROR
 
 # Execute into runs/, over a socket of this user's own; fold each progress bar's carriage returns
 # into its last line; make a page.
