@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,23 @@ def test_reliability_shows_the_bins_and_the_error(some_predictions):
     assert legend == f"as it is: calibration error {100 * measured.error:.2f} %"
     (counted,) = below.patches
     assert counted.get_xy()[:, 1].max() == np.histogram(predictions.confidence, 15, (0, 1))[0].max()
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_no_bin_hides_behind_the_legend(some_predictions, label):
+    """An unsure image that is right stands above all others; a sure one that is wrong, below."""
+    unsure, sure = (0.34, 0.33, 0.33), (0.9, 0.05, 0.05)
+    predictions = replace(
+        some_predictions(1),
+        labels=np.array([label]),
+        probabilities=np.array([sure if label else unsure], np.float32),
+    )
+    figure = plots.reliability(predictions, "a network", scaled(predictions, 1.1))
+    figure.draw_without_rendering()
+    above = figure.axes[0]
+    box = above.get_legend().get_window_extent()
+    for line in above.lines[1:]:
+        assert not box.contains(*above.transData.transform(line.get_xydata()[0]))
 
 
 def test_reliability_beside_that_with_a_temperature(some_predictions):

@@ -183,7 +183,7 @@ def reliability(
             linewidth=2,
         )
     above.set(xlabel="", ylabel="Share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
-    above.legend(loc="upper left", fontsize=9)  # unsure, yet nearly always right: none is
+    above.legend(loc="best", fontsize=9)  # a bin of few images can lie anywhere
     below.set(xlabel="Probability given to the predicted class", ylabel="Test images", yscale="log")
     below.set_ylim(bottom=0.7)
     below.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
