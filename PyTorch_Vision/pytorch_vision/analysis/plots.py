@@ -99,7 +99,7 @@ def trust(
                 axes.plot(one.fractions, _mean(curves), f"C{number}{style}", label=label)
         count = len(one.most_first)
         axes.set(
-            title=f"{count:,} images classified {group}",
+            title=f"{count:,} image{'s' * (count != 1)} classified {group}",
             xlabel="Pixels taken away",
             ylabel="Probability of the predicted class",
             ylim=(0, 1.02),
