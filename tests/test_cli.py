@@ -168,7 +168,7 @@ def test_an_error_is_one_message(tmp_path, monkeypatch, capsys, arguments, messa
     """In this process: importing torch anew for each would be most of the time."""
     (tmp_path / "notes.txt").write_text("not weights")
     monkeypatch.chdir(tmp_path)
-    assert main(arguments) == 1
+    assert main(list(arguments)) == 1
     told = capsys.readouterr().err
     assert told.startswith(message)
     assert "Traceback" not in told
