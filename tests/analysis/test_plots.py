@@ -57,6 +57,21 @@ def test_class_accuracy_is_written_beside_each_class(some_predictions):
     assert f"{100 * right:.2f} %" in axes.get_legend().get_texts()[0].get_text()
 
 
+def test_no_class_accuracy_is_written_across_the_line_of_all_classes(some_predictions):
+    predictions = replace(some_predictions(300), labels=np.repeat([0, 1, 2], 100))
+    predicted = predictions.labels.copy()
+    predicted[:70], predicted[100:140], predicted[200:203] = 1, 2, 0
+    probabilities = np.eye(3, dtype=np.float32)[predicted]  # 30, 60 and 97 % are right
+    predictions = replace(predictions, probabilities=probabilities)
+    axes = plots.class_accuracy(predictions).axes[0]
+    axes.figure.draw_without_rendering()
+    (line,) = (line for line in axes.lines if line.get_linestyle() == "--")
+    across = axes.transData.transform((line.get_xdata()[0], 0))[0]
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert [box.x1 < across or box.x0 > across for box in boxes] == [True, True, True]
+    assert all(axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1 for box in boxes)
+
+
 def test_reliability_shows_the_bins_and_the_error(some_predictions):
     predictions = some_predictions(200)
     above, below = plots.reliability(predictions).axes

@@ -61,11 +61,13 @@ def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
     axes.axvline(overall, color="C1", linestyle="--", label=f"all classes: {overall:.2f} %")
     axes.plot(accuracy[order], [plain(predictions.class_names[label]) for label in order], "o")
     for place, label in enumerate(order):
+        above = accuracy[label] >= overall
         axes.annotate(
             f"{accuracy[label]:.1f}",
             (accuracy[label], place),
-            xytext=(7, 0),
+            xytext=(7 if above else -7, 0),  # away from the line, which would cross it
             textcoords="offset points",
+            ha="left" if above else "right",
             va="center",
             fontsize=9,
         )
