@@ -188,6 +188,13 @@ def test_the_last_map_is_the_last_stage(name, layer):
     assert last_map(create(name), (32, 32)) == layer
 
 
+def test_mirrored_filters_leave_the_cells_where_they_are():
+    layers = ("layer1", "layer2", "layer3")
+    usual, mirrored = (create("CustomResNet", mirrored=mirrored) for mirrored in (False, True))
+    found = [[map_geometry(model, n, (32, 32)) for n in layers] for model in (usual, mirrored)]
+    assert found[0] == found[1]
+
+
 def test_a_network_without_a_map_is_named():
     model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
     with pytest.raises(ValueError, match="no layer of this network gives a map"):

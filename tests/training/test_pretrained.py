@@ -101,6 +101,15 @@ def test_every_network_by_name_comes_back(tmp_path, few, name):
         assert torch.equal(loaded.model.eval()(images), model.eval()(images))
 
 
+def test_a_network_comes_back_with_its_options(tmp_path, few):
+    model = create("CustomResNet", mirrored=True)
+    save_trained(tmp_path / "weights.safetensors", TrainedModel.of(model, few, History()))
+    loaded = load_trained(tmp_path / "weights.safetensors").model
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(loaded.eval()(images), model.eval()(images))
+
+
 def test_buffers_that_no_file_keeps_are_made_anew(tmp_path, few, monkeypatch):
     class WithBuffer(torch.nn.Linear):
         def __init__(self, num_classes: int) -> None:

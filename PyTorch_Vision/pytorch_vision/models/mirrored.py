@@ -1,0 +1,67 @@
+"""Layers that know what a mirror does: filters in pairs, one the mirror image of the other.
+
+Of a map's channels, the first ``pairs`` and the last ``pairs`` belong together: what one of a pair
+sees in an image, the other sees, mirrored, in the mirror image. The channels between them, if there
+are any, see the same in both. Layers that keep it so have half as many weights to learn, and learn
+each from every image and from its mirror image: Taco Cohen and Max Welling, "Group Equivariant
+Convolutional Networks", arXiv 1602.07576.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MirroredConv2d(nn.Conv2d):
+    """A 3x3 convolution whose second half of filters are the mirror images of the first.
+
+    Args:
+        in_channels: of which some are pairs.
+        out_channels: an even number, all of them pairs.
+        pairs: how many pairs there are among the input's channels; all of them if None.
+
+    Attributes:
+        weight: float32 (out_channels / 2, in_channels, 3, 3), the first half.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, pairs: int | None = None) -> None:
+        super().__init__(in_channels, out_channels // 2, 3, padding=1, bias=False)
+        self.pairs = in_channels // 2 if pairs is None else pairs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return maps (N, out_channels, H, W) for maps (N, in_channels, H, W)."""
+        end = self.in_channels - self.pairs
+        first, between, second = self.weight.tensor_split((self.pairs, end), 1)
+        twins = torch.cat([second, between, first], 1).flip(3)
+        return F.conv2d(x, torch.cat([self.weight, twins]), padding=1)
+
+
+class MirroredBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm in which the two channels of a pair share weights and running statistics.
+
+    Args:
+        channels: of which some are pairs.
+        pairs: how many pairs there are; all of the channels if None.
+    """
+
+    def __init__(self, channels: int, pairs: int | None = None) -> None:
+        self.pairs = channels // 2 if pairs is None else pairs
+        super().__init__(channels - self.pairs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return normalised maps (N, channels, H, W)."""
+        own: Any = (self.running_mean, self.running_var, self.weight, self.bias)
+        mean, var, weight, bias = (torch.cat([values, values[: self.pairs]]) for values in own)
+        settings: Any = (self.training, self.momentum, self.eps)
+        result = F.batch_norm(x, mean, var, weight, bias, *settings)
+        if self.training:  # it has moved the copies of the statistics
+            self._share(own[0], mean)
+            self._share(own[1], var)
+        return result
+
+    def _share(self, own: Tensor, values: Tensor) -> None:
+        """Keep the statistics of all channels, for each pair their mean."""
+        own.copy_(values[: len(own)])
+        own[: self.pairs].add_(values[len(own) :]).div_(2)

@@ -1,0 +1,94 @@
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pytorch_vision.models import create
+from pytorch_vision.models.mirrored import MirroredBatchNorm2d, MirroredConv2d
+
+
+def mirror_image(maps: Tensor, pairs: int) -> Tensor:
+    """Return the maps that mirrored layers give for the mirror image of what they were given."""
+    first, between, second = maps.tensor_split((pairs, maps.shape[1] - pairs), 1)
+    return torch.cat([second, between, first], 1).flip(3)
+
+
+def with_random_numbers(model: nn.Module) -> nn.Module:
+    """Replace all weights and statistics that training changes."""
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.uniform_(layer.bias, -0.5, 0.5)
+            nn.init.uniform_(layer.running_mean, -0.5, 0.5)
+            nn.init.uniform_(layer.running_var, 0.5, 1.5)
+        elif isinstance(layer, nn.Conv2d) and layer.weight.requires_grad:
+            nn.init.kaiming_normal_(layer.weight)
+    return model
+
+
+@pytest.mark.parametrize("pairs", [3, 2, 0])
+def test_a_mirrored_convolution_turns_with_the_image(pairs):
+    layer, maps = MirroredConv2d(6, 8, pairs), torch.randn(2, 6, 5, 7)
+    assert torch.allclose(layer(mirror_image(maps, pairs)), mirror_image(layer(maps), 4), atol=1e-5)
+
+
+def test_mirrored_normalisation_is_batchnorms_with_shared_statistics():
+    layer, usual = MirroredBatchNorm2d(6, pairs=2), nn.BatchNorm2d(6)
+    maps = torch.randn(4, 6, 5, 7) * torch.arange(1, 7)[:, None, None]
+    assert torch.allclose(layer.train()(maps), usual.train()(maps), atol=1e-5)
+    for own, values in (
+        (layer.running_mean, usual.running_mean),
+        (layer.running_var, usual.running_var),
+    ):
+        shared = torch.cat([(values[:2] + values[4:]) / 2, values[2:4]])
+        assert torch.allclose(own, shared, atol=1e-6)
+    with_random_numbers(layer).eval()
+    assert torch.allclose(layer(mirror_image(maps, 2)), mirror_image(layer(maps), 2), atol=1e-5)
+
+
+@pytest.mark.parametrize(("mirrored", "parameters"), [(True, 3_287_460), (False, 6_573_120)])
+def test_a_mirrored_network_does_not_see_the_mirror(mirrored, parameters):
+    model = with_random_numbers(create("CustomResNet", mirrored=mirrored)).eval()
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        logits = model(images)
+        difference = (model(images.flip(3)) - logits).abs().max() / logits.abs().max()
+    assert bool(difference < 1e-4) is mirrored
+    assert mirrored or difference > 0.01
+
+
+def test_a_mirrored_stem_whitens_as_the_other_does():
+    """Filters and their negatives are the same cosines; only their order is another."""
+    sorted_filters = [
+        sorted(
+            map(
+                tuple,
+                create("CustomResNet", mirrored=mirrored).stem[0].weight.flatten(1)[keep].tolist(),
+            )
+        )
+        for mirrored, keep in ((False, slice(54)), (True, [*range(9), *range(14, 59)]))
+    ]
+    difference = torch.tensor(sorted_filters[0]) - torch.tensor(sorted_filters[1])
+    assert difference.abs().max() < 1e-6
+
+
+def test_a_mirrored_layer_begins_by_passing_on_what_it_is_given():
+    model, images = create("CustomResNet", mirrored=True).eval(), torch.randn(1, 64, 8, 8)
+    first, _, second = images.tensor_split((14, 50), 1)
+    passed_on = model.layer1[0][0](images)
+    assert torch.allclose(passed_on[:, :50], images[:, :50], atol=1e-6)
+    assert torch.allclose(passed_on[:, 64:78], second, atol=1e-6)
+    assert not torch.allclose(first, second)
+
+
+def test_a_mirrored_network_learns_from_an_image_what_its_mirror_image_teaches():
+    model = with_random_numbers(create("CustomResNet", mirrored=True)).train()
+    twin, images = copy.deepcopy(model), torch.randn(8, 3, 16, 16)
+    labels = torch.arange(8)
+    for network, shown in ((model, images), (twin, images.flip(3))):
+        nn.functional.cross_entropy(network(shown), labels).backward()
+    for own, other in zip(model.parameters(), twin.parameters(), strict=True):
+        if own.grad is not None:
+            assert torch.allclose(own.grad, other.grad, rtol=1e-2, atol=1e-3 * own.grad.abs().max())
