@@ -61,17 +61,14 @@ def test_a_mirrored_network_does_not_see_the_mirror(mirrored, parameters):
 
 def test_a_mirrored_stem_whitens_as_the_other_does():
     """Filters and their negatives are the same cosines; only their order is another."""
-    sorted_filters = [
-        sorted(
-            map(
-                tuple,
-                create("CustomResNet", mirrored=mirrored).stem[0].weight.flatten(1)[keep].tolist(),
-            )
-        )
-        for mirrored, keep in ((False, slice(54)), (True, [*range(9), *range(14, 59)]))
-    ]
-    difference = torch.tensor(sorted_filters[0]) - torch.tensor(sorted_filters[1])
-    assert difference.abs().max() < 1e-6
+    usual, mirrored = (
+        create("CustomResNet", mirrored=mirrored).stem[0].weight.flatten(1)
+        for mirrored in (False, True)
+    )
+    mirrored = torch.cat([mirrored[:9], mirrored[14:59]])  # the others are random
+    differences = (usual[:54, None] - mirrored).abs().amax(2)
+    assert differences.amin(0).max() < 1e-6
+    assert differences.amin(1).max() < 1e-6
 
 
 def test_a_mirrored_layer_begins_by_passing_on_what_it_is_given():

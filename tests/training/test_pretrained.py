@@ -87,9 +87,17 @@ def test_another_architecture_is_refused(tmp_path, trained, wanted, message):
         load_trained(tmp_path / "weights.safetensors", wanted)
 
 
-@pytest.mark.parametrize("name", ["ResNet18", "CustomResNet", "torchvision:mobilenet_v3_small"])
-def test_every_network_by_name_comes_back(tmp_path, few, name):
-    model = create(name, 10)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("ResNet18", {}),
+        ("CustomResNet", {}),
+        ("CustomResNet", {"mirrored": True}),
+        ("torchvision:mobilenet_v3_small", {}),
+    ],
+)
+def test_every_network_by_name_comes_back(tmp_path, few, name, options):
+    model = create(name, 10, **options)
     save_trained(tmp_path / "weights.safetensors", TrainedModel.of(model, few, History()))
     random_state = torch.get_rng_state()
     loaded = load_trained(tmp_path / "weights.safetensors")
@@ -99,15 +107,6 @@ def test_every_network_by_name_comes_back(tmp_path, few, name):
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(loaded.model.eval()(images), model.eval()(images))
-
-
-def test_a_network_comes_back_with_its_options(tmp_path, few):
-    model = create("CustomResNet", mirrored=True)
-    save_trained(tmp_path / "weights.safetensors", TrainedModel.of(model, few, History()))
-    loaded = load_trained(tmp_path / "weights.safetensors").model
-    images = torch.randn(2, 3, 32, 32)
-    with torch.no_grad():
-        assert torch.equal(loaded.eval()(images), model.eval()(images))
 
 
 def test_buffers_that_no_file_keeps_are_made_anew(tmp_path, few, monkeypatch):
