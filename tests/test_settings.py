@@ -4,6 +4,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
 from pytorch_vision.options import COMMANDS, make_parser
 from pytorch_vision.settings import Settings, default_data
@@ -75,6 +76,13 @@ def test_custom_resnet_has_a_recipe_of_its_own():
     assert not quick.average_weights
     other = Settings("full", model="CustomResNet", recipe="default").train_config(50_000)
     assert other == TrainConfig()
+
+
+def test_custom_resnet_is_mirrored_where_its_images_are():
+    image = torch.rand(1, 3, 32, 32)
+    for flip, alike in ((None, True), ("random", True), ("none", False)):
+        model = Settings("full", model="CustomResNet", flip=flip).create_model(10).eval()
+        assert torch.allclose(model(image), model(image.flip(3)), atol=1e-5) == alike
 
 
 def test_weights_skip_the_training_or_begin_it():

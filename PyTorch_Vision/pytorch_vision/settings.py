@@ -196,9 +196,14 @@ class Settings:
         return {name: value for name, value in values.items() if value is not None}
 
     def create_model(self, classes: int) -> nn.Module:
-        """Return the network, its first weights those of the seed."""
+        """Return the network, its first weights those of the seed.
+
+        CustomResNet's filters come in mirrored pairs where training images are mirrored.
+        """
         torch.manual_seed(self.seed)
-        options = {} if self.geometry is None else {"geometry": self.geometry}
+        options: dict[str, Any] = {} if self.geometry is None else {"geometry": self.geometry}
+        if self.model == "CustomResNet":
+            options["mirrored"] = self.augmentation.flip != "none"
         return create(self.model, classes, **options)
 
     @property
