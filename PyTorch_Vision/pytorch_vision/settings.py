@@ -98,7 +98,9 @@ class Settings:
     weight_decay: float | None = _setting(None, "of the weights that SGD trains")
     label_smoothing: float | None = _setting(None, "of the training loss")
     padding: int | None = _setting(None, "pixels around the image that RandomCrop crops from")
-    flip: Flip | None = _setting(None, "how images are mirrored", Flip)
+    flip: Flip | None = _setting(
+        None, "how images are mirrored; with none, CustomResNet's filters are not either", Flip
+    )
     cutout: int | None = _setting(None, "pixels a side of CutOut's hole; 0 for none")
     cutout_probability: float | None = _setting(None, "how often there is a hole")
     small_share: float | None = _setting(None, "share of epochs, the first, with smaller images")
