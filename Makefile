@@ -34,7 +34,7 @@ quick: export S8_DATA := full
 quick: export S8_MODEL := CustomResNet
 quick: .venv/installed  ## execute the notebook on all 50,000 images with a smaller network, 11 epochs
 	@echo "Executing $(NOTEBOOK).ipynb with CustomResNet: half an hour on two CPU cores with AVX512-BF16,"
-	@echo "and three to four times as long without."
+	@echo "and two hours or more without."
 	$(EXECUTE)
 
 test: .venv/installed lint  ## run all tests, the notebook on a CPU subset among them

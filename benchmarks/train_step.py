@@ -13,9 +13,11 @@ older ones.
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pytorch_vision.data import load_sample
@@ -34,15 +36,14 @@ BATCH_SIZE = 512  # the default for the full data
 ROUNDS = 3
 
 
-def fits_step(compiled: bool) -> Callable[[], None]:
-    """Return the step that ``fit`` makes."""
-    config = TrainConfig(epochs=1, batch_size=BATCH_SIZE, compile=compiled)
-    run = Run(Processes(make_fabric(config)), ResNet18(), load_sample(), config)
+def fits_step(model: nn.Module, config: TrainConfig, epoch: int = 0) -> Callable[[], None]:
+    """Return the step that ``fit`` makes in an epoch."""
+    run = Run(Processes(make_fabric(config)), model, load_sample(), config)
     run.model.train()
     images, labels = run.fabric.to_device(next(run.loader.epoch(0)))
 
     def step() -> None:
-        run.progress.batch = 0  # the same batch again
+        run.progress.epoch, run.progress.batch = epoch, 0  # the same batch again
         run.step(images, labels)
 
     return step
@@ -82,14 +83,16 @@ def main() -> None:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         ResNet18().eval()(torch.zeros(1, 3, 32, 32))
     step_operations = 3 * counter.get_total_flops() * BATCH_SIZE
-    fabric = make_fabric(TrainConfig())
+    config = TrainConfig(epochs=1, batch_size=BATCH_SIZE)
+    compiled = replace(config, compile=True)
+    fabric = make_fabric(config)
     device = fabric.device
     multiply, product_operations = product(device)
     kept, returned = lambda: device_settings(device), contextlib.nullcontext
     works = {
-        "fit's step": (fits_step(compiled=False), kept, step_operations),
-        "  memory returned": (fits_step(compiled=False), returned, step_operations),
-        "  compiled": (fits_step(compiled=True), kept, step_operations),
+        "fit's step": (fits_step(ResNet18(), config), kept, step_operations),
+        "  memory returned": (fits_step(ResNet18(), config), returned, step_operations),
+        "  compiled": (fits_step(ResNet18(), compiled), kept, step_operations),
         "plain float32 loop": (plain_step(device), returned, step_operations),
         "matrix product": (multiply, kept, product_operations),
     }
