@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pytorch_vision.models import create
-from pytorch_vision.models.mirrored import MirroredBatchNorm2d, MirroredConv2d
+from pytorch_vision.models.mirrored import MirrorBatchNorm2d, MirrorConv2d
 
 
 def mirror_image(maps: Tensor, pairs: int) -> Tensor:
@@ -29,12 +29,12 @@ def with_random_numbers(model: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize("pairs", [3, 2, 0])
 def test_a_mirrored_convolution_turns_with_the_image(pairs):
-    layer, maps = MirroredConv2d(6, 8, pairs), torch.randn(2, 6, 5, 7)
+    layer, maps = MirrorConv2d(6, 8, pairs), torch.randn(2, 6, 5, 7)
     assert torch.allclose(layer(mirror_image(maps, pairs)), mirror_image(layer(maps), 4), atol=1e-5)
 
 
 def test_mirrored_normalisation_is_batchnorms_with_shared_statistics():
-    layer, usual = MirroredBatchNorm2d(6, pairs=2), nn.BatchNorm2d(6)
+    layer, usual = MirrorBatchNorm2d(6, pairs=2), nn.BatchNorm2d(6)
     maps = torch.randn(4, 6, 5, 7) * torch.arange(1, 7)[:, None, None]
     assert torch.allclose(layer.train()(maps), usual.train()(maps), atol=1e-5)
     for own, values in (

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pytorch_vision.models.mirrored import MirroredBatchNorm2d, MirroredConv2d
+from pytorch_vision.models.mirrored import MirrorBatchNorm2d, MirrorConv2d
 from pytorch_vision.models.resnet import check_images, check_num_classes
 
 STEM_PAIRS = 14  # of the stem's channels, where they come in pairs
@@ -31,11 +31,11 @@ def convolution(
         in_channels, out_channels: of its maps.
         pool: whether there is a maximum.
         mirrored: whether filters come in pairs, see ``mirrored``.
-        pairs: as for ``MirroredConv2d``.
+        pairs: as for ``MirrorConv2d``.
     """
     filters: nn.Conv2d
     if mirrored:
-        filters = MirroredConv2d(in_channels, out_channels, pairs)
+        filters = MirrorConv2d(in_channels, out_channels, pairs)
         passed_on = in_channels - filters.pairs  # and their twins by the twins of these filters
     else:
         filters = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
@@ -44,7 +44,7 @@ def convolution(
     return nn.Sequential(
         filters,
         *([nn.MaxPool2d(2)] if pool else []),
-        MirroredBatchNorm2d(out_channels) if mirrored else nn.BatchNorm2d(out_channels),
+        MirrorBatchNorm2d(out_channels) if mirrored else nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
 
@@ -76,7 +76,7 @@ def stem(mirrored: bool) -> nn.Sequential:
         turned, alike = cosines[1::3], torch.cat([cosines[::3], cosines[2::3]])
         first = torch.cat([turned, random[:5]])
         filters.weight.data = torch.cat([first, alike, -alike, first.flip(3)])
-        norm: nn.Module = MirroredBatchNorm2d(64, pairs=STEM_PAIRS)
+        norm: nn.Module = MirrorBatchNorm2d(64, pairs=STEM_PAIRS)
     else:
         filters.weight.data = torch.cat([cosines, -cosines, random])
         norm = nn.BatchNorm2d(64)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class MirroredConv2d(nn.Conv2d):
+class MirrorConv2d(nn.Conv2d):
     """A 3x3 convolution whose second half of filters are the mirror images of the first.
 
     Args:
@@ -38,7 +38,7 @@ class MirroredConv2d(nn.Conv2d):
         return F.conv2d(x, torch.cat([self.weight, twins]), padding=1)
 
 
-class MirroredBatchNorm2d(nn.BatchNorm2d):
+class MirrorBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm in which the two channels of a pair share weights and running statistics.
 
     Args:
