@@ -116,7 +116,7 @@ def test_a_card_tells_both_classes_with_their_probabilities(page, predictions):
     text = page.locator("#gallery > li:visible").first.inner_text()
     for kind, chosen in {"true": label, "predicted": predicted}.items():
         probability = 100 * errors.probabilities[0, chosen]
-        assert f"{kind}: {errors.class_names[chosen]}, {probability:.1f} %" in text
+        assert f"{kind}: {errors.class_names[chosen]}, {probability:.1f}\N{NO-BREAK SPACE}%" in text
 
 
 def test_filters_show_the_right_cards(page, predictions):
