@@ -32,7 +32,7 @@ full: .venv/installed  ## execute the notebook on all 50,000 images, 20 epochs, 
 
 quick: export S8_DATA := full
 quick: export S8_MODEL := CustomResNet
-quick: .venv/installed  ## execute the notebook on all 50,000 images with a smaller network, 10 epochs
+quick: .venv/installed  ## execute the notebook on all 50,000 images with a smaller network, 9 epochs
 	@echo "Executing $(NOTEBOOK).ipynb with CustomResNet: half an hour on two CPU cores with AVX512-BF16,"
 	@echo "and two hours or more without."
 	$(EXECUTE)

@@ -70,7 +70,7 @@ def test_a_recipe_is_what_is_changed():
 def test_custom_resnet_has_a_recipe_of_its_own():
     quick = Settings("full", model="CustomResNet").train_config(50_000)
     assert quick == TrainConfig.quick()
-    assert (quick.epochs, quick.small_epochs, quick.peak_rate) == (10, 7, 0.1)
+    assert (quick.epochs, quick.small_epochs, quick.peak_rate) == (9, 5, 0.1)
     assert quick.skip_share == 0.33
     assert (quick.augmentation.padding, quick.augmentation.cutout) == (3, 8)
     assert not quick.average_weights
