@@ -146,7 +146,7 @@ def _probabilities(
 
 def _with_bar(batches: Iterator[Tensor], count: int) -> Iterator[tuple[Tensor, slice]]:
     """Yield each batch with its place among ``count`` images, and show how many are done."""
-    with tqdm(total=count, desc="Pixels taken away", unit="image", file=sys.stdout) as bar:
+    with tqdm(total=count, desc="Pixels taken away", unit=" images", file=sys.stdout) as bar:
         for batch in batches:
             yield batch, slice(bar.n, bar.n + len(batch))
             bar.update(len(batch))

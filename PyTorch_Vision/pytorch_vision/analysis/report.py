@@ -112,7 +112,7 @@ def make_report(
     images = np.concatenate([errors.images, errors.images, right.images])
     classes = np.concatenate([errors.predicted, errors.labels, right.predicted])
     maps = [np.zeros((0, *images.shape[1:3]), np.float32)]
-    with tqdm(total=len(images), desc="Grad-CAM", file=sys.stdout) as bar:
+    with tqdm(total=len(images), desc="Grad-CAM", unit=" maps", file=sys.stdout) as bar:
         for start in range(0, len(images), CHUNK):
             some = slice(start, start + CHUNK)
             maps.append(grad_cam(model, images[some], classes[some], mean_and_std))

@@ -154,7 +154,7 @@ def _read(
     """Return the images and the labels of those files that can be read; list the others."""
     labels: list[int] = []
     images = np.empty((len(files), *size, 3), np.uint8)
-    for file, label in tqdm(files, desc=title, file=sys.stdout, mininterval=0.5):
+    for file, label in tqdm(files, desc=title, unit=" files", file=sys.stdout, mininterval=0.5):
         try:
             images[len(labels)] = read_image(file, size, fit)[0]
         except (ValueError, OSError) as error:

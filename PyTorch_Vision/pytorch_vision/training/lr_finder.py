@@ -132,7 +132,7 @@ def _losses(run: Run, steps: int) -> np.ndarray:
     """Train, and return the running mean of the losses until it diverges."""
     mean, smallest, before, losses = 0.0, math.inf, 0.0, []
     batches = _batches(run)
-    for step in tqdm(range(steps), desc="Range test", file=sys.stdout):
+    for step in tqdm(range(steps), desc="Range test", unit=" steps", file=sys.stdout):
         images, labels = next(batches)
         run.step(images, labels)
         total = float(run.sums[0])  # waits for the device: whether it diverges must be known now
