@@ -40,11 +40,12 @@ def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
         ValueError: there is no such network, or it refuses an option.
     """
     check_num_classes(num_classes)
-    builder = _builder(name)
+    builder, asked = _builder(name), {"num_classes": num_classes, **options}
     try:
-        model = builder(num_classes=num_classes, **options)
+        model = builder(**asked)
     except TypeError as error:
-        raise ValueError(f"model {name!r} cannot be made: {error}") from error
+        call = ", ".join(f"{key}={value!r}" for key, value in asked.items())
+        raise ValueError(f"model {name!r} cannot be made with {call}: {error}") from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"{name} made {type(model).__name__}, expected a torch.nn.Module")
     if not hasattr(model, "made_by"):
