@@ -135,6 +135,31 @@ def test_a_learning_rate_is_found(tmp_path):
     assert (pictures / "lr_finder_learning_rate.png").exists()
 
 
+def test_both_rates_are_found_for_muon(tmp_path):
+    rates = ("--muon-rate", "0.1", "--learning-rate", "0.05")
+    (tmp_path / "networks.py").write_text(OWN_NETWORK)
+    found = run(tmp_path, "find-lr", "--data", "sample", "--model", "networks:small", *rates)
+    assert found.returncode == 0, found.stderr
+    told = re.search(r"at --muon-rate (\S+) --learning-rate (\S+)", found.stdout)
+    assert float(told[2]) == pytest.approx(float(told[1]) / 2, rel=0.1)
+
+
+def test_a_network_without_a_map_has_all_other_pictures(tmp_path):
+    (tmp_path / "networks.py").write_text(
+        "from torch import nn\n"
+        "def flat(num_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(3072, num_classes))\n"
+    )
+    job = ("train", "--data", "sample", "--epochs", "1", "--model", "networks:flat")
+    trained = run(tmp_path, *job)
+    assert trained.returncode == 1
+    assert "no layer of this network gives a map" in trained.stderr
+    pictures = tmp_path / "runs" / "sample-networks-flat" / "plots"
+    others = [name for name in GALLERIES if "gradcam" not in name]
+    assert {path.name for path in pictures.iterdir()} >= {"loss_accuracy.png", *others}
+    assert (pictures.parent / "weights.safetensors").exists()
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help(capsys, command):
     with pytest.raises(SystemExit) as ended:

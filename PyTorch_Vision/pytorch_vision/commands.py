@@ -113,12 +113,15 @@ def train(settings: Settings, options: argparse.Namespace) -> None:
 def find_lr(settings: Settings, options: argparse.Namespace) -> None:
     """Find a learning rate by a range test: a short training in which it rises."""
     data = _load(settings)
-    model = _model(settings, data)
+    config, model = _config(settings, data), _model(settings, data)
     output = Output.prepare(settings.output or f"runs/{settings.name}")
-    test = find_rate(model, data, _config(settings, data))
+    test = find_rate(model, data, config)
     path = output.plots / f"lr_finder_{test.rate}.png"
     plots.lr_finder(test, f"{network_name(model)} on {data.name}").savefig(path)
-    print(f"The loss falls most steeply at --{test.rate.replace('_', '-')} {test.suggestion:.2g}")
+    found = f"--{test.rate.replace('_', '-')} {test.suggestion:.2g}"
+    if test.rate == "muon_rate":
+        found += f" --learning-rate {test.suggestion * config.peak_rate / config.muon_rate:.2g}"
+    print(f"The loss falls most steeply at {found}")
     print(f"Picture in {path}")
 
 
@@ -204,19 +207,23 @@ def _draw_errors(
     title, mean_and_std = trained.description, trained.mean_and_std
     chosen = f"{title}: {describe_choice(settings.order, len(errors))}"
     chosen_right = f"{title}: {describe_choice(settings.order, len(right), 'right answers')}"
-    both = np.stack([errors.predicted, errors.labels])
-    predicted, true = grad_cam(trained.model, errors.images, both, mean_and_std)
-    of_right = grad_cam(trained.model, right.images, right.predicted, mean_and_std)
     scaled = two_fold(predictions)[0] if len(predictions) > 1 else None
     figures = {
         "misclassified": galleries.gallery(errors, chosen),
-        "misclassified_gradcam": galleries.gradcam_gallery(errors, predicted, true, chosen),
-        "right_gradcam": galleries.gradcam_gallery(right, of_right, title=chosen_right),
         "confusion_matrix": plots.confusion_matrix(predictions, title),
         "class_accuracy": plots.class_accuracy(predictions, title),
         "reliability": plots.reliability(predictions, title, scaled),
     }
-    for name, figure in figures.items():
+    for name, figure in figures.items():  # before Grad-CAM, which not every network allows
+        figure.savefig(folder / f"{name}.png")
+    both = np.stack([errors.predicted, errors.labels])
+    predicted, true = grad_cam(trained.model, errors.images, both, mean_and_std)
+    of_right = grad_cam(trained.model, right.images, right.predicted, mean_and_std)
+    maps = {
+        "misclassified_gradcam": galleries.gradcam_gallery(errors, predicted, true, chosen),
+        "right_gradcam": galleries.gradcam_gallery(right, of_right, title=chosen_right),
+    }
+    for name, figure in maps.items():
         figure.savefig(folder / f"{name}.png")
     print(f"Pictures in {folder}")
 

@@ -23,6 +23,14 @@ def test_the_suggestion_is_where_the_loss_falls(few, tiny, optimizer, rate):
     assert test.losses.min() < test.losses[0]
 
 
+def test_sgds_rate_rises_with_muons(few, tiny):
+    """At its peak from the first step, it would diverge before the filters have learned."""
+    config = replace(CONFIG, muon_rate=0.1, learning_rate=30.0, precision="32-true")
+    test = find_rate(tiny, few, config, 1e-4, 10, steps=40)
+    assert test.rate == "muon_rate"
+    assert 10 < len(test.losses) < 40  # later it does diverge
+
+
 def test_a_single_step_is_not_a_fall():
     """A loss that jumps about, and falls slowly between two rates: there the suggestion lies."""
     rates = np.geomspace(1e-4, 10, 100)

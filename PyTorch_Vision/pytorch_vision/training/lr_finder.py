@@ -63,9 +63,11 @@ def find_rate(
 ) -> RateTest:
     """Train a copy of a model for some steps, the rate rising evenly on a logarithmic scale.
 
-    What rises is Muon's rate if ``config.optimizer`` is "muon" (SGD's then stays at its peak),
-    and SGD's if it is "sgd". All else is the run's own: batches, augmentation, loss. It ends when
-    the loss diverges. Model and random state are left as they were.
+    The rate is Muon's if ``config.optimizer`` is "muon", and SGD's then rises with it, in the
+    ratio that the two have in ``config``: at its peak from the start, SGD would diverge before
+    the filters have learned anything. It is SGD's if ``config.optimizer`` is "sgd", or if there
+    are no filters. All else is the run's own: batches, augmentation, loss. It ends when the loss
+    diverges. Model and random state are left as they were.
 
     Args:
         model: gives logits (N, C) for float32 images (N, 3, H, W).
@@ -96,7 +98,7 @@ def find_rate(
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
         run = Run(Processes(fabric), copy.deepcopy(model), data, config)
         run.begin_epoch()
-        rate = _raise_rate(run, lowest, highest, steps)
+        rate = _raise_rates(run, lowest, highest, steps)
         losses = _losses(run, steps)
     rates = lowest * (highest / lowest) ** (np.arange(len(losses)) / (steps - 1))
     if len(losses) < FEWEST:
@@ -106,33 +108,27 @@ def find_rate(
     return RateTest(rate, rates, losses, _steepest(rates, losses, steps))
 
 
-def _raise_rate(run: Run, lowest: float, highest: float, steps: int) -> Rate:
-    """Let the rate of the run's last optimizer rise; the others keep their peak rates."""
-    rate: Rate = "muon_rate" if run.config.optimizer == "muon" else "learning_rate"
-    optimizers = [schedule.optimizer for schedule in run.schedulers]
-    if rate == "muon_rate" and len(optimizers) == 1:  # there are no convolutions
-        rate = "learning_rate"
-    for optimizer in optimizers:
-        rising = optimizer is optimizers[-1]
-        peak = 1.0 if rising else run.config.peak_rate
+def _raise_rates(run: Run, lowest: float, highest: float, steps: int) -> Rate:
+    """Let all rates rise, in the ratio of their peaks; return which begins at ``lowest``."""
+    optimizers = [schedule.optimizer for schedule in run.schedulers]  # SGD's first
+    peaks = [run.config.peak_rate, run.config.muon_rate][: len(optimizers)]
+    growth = (highest / lowest) ** (1 / (steps - 1))
+
+    def factor(step: int) -> float:
+        return lowest / peaks[-1] * growth**step
+
+    for optimizer, peak in zip(optimizers, peaks, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] = peak
-    ratio = (highest / lowest) ** (1 / (steps - 1))
-    run.schedulers = [
-        LambdaLR(
-            optimizer,
-            (lambda step: lowest * ratio**step) if optimizer is optimizers[-1] else lambda _: 1.0,
-        )
-        for optimizer in optimizers
-    ]
-    return rate
+    run.schedulers = [LambdaLR(optimizer, factor) for optimizer in optimizers]
+    return "muon_rate" if len(optimizers) == 2 else "learning_rate"
 
 
 def _losses(run: Run, steps: int) -> np.ndarray:
     """Train, and return the running mean of the losses until it diverges."""
     mean, smallest, before, losses = 0.0, math.inf, 0.0, []
     batches = _batches(run)
-    for step in tqdm(range(steps), desc="Range test", unit=" steps", file=sys.stdout):
+    for step in tqdm(range(steps), desc="Range test", file=sys.stdout):
         images, labels = next(batches)
         run.step(images, labels)
         total = float(run.sums[0])  # waits for the device: whether it diverges must be known now
