@@ -121,7 +121,7 @@ def find_lr(settings: Settings, options: argparse.Namespace) -> None:
     found = f"--{test.rate.replace('_', '-')} {test.suggestion:.2g}"
     if test.rate == "muon_rate":
         found += f" --learning-rate {test.suggestion * config.peak_rate / config.muon_rate:.2g}"
-    print(f"The loss falls most steeply at {found}")
+    print(f"The loss is smallest at {found}; beyond, it rises")
     print(f"Picture in {path}")
 
 

@@ -194,5 +194,5 @@ def test_lr_finder_marks_the_suggestion():
     (axes,) = plots.lr_finder(test, "a network").axes
     assert axes.get_xscale() == "log"
     assert axes.get_xlabel() == "Muon's rate"
-    assert axes.get_legend().get_texts()[-1].get_text() == "muon_rate=0.03: the steepest fall"
+    assert axes.get_legend().get_texts()[-1].get_text() == "muon_rate=0.03: the smallest loss"
     assert axes.lines[1].get_xdata()[0] == 0.03

@@ -4,10 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small import tiny_network
 from torch import nn
 
-from pytorch_vision.training import TrainConfig, find_rate
-from pytorch_vision.training.lr_finder import _steepest
+from pytorch_vision.training import TrainConfig, find_rate, fit
 
 CONFIG = TrainConfig(batch_size=16, seed=1, learning_rate=0.1)
 
@@ -31,14 +31,13 @@ def test_sgds_rate_rises_with_muons(few, tiny):
     assert 10 < len(test.losses) < 40  # later it does diverge
 
 
-def test_a_single_step_is_not_a_fall():
-    """A loss that jumps about, and falls slowly between two rates: there the suggestion lies."""
-    rates = np.geomspace(1e-4, 10, 100)
-    noise = 0.05 * np.random.default_rng(0).standard_normal(100)
-    losses = 2.3 - 0.6 * ((np.log10(rates) + 2) / 0.7).clip(0, 1) + noise
-    losses[1] -= 0.3  # the steepest of all single steps
-    losses[rates > 0.5] += 1.5
-    assert 1e-2 < _steepest(rates, losses, 100) < 5e-2
+def test_the_suggestion_teaches_more_than_a_tenth_of_it(few, tiny):
+    config = replace(CONFIG, optimizer="sgd", epochs=6, average_weights=False)
+    found = find_rate(tiny, few, config, steps=60).suggestion
+    rates = (found, found / 10)
+    histories = [fit(tiny_network(), few, replace(config, learning_rate=rate)) for rate in rates]
+    losses = [history.records[-1].train_loss for history in histories]
+    assert losses[0] < losses[1] - 0.1
 
 
 def test_it_stops_when_the_loss_diverges(few):

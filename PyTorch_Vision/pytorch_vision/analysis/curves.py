@@ -127,7 +127,7 @@ def lr_finder(test: RateTest, title: str = "") -> Figure:
         test.suggestion,
         color="C1",
         linestyle="--",
-        label=f"{test.rate}={test.suggestion:.2g}: the steepest fall",
+        label=f"{test.rate}={test.suggestion:.2g}: the smallest loss",
     )
     axes.set(
         xscale="log", xlabel=names[test.rate], ylabel="Training loss, running mean over the steps"

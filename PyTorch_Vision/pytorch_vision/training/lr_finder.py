@@ -31,7 +31,6 @@ from pytorch_vision.training.run import Run
 SMOOTHING = 0.9  # of the running mean of the losses
 DIVERGED = 1.0  # above the smallest running mean: the right class is e times less probable
 FEWEST = 5  # steps, below which there is no fall to see
-WINDOW = 0.2  # the share of the steps over which a fall is measured: single steps are noise
 Rate = Literal["learning_rate", "muon_rate"]
 
 
@@ -43,8 +42,8 @@ class RateTest:
         rate: which of ``TrainConfig``'s rates rose: "learning_rate" or "muon_rate".
         rates: float64 (S,), at each step.
         losses: float64 (S,), a running mean of the training loss.
-        suggestion: the rate at which the loss falls most steeply, over a fifth of the steps; the
-            peak rate to try first.
+        suggestion: the rate at which that is smallest, before it rises again: the peak rate to
+            try first. Nothing is taken off, as in a run only a few steps have the peak rate.
     """
 
     rate: Rate
@@ -105,7 +104,7 @@ def find_rate(
         raise FloatingPointError(
             f"the loss diverges within {len(losses)} steps, from {rate} {lowest:g} on: begin lower"
         )
-    return RateTest(rate, rates, losses, _steepest(rates, losses, steps))
+    return RateTest(rate, rates, losses, float(rates[losses.argmin()]))
 
 
 def _raise_rates(run: Run, lowest: float, highest: float, steps: int) -> Rate:
@@ -148,15 +147,3 @@ def _batches(run: Run) -> Iterator[Batch]:
         run.progress.batch = 0
         yield from run.loader.epoch(epoch)
         epoch += 1
-
-
-def _steepest(rates: np.ndarray, losses: np.ndarray, steps: int) -> float:
-    """Return the middle of the window in which the loss falls most, before its smallest value.
-
-    The fall is that of the straight line with the least squared distance from the losses.
-    """
-    end = max(FEWEST, int(losses.argmin()) + 1)
-    width = min(end, max(FEWEST, round(WINDOW * steps)))
-    windows = np.lib.stride_tricks.sliding_window_view(losses[:end], width)
-    slopes = windows @ (np.arange(width) - (width - 1) / 2)  # but for a positive factor
-    return float(rates[slopes.argmin() + width // 2])
