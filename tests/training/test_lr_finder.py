@@ -32,12 +32,18 @@ def test_sgds_rate_rises_with_muons(few, tiny):
 
 
 def test_the_suggestion_teaches_more_than_a_tenth_of_it(few, tiny):
-    config = replace(CONFIG, optimizer="sgd", epochs=6, average_weights=False)
+    config = replace(CONFIG, optimizer="sgd", epochs=15, average_weights=False)
     found = find_rate(tiny, few, config, steps=60).suggestion
     rates = (found, found / 10)
     histories = [fit(tiny_network(), few, replace(config, learning_rate=rate)) for rate in rates]
     losses = [history.records[-1].train_loss for history in histories]
     assert losses[0] < losses[1] - 0.1
+
+
+def test_a_first_batch_that_is_easy_by_chance_is_not_the_suggestion(few):
+    test = find_rate(tiny_network(), few, replace(CONFIG, optimizer="sgd", seed=3), steps=100)
+    assert test.losses.argmin() == 0
+    assert test.suggestion > 0.01
 
 
 def test_it_stops_when_the_loss_diverges(few):

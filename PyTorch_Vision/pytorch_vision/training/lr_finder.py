@@ -44,6 +44,8 @@ class RateTest:
         losses: float64 (S,), a running mean of the training loss.
         suggestion: the rate at which that is smallest, before it rises again: the peak rate to
             try first. Nothing is taken off, as in a run only a few steps have the peak rate.
+            The first ten steps do not count: their mean is one of few images, and can be small
+            by chance.
     """
 
     rate: Rate
@@ -104,7 +106,7 @@ def find_rate(
         raise FloatingPointError(
             f"the loss diverges within {len(losses)} steps, from {rate} {lowest:g} on: begin lower"
         )
-    return RateTest(rate, rates, losses, float(rates[losses.argmin()]))
+    return RateTest(rate, rates, losses, _suggested(rates, losses))
 
 
 def _raise_rates(run: Run, lowest: float, highest: float, steps: int) -> Rate:
@@ -147,3 +149,10 @@ def _batches(run: Run) -> Iterator[Batch]:
         run.progress.batch = 0
         yield from run.loader.epoch(epoch)
         epoch += 1
+
+
+def _suggested(rates: np.ndarray, losses: np.ndarray) -> float:
+    """Return the rate of the smallest loss, leaving out the first ones if there are others."""
+    few = round(1 / (1 - SMOOTHING))  # steps, before there are as many as the mean looks back on
+    start = few if len(losses) > few else 0
+    return float(rates[start + losses[start:].argmin()])
