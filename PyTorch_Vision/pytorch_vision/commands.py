@@ -2,13 +2,16 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from lightning_fabric.utilities.rank_zero import rank_zero_only
+from matplotlib.figure import Figure
 from torch import nn
 
 from pytorch_vision.analysis import (
+    Predictions,
     classify,
     correctly_classified,
     describe_choice,
@@ -121,7 +124,7 @@ def find_lr(settings: Settings, options: argparse.Namespace) -> None:
     found = f"--{test.rate.replace('_', '-')} {test.suggestion:.2g}"
     if test.rate == "muon_rate":
         found += f" --learning-rate {test.suggestion * config.peak_rate / config.muon_rate:.2g}"
-    print(f"The loss is smallest at {found}; beyond, it rises")
+    print(f"The loss is smallest at {found}")
     print(f"Picture in {path}")
 
 
@@ -201,31 +204,30 @@ def _restore(settings: Settings) -> tuple[TrainedModel, ImageData]:
 def _draw_errors(
     trained: TrainedModel, data: ImageData, folder: Path, settings: Settings, count: int
 ) -> None:
-    predictions = predict(trained.model, data)
+    for name, figure in _error_figures(trained, predict(trained.model, data), settings, count):
+        figure.savefig(folder / f"{name}.png")
+    print(f"Pictures in {folder}")
+
+
+def _error_figures(
+    trained: TrainedModel, predictions: Predictions, settings: Settings, count: int
+) -> Iterator[tuple[str, Figure]]:
+    """Yield each picture with its name; Grad-CAM's come last, as not every network has a map."""
     errors = misclassified(predictions, count, settings.order)
     right = correctly_classified(predictions, count, settings.order)
     title, mean_and_std = trained.description, trained.mean_and_std
     chosen = f"{title}: {describe_choice(settings.order, len(errors))}"
     chosen_right = f"{title}: {describe_choice(settings.order, len(right), 'right answers')}"
     scaled = two_fold(predictions)[0] if len(predictions) > 1 else None
-    figures = {
-        "misclassified": galleries.gallery(errors, chosen),
-        "confusion_matrix": plots.confusion_matrix(predictions, title),
-        "class_accuracy": plots.class_accuracy(predictions, title),
-        "reliability": plots.reliability(predictions, title, scaled),
-    }
-    for name, figure in figures.items():  # before Grad-CAM, which not every network allows
-        figure.savefig(folder / f"{name}.png")
+    yield "misclassified", galleries.gallery(errors, chosen)
+    yield "confusion_matrix", plots.confusion_matrix(predictions, title)
+    yield "class_accuracy", plots.class_accuracy(predictions, title)
+    yield "reliability", plots.reliability(predictions, title, scaled)
     both = np.stack([errors.predicted, errors.labels])
     predicted, true = grad_cam(trained.model, errors.images, both, mean_and_std)
+    yield "misclassified_gradcam", galleries.gradcam_gallery(errors, predicted, true, chosen)
     of_right = grad_cam(trained.model, right.images, right.predicted, mean_and_std)
-    maps = {
-        "misclassified_gradcam": galleries.gradcam_gallery(errors, predicted, true, chosen),
-        "right_gradcam": galleries.gradcam_gallery(right, of_right, title=chosen_right),
-    }
-    for name, figure in maps.items():
-        figure.savefig(folder / f"{name}.png")
-    print(f"Pictures in {folder}")
+    yield "right_gradcam", galleries.gradcam_gallery(right, of_right, title=chosen_right)
 
 
 def _output(settings: Settings) -> Output:
