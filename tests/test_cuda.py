@@ -1,6 +1,7 @@
 """What only a CUDA GPU can show. Skipped where there is none; ``make gpu`` wants them all."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from small import few_images, tiny_network
 
 from pytorch_vision.analysis import grad_cam, predict
 from pytorch_vision.data import Augmentation, DeviceTrainLoader, TrainLoader, load_sample
-from pytorch_vision.models import ResNet18
+from pytorch_vision.models import ResNet18, create
 from pytorch_vision.training import (
     Processes,
     TrainConfig,
@@ -18,7 +19,10 @@ from pytorch_vision.training import (
     fit,
     load_trained,
     make_fabric,
+    optimizers,
+    run,
 )
+from pytorch_vision.training.recording import Recordings
 from pytorch_vision.training.run import Run
 
 pytestmark = [
@@ -36,18 +40,39 @@ def test_a_gpu_is_what_a_run_takes():
 
 def test_the_inner_loop_does_not_wait_for_the_device():
     """But in float16, whose scaler must know whether a gradient was infinite."""
-    run = Run(Processes(make_fabric(EXACT)), tiny_network(), few_images(), EXACT)
-    run.model.train()
-    with device_settings(run.fabric.device):
-        batches = run.loader.epoch(0)
-        run.step(*next(batches))  # the first makes momentum and chooses kernels
+    own = Run(Processes(make_fabric(EXACT)), tiny_network(), few_images(), EXACT)
+    own.model.train()
+    with device_settings(own.fabric.device):
+        batches = own.loader.epoch(0)
+        for _ in range(2):  # the first makes momentum and chooses kernels, the second records them
+            own.step(*next(batches))
         torch.cuda.set_sync_debug_mode("error")
         try:
-            for _ in range(5):
-                run.step(*next(batches))
+            for _ in range(4):
+                own.step(*next(batches))
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    assert run.progress.batch == 6
+    assert own.progress.batch == 6
+
+
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed", "bf16-mixed"])
+@pytest.mark.parametrize("network", [tiny_network, ResNet18, partial(create, "CustomResNet")])
+def test_recorded_steps_are_those_of_the_host(monkeypatch, precision, network):
+    """With images of two sizes, short last batches, and images left out.
+
+    The rates are small: at large ones, what kernels round differently soon grows.
+    """
+    gentle = replace(ON_GPU, epochs=4, muon_rate=0.01, learning_rate=0.005)
+    config = replace(gentle, precision=precision, small_share=0.5, skip_share=0.3)
+    histories = []
+    for enabled in (True, False):
+        if not enabled:
+            for module in (run, optimizers):
+                monkeypatch.setattr(module, "Recordings", lambda _enabled: Recordings(False))
+        torch.manual_seed(0)
+        histories.append(fit(network(), few_images(), config))
+    for name in ("train_loss", "test_loss"):
+        assert histories[0].column(name) == pytest.approx(histories[1].column(name), rel=0.02)
 
 
 def test_its_batches_are_those_of_the_cpu():

@@ -30,11 +30,12 @@ def start_processes(config: TrainConfig) -> lightning_fabric.Fabric:
         ValueError: there are fewer devices than asked for.
         RuntimeError: a notebook has used the GPU already, and can be forked no more.
     """
-    devices, nodes = _devices_and_nodes(config.devices, accelerator_of(config))
+    accelerator = accelerator_of(config)
+    devices, nodes = _devices_and_nodes(config.devices, accelerator)
     if devices * nodes == 1:
         return fabric_on(config, 1, 1)
     if in_notebook():
-        if torch.cuda.is_initialized():
+        if accelerator == "cuda" and torch.cuda.is_initialized():
             raise RuntimeError(
                 "this notebook has used a GPU already, and several need processes that start "
                 "before: restart the kernel, and train before anything else uses the GPU"

@@ -10,6 +10,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.devices import fast_dtype
+from pytorch_vision.training.recording import Recordings
 
 WARM_UP = 0.1  # the share of all steps in which Muon's rate rises
 MUON_MOMENTUM = 0.6  # this and the next suit small images
@@ -33,6 +34,7 @@ class FilterMuon(Optimizer):
 
     def __init__(self, filters: list[nn.Parameter], lr: float) -> None:
         super().__init__(filters, {"lr": lr})
+        self._recordings = Recordings(all(weight.is_cuda for weight in filters))
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -41,21 +43,30 @@ class FilterMuon(Optimizer):
             banks: dict[torch.Size, list[nn.Parameter]] = {}
             for weight in group["params"]:
                 banks.setdefault(weight.shape, []).append(weight)
-            for same in banks.values():
-                self._step_together(same, group["lr"])
+            directions = self._recordings(_all_orthogonalized, *map(self._pushed, banks.values()))
+            for same, moves in zip(banks.values(), directions, strict=True):
+                _move(same, moves, group["lr"])
 
-    def _step_together(self, banks: list[nn.Parameter], lr: float) -> None:
+    def _pushed(self, banks: list[nn.Parameter]) -> Tensor:
+        """Return the Nesterov momentum of banks of one shape, (N, out, in * k * k)."""
         gradients = _matrices([_gradient(weight) for weight in banks])
-        state = self.state[banks[0]]  # has the momentum of all banks of this shape
+        state = self.state[banks[0]]  # has the momentum of all of them
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(gradients)
         momentum = state["momentum"].lerp_(gradients, 1 - MUON_MOMENTUM)
-        direction = orthogonalized(gradients.lerp(momentum, MUON_MOMENTUM))
-        out, inputs = direction.shape[1:]
-        length = lr * max(1, out / inputs) ** 0.5
-        for weight, move in zip(banks, direction, strict=True):
-            weight.mul_(out**0.5 / weight.norm())
-            weight.sub_(move.view_as(weight), alpha=length)
+        return gradients.lerp(momentum, MUON_MOMENTUM)
+
+
+def _move(banks: list[nn.Parameter], moves: Tensor, lr: float) -> None:
+    out, inputs = moves.shape[1:]
+    length = lr * max(1, out / inputs) ** 0.5
+    for weight, move in zip(banks, moves, strict=True):
+        weight.mul_(out**0.5 / weight.norm())
+        weight.sub_(move.view_as(weight), alpha=length)
+
+
+def _all_orthogonalized(*matrices: Tensor) -> list[Tensor]:
+    return [orthogonalized(same) for same in matrices]
 
 
 def _gradient(weight: nn.Parameter) -> Tensor:

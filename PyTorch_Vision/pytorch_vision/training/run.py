@@ -16,6 +16,7 @@ from pytorch_vision.training.evaluate import Evaluation
 from pytorch_vision.training.history import EpochRecord, History, Progress
 from pytorch_vision.training.optimizers import make_optimizer, move_average
 from pytorch_vision.training.processes import Processes
+from pytorch_vision.training.recording import Recordings, does_the_same
 from pytorch_vision.training.resizing import resized
 from pytorch_vision.training.skipping import Skipping
 
@@ -64,6 +65,8 @@ class Run:
         optimizer, self.schedulers = make_optimizer(model, config, steps)
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.averaged = copy.deepcopy(model) if config.average_weights else model
+        alone = fabric.device.type == "cuda" and processes.count == 1 and not self.compiled
+        self.recordings = Recordings(alone and does_the_same(model))
         self.progress = Progress()
         self._forget_losses()
 
@@ -90,14 +93,9 @@ class Run:
         images, labels = self.fabric.to_device((images, labels))
         images = resized(images, self.config.scale_in(self.progress.epoch))
         images = images.to(memory_format=torch.channels_last)
-        self.optimizer.zero_grad()
-        with self._short_batch_is_eager(len(images)):
-            logits = self.step_model(images)
-        loss = F.cross_entropy(
-            logits, labels, label_smoothing=self.config.label_smoothing, reduction="sum"
-        )
-        share = self.processes.count / self.loader.count(self.progress.batch)
-        self.fabric.backward(loss * share)
+        loss, logits, gradients = self.recordings(self._backward, images, labels)
+        for parameter, gradient in zip(self.model.parameters(), gradients, strict=True):
+            parameter.grad = gradient
         self.optimizer.step()
         self.progress.learning_rate = float(self.schedulers[0].get_last_lr()[0])
         for scheduler in self.schedulers:
@@ -110,6 +108,21 @@ class Run:
             self.bad_batch = torch.where(fine, self.bad_batch, self.progress.batch)
         self._average()
         self.progress.batch += 1
+
+    def _backward(
+        self, images: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor, list[Tensor | None]]:
+        """Return a batch's loss, its logits, and the gradient of each parameter."""
+        self.optimizer.zero_grad()
+        with self._short_batch_is_eager(len(images)):
+            logits = self.step_model(images)
+        loss = F.cross_entropy(
+            logits, labels, label_smoothing=self.config.label_smoothing, reduction="sum"
+        )
+        share = self.processes.count / self.loader.count(self.progress.batch)
+        self.fabric.backward(loss * share)
+        gradients = [parameter.grad for parameter in self.model.parameters()]
+        return loss.detach(), logits.detach(), gradients
 
     def _short_batch_is_eager(self, count: int) -> contextlib.AbstractContextManager:
         """Keep an epoch's short last batch from being compiled for its own size."""
@@ -217,7 +230,8 @@ class Run:
         self.sums = (state["sums"] * self.processes.first).to(self.fabric.device)
 
     def finish(self) -> None:
-        """Leave the weights that were tested in the caller's model."""
+        """Leave the weights that were tested in the caller's model, and no gradients."""
+        self.optimizer.zero_grad()
         if self.averaged is not self.model:
             self.model.load_state_dict(self.averaged.state_dict())
 

@@ -1,0 +1,71 @@
+"""Repeating a step's work on a GPU without the host: CUDA graphs.
+
+A GPU is told its work kernel by kernel. A step of ResNet18 and Muon is 935 kernels, which took an
+H100 15 ms, and its host 32 ms to launch one by one.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Function = Callable[..., Any]
+OURS = ("torch.nn.", "pytorch_vision.")  # whose layers do the same in every step
+
+
+class Recordings:
+    """Calls functions of tensors, and has a CUDA GPU repeat them from the second call on.
+
+    The first call with inputs of some shapes is an ordinary one, in which cuDNN chooses its
+    kernels. The second records the kernels that the function launches, and from then on they are
+    launched as one. So a function must launch the same ones each time, and must not wait for the
+    device; what else it does is done while it is recorded and never again.
+
+    Args:
+        enabled: False calls each function each time.
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        self.enabled = enabled
+        self._kept: dict[Any, tuple[Any, list[Tensor], Any] | None] = {}
+        self._pool: Any = None
+
+    def __call__(self, function: Function, *inputs: Tensor) -> Any:
+        """Return what a function returns, in memory that the next call will overwrite."""
+        if not self.enabled:
+            return function(*inputs)
+        key = (function.__qualname__, *(tensor.shape for tensor in inputs))
+        if key not in self._kept:
+            self._kept[key] = None
+            return function(*inputs)
+        kept = self._kept[key] = self._kept[key] or self._record(function, inputs)
+        graph, own, outputs = kept
+        for tensor, given in zip(own, inputs, strict=True):
+            tensor.copy_(given)
+        graph.replay()
+        return outputs
+
+    def _record(
+        self, function: Function, inputs: tuple[Tensor, ...]
+    ) -> tuple[Any, list[Tensor], Any]:
+        """Return a graph, the inputs that it reads and the outputs that it writes."""
+        # never two of them at a time, so that all work in the same memory
+        self._pool = self._pool or torch.cuda.graph_pool_handle()
+        graph, own = torch.cuda.CUDAGraph(), [torch.empty_like(tensor) for tensor in inputs]
+        with torch.cuda.graph(graph, pool=self._pool):
+            outputs = function(*own)
+        return graph, own, outputs
+
+
+def does_the_same(model: nn.Module) -> bool:
+    """Tell whether a network surely launches the same kernels in every step.
+
+    It does if it is made of torch's layers and ours alone and has no hooks; code of a caller's own
+    may decide something anew in each step.
+    """
+    return all(
+        type(module).__module__.startswith(OURS)
+        and not (module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+        for module in model.modules()
+    )
