@@ -7,6 +7,7 @@ Reads CIFAR-10 from ``data``, so that the network is not asked where it is there
 whatever fails, and says so in the table. Everything is kept under ``runs/gpu``.
 """
 
+import os
 import re
 import statistics
 import subprocess
@@ -15,7 +16,9 @@ import time
 from pathlib import Path
 
 import torch
+import trials
 
+from pytorch_vision.data import load_data
 from pytorch_vision.training import History, TrainConfig, describe_hardware, make_fabric
 
 BENCHMARKS = ("train_step", "muon", "loaders", "evaluate", "startup")
@@ -48,9 +51,12 @@ def last_line(told: str) -> str:
 
 
 def tests() -> Row:
-    told, seconds = work("tests", "-m", "pytest", "-q", "tests")
+    workers = str((os.cpu_count() or 1) // 4 * 2)  # 0: in one process
+    arguments = ("-m", "pytest", "-q", "-n", workers, "tests")
+    told, seconds = work("tests", *arguments)
     counts = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", told.strip().rsplit("\n", 2)[-1])
-    return "all tests", f"{', '.join(counts) or last_line(told)} in {seconds:.0f} s", "pytest tests"
+    figure = f"{', '.join(counts) or last_line(told)} in {seconds:.0f} s"
+    return "all tests", figure, f"python {' '.join(arguments)}"
 
 
 def benchmark(name: str) -> Row:
@@ -58,14 +64,14 @@ def benchmark(name: str) -> Row:
     return name, last_line(told), f"python benchmarks/{name}.py"
 
 
-def run(seed: int, *settings: str) -> tuple[Row, float]:
-    """Train with one seed; return a row, and the test accuracy after the last epoch."""
-    output = FOLDER / f"seed{seed}"
-    arguments = ("-m", "pytorch_vision", "train", "--seed", str(seed), *settings)
-    told, whole = work(f"seed{seed}", *arguments, "--output", str(output))
+def run(*settings: str) -> tuple[Row, list[float]]:
+    """Train with seed 0; return a row, and the test accuracy after the last epoch."""
+    output = FOLDER / "seed0"
+    arguments = ("-m", "pytorch_vision", "train", *settings)
+    told, whole = work("seed0", *arguments, "--output", str(output))
     command = f"python {' '.join(arguments)}"
     if "failed with status" in told:
-        return (f"run with seed {seed}", last_line(told), command), float("nan")
+        return ("a whole run", last_line(told), command), []
     history = History.from_csv(output / "plots" / "history.csv")
     training, testing = (history.column(f"{part}_seconds") for part in ("train", "test"))
     accuracy = history.records[-1].test_accuracy
@@ -74,13 +80,16 @@ def run(seed: int, *settings: str) -> tuple[Row, float]:
         f"s of training and testing; median epoch {statistics.median(training):.2f} + "
         f"{statistics.median(testing):.2f} s; {whole:.0f} s with start, pictures and maps"
     )
-    return (f"run with seed {seed}", figure, command), accuracy
+    return ("a whole run", figure, command), [accuracy]
 
 
-def of_all(accuracies: list[float]) -> Row:
-    mean, deviation = statistics.mean(accuracies), statistics.stdev(accuracies)
-    figure = f"{mean:.2f} ± {deviation:.2f} %, of {len(accuracies)} seeds"
-    return "mean ± standard deviation", figure, "the runs above"
+def more_seeds(first: list[float], seeds: int) -> Row:
+    """Train with the seeds from 1 on; return a row of all, with that of the whole run."""
+    told = [f"seed={seed}" for seed in range(1, seeds)]
+    accuracies = first + trials.main(load_data("full"), told)
+    each = ", ".join(f"{accuracy:.2f}" for accuracy in accuracies)
+    figure = f"{each}: {trials.describe(accuracies)}"
+    return "the same, and other seeds", figure, f"python benchmarks/trials.py {' '.join(told)}"
 
 
 def table(rows: list[Row]) -> str:
@@ -90,13 +99,11 @@ def table(rows: list[Row]) -> str:
 
 def main(seeds: int, *settings: str) -> str:
     FOLDER.mkdir(parents=True, exist_ok=True)
-    rows, accuracies = [tests(), *(benchmark(name) for name in BENCHMARKS)], []
-    for seed in range(seeds):
-        row, accuracy = run(seed, *settings)
-        rows.append(row)
-        accuracies.append(accuracy)
-    if len(accuracies) > 1:
-        rows.append(of_all(accuracies))
+    rows = [tests(), *(benchmark(name) for name in BENCHMARKS)]
+    row, accuracy = run(*settings)
+    rows.append(row)
+    if seeds > 1:
+        rows.append(more_seeds(accuracy, seeds))
     hardware = describe_hardware(make_fabric(TrainConfig()))
     goals = ", ".join(f"{seconds} s on a {name}" for name, seconds in GOALS.items())
     return (

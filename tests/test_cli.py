@@ -176,7 +176,10 @@ def test_help(capsys, command):
             ("train", "--data", "sample", "--epochs", "-1"),
             "error: epochs is -1, expected 0 or more",
         ),
-        (("train", "--model", "mine:network"), "error: model is mine:network, which cannot be"),
+        (
+            ("train", "--data", "sample", "--model", "mine:network"),
+            "error: model is mine:network, which cannot be",
+        ),
         (("train", "--data", "sample", "--weights", "none.st"), "error: there are no weights at n"),
         (("train", "--data", "."), "error: . has no folders, expected one for each class"),
         (("evaluate", "--weights", "none.safetensors"), "error: there are no weights at none"),

@@ -223,8 +223,9 @@ def test_in_a_notebook_only_forks_look_at_the_gpu(notebook, monkeypatch):
     assert LOOKED.get() != os.getpid()
     assert LOOKED.empty()
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(RuntimeError, match="restart the kernel"):
-        start_processes(notebook)
+        start_processes(replace(notebook, accelerator="cuda"))
 
 
 def test_in_a_notebook_errors_of_forks_are_those_of_a_run(notebook, tmp_path):
