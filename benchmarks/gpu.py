@@ -88,7 +88,8 @@ def more_seeds(first: list[float], seeds: int) -> Row:
     told = [f"seed={seed}" for seed in range(1, seeds)]
     accuracies = first + trials.main(load_data("full"), told)
     each = ", ".join(f"{accuracy:.2f}" for accuracy in accuracies)
-    figure = f"{each}: {trials.describe(accuracies)}"
+    mean = trials.describe(accuracies) if len(accuracies) > 1 else "too few for a mean"
+    figure = f"{each}: {mean}"
     return "the same, and other seeds", figure, f"python benchmarks/trials.py {' '.join(told)}"
 
 
