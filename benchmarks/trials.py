@@ -3,8 +3,8 @@
     python benchmarks/trials.py seed=1 seed=2 seed=3
     python benchmarks/trials.py --held-out 5000 muon_rate=0.08 "muon_rate=0.12 label_smoothing=0.2"
 
-Each argument is a run, with the settings of ``python -m pytorch_vision train --help`` by their
-names there. All of them train in one process, on data that is loaded once, and draw nothing: on a
+Each argument is a run, with the network and the values of its recipe, by the names that
+``python -m pytorch_vision train --help`` has for them. All of them train in one process, on data that is loaded once, and draw nothing: on a
 fast GPU the start and the pictures of a run take as long as its training. To choose settings, hold
 out training images; the test images are for the runs of what was chosen.
 """
@@ -18,16 +18,18 @@ import time
 from dataclasses import fields
 
 from pytorch_vision.data import ImageData, load_data
+from pytorch_vision.options import RECIPE
 from pytorch_vision.settings import Settings, parsed
 from pytorch_vision.training import History, fit
 
 
 def settings_of(told: str) -> Settings:
     """Return the settings of a run, told as "name=value name=value"."""
-    known = {one.name: one for one in fields(Settings)}
+    names = ("model", "geometry", *RECIPE)  # the data is loaded before
+    known = {one.name: one for one in fields(Settings) if one.name in names}
     values = dict(pair.split("=", 1) for pair in told.split())
     if unknown := sorted(values.keys() - known.keys()):
-        raise ValueError(f"{unknown[0]} is not a setting; these are: {', '.join(known)}")
+        raise ValueError(f"{unknown[0]} is not a setting of a trial; these are: {', '.join(known)}")
     return Settings(**{name: parsed(known[name], value, name) for name, value in values.items()})
 
 

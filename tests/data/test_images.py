@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -106,6 +107,8 @@ def test_the_central_part_is_resized(tmp_path):
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"])
 def test_an_image_of_any_mode_is_read(tmp_path, mode):
     """A black-to-white step, in whatever way the file holds it."""
+    if mode == "YCbCr" and int(PIL.__version__.split(".")[0]) < 13:
+        pytest.skip("before version 13, Pillow could not read the YCbCr that it wrote itself")
     step = np.zeros((64, 64))
     step[:, 32:] = 1
     kinds = {"I;16": (65_535, np.uint16), "I": (65_535, np.int32), "F": (1, np.float32)}
