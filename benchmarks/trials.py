@@ -4,9 +4,10 @@
     python benchmarks/trials.py --held-out 5000 muon_rate=0.08 "muon_rate=0.12 label_smoothing=0.2"
 
 Each argument is a run, with the network and the values of its recipe, by the names that
-``python -m pytorch_vision train --help`` has for them. All of them train in one process, on data that is loaded once, and draw nothing: on a
-fast GPU the start and the pictures of a run take as long as its training. To choose settings, hold
-out training images; the test images are for the runs of what was chosen.
+``python -m pytorch_vision train --help`` has for them. All of them train in one process, on data
+that is loaded once, and draw nothing: on a fast GPU the start and the pictures of a run take as
+long as its training. To choose settings, hold out training images; the test images are for the
+runs of what was chosen.
 """
 
 import argparse
