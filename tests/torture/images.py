@@ -32,12 +32,13 @@ FORMATS = (
 def images(count: int, seed: int = 0) -> Counter:
     """Damage an image ``count`` times, in one format after the other."""
     random, seen = np.random.default_rng(seed), Counter()
+    formats = [one for one in FORMATS if f".{one}" in Image.registered_extensions()]
     rows = np.linspace(0, 255, 48)[:, None, None]
     picture = Image.fromarray((0.5 * rows + random.integers(0, 128, (48, 48, 3))).astype(np.uint8))
     with tempfile.TemporaryDirectory(prefix="torture-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of what it can do without
         for number in tqdm(range(count), desc="damaged images"):
-            path = Path(folder) / f"damaged.{FORMATS[number % len(FORMATS)]}"
+            path = Path(folder) / f"damaged.{formats[number % len(formats)]}"
             picture.save(path)
             content = path.read_bytes()
             for _ in range(random.integers(1, 4)):
