@@ -14,7 +14,14 @@ from pathlib import Path
 import torch
 from small import few_images, tiny_network
 
-from pytorch_vision.training import History, Processes, TrainConfig, fit, start_processes
+from pytorch_vision.training import (
+    History,
+    Processes,
+    ProcessLostError,
+    TrainConfig,
+    fit,
+    start_processes,
+)
 from pytorch_vision.training import checkpoint as checkpoint_module
 from pytorch_vision.training import epochs as epochs_module
 from pytorch_vision.training.run import Run
@@ -109,6 +116,32 @@ def at_step(rank: int, happens) -> None:
     Run.step = counted
 
 
+class Breaks(torch.nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) * float("nan")
+
+
+class Dies(torch.nn.Sequential):
+    def forward(self, x):
+        if os.environ["LOCAL_RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(x)
+
+
+def notebook(out: Path) -> None:
+    """Train as where Python is interactive: the other processes are forks of this one."""
+    sys.ps1 = ">>> "
+    model = tiny_network()
+    history = fit(model, few_images(), CONFIG)
+    seen = {"history": numbers(history), "digest": digest(model)}
+    for network in (Breaks, Dies):
+        try:
+            fit(network(tiny_network()), few_images(), CONFIG, out / network.__name__)
+        except (FloatingPointError, ProcessLostError) as error:
+            seen[network.__name__] = f"{type(error).__name__}: {error}"
+    (out / "notebook.json").write_text(json.dumps(seen))
+
+
 def main(what: str, out: Path) -> None:
     processes = Processes(start_processes(CONFIG))
     rank, seen, step = processes.rank, {}, Run.step
@@ -137,4 +170,7 @@ def main(what: str, out: Path) -> None:
 
 if __name__ == "__main__":
     CONFIG = replace(CONFIG, devices=int(sys.argv[3]))
-    main(sys.argv[1], Path(sys.argv[2]))
+    if sys.argv[1] == "notebook":
+        notebook(Path(sys.argv[2]))
+    else:
+        main(sys.argv[1], Path(sys.argv[2]))

@@ -18,7 +18,6 @@ from small import few_images, tiny_network
 
 from pytorch_vision.training import (
     Processes,
-    ProcessLostError,
     TrainConfig,
     fit,
     make_fabric,
@@ -192,18 +191,15 @@ def test_the_recipe_of_a_run_does_not_know_how_many_processes_it_had(few):
     assert one == two
 
 
-@pytest.fixture
-def notebook(monkeypatch):
-    """What Python has where it is interactive: other processes are forks of this one."""
-    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
-    return replace(job.CONFIG, devices=2)
-
-
-def test_in_a_notebook_forks_train_and_the_model_there_has_the_weights(notebook, both):
-    model = tiny_network()
-    history = fit(model, few_images(), notebook)
-    assert job.numbers(history) == both[0]["history"]
-    assert job.digest(model) == both[0]["digests"][-1][1]  # the averaged weights
+def test_in_a_notebook_forks_train_and_the_model_there_has_the_weights(out, both):
+    """In a process of its own: where there is a GPU, one that has trained cannot be forked."""
+    done = start(sys.executable, job.__file__, "notebook", out, "2")
+    assert done.returncode == 0, done.stderr
+    seen = json.loads((out / "notebook.json").read_text())
+    assert seen["history"] == both[0]["history"]
+    assert seen["digest"] == both[0]["digests"][-1][1]  # the averaged weights
+    assert "FloatingPointError: the loss is not finite at epoch 1, batch 0" in seen["Breaks"]
+    assert "ProcessLostError: process 1 terminated with signal SIGKILL" in seen["Dies"]
 
 
 LOOKED = multiprocessing.get_context("fork").SimpleQueue()
@@ -215,32 +211,16 @@ def looks(config: TrainConfig) -> str:
     return "32-true"
 
 
-def test_in_a_notebook_only_forks_look_at_the_gpu(notebook, monkeypatch):
+def test_in_a_notebook_only_forks_look_at_the_gpu(monkeypatch):
     """A process that has looked at a GPU cannot be forked any more."""
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    config = replace(job.CONFIG, devices=2, precision="auto")
     for module in (launch_module, devices_module):
         monkeypatch.setattr(module, "precision_of", looks)
-    start_processes(replace(notebook, precision="auto"))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    start_processes(config)
     assert LOOKED.get() != os.getpid()
     assert LOOKED.empty()
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(RuntimeError, match="restart the kernel"):
-        start_processes(replace(notebook, accelerator="cuda"))
-
-
-def test_in_a_notebook_errors_of_forks_are_those_of_a_run(notebook, tmp_path):
-    class Breaks(torch.nn.Sequential):
-        def forward(self, x):
-            return super().forward(x) * float("nan")
-
-    with pytest.raises(FloatingPointError, match="not finite at epoch 1, batch 0"):
-        fit(Breaks(tiny_network()), few_images(), notebook)
-
-    class Dies(torch.nn.Sequential):
-        def forward(self, x):
-            if os.environ["LOCAL_RANK"] == "1":
-                os.kill(os.getpid(), signal.SIGKILL)
-            return super().forward(x)
-
-    with pytest.raises(ProcessLostError, match="process 1 terminated with signal SIGKILL"):
-        fit(Dies(tiny_network()), few_images(), notebook, tmp_path)
+        start_processes(config)

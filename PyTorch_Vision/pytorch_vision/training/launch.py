@@ -30,12 +30,11 @@ def start_processes(config: TrainConfig) -> lightning_fabric.Fabric:
         ValueError: there are fewer devices than asked for.
         RuntimeError: a notebook has used the GPU already, and can be forked no more.
     """
-    accelerator = accelerator_of(config)
-    devices, nodes = _devices_and_nodes(config.devices, accelerator)
+    devices, nodes = _devices_and_nodes(config.devices, accelerator_of(config))
     if devices * nodes == 1:
         return fabric_on(config, 1, 1)
     if in_notebook():
-        if accelerator == "cuda" and torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # after that, forks cannot train on a CPU either
             raise RuntimeError(
                 "this notebook has used a GPU already, and several need processes that start "
                 "before: restart the kernel, and train before anything else uses the GPU"
