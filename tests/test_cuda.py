@@ -41,19 +41,19 @@ def test_a_gpu_is_what_a_run_takes():
 
 def test_the_inner_loop_does_not_wait_for_the_device():
     """But in float16, whose scaler must know whether a gradient was infinite."""
-    own = Run(Processes(make_fabric(EXACT)), tiny_network(), few_images(), EXACT)
-    own.model.train()
-    with device_settings(own.fabric.device):
-        batches = own.loader.epoch(0)
+    run = Run(Processes(make_fabric(EXACT)), tiny_network(), few_images(), EXACT)
+    run.model.train()
+    with device_settings(run.fabric.device):
+        batches = run.loader.epoch(0)
         for _ in range(2):  # the first makes momentum and chooses kernels, the second records them
-            own.step(*next(batches))
+            run.step(*next(batches))
         torch.cuda.set_sync_debug_mode("error")
         try:
             for _ in range(4):
-                own.step(*next(batches))
+                run.step(*next(batches))
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    assert own.progress.batch == 6
+    assert run.progress.batch == 6
 
 
 @pytest.mark.parametrize("precision", ["32-true", "16-mixed", "bf16-mixed"])
