@@ -68,27 +68,27 @@ def test_geometry_is_where_the_gradient_comes_from(build, layer, size, cell, tol
     assert measured == pytest.approx(expected, abs=tolerance)
 
 
-# one of every family of networks that torchvision has
-FAMILIES = [
-    "alexnet",
-    "convnext_tiny",
-    "densenet121",
-    "efficientnet_b0",
-    "googlenet",
-    "inception_v3",
-    "maxvit_t",
-    "mnasnet0_5",
-    "mobilenet_v2",
-    "mobilenet_v3_small",
-    "regnet_y_400mf",
-    "resnet18",
-    "shufflenet_v2_x0_5",
-    "squeezenet1_1",
-    "swin_t",
-    "swin_v2_t",
-    "vgg11",
-    "vit_b_16",
-]
+# one of every family of networks that torchvision has, and the tolerance in cells
+FAMILIES = {
+    "alexnet": 0.2,
+    "convnext_tiny": 0.1,
+    "densenet121": 0.2,
+    "efficientnet_b0": 0.2,
+    "googlenet": 0.2,
+    "inception_v3": 0.2,
+    "maxvit_t": 0.2,
+    "mnasnet0_5": 0.2,
+    "mobilenet_v2": 0.2,
+    "mobilenet_v3_small": 0.2,
+    "regnet_y_400mf": 0.2,
+    "resnet18": 0.2,
+    "shufflenet_v2_x0_5": 0.2,
+    "squeezenet1_1": 0.2,
+    "swin_t": 0.1,
+    "swin_v2_t": 0.2,
+    "vgg11": 0.1,
+    "vit_b_16": 0.1,
+}
 SIZES = {"maxvit_t": 224, "vit_b_16": 224}  # which others they refuse
 
 
@@ -124,7 +124,7 @@ def test_every_family_of_torchvisions_agrees_with_its_gradients(name):
     cell = math.ceil(middle - 0.25) - 1  # any offset is right for one in the very middle
     expected = found.offset[0] + found.stride[0] * cell
     measured = measured_centre(model, layer, size, cell, seeds=1)
-    assert measured == pytest.approx(expected, abs=0.2 * found.stride[0])
+    assert measured == pytest.approx(expected, abs=FAMILIES[name] * found.stride[0])
 
 
 class Shuffle(nn.Module):
