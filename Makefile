@@ -14,7 +14,7 @@ $(CONVERT) --to html runs/$(NOTEBOOK).ipynb
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help run full quick test gpu torture lint clean
+.PHONY: help run full quick test gpu torture lint docs publish clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,12 @@ lint: .venv/installed  ## check style, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/installed  ## write the page of all settings from the code
+	$(BIN)/python docs/make_settings.py
+
+publish:  ## OWNER=... REPOSITORY=...: publish the library's branch, put the Colab badge in
+	$(PYTHON) publish.py "$(OWNER)" "$(REPOSITORY)" $(if $(LIBRARY),--library "$(LIBRARY)")
 
 clean:  ## remove the environment and what was run, but not the data
 	rm -rf .venv runs

@@ -11,15 +11,16 @@ from pathlib import Path
 
 from PIL import Image
 
-from pytorch_vision.data import balanced_indices, load_cifar10
+from pytorch_vision.data import load_data
 from pytorch_vision.data.cifar10 import tile
+from pytorch_vision.data.images import balanced_indices
 
 COUNTS = {"train": 1000, "test": 500}
 
 
 def main(root: str = "data") -> None:
     """Write train.png, test.png (tiles in the data set's order) and labels.json."""
-    data = load_cifar10(root)
+    data = load_data("full", root)
     folder = Path(__file__).parent / "pytorch_vision" / "data" / "sample"
     folder.mkdir(exist_ok=True)
     labels = {}

@@ -10,12 +10,12 @@ import sys
 
 import torch
 
-from pytorch_vision.training import PRETRAINED, load_trained, save_trained
+from pytorch_vision.models import PRETRAINED, Classifier
 
 
 def main(path: str) -> None:
     """Write weights/resnet18_cifar10.safetensors and print its SHA-256."""
-    save_trained(PRETRAINED, load_trained(path), torch.float16)
+    Classifier.load(path).save(PRETRAINED, torch.float16)
     print(hashlib.sha256(PRETRAINED.read_bytes()).hexdigest(), PRETRAINED.name)
 
 

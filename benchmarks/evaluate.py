@@ -9,34 +9,29 @@ import time
 
 import torch
 
-from pytorch_vision.data import eval_batches, load_sample
-from pytorch_vision.models import ResNet18
-from pytorch_vision.training import (
-    Processes,
-    TrainConfig,
-    describe_hardware,
-    device_settings,
-    make_fabric,
-    place,
-)
+from pytorch_vision.data import eval_batches, load_data
+from pytorch_vision.models import Classifier
+from pytorch_vision.runtime import Processes
+from pytorch_vision.runtime.devices import describe_hardware, device_settings, make_fabric, place
 from pytorch_vision.training.evaluate import evaluate_on
 
 ROUNDS = 5
 
 
 def main() -> None:
-    data, fabric = load_sample(), make_fabric(TrainConfig())
-    model = place(fabric, ResNet18()).eval()
-    batches = list(eval_batches(data.test_images, *data.mean_and_std, fabric.device))
+    data, fabric = load_data("sample"), make_fabric()
+    classifier = Classifier("ResNet18", data)
+    network = place(fabric, classifier.network).eval()
+    batches = list(eval_batches(data.test_images, classifier.normalization, fabric.device))
 
     def forward() -> None:
         with torch.inference_mode(), fabric.autocast():
             for images in batches:
-                logits = model(images)
+                logits = network(images)
         float(logits.sum())  # waits for the device
 
     processes = Processes(fabric)
-    works = {"evaluate": lambda: evaluate_on(processes, model, data), "forward pass": forward}
+    works = {"evaluate": lambda: evaluate_on(processes, classifier, data), "forward pass": forward}
     best = dict.fromkeys(works, float("inf"))
     with device_settings(fabric.device):
         for _ in range(ROUNDS):

@@ -17,17 +17,17 @@ import numpy as np
 
 from pytorch_vision.analysis import (
     METHODS,
-    blind_maps,
+    baseline_maps,
     correctly_classified,
     grad_cam,
-    interval,
     misclassified,
     predict,
     removal,
 )
+from pytorch_vision.analysis.faithfulness import interval
 from pytorch_vision.data import load_data
-from pytorch_vision.models import describe_network
-from pytorch_vision.training import load_trained
+from pytorch_vision.models import Classifier
+from pytorch_vision.models.collection import describe_network
 
 COUNT = 1000  # images, half of them misclassified, if there are so many
 
@@ -36,32 +36,32 @@ def main(weights: list[str]) -> None:
     data = load_data("full")
     for path in weights:
         started = time.monotonic()
-        trained = load_trained(path)
-        predictions = predict(trained.model, trained.normalized(data))
-        wrong = misclassified(predictions, COUNT // 2)
-        right = correctly_classified(predictions, COUNT - len(wrong))
-        images = np.concatenate([right.images, wrong.images])
-        classes = np.concatenate([right.predicted, wrong.predicted])
+        classifier = Classifier.load(path)
+        predictions = predict(classifier, data)
+        errors = misclassified(predictions, COUNT // 2)
+        correct = correctly_classified(predictions, COUNT - len(errors))
+        images = np.concatenate([correct.images, errors.images])
+        classes = np.concatenate([correct.predicted, errors.predicted])
         maps = {
             f"{method} {layer} {'aligned' if aligned else 'stretched'}": grad_cam(
-                trained.model, images, classes, trained.mean_and_std, layer, method, aligned
+                classifier, images, classes, layer, method, aligned
             )
             for layer in ("layer4", "layer3")
             for method in METHODS
             for aligned in (True, False)
         }
-        maps |= blind_maps(images)
-        found = removal(trained.model, images, classes, maps, trained.mean_and_std)
+        maps |= baseline_maps(images)
+        removals = removal(classifier, images, classes, maps)
 
-        errors = np.mean(predictions.predicted != predictions.labels)
+        accuracy = 100 * np.mean(predictions.predicted == predictions.labels)
         print(
-            f"\n{describe_network(trained.model)}, {100 * (1 - errors):.2f} % right, "
-            f"{trained.description}; {len(right)} images classified rightly, {len(wrong)} wrongly; "
-            f"{time.monotonic() - started:.0f} s"
+            f"\n{describe_network(classifier.network)}, {accuracy:.2f} % correctly classified, "
+            f"{classifier}; {len(correct)} correctly classified images, {len(errors)} "
+            f"misclassified; {time.monotonic() - started:.0f} s"
         )
-        groups = {"right": slice(0, len(right)), "wrong": slice(len(right), None)}
+        groups = {"correct": slice(0, len(correct)), "errors": slice(len(correct), None)}
         print(f"{'score, with its 95 % interval':32} " + "".join(f"{g:>24}" for g in groups))
-        for name, one in found.items():
+        for name, one in removals.items():
             cells = []
             for which in groups.values():
                 score = one.score[which]

@@ -19,7 +19,8 @@ import torch
 import trials
 
 from pytorch_vision.data import load_data
-from pytorch_vision.training import History, TrainConfig, describe_hardware, make_fabric
+from pytorch_vision.models import History
+from pytorch_vision.runtime.devices import describe_hardware, make_fabric
 
 BENCHMARKS = ("train_step", "muon", "loaders", "evaluate", "startup")
 FOLDER = Path("runs/gpu")
@@ -41,37 +42,37 @@ def work(name: str, *arguments: str) -> tuple[str, float]:
         print(line, end="", flush=True)
         lines.append(line)
     status = process.wait()
-    told = "".join(lines) + (f"failed with status {status}\n" if status else "")
-    (FOLDER / f"{name}.txt").write_text(told)
-    return told, time.perf_counter() - start
+    text = "".join(lines) + (f"failed with status {status}\n" if status else "")
+    (FOLDER / f"{name}.txt").write_text(text)
+    return text, time.perf_counter() - start
 
 
-def last_line(told: str) -> str:
-    return told.strip().splitlines()[-1].strip("= ")
+def last_line(text: str) -> str:
+    return text.strip().splitlines()[-1].strip("= ")
 
 
 def tests() -> Row:
     workers = str((os.cpu_count() or 1) // 4 * 2)  # 0: in one process
     arguments = ("-m", "pytest", "-q", "-n", workers, "tests")
-    told, seconds = work("tests", *arguments)
-    counts = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", told.strip().rsplit("\n", 2)[-1])
-    figure = f"{', '.join(counts) or last_line(told)} in {seconds:.0f} s"
+    text, seconds = work("tests", *arguments)
+    counts = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", text.strip().rsplit("\n", 2)[-1])
+    figure = f"{', '.join(counts) or last_line(text)} in {seconds:.0f} s"
     return "all tests", figure, f"python {' '.join(arguments)}"
 
 
 def benchmark(name: str) -> Row:
-    told, _ = work(name, f"benchmarks/{name}.py")
-    return name, last_line(told), f"python benchmarks/{name}.py"
+    text, _ = work(name, f"benchmarks/{name}.py")
+    return name, last_line(text), f"python benchmarks/{name}.py"
 
 
 def run(*settings: str) -> tuple[Row, list[float]]:
     """Train with seed 0; return a row, and the test accuracy after the last epoch."""
     output = FOLDER / "seed0"
     arguments = ("-m", "pytorch_vision", "train", *settings)
-    told, whole = work("seed0", *arguments, "--output", str(output))
+    text, whole = work("seed0", *arguments, "--output", str(output))
     command = f"python {' '.join(arguments)}"
-    if "failed with status" in told:
-        return ("a whole run", last_line(told), command), []
+    if "failed with status" in text:
+        return ("a whole run", last_line(text), command), []
     history = History.from_csv(output / "plots" / "history.csv")
     training, testing = (history.column(f"{part}_seconds") for part in ("train", "test"))
     accuracy = history.records[-1].test_accuracy
@@ -85,12 +86,12 @@ def run(*settings: str) -> tuple[Row, list[float]]:
 
 def more_seeds(first: list[float], seeds: int) -> Row:
     """Train with the seeds from 1 on; return a row of all, with that of the whole run."""
-    told = [f"seed={seed}" for seed in range(1, seeds)]
-    accuracies = first + trials.main(load_data("full"), told)
+    others = [f"seed={seed}" for seed in range(1, seeds)]
+    accuracies = first + trials.main(load_data("full"), others)
     each = ", ".join(f"{accuracy:.2f}" for accuracy in accuracies)
     mean = trials.describe(accuracies) if len(accuracies) > 1 else "too few for a mean"
     figure = f"{each}: {mean}"
-    return "the same, and other seeds", figure, f"python benchmarks/trials.py {' '.join(told)}"
+    return "the same, and other seeds", figure, f"python benchmarks/trials.py {' '.join(others)}"
 
 
 def table(rows: list[Row]) -> str:
@@ -105,7 +106,7 @@ def main(seeds: int, *settings: str) -> str:
     rows.append(row)
     if seeds > 1:
         rows.append(more_seeds(accuracy, seeds))
-    hardware = describe_hardware(make_fabric(TrainConfig()))
+    hardware = describe_hardware(make_fabric())
     goals = ", ".join(f"{seconds} s on a {name}" for name, seconds in GOALS.items())
     return (
         f"On {hardware}, torch {torch.__version__}. Goals: 20 epochs within {goals}; a step at "

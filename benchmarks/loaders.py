@@ -10,15 +10,12 @@ import time
 
 import torch
 
-from pytorch_vision.data import Augmentation, DeviceTrainLoader, TrainLoader, load_sample
-from pytorch_vision.models import ResNet18
-from pytorch_vision.training import (
-    Processes,
-    TrainConfig,
-    describe_hardware,
-    device_settings,
-    make_fabric,
-)
+from pytorch_vision.data import Augmentation, TrainLoader, load_data
+from pytorch_vision.data.loaders import DeviceTrainLoader
+from pytorch_vision.models import Classifier
+from pytorch_vision.runtime import Processes
+from pytorch_vision.runtime.devices import describe_hardware, device_settings, make_fabric
+from pytorch_vision.training import TrainConfig
 from pytorch_vision.training.run import Run
 
 BATCH_SIZE = 250
@@ -36,14 +33,14 @@ def rate(loader: TrainLoader, device: torch.device, epoch: int) -> float:
 
 
 def main() -> None:
-    data, config = load_sample(), TrainConfig(epochs=1, batch_size=BATCH_SIZE)
-    fabric = make_fabric(config)
-    arguments = (data, Augmentation(), BATCH_SIZE, 0)
+    data, config = load_data("sample"), TrainConfig(epochs=1, batch_size=BATCH_SIZE)
+    fabric, classifier = make_fabric(), Classifier("ResNet18", data)
+    arguments = (data, classifier.normalization, Augmentation(), BATCH_SIZE, 0)
     loaders = {
         "albumentations": TrainLoader(*arguments),
         "on the device": DeviceTrainLoader(*arguments, device=fabric.device),
     }
-    run = Run(Processes(fabric), ResNet18(), data, config)
+    run = Run(Processes(fabric), classifier, data, config)
     best = dict.fromkeys(loaders, 0.0)
     step = 0.0
     with device_settings(fabric.device):

@@ -6,15 +6,16 @@ In turn in one run, on whatever device there is, with the small images of the qu
 epochs and the whole ones of its last; four minutes on two CPU cores without bfloat16.
 """
 
-from train_step import ROUNDS, fits_step, in_turn
+from train_step import BATCH_SIZE, ROUNDS, fits_step, in_turn
 
 from pytorch_vision.models import CustomResNet
-from pytorch_vision.training import TrainConfig, describe_hardware, device_settings, make_fabric
+from pytorch_vision.runtime.devices import describe_hardware, device_settings, make_fabric
+from pytorch_vision.training import TrainConfig
 
 
 def main() -> None:
-    config = TrainConfig.quick()
-    fabric = make_fabric(config)
+    config = TrainConfig.quick(batch_size=BATCH_SIZE)
+    fabric = make_fabric()
     device = fabric.device
     ratios = []
     print(f"{describe_hardware(fabric)}, batch {config.batch_size}, best of {ROUNDS}")

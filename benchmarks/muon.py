@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from pytorch_vision.models import ResNet18
-from pytorch_vision.training import TrainConfig, make_fabric, optimizers
-from pytorch_vision.training.devices import fast_dtype
+from pytorch_vision.runtime.devices import fast_dtype, make_fabric
+from pytorch_vision.training import optimizers
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 ROUNDS = 3
@@ -32,7 +32,7 @@ def written_out(matrices: Tensor) -> Tensor:
 
 
 def main() -> None:
-    device = make_fabric(TrainConfig()).device
+    device = make_fabric().device
     chosen, wait = fast_dtype(device), torch.cuda.synchronize if device.type == "cuda" else int
     model = ResNet18().to(device)
     filters = [module.weight for module in model.modules() if isinstance(module, nn.Conv2d)]
@@ -49,7 +49,7 @@ def main() -> None:
             optimizers.fast_dtype = lambda _device, dtype=dtype: dtype
             optimizers.orthogonalized = way
             muon = optimizers.FilterMuon(filters, lr=1e-3)
-            for _ in range(2):  # a GPU records the second
+            for _ in range(2):  # a GPU captures the second
                 muon.step()
             wait()
             start = time.perf_counter()

@@ -20,7 +20,8 @@ import torch
 from torch import nn
 
 from pytorch_vision.data import load_data
-from pytorch_vision.models import create
+from pytorch_vision.models import Classifier, create
+from pytorch_vision.runtime import Machine
 from pytorch_vision.training import TrainConfig, fit
 from pytorch_vision.training.run import Run
 
@@ -46,7 +47,7 @@ def measure(network: str, devices: int) -> None:
 
     def recorded(run: Run, *arguments) -> None:
         record(run, *arguments)
-        tensors = [tensor.numpy().tobytes() for tensor in run.model.state_dict().values()]
+        tensors = [tensor.numpy().tobytes() for tensor in run.network.state_dict().values()]
         digests.append(hashlib.sha256(b"".join(tensors)).hexdigest())
         if len(digests) == EPOCHS:
             os.kill(os.getpid(), signal.SIGINT)  # the schedule is that of 20 epochs
@@ -55,8 +56,9 @@ def measure(network: str, devices: int) -> None:
     data = load_data("4096")
     data = replace(data, test_images=data.test_images[:500], test_labels=data.test_labels[:500])
     torch.manual_seed(0)
-    model = create("ResNet18", 10) if network == "ResNet18" else small_network()
-    records = fit(model, data, TrainConfig(batch_size=256, devices=devices)).records
+    made = create("ResNet18", 10) if network == "ResNet18" else small_network()
+    config, machine = TrainConfig(batch_size=256), Machine(devices=devices)
+    records = fit(Classifier(made, data), data, config, machine).records
     losses = [one.train_loss for one in records]
     speed = len(data.train_images) / records[-1].train_seconds
     print("measured " + json.dumps({"losses": losses, "speed": speed, "digests": digests}))

@@ -15,12 +15,15 @@ PROGRAMS = {
     "import torch": "import torch",
     "first step": """
 import torch
-from pytorch_vision.data import load_sample
-from pytorch_vision.models import ResNet18
-from pytorch_vision.training import Processes, TrainConfig, make_fabric
+from pytorch_vision.data import load_data
+from pytorch_vision.models import Classifier
+from pytorch_vision.runtime import Processes
+from pytorch_vision.runtime.devices import make_fabric
+from pytorch_vision.training import TrainConfig
 from pytorch_vision.training.run import Run
+data = load_data("sample")
 config = TrainConfig(epochs=1, batch_size=32)
-run = Run(Processes(make_fabric(config)), ResNet18(), load_sample(), config)
+run = Run(Processes(make_fabric()), Classifier("ResNet18", data), data, config)
 run.step(*next(run.loader.epoch(0)))
 float(run.sums[0])
 """,

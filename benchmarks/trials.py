@@ -1,7 +1,7 @@
 """Runs with other settings or other seeds, one after another, by their accuracy.
 
     python benchmarks/trials.py seed=1 seed=2 seed=3
-    python benchmarks/trials.py --held-out 5000 muon_rate=0.08 "muon_rate=0.12 label_smoothing=0.2"
+    python benchmarks/trials.py --held-out 5000 learning_rate=0.1 "cutout=8 label_smoothing=0.2"
 
 Each argument is a run, with the network and the values of its recipe, by the names that
 ``python -m pytorch_vision train --help`` has for them. All of them train in one process, on data
@@ -16,45 +16,45 @@ import io
 import statistics
 import sys
 import time
-from dataclasses import fields
 
-from pytorch_vision.data import ImageData, load_data
-from pytorch_vision.options import RECIPE
-from pytorch_vision.settings import Settings, parsed
-from pytorch_vision.training import History, fit
+from pytorch_vision.data import Augmentation, ImageData, load_data
+from pytorch_vision.models import History
+from pytorch_vision.runtime.checks import declared
+from pytorch_vision.settings import FIELDS, Settings
+from pytorch_vision.training import TrainConfig, fit
+
+OF_A_TRIAL = ("model", "conv_padding", "recipe", *declared(TrainConfig), *declared(Augmentation))
+NAMES = [name for name in FIELDS if name in OF_A_TRIAL]  # the data is loaded before
 
 
-def settings_of(told: str) -> Settings:
-    """Return the settings of a run, told as "name=value name=value"."""
-    names = ("model", "geometry", *RECIPE)  # the data is loaded before
-    known = {one.name: one for one in fields(Settings) if one.name in names}
-    values = dict(pair.split("=", 1) for pair in told.split())
-    if unknown := sorted(values.keys() - known.keys()):
-        raise ValueError(f"{unknown[0]} is not a setting of a trial; these are: {', '.join(known)}")
-    return Settings(**{name: parsed(known[name], value, name) for name, value in values.items()})
+def settings_of(trial: str) -> Settings:
+    """Return the settings of a run, given as "name=value name=value"."""
+    values = dict(pair.split("=", 1) for pair in trial.split())
+    if unknown := sorted(values.keys() - set(NAMES)):
+        raise ValueError(f"{unknown[0]} is not a setting of a trial; these are: {', '.join(NAMES)}")
+    return Settings.of(**values)
 
 
 def train(settings: Settings, data: ImageData) -> History:
     """Train as the command line does, but say nothing."""
-    model = settings.create_model(len(data.class_names))
     with contextlib.redirect_stdout(io.StringIO()):
-        return fit(model, data, settings.train_config(len(data.train_labels)))
+        return fit(settings.classifier(data), data, settings.config, settings.machine)
 
 
 def main(data: ImageData, trials: list[str]) -> list[float]:
     """Print what came of each run; return the accuracies."""
-    chosen, accuracies = [settings_of(told) for told in trials], []
-    for told, settings in zip(trials, chosen, strict=True):
+    chosen, accuracies = [settings_of(trial) for trial in trials], []
+    for trial, settings in zip(trials, chosen, strict=True):
         start = time.perf_counter()
         try:
             last = train(settings, data).records[-1]
         except (FloatingPointError, MemoryError) as error:
-            print(f"{told}: {error}", flush=True)
+            print(f"{trial}: {error}", flush=True)
             continue
         seconds = time.perf_counter() - start
         accuracies.append(last.test_accuracy)
         print(
-            f"{told}: {last.test_accuracy:.2f} %, loss {last.test_loss:.4f}; in training "
+            f"{trial}: {last.test_accuracy:.2f} %, loss {last.test_loss:.4f}; in training "
             f"{last.train_accuracy:.2f} %; {last.epoch} epochs, {seconds:.1f} s",
             flush=True,
         )
@@ -75,7 +75,7 @@ if __name__ == "__main__":
     options = parser.parse_args()
     images = load_data(options.data, held_out=options.held_out)
     print(images)
-    found = main(images, options.trials)
-    if len(found) > 1:
-        print(describe(found))
-    sys.exit(len(found) < len(options.trials))
+    finished = main(images, options.trials)
+    if len(finished) > 1:
+        print(describe(finished))
+    sys.exit(len(finished) < len(options.trials))

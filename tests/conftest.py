@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import few_images, tiny_network
-from torch import nn
+from small import few_images, tiny_classifier
 
-from pytorch_vision.data import DataError, ImageData, load_cifar10, load_sample
+from pytorch_vision.data import DataError, ImageData, load_data
+from pytorch_vision.models import Classifier
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,7 +25,7 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
 def cifar10() -> ImageData:
     """All of CIFAR-10, downloaded once into data/; required in CI, skipped where it can't be."""
     try:
-        return load_cifar10(ROOT / "data")
+        return load_data("full", ROOT / "data")
     except DataError as error:
         if os.environ.get("CI"):
             raise
@@ -34,7 +34,7 @@ def cifar10() -> ImageData:
 
 @pytest.fixture(scope="session")
 def sample() -> ImageData:
-    return load_sample()
+    return load_data("sample")
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +43,8 @@ def few() -> ImageData:
 
 
 @pytest.fixture
-def tiny() -> nn.Module:
-    return tiny_network()
+def tiny(few) -> Classifier:
+    return tiny_classifier(few)
 
 
 @pytest.fixture

@@ -1,26 +1,27 @@
 """Images and a network small enough for a test, for the tests and for the jobs that they start."""
 
+from dataclasses import replace
+from typing import Any
+
 import torch
 from torch import nn
 
-from pytorch_vision.data import ImageData, load_sample, subset
+from pytorch_vision.data import ImageData, load_data, subset
+from pytorch_vision.models import Classifier
 
 
 def few_images() -> ImageData:
     """100 training and 50 test images: seven batches of 16, the last of which has 4."""
-    sample = load_sample()
-    small = subset(sample, 100)
-    return ImageData(
-        small.train_images,
-        small.train_labels,
-        sample.test_images[:50],
-        sample.test_labels[:50],
-        sample.class_names,
-        "a few images",
+    sample = load_data("sample")
+    return replace(
+        subset(sample, 100),
+        test_images=sample.test_images[:50],
+        test_labels=sample.test_labels[:50],
+        name="a few images",
     )
 
 
-def tiny_network(normalization: bool = True) -> nn.Module:
+def tiny_network(normalization: bool = True, classes: int = 10) -> nn.Module:
     """A network with all that training treats differently."""
     torch.manual_seed(0)
     return nn.Sequential(
@@ -31,5 +32,10 @@ def tiny_network(normalization: bool = True) -> nn.Module:
         nn.ReLU(),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(16, 10),
+        nn.Linear(16, classes),
     )
+
+
+def tiny_classifier(data: ImageData, **options: Any) -> Classifier:
+    """The tiny network, as a classifier for some data."""
+    return Classifier(tiny_network(classes=len(data.class_names)), data, **options)

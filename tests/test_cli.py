@@ -1,3 +1,5 @@
+"""The command line, called in this process where that is the same: importing torch takes long."""
+
 import contextlib
 import os
 import re
@@ -7,78 +9,19 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from pytorch_vision.commands import main
-from pytorch_vision.options import COMMANDS
+from pytorch_vision import __version__
+from pytorch_vision.commands import COMMANDS, main
+from pytorch_vision.models import Classifier
 
-PACKAGE = Path(__file__).parents[1] / "PyTorch_Vision"
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Call the command line as a user does, in a folder of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "pytorch_vision", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(PACKAGE)},
-        capture_output=True,
-        text=True,
-    )
-
-
-GALLERIES = [
-    "class_accuracy.png",
-    "confusion_matrix.png",
-    "misclassified.png",
-    "misclassified_gradcam.png",
-    "reliability.png",
-    "right_gradcam.png",
-]
-
-
-def test_the_whole_job(tmp_path):
-    """Train, evaluate, explain the errors and one image, and write the page of all errors."""
-    trained = run(tmp_path, "train", "--data", "sample", "--epochs", "1", "--model", "CustomResNet")
-    assert trained.returncode == 0, trained.stderr
-    assert "bundled sample, 1,000 images" in trained.stdout
-    pictures = tmp_path / "runs" / "sample-CustomResNet" / "plots"
-    curves = ["history.csv", "loss_accuracy.png"]
-    assert sorted(path.name for path in pictures.iterdir()) == sorted(curves + GALLERIES)
-    for name in GALLERIES:
-        assert Image.open(pictures / name).width > 600
-
-    weights = ("--weights", "runs/sample-CustomResNet/weights.safetensors")
-    line = re.compile(r"Test set: Average loss: \S+, Accuracy: (\d+)/500 \(.*%\)")
-    evaluated = run(tmp_path, "evaluate", "--data", "sample", *weights)
-    assert evaluated.returncode == 0, evaluated.stderr
-    assert line.search(evaluated.stdout)[0] == line.search(trained.stdout)[0]
-
-    order = ("--output", "other", "--order", "spread")
-    explained = run(tmp_path, "explain", "--data", "sample", *weights, *order)
-    assert explained.returncode == 0, explained.stderr
-    assert sorted(path.name for path in (tmp_path / "other" / "plots").iterdir()) == GALLERIES
-
-    Image.new("LA", (70, 50), 128).save(tmp_path / "cat.png")
-    one = run(tmp_path, "explain", "--image", "cat.png", *weights)
-    assert one.returncode == 0, one.stderr
-    assert "cat.png: 70x50 pixels, mode LA; its central 50x50 pixels resized to 32" in one.stdout
-    assert len(re.findall(r"\w+ \(\d+\.\d%\)", one.stdout)) == 3
-    assert Image.open(pictures / "cat_gradcam.png").width > 600
-
-    reported = run(tmp_path, "report", "--data", "sample", *weights, "--output", "new")
-    assert reported.returncode == 0, reported.stderr
-    errors = 500 - int(line.search(evaluated.stdout)[1])
-    assert f"{errors} errors in new/errors.html" in reported.stdout
-    page = (tmp_path / "new" / "errors.html").read_text()
-    assert page.count('data-answers="wrong"') == errors
-    assert page.count('data-answers="right"') == min(500 - errors, 100)
-    assert re.search(r"When the 30% of the pixels [^<]* random pixels are, to \d+%\.", page)
-
-
-OWN_NETWORK = """
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "PyTorch_Vision"
+OWN_NETWORKS = """
 from torch import nn
 
 def small(num_classes):
@@ -86,78 +29,167 @@ def small(num_classes):
         nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3, 2, 1),
         nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, num_classes),
     )
+
+def flat(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3072, num_classes))
 """
+GALLERIES = [
+    "class_accuracy.png",
+    "confusion_matrix.png",
+    "correct_gradcam.png",
+    "misclassified.png",
+    "misclassified_gradcam.png",
+    "reliability.png",
+]
+TEST_LINE = re.compile(r"Test set: Average loss: \S+, Accuracy: (\d+)/(\d+) \((.*)%\)")
 
 
-def test_pictures_and_a_network_of_ones_own(tmp_path):
-    """A folder of photographs, a network from a file beside it, and all that follows."""
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A user's folder, which is the working one, with networks of the user's own."""
+    (tmp_path / "networks.py").write_text(OWN_NETWORKS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "networks", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys) -> Callable[..., str]:
+    """Call the command line, and return what it printed."""
+
+    def run_command(*arguments: str) -> str:
+        status = main(list(arguments))
+        printed = capsys.readouterr()
+        assert status == 0, printed.err
+        return printed.out
+
+    return run_command
+
+
+def paint(folder: Path) -> None:
+    """Write photographs of three classes that are easily told apart."""
     for name, colour in {"red": (220, 30, 30), "blue": (30, 30, 220), "green": (9, 250, 9)}.items():
         for number in range(20):
-            path = tmp_path / "mine" / name / f"{number}.png"
+            path = folder / name / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (60 + number, 50), colour).save(path)
-    (tmp_path / "networks.py").write_text(OWN_NETWORK)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_whole_job(folder, few, run):
+    """Train, evaluate, explain the errors and one image, and write the page of all errors."""
+    for part in ("train", "test"):
+        pairs = zip(getattr(few, f"{part}_images"), getattr(few, f"{part}_labels"), strict=True)
+        for number, (image, label) in enumerate(pairs):
+            path = folder / "few" / part / few.class_names[label] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+    images = ("--data", "few", "--size", "32")
+    trained = run("train", *images, "--epochs", "1", "--model", "CustomResNet")
+    assert "few: 100 training and 50 test images of 32x32 pixels in 10 classes" in trained
+    pictures = folder / "runs" / "few-CustomResNet" / "plots"
+    assert names_in(pictures) == sorted([*GALLERIES, "history.csv", "loss_accuracy.png"])
+    for name in GALLERIES:
+        assert Image.open(pictures / name).width > 600
+
+    weights = ("--weights", "runs/few-CustomResNet/weights.safetensors")
+    evaluated = run("evaluate", *images, *weights)
+    line = TEST_LINE.search(evaluated)
+    assert line[0] == TEST_LINE.search(trained)[0]
+
+    run("explain", *images, *weights, "--output", "other", "--order", "spread")
+    assert names_in(folder / "other" / "plots") == GALLERIES
+
+    Image.new("LA", (70, 50), 128).save(folder / "cat.png")
+    one = run("explain", "--image", "cat.png", *weights)
+    assert "cat.png: 70x50 pixels, mode LA; its central 50x50 pixels resized to 32" in one
+    assert len(re.findall(r"\w+ \(\d+\.\d%\)", one)) == 3
+    assert Image.open(pictures / "cat_gradcam.png").width > 600
+
+    reported = run("report", *images, *weights, "--output", "new")
+    errors = 50 - int(line[1])
+    assert f"{errors} errors in new/errors.html" in reported
+    page = (folder / "new" / "errors.html").read_text()
+    assert page.count('data-answers="wrong"') == errors
+    assert page.count('data-answers="right"') == 50 - errors
+    assert re.search(r"When the 30% of the pixels [^<]* random pixels are, to \d+%\.", page)
+
+
+def test_pictures_and_a_network_of_ones_own(folder, run, capsys):
+    """A folder of photographs, a network from a file beside it, and all that follows."""
+    paint(folder / "mine")
     network = ("--model", "networks:small")
-    images = ("--data", "mine", "--size", "48", "--fit", "pad")
+    images = ("--data", "mine", "--size", "48", "--resize", "pad")
     settings = ("--optimizer", "sgd", "--learning-rate", "0.1", "--epochs", "4", "--cutout", "0")
-    trained = run(tmp_path, "train", *images, *network, *settings)
-    assert trained.returncode == 0, trained.stderr
-    assert "48 training and 12 test images of 48x48 pixels in 3 classes" in trained.stdout
-    output = tmp_path / "runs" / "mine-networks-small"
-    assert sorted(path.name for path in (output / "plots").glob("*.png")) == sorted(
-        [*GALLERIES, "loss_accuracy.png"]
-    )
+    trained = run("train", *images, *network, *settings)
+    assert "48 training and 12 test images of 48x48 pixels in 3 classes" in trained
+    output = folder / "runs" / "mine-networks-small"
+    assert names_in(output / "plots") == sorted([*GALLERIES, "history.csv", "loss_accuracy.png"])
+
     weights = ("--weights", str(output / "weights.safetensors"))
-    line = trained.stdout.rindex("Test set")
-    evaluated = run(tmp_path, "evaluate", "--data", "mine", *network, *weights)
-    assert evaluated.returncode == 0, evaluated.stderr
-    assert evaluated.stdout.splitlines()[-1] == trained.stdout[line:].splitlines()[0]
-    one = run(tmp_path, "explain", "--image", "mine/red/1.png", *network, *weights)
-    assert one.returncode == 0, one.stderr
-    assert "1.png: 61x50 pixels, mode RGB; resized and padded with grey to 48x48" in one.stdout
-    unnamed = run(tmp_path, "evaluate", "--data", "mine", *weights)
-    assert unnamed.returncode == 1
-    assert "networks:small, which only you can make" in unnamed.stderr
-    further = run(tmp_path, "train", *images, *network, *weights, "--epochs", "1", "--output", "on")
-    assert further.returncode == 0, further.stderr
-    assert "Beginning with the weights of networks:small on mine" in further.stdout
-    assert (tmp_path / "on" / "weights.safetensors").exists()
+    evaluated = run("evaluate", "--data", "mine", *network, *weights)
+    assert TEST_LINE.search(evaluated)[0] == list(TEST_LINE.finditer(trained))[-1][0]
+    one = run("explain", "--image", "mine/red/1.png", *network, *weights)
+    assert "1.png: 61x50 pixels, mode RGB; resized and padded with grey to 48x48" in one
+    assert main(["evaluate", "--data", "mine", *weights]) == 1
+    assert "networks:small, which only you can make" in capsys.readouterr().err
+
+    further = run("train", *images, *network, *weights, "--epochs", "1", "--output", "on")
+    assert "Beginning with the weights of networks:small on mine" in further
+    assert len(Classifier.load(output / "weights.safetensors", _small()).history.records) == 4
+    assert len(Classifier.load("on/weights.safetensors", _small()).history.records) == 1
+    tested = run("train", *images, *network, *weights, "--epochs", "0", "--output", "no")
+    assert TEST_LINE.search(tested)[0] == TEST_LINE.search(evaluated)[0]
+    assert not (folder / "no" / "weights.safetensors").exists()
 
 
-def test_a_learning_rate_is_found(tmp_path):
-    (tmp_path / "networks.py").write_text(OWN_NETWORK)
-    network = ("--model", "networks:small", "--optimizer", "sgd")
-    found = run(tmp_path, "find-lr", "--data", "sample", *network)
-    assert found.returncode == 0, found.stderr
-    rate = re.search(r"smallest at --learning-rate ([^\s;]+)", found.stdout)[1]
+def _small():
+    import networks
+
+    return networks.small
+
+
+def test_a_learning_rate_is_found(folder, run):
+    paint(folder / "mine")
+    job = ("--data", "mine", "--size", "32", "--model", "networks:small", "--batch-size", "8")
+    found = run("find-lr", *job, "--optimizer", "sgd")
+    rate = re.search(r"smallest at --learning-rate ([^\s;]+)", found)[1]
     assert 1e-2 < float(rate) < 10
-    pictures = tmp_path / "runs" / "sample-networks-small" / "plots"
+    pictures = folder / "runs" / "mine-networks-small" / "plots"
     assert (pictures / "lr_finder_learning_rate.png").exists()
 
 
-def test_both_rates_are_found_for_muon(tmp_path):
-    rates = ("--muon-rate", "0.1", "--learning-rate", "0.05")
-    (tmp_path / "networks.py").write_text(OWN_NETWORK)
-    found = run(tmp_path, "find-lr", "--data", "sample", "--model", "networks:small", *rates)
-    assert found.returncode == 0, found.stderr
-    told = re.search(r"smallest at --muon-rate (\S+) --learning-rate ([^\s;]+)", found.stdout)
+def test_both_rates_are_found_for_muon(folder, run):
+    paint(folder / "mine")
+    job = ("--data", "mine", "--size", "32", "--model", "networks:small", "--batch-size", "8")
+    rates = ("--muon-learning-rate", "0.1", "--learning-rate", "0.05")
+    found = run("find-lr", *job, *rates)
+    told = re.search(r"smallest at --muon-learning-rate (\S+) --learning-rate ([^\s;]+)", found)
     assert float(told[2]) == pytest.approx(float(told[1]) / 2, rel=0.1)
 
 
-def test_a_network_without_a_map_has_all_other_pictures(tmp_path):
-    (tmp_path / "networks.py").write_text(
-        "from torch import nn\n"
-        "def flat(num_classes):\n"
-        "    return nn.Sequential(nn.Flatten(), nn.Linear(3072, num_classes))\n"
-    )
-    job = ("train", "--data", "sample", "--epochs", "1", "--model", "networks:flat")
-    trained = run(tmp_path, *job)
-    assert trained.returncode == 1
-    assert "no layer of this network gives a map" in trained.stderr
-    pictures = tmp_path / "runs" / "sample-networks-flat" / "plots"
+def test_a_network_without_a_map_has_all_other_pictures(folder, capsys):
+    job = ["train", "--data", "sample", "--epochs", "1", "--model", "networks:flat"]
+    assert main(job) == 1
+    assert "no layer of this network gives a map" in capsys.readouterr().err
+    pictures = folder / "runs" / "sample-networks-flat" / "plots"
     others = [name for name in GALLERIES if "gradcam" not in name]
-    assert {path.name for path in pictures.iterdir()} >= {"loss_accuracy.png", *others}
+    assert set(names_in(pictures)) >= {"loss_accuracy.png", *others}
     assert (pictures.parent / "weights.safetensors").exists()
+
+
+def test_the_committed_weights_are_as_good_as_they_are_said_to_be(cifar10, run, monkeypatch):
+    """By the command that README gives for it: they are what is evaluated by default."""
+    monkeypatch.chdir(ROOT)
+    history = Classifier.load("pretrained").history
+    assert len(history.records) == 20
+    right, total, accuracy = TEST_LINE.search(run("evaluate")).groups()
+    assert (int(total), float(accuracy)) == (10_000, int(right) / 100)
+    assert float(accuracy) == pytest.approx(history.records[-1].test_accuracy, abs=0.1)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -168,13 +200,20 @@ def test_help(capsys, command):
     assert "--data" in capsys.readouterr().out
 
 
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"{__version__}\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("train", "--data", "everything"), "error: data is 'everything', expected 'full'"),
         (
             ("train", "--data", "sample", "--epochs", "-1"),
-            "error: epochs is -1, expected 0 or more",
+            "error: epochs is '-1', expected greater than or equal to 0",
         ),
         (
             ("train", "--data", "sample", "--model", "mine:network"),
@@ -187,13 +226,19 @@ def test_help(capsys, command):
         (("explain", "--weights", "none.safetensors"), "error: there are no weights at none"),
         (("explain", "--image", "notes.txt"), "error: notes.txt is not an image"),
         (("explain", "--image", "none.png"), "error: [Errno 2] No such file"),
-        (("train", "--data", "sample", "--batch-size", "0"), "error: batch_size is 0, expected 1"),
+        (
+            ("train", "--data", "sample", "--batch-size", "0"),
+            "error: batch_size is '0', expected greater than or equal to 1",
+        ),
+        (
+            ("train", "--data", "sample", "--resize", "stretch"),
+            "error: resize is 'stretch', expected 'crop', 'pad' or 'squash'",
+        ),
         (("train", "--data", "sample", "--output", "notes.txt/new"), "error: [Errno 20]"),
         (("evaluate", "--weights", "notes.txt"), "error: notes.txt is not a whole safetensors"),
     ],
 )
 def test_an_error_is_one_message(tmp_path, monkeypatch, capsys, arguments, message):
-    """In this process: importing torch anew for each would be most of the time."""
     (tmp_path / "notes.txt").write_text("not weights")
     monkeypatch.chdir(tmp_path)
     assert main(list(arguments)) == 1
@@ -206,20 +251,24 @@ def test_an_error_is_one_message(tmp_path, monkeypatch, capsys, arguments, messa
 @pytest.mark.parametrize(
     ("number", "status", "told"),
     [
-        (signal.SIGINT, 130, "Interrupted: what there is of it is in runs/sample/unfinished"),
+        (
+            signal.SIGINT,
+            130,
+            "Interrupted: what there is of it is in runs/sample-networks-small/unfinished",
+        ),
         (signal.SIGTERM, 143, ""),
         (signal.SIGHUP, 129, ""),
     ],
 )
-def test_a_signal_ends_it_with_a_checkpoint_and_a_status(tmp_path, number, status, told):
+def test_a_signal_ends_it_with_a_checkpoint_and_a_status(folder, number, status, told):
     """A good run is there already: nothing of it is replaced."""
-    good = tmp_path / "runs" / "sample" / "weights.safetensors"
+    good = folder / "runs" / "sample-networks-small" / "weights.safetensors"
     good.parent.mkdir(parents=True)
     good.write_text("of a finished run")
-    arguments = ["--data", "sample", "--geometry", "standard", "--checkpoints", "kept"]
+    arguments = ["--data", "sample", "--model", "networks:small", "--batch-size", "4"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytorch_vision", "train", *arguments],
-        cwd=tmp_path,
+        [sys.executable, "-m", "pytorch_vision", "train", *arguments, "--checkpoints", "kept"],
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(PACKAGE), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -233,7 +282,7 @@ def test_a_signal_ends_it_with_a_checkpoint_and_a_status(tmp_path, number, statu
     assert process.returncode == status, errors
     assert errors.decode().strip() == told
     assert "Interrupted in epoch 1" in (shown + out).decode()
-    assert (tmp_path / "kept" / "checkpoint.pt").exists()
+    assert (folder / "kept" / "checkpoint.pt").exists()
     assert good.read_text() == "of a finished run"
 
 

@@ -12,7 +12,7 @@ KEPT = ("torch", "torchvision", "numpy")  # as they are: replacing one breaks a 
 LIBRARY = Path(__file__).parents[1]  # the folder that pytorch_vision is imported from
 
 
-def install_missing(library: Path = LIBRARY) -> Path:
+def install_missing(library: Path = LIBRARY) -> None:
     """Install those of the library's dependencies that are missing or too old, by pip.
 
     The network is not asked where nothing is missing. torch, torchvision and numpy stay in the
@@ -20,9 +20,6 @@ def install_missing(library: Path = LIBRARY) -> Path:
 
     Args:
         library: a folder with the ``pyproject.toml`` that lists the dependencies.
-
-    Returns:
-        The folder, seen from the working directory if it lies below it.
 
     Raises:
         RuntimeError: pip failed; says what it said.
@@ -35,8 +32,6 @@ def install_missing(library: Path = LIBRARY) -> Path:
         importlib.invalidate_caches()
     installed = ", ".join(_parts(requirement)[0] for requirement in needed) or "nothing"
     print(f"PyTorch_Vision is ready; installed just now: {installed}")
-    inside = library.resolve().is_relative_to(Path.cwd())
-    return library.resolve().relative_to(Path.cwd()) if inside else library
 
 
 def _pip(*arguments: str) -> None:

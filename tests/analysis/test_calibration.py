@@ -5,11 +5,11 @@ import scipy.special
 from pytorch_vision.analysis import (
     Predictions,
     calibration,
-    describe_scaling,
-    scaled,
+    cross_fitted,
     temperature,
-    two_fold,
+    temperature_scaled,
 )
+from pytorch_vision.analysis.calibration import describe_scaling
 
 
 def predictions_at(heat: float, count: int = 4000, seed: int = 0) -> Predictions:
@@ -24,7 +24,8 @@ def predictions_at(heat: float, count: int = 4000, seed: int = 0) -> Predictions
 
 
 def test_calibration_by_hand(predictions):
-    """Four bins: (0.5, 0.75] holds 0.6 and 0.7, both wrong; the last 0.8 and twice 0.9, two right.
+    """Four bins: (0.5, 0.75] holds 0.6 and 0.7, both misclassified; the last 0.8 and twice 0.9, two
+    of them correct.
 
     The other bins are empty."""
     measured = calibration(predictions, bins=4)
@@ -61,25 +62,27 @@ def test_the_temperature_undoes_what_was_done(heat):
 
 def test_a_temperature_changes_probabilities_and_no_answer():
     predictions = predictions_at(2.0)
-    hotter = scaled(predictions, 0.5)
+    hotter = temperature_scaled(predictions, 0.5)
     assert np.array_equal(hotter.predicted, predictions.predicted)
     np.testing.assert_allclose(hotter.probabilities.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(hotter.probabilities, predictions_at(1.0).probabilities, atol=1e-5)
-    np.testing.assert_allclose(scaled(predictions, 1.0).probabilities, predictions.probabilities)
+    np.testing.assert_allclose(
+        temperature_scaled(predictions, 1.0).probabilities, predictions.probabilities
+    )
 
 
 def test_certainty_stays_finite():
     predictions = predictions_at(0.01)
     assert (predictions.probabilities == 0).any()
-    assert np.isfinite(scaled(predictions, 0.5).probabilities).all()
+    assert np.isfinite(temperature_scaled(predictions, 0.5).probabilities).all()
     assert np.isfinite(temperature(predictions))
 
 
-def test_two_folds_calibrate_without_looking_at_themselves():
+def test_each_half_is_calibrated_without_looking_at_itself():
     predictions = predictions_at(2.0)
-    after, found = two_fold(predictions)
-    assert found == pytest.approx((0.5, 0.5), rel=0.1)
-    assert found[0] != found[1]
+    after, temperatures = cross_fitted(predictions)
+    assert temperatures == pytest.approx((0.5, 0.5), rel=0.1)
+    assert temperatures[0] != temperatures[1]
     assert calibration(after).error < 0.03 < 0.1 < calibration(predictions).error
     # labels of one half are nothing to the other half's temperature
     half = np.random.default_rng(0).permutation(4000)[:2000]
@@ -88,21 +91,23 @@ def test_two_folds_calibrate_without_looking_at_themselves():
     another = Predictions(
         predictions.images, wrong, predictions.probabilities, predictions.indices, ("a", "b", "c")
     )
-    changed, _ = two_fold(another)
+    changed, _ = cross_fitted(another)
     assert np.array_equal(changed.probabilities[half], after.probabilities[half])
     assert not np.array_equal(changed.probabilities, after.probabilities)
 
 
 def test_the_sentence_has_both_errors_and_the_temperature():
     predictions = predictions_at(2.0)
-    before, after = (100 * calibration(p).error for p in (predictions, two_fold(predictions)[0]))
-    told = describe_scaling(predictions)
-    assert f"error {before:.1f} %; {after:.1f} % with the logits" in told
-    assert "divided by 0.5" in told or "divided by 0.49" in told
+    before, after = (
+        100 * calibration(p).error for p in (predictions, cross_fitted(predictions)[0])
+    )
+    sentence = describe_scaling(predictions)
+    assert f"error {before:.1f} %; {after:.1f} % with the logits" in sentence
+    assert "divided by 0.5" in sentence or "divided by 0.49" in sentence
 
 
 def test_too_few_predictions_are_named(predictions):
     with pytest.raises(ValueError, match="no predictions to find a temperature for"):
         temperature(predictions.select(np.array([], dtype=int)))
     with pytest.raises(ValueError, match="there are 1 predictions, expected 2 or more"):
-        two_fold(predictions.select(np.array([0])))
+        cross_fitted(predictions.select(np.array([0])))

@@ -3,13 +3,14 @@ import pytest
 import torch
 from torch import nn
 
-from pytorch_vision.analysis import blind_maps, describe_removal, grad_cam, interval, removal
-from pytorch_vision.analysis.faithfulness import Removal
-from pytorch_vision.models import ResNet
-from pytorch_vision.training import TrainConfig
+from pytorch_vision.analysis import Removal, baseline_maps, grad_cam, removal
+from pytorch_vision.analysis.faithfulness import describe_removal, interval
+from pytorch_vision.data import Normalization
+from pytorch_vision.models import Classifier, ResNet
+from pytorch_vision.runtime import Machine
 
-UNIT = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-EXACT = TrainConfig(precision="32-true")
+UNIT = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+EXACT = Machine(precision="32-true")
 
 
 class SeesASquare(nn.Module):
@@ -25,6 +26,13 @@ class SeesASquare(nn.Module):
 
 
 @pytest.fixture(scope="module")
+def sees_a_square() -> Classifier:
+    return Classifier(
+        SeesASquare(), class_names=("dark", "bright"), normalization=UNIT, size=(32, 32)
+    )
+
+
+@pytest.fixture(scope="module")
 def squares() -> tuple[np.ndarray, np.ndarray]:
     """Dark noise with a bright square where the network looks, and the map that marks it."""
     images = np.random.default_rng(0).integers(0, 60, (40, 32, 32, 3), np.uint8)
@@ -35,10 +43,10 @@ def squares() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def removals(squares) -> dict[str, Removal]:
+def removals(sees_a_square, squares) -> dict[str, Removal]:
     images, marked = squares
-    maps = {"square": marked, "inverse": 1 - marked, **blind_maps(images)}
-    return removal(SeesASquare(), images, np.ones(40, int), maps, UNIT, config=EXACT)
+    maps = {"square": marked, "inverse": 1 - marked, **baseline_maps(images)}
+    return removal(sees_a_square, images, np.ones(40, int), maps, machine=EXACT)
 
 
 def test_the_map_that_marks_the_evidence_is_best_and_its_inverse_worst(removals):
@@ -53,28 +61,28 @@ def test_the_map_that_marks_the_evidence_is_best_and_its_inverse_worst(removals)
 def test_curves_begin_at_the_whole_image_and_go_the_right_way(removals):
     square = removals["square"]
     assert square.fractions.tolist() == [0, 0.1, 0.3, 0.6]
-    assert square.most_first.shape == square.least_first.shape == (40, 4)
-    assert np.array_equal(square.most_first[:, 0], square.least_first[:, 0])
-    assert (square.most_first[:, 0] > 0.95).all()
-    assert (square.most_first[:, 1] < 0.2).all()  # 64 of 1,024 pixels are in the first 10 %
-    assert (square.least_first > 0.95).all()  # the square is in the last 40 %
-    assert square.score == pytest.approx(square.least_first_area - square.most_first_area)
-    assert np.array_equal(square.select(np.arange(3)).most_first, square.most_first[:3])
+    assert square.morf.shape == square.lerf.shape == (40, 4)
+    assert np.array_equal(square.morf[:, 0], square.lerf[:, 0])
+    assert (square.morf[:, 0] > 0.95).all()
+    assert (square.morf[:, 1] < 0.2).all()  # 64 of 1,024 pixels are in the first 10 %
+    assert (square.lerf > 0.95).all()  # the square is in the last 40 %
+    assert square.score == pytest.approx(square.lerf_area - square.morf_area)
+    assert np.array_equal(square.select(np.arange(3)).morf, square.morf[:3])
 
 
 def test_areas_by_hand():
     one = Removal(np.array([0, 0.5, 1]), np.array([[1, 0.5, 0]]), np.array([[1, 1, 0]], np.float32))
-    assert one.most_first_area == pytest.approx([0.5])
-    assert one.least_first_area == pytest.approx([0.75])
+    assert one.morf_area == pytest.approx([0.5])
+    assert one.lerf_area == pytest.approx([0.75])
     assert one.score == pytest.approx([0.25])
 
 
-def test_a_flat_map_is_as_good_as_chance(squares):
+def test_a_flat_map_is_as_good_as_chance(sees_a_square, squares):
     """Pixels of equal importance must not go row by row."""
     images, marked = squares
     flat = {"flat": np.zeros_like(marked)}
-    found = removal(SeesASquare(), images, np.ones(40, int), flat, UNIT, config=EXACT)
-    low, high = interval(found["flat"].score, 0.99)
+    removals = removal(sees_a_square, images, np.ones(40, int), flat, machine=EXACT)
+    low, high = interval(removals["flat"].score, 0.99)
     assert low < 0 < high
 
 
@@ -85,39 +93,40 @@ def test_on_an_untrained_network_there_is_nothing_to_find(sample):
     faithful even to a network of random weights, but to an answer that moves by 0.0001.
     """
     torch.manual_seed(0)
-    model = ResNet((1, 1, 1, 1), 10, "standard")
+    classifier = Classifier(ResNet((1, 1, 1, 1), 10, "standard"), sample)
     images, classes = sample.test_images[:100], sample.test_labels[:100]
     by_method = {
-        method: grad_cam(model, images, classes, sample.mean_and_std, method=method)
+        method: grad_cam(classifier, images, classes, method=method)
         for method in ("gradcam", "eigencam")
     }
-    maps = {**by_method, **blind_maps(images)}
-    found = removal(model, images, classes, maps, sample.mean_and_std, config=EXACT)
-    assert all(abs(one.score.mean()) < 0.001 for one in found.values())
+    maps = {**by_method, **baseline_maps(images)}
+    removals = removal(classifier, images, classes, maps, (0.3,), EXACT)
+    assert all(abs(one.score.mean()) < 0.001 for one in removals.values())
     for name in ("eigencam", "centre", "edges"):
-        low, high = interval(found[name].score - found["random"].score, 0.99)
+        low, high = interval(removals[name].score - removals["random"].score, 0.99)
         assert low < 0 < high, name
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_model_is_left_as_it_was(tiny, few, training):
-    tiny.train(training)
-    before = {name: tensor.clone() for name, tensor in tiny.state_dict().items()}
-    maps = blind_maps(few.test_images)
-    given = (few.test_images, few.test_labels, maps, few.mean_and_std)
-    config = TrainConfig(accelerator="cpu")  # where the same bits are promised
-    again = [removal(tiny, *given, config=config) for _ in range(2)]
-    assert tiny.training is training
-    assert all(torch.equal(before[n], tensor) for n, tensor in tiny.state_dict().items())
+def test_the_network_is_left_as_it_was(tiny, few, training):
+    network = tiny.network.train(training)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    maps = baseline_maps(few.test_images)
+    machine = Machine(accelerator="cpu")  # where the same bits are promised
+    again = [
+        removal(tiny, few.test_images, few.test_labels, maps, machine=machine) for _ in range(2)
+    ]
+    assert network.training is training
+    assert all(torch.equal(before[n], tensor) for n, tensor in network.state_dict().items())
     for name in maps:
         assert np.array_equal(again[0][name].score, again[1][name].score)
 
 
-def test_blind_maps_know_only_the_image(few):
+def test_baseline_maps_know_only_the_image(few):
     images = few.test_images.copy()
     images[0] = 7
     images[0, :, 16:] = 200
-    maps = blind_maps(images)
+    maps = baseline_maps(images)
     assert {one.shape for one in maps.values()} == {images.shape[:3]}
     assert np.unravel_index(maps["edges"][0].argmax(), (32, 32))[1] in (15, 16)
     assert maps["centre"][3].argmax() in (15 * 32 + 15, 15 * 32 + 16, 16 * 32 + 15, 16 * 32 + 16)
@@ -136,8 +145,8 @@ def test_an_interval_holds_the_mean_as_often_as_it_says():
 
 def test_where_there_is_no_image_there_is_no_score(tiny, few):
     none = few.test_images[:0]
-    found = removal(tiny, none, few.test_labels[:0], blind_maps(none), few.mean_and_std)
-    assert {one.score.shape for one in found.values()} == {(0,)}
+    removals = removal(tiny, none, few.test_labels[:0], baseline_maps(none))
+    assert {one.score.shape for one in removals.values()} == {(0,)}
 
 
 def test_one_image_has_no_interval():
@@ -146,16 +155,16 @@ def test_one_image_has_no_interval():
 
 def test_the_sentence(removals):
     text = describe_removal(removals["square"], removals["random"])
-    fallen = removals["square"].most_first[:, 2].mean()
-    assert f"from {removals['square'].most_first[:, 0].mean():.0%} to {fallen:.0%}" in text
+    fallen = removals["square"].morf[:, 2].mean()
+    assert f"from {removals['square'].morf[:, 0].mean():.0%} to {fallen:.0%}" in text
     assert "When the 30% of the pixels" in text
-    assert text.endswith(f"to {removals['random'].most_first[:, 2].mean():.0%}.")
+    assert text.endswith(f"to {removals['random'].morf[:, 2].mean():.0%}.")
 
 
 def test_wrong_arguments_are_named(tiny, few):
     arguments = (tiny, few.test_images, few.test_labels)
     with pytest.raises(ValueError, match=r"map 'short' is \(3, 32, 32\), expected \(50, 32, 32\)"):
-        removal(*arguments, {"short": np.zeros((3, 32, 32))}, few.mean_and_std)
+        removal(*arguments, {"short": np.zeros((3, 32, 32))})
     for fractions in ((), (0.5, 0.2), (0.0, 0.5), (0.5, 1.0)):
         with pytest.raises(ValueError, match="expected rising numbers between 0 and 1"):
-            removal(*arguments, {}, few.mean_and_std, fractions)
+            removal(*arguments, {}, fractions)

@@ -70,10 +70,10 @@ def test_gradcam_gallery_stacks_image_predicted_and_true_overlay(count, some_pre
     assert "each map's own maximum" in figure.axes[-1].get_ylabel()
 
 
-def test_right_answers_have_one_map_each(some_predictions):
+def test_correct_answers_have_one_map_each(some_predictions):
     predictions = some_predictions(7)
     maps = np.random.default_rng(1).random((7, 32, 32), np.float32)
-    figure = galleries.gradcam_gallery(predictions, maps, title="right answers")
+    figure = galleries.gradcam_gallery(predictions, maps, title="correct answers")
     shown = pictures(figure)
     assert len(shown) == 14
     titles = [picture.axes.get_title().strip() for picture in shown]
@@ -116,8 +116,9 @@ def test_training_views_are_what_the_epochs_show(few):
 
 def test_training_views_are_small_where_the_epochs_are(few):
     plain = Augmentation(padding=0, flip="none", cutout=16, cutout_probability=1)
-    config = TrainConfig(epochs=7, small_share=0.5, augmentation=plain)
-    shown = [picture.get_array() for picture in pictures(galleries.training_views(few, config, 1))]
+    config = TrainConfig(epochs=7, progressive_resizing=0.5, augmentation=plain)
+    figure = galleries.training_views(few, config, 1)
+    shown = [picture.get_array() for picture in pictures(figure)]
     assert [len(image) for image in shown] == [32, 24, 24, 24, 32, 32, 32, 32]
     assert np.array_equal(shown[1], shown[2])  # small images have no hole
     assert not np.array_equal(shown[4], shown[5])

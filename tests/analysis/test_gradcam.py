@@ -4,22 +4,30 @@ import torch
 from torch import nn
 
 from pytorch_vision.analysis import grad_cam, map_geometry
-from pytorch_vision.data import Augmentation, ImageData, eval_batches
-from pytorch_vision.models import ResNet, ResNet18
+from pytorch_vision.data import Augmentation, ImageData, Normalization, eval_batches
+from pytorch_vision.models import Classifier, ResNet
 from pytorch_vision.training import TrainConfig, fit
 
 
 @pytest.fixture(scope="module")
-def resnet(few) -> nn.Module:
+def resnet(few) -> Classifier:
     """An untrained network whose BatchNorm knows the images, so that every layer is alive."""
     torch.manual_seed(0)
-    model = ResNet18()
-    for module in model.modules():
+    classifier = Classifier(ResNet((1, 1, 1, 1)), few)
+    for module in classifier.network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the plain mean of what it sees
     with torch.no_grad():
-        model(next(eval_batches(few.train_images, *few.mean_and_std)))
-    return model.eval()
+        classifier.network(next(eval_batches(few.train_images, classifier.normalization)))
+    classifier.network.eval()
+    return classifier
+
+
+def made_of(network: nn.Module, normalization: Normalization) -> Classifier:
+    """Return a classifier of two classes for images of 32x32 pixels."""
+    return Classifier(
+        network, class_names=("ant", "bee"), normalization=normalization, size=(32, 32)
+    )
 
 
 def coloured_squares(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -39,19 +47,21 @@ def test_it_points_at_what_decides_the_class(capsys):
     The network has ResNet18's geometry and one block a stage. Deeper ones, trained for so short a
     time, see the square from many cells at once, and their maps are as wide wherever they lie.
     """
-    train_images, train_labels, _ = coloured_squares(600, seed=0)
-    images, labels, centres = coloured_squares(400, seed=1)
+    train_images, train_labels, _ = coloured_squares(300, seed=0)
+    images, labels, centres = coloured_squares(150, seed=1)
     names = ("red", "green", "blue", "yellow")
     data = ImageData(train_images, train_labels, images, labels, names, "coloured squares")
     torch.manual_seed(0)
-    model = ResNet((1, 1, 1, 1), num_classes=4)
-    assert map_geometry(model, "layer4", (32, 32)) == map_geometry(ResNet18(), "layer4", (32, 32))
+    classifier = Classifier(ResNet((1, 1, 1, 1), num_classes=4), data)
+    assert map_geometry(classifier, "layer4") == map_geometry(
+        Classifier("ResNet18", data), "layer4"
+    )
     as_it_is = Augmentation(padding=0, flip="none", cutout=0)
-    history = fit(model, data, TrainConfig(epochs=2, batch_size=32, augmentation=as_it_is))
+    history = fit(classifier, data, TrainConfig(epochs=1, batch_size=16, augmentation=as_it_is))
     assert history.records[-1].test_accuracy > 95
     shares = {}
     for aligned in (True, False):
-        maps = grad_cam(model, images, labels, data.mean_and_std, aligned=aligned)
+        maps = grad_cam(classifier, images, labels, aligned=aligned)
         flat = maps.reshape(len(maps), -1).argmax(axis=1)
         peaks = np.stack(np.unravel_index(flat, (32, 32)), axis=1)
         shares[aligned] = np.mean(np.hypot(*(peaks - centres).T) <= 6)
@@ -78,38 +88,37 @@ def test_a_single_bright_cell_is_drawn_where_it_lies():
 
     image = np.zeros((1, 32, 32, 3), np.uint8)
     image[0, 8, 24] = 255  # cell (1, 3)
-    unit = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    aligned = grad_cam(Pooled(), image, [0], unit, "cells")
+    unit = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    pooled = made_of(Pooled(), unit)
+    aligned = grad_cam(pooled, image, [0], "cells")
     assert np.unravel_index(aligned[0].argmax(), (32, 32)) == (8, 24)
     assert aligned[0, 8, 24] == 1
     assert aligned[0, 8, 20] == pytest.approx(0.5)  # half-way to the next cell
     assert aligned[0, 8, 16] == pytest.approx(0, abs=1e-6)
-    stretched = grad_cam(Pooled(), image, [0], unit, "cells", aligned=False)
+    stretched = grad_cam(pooled, image, [0], "cells", aligned=False)
     assert np.unravel_index(stretched[0].argmax(), (32, 32)) != (8, 24)
 
 
 def test_maps(resnet, few):
-    maps = grad_cam(resnet, few.test_images[:5], few.test_labels[:5], few.mean_and_std)
+    maps = grad_cam(resnet, few.test_images[:5], few.test_labels[:5])
     assert maps.shape == (5, 32, 32)
     assert maps.dtype == np.float32
     assert maps.min() >= 0
     assert set(maps.max(axis=(1, 2)).tolist()) <= {0.0, 1.0}
-    in_parts = grad_cam(
-        resnet, few.test_images[:5], few.test_labels[:5], few.mean_and_std, batch_size=2
-    )
+    in_parts = grad_cam(resnet, few.test_images[:5], few.test_labels[:5], batch_size=2)
     np.testing.assert_allclose(maps, in_parts, atol=1e-4)
-    one = grad_cam(resnet, few.test_images[3:4], few.test_labels[3:4], few.mean_and_std)
+    one = grad_cam(resnet, few.test_images[3:4], few.test_labels[3:4])
     np.testing.assert_allclose(maps[3:4], one, atol=1e-4)
 
 
 def test_several_classes_an_image_come_from_one_call(resnet, few):
-    images, statistics = few.test_images[:3], few.mean_and_std
+    images = few.test_images[:3]
     classes = np.array([[0, 1, 2], [3, 4, 5]])
-    both = grad_cam(resnet, images, classes, statistics)
+    both = grad_cam(resnet, images, classes)
     assert both.shape == (2, 3, 32, 32)
     for maps, row in zip(both, classes, strict=True):
-        assert np.array_equal(maps, grad_cam(resnet, images, row, statistics))
-    assert grad_cam(resnet, images[:0], classes[:, :0], statistics).shape == (2, 0, 32, 32)
+        assert np.array_equal(maps, grad_cam(resnet, images, row))
+    assert grad_cam(resnet, images[:0], classes[:, :0]).shape == (2, 0, 32, 32)
 
 
 def test_the_network_is_copied_once(tiny, few):
@@ -120,14 +129,14 @@ def test_the_network_is_copied_once(tiny, few):
             copies.append(None)
             return super().__reduce_ex__(protocol)
 
-    grad_cam(Counted(*tiny), few.test_images[:2], [0, 1], few.mean_and_std, "3")
+    grad_cam(tiny.with_network(Counted(*tiny.network)), few.test_images[:2], [0, 1], "3")
     assert len(copies) == 1
 
 
 @pytest.mark.parametrize("method", ["gradcam++", "xgradcam", "eigencam"])
 def test_other_methods_give_other_maps(resnet, few, method):
     # behind layer4 there is only a mean, where Grad-CAM and XGrad-CAM are the same
-    arguments = (resnet, few.test_images[:3], few.test_labels[:3], few.mean_and_std, "layer3")
+    arguments = (resnet, few.test_images[:3], few.test_labels[:3], "layer3")
     for aligned in (True, False):
         maps = grad_cam(*arguments, method=method, aligned=aligned)
         assert maps.shape == (3, 32, 32)
@@ -141,34 +150,36 @@ def test_a_thousand_images_are_cut_up(tiny, few):
     images = few.test_images.repeat(20, axis=0)
     classes = np.arange(1000) % 10
     seen = []
-    tiny[3].register_forward_pre_hook(lambda _m, inputs: seen.append(len(inputs[0])))
-    maps = grad_cam(tiny, images, classes, few.mean_and_std, "3")
+    tiny.network[3].register_forward_pre_hook(lambda _m, inputs: seen.append(len(inputs[0])))
+    maps = grad_cam(tiny, images, classes, "3")
     assert maps.shape == (1000, 32, 32)
     assert [count for count in seen if count > 1] == [250] * 4  # one forward pass for each part
 
 
 def test_no_image_gives_no_map(resnet, few):
-    assert grad_cam(resnet, few.test_images[:0], [], few.mean_and_std).shape == (0, 32, 32)
+    assert grad_cam(resnet, few.test_images[:0], []).shape == (0, 32, 32)
 
 
 def test_the_formula(resnet, few):
     """ReLU of the channels' sum, each weighed by its mean gradient, stretched over the image."""
     kept = []
-    handle = resnet.layer4.register_forward_hook(lambda _m, _i, output: kept.append(output))
+    handle = resnet.network.layer4.register_forward_hook(lambda _m, _i, output: kept.append(output))
     pixels = torch.from_numpy(few.test_images[:1]).permute(0, 3, 1, 2) / 255
-    mean, std = (torch.tensor(v)[:, None, None] for v in few.mean_and_std)
-    logits = resnet(((pixels - mean) / std).float())
+    statistics = (resnet.normalization.mean, resnet.normalization.std)
+    mean, std = (torch.tensor(values)[:, None, None] for values in statistics)
+    logits = resnet.network(((pixels - mean) / std).float())
     handle.remove()
     gradient = torch.autograd.grad(logits[0, 4], kept[0])[0]
     cells = (gradient.mean(dim=(2, 3), keepdim=True) * kept[0]).sum(dim=1, keepdim=True).relu()
     expected = nn.functional.interpolate(cells, (32, 32), mode="bilinear")[0, 0].detach()
-    ours = grad_cam(resnet, few.test_images[:1], [4], few.mean_and_std, aligned=False)[0]
+    ours = grad_cam(resnet, few.test_images[:1], [4], aligned=False)[0]
     np.testing.assert_allclose(ours, expected / expected.max(), atol=1e-4)
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_model_is_left_exactly_as_it_was(few, fails):
-    model = ResNet18().train()
+def test_the_network_is_left_exactly_as_it_was(few, fails):
+    classifier = Classifier(ResNet((1, 1, 1, 1)), few)
+    model = classifier.network.train()
     model.linear.weight.requires_grad_(False)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     random_state = torch.get_rng_state()
@@ -176,9 +187,9 @@ def test_the_model_is_left_exactly_as_it_was(few, fails):
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         if fails:
             with pytest.raises(ValueError, match=r"class 99 is out of range, expected 0\.\.9"):
-                grad_cam(model, few.test_images[:2], classes, few.mean_and_std)
+                grad_cam(classifier, few.test_images[:2], classes)
         else:
-            grad_cam(model, few.test_images[:2], classes, few.mean_and_std)
+            grad_cam(classifier, few.test_images[:2], classes)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random_state)
     assert all(module.training for module in model.modules())
@@ -196,21 +207,22 @@ def test_a_layer_that_no_gradient_reaches_is_named(few):
         def forward(self, x):
             return self.linear(self.cells(x).detach().mean(dim=(2, 3)))
 
-    arguments = (Detached(), few.test_images[:1], [0], few.mean_and_std, "cells")
+    detached = made_of(Detached(), Normalization.of(few.train_images))
+    arguments = (detached, few.test_images[:1], [0], "cells")
     with pytest.raises(ValueError, match="no gradient of the logits reaches layer 'cells'"):
         grad_cam(*arguments)
     assert grad_cam(*arguments, method="eigencam").shape == (1, 32, 32)
 
 
 def test_wrong_arguments_are_named(resnet, few):
-    images, statistics = few.test_images[:2], few.mean_and_std
+    images = few.test_images[:2]
     with pytest.raises(ValueError, match=r"no layer 'layer5'; it has conv1, bn1, layer1, .*linear"):
-        grad_cam(resnet, images, [0, 1], statistics, "layer5")
+        grad_cam(resnet, images, [0, 1], "layer5")
     with pytest.raises(ValueError, match=r"layer 'linear' gives \(1, 10\), expected a map"):
-        grad_cam(resnet, images, [0, 1], statistics, "linear")
+        grad_cam(resnet, images, [0, 1], "linear")
     with pytest.raises(ValueError, match="method is 'lime', expected one of gradcam, "):
-        grad_cam(resnet, images, [0, 1], statistics, method="lime")
+        grad_cam(resnet, images, [0, 1], method="lime")
     with pytest.raises(ValueError, match="classes is int64 of shape"):
-        grad_cam(resnet, images, [0], statistics)
+        grad_cam(resnet, images, [0])
     with pytest.raises(ValueError, match="images is float64"):
-        grad_cam(resnet, images / 255, [0, 1], statistics)
+        grad_cam(resnet, images / 255, [0, 1])

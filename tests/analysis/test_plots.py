@@ -9,9 +9,11 @@ from pytorch_vision.analysis import (
     class_accuracy,
     confusion_matrix,
     plots,
-    scaled,
+    temperature_scaled,
 )
-from pytorch_vision.training import EpochRecord, History, RateTest
+from pytorch_vision.analysis.trust import Trust
+from pytorch_vision.models import EpochRecord, History
+from pytorch_vision.training import RangeTest
 
 
 def test_curves_show_training_and_test_together():
@@ -94,7 +96,7 @@ def test_no_bin_hides_behind_the_legend(some_predictions, label):
         labels=np.array([label]),
         probabilities=np.array([sure if label else unsure], np.float32),
     )
-    figure = plots.reliability(predictions, "a network", scaled(predictions, 1.1))
+    figure = plots.reliability(predictions, "a network", temperature_scaled(predictions, 1.1))
     figure.draw_without_rendering()
     above = figure.axes[0]
     box = above.get_legend().get_window_extent()
@@ -104,7 +106,7 @@ def test_no_bin_hides_behind_the_legend(some_predictions, label):
 
 def test_reliability_beside_that_with_a_temperature(some_predictions):
     predictions = some_predictions(200)
-    hotter = scaled(predictions, 2.0)
+    hotter = temperature_scaled(predictions, 2.0)
     above, below = plots.reliability(predictions, "a network", hotter).axes
     texts = [text.get_text() for text in above.get_legend().get_texts()]
     assert f"with temperature: calibration error {100 * calibration(hotter).error:.2f} %" in texts
@@ -118,28 +120,23 @@ def test_nothing_is_saved(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_trust_in_a_network_without_an_error_draws_the_rest():
-    shares = np.array([0, 0.3])
-    some, none = (Removal(shares, np.ones((n, 2)), np.ones((n, 2))) for n in (3, 0))
-    removals = {"rightly": {"map": some}, "wrongly": {"map": none}}
-    figure = plots.trust(removals, {"gradcam": {"linear": np.zeros(0)}})
-    figure.draw_without_rendering()
-    assert figure.axes[1].get_title() == "0 images classified wrongly"
-
-
 def test_trust_shows_curves_scores_and_correlations():
     random = np.random.default_rng(0)
 
     def some(count: int) -> Removal:
         return Removal(np.array([0, 0.1, 0.3]), *random.random((2, count, 3), np.float32))
 
-    removals = {group: {"map": some(9), "random": some(9)} for group in ("rightly", "wrongly")}
+    removals = {
+        "correctly classified": {"map": some(9), "random": some(9)},
+        "misclassified": {"map": some(1), "random": some(1)},
+    }
     correlations = {"gradcam": {"linear": np.array([0.5, 0.7]), "layer4": np.array([0.1, 0.1])}}
-    right, wrong, scores, sanity = plots.trust(removals, correlations, "a title").axes
-    for axes, (group, maps) in zip((right, wrong), removals.items(), strict=True):
-        assert axes.get_title() == f"9 images classified {group}"
+    *above, scores, sanity = plots.trust(Trust(removals, correlations), "a title").axes
+    titles = [axes.get_title() for axes in above]
+    assert titles == ["9 correctly classified images", "1 misclassified image"]
+    for axes, maps in zip(above, removals.values(), strict=True):
         drawn = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == 3]
-        expected = [c.mean(0) for one in maps.values() for c in (one.most_first, one.least_first)]
+        expected = [curves.mean(0) for one in maps.values() for curves in (one.morf, one.lerf)]
         np.testing.assert_allclose(drawn, expected)
     assert [label.get_text() for label in scores.get_yticklabels()] == ["map", "random"]
     marked = [container.lines[0].get_xdata() for container in scores.containers]
@@ -190,9 +187,10 @@ def test_compare_wants_a_run():
 
 def test_lr_finder_marks_the_suggestion():
     rates = np.logspace(-4, 1, 50)
-    test = RateTest("muon_rate", rates, np.linspace(2, 1, 50), 0.03)
+    test = RangeTest("muon_learning_rate", rates, np.linspace(2, 1, 50), 0.03)
     (axes,) = plots.lr_finder(test, "a network").axes
     assert axes.get_xscale() == "log"
-    assert axes.get_xlabel() == "Muon's rate"
-    assert axes.get_legend().get_texts()[-1].get_text() == "muon_rate=0.03: the smallest loss"
+    assert axes.get_xlabel() == "Muon's learning rate"
+    legend = axes.get_legend().get_texts()[-1].get_text()
+    assert legend == "muon_learning_rate=0.03: the smallest loss"
     assert axes.lines[1].get_xdata()[0] == 0.03

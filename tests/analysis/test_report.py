@@ -1,6 +1,8 @@
 """The page of errors, opened in a real browser."""
 
+import base64
 import html
+import io
 import os
 import re
 import shutil
@@ -9,48 +11,49 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
+from small import tiny_classifier
+from torch import nn
 
 from pytorch_vision.analysis import (
     Predictions,
     correctly_classified,
-    describe_scaling,
-    error_page,
     grad_cam,
-    make_report,
     misclassified,
-    predict,
-    write_page,
+    removal,
+    write_report,
 )
-from pytorch_vision.models import ResNet
+from pytorch_vision.analysis.calibration import describe_scaling
+from pytorch_vision.analysis.faithfulness import baseline_maps, describe_removal
+from pytorch_vision.analysis.galleries import overlay
+from pytorch_vision.models import Classifier
 
-RIGHT = 20  # of the right answers are on the page too
-
-
-def some_predictions(data, names: tuple[str, ...] | None = None) -> Predictions:
-    """All test images with probabilities of which about a quarter are wrong."""
-    random = np.random.default_rng(0)
-    logits = random.normal(size=(len(data.test_labels), 10))
-    logits[np.arange(len(logits)), data.test_labels] += 2
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    return Predictions(
-        images=data.test_images,
-        labels=data.test_labels,
-        probabilities=probabilities.astype(np.float32),
-        indices=np.arange(len(logits)),
-        class_names=names or data.class_names,
-    )
-
-
-def some_maps(predictions: Predictions) -> np.ndarray:
-    count = len(misclassified(predictions))
-    return np.random.default_rng(1).random((2, count, 32, 32), np.float32)
+CORRECT = 20  # of the correct answers are on the page too
 
 
 @pytest.fixture(scope="module")
 def predictions(sample) -> Predictions:
-    return some_predictions(sample)
+    """Test images with probabilities of which about a quarter are wrong."""
+    random, count = np.random.default_rng(0), 250
+    labels = sample.test_labels[:count]
+    logits = random.normal(size=(count, 10))
+    logits[np.arange(count), labels] += 2
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return Predictions(
+        images=sample.test_images[:count],
+        labels=labels,
+        probabilities=probabilities.astype(np.float32),
+        indices=np.arange(count),
+        class_names=sample.class_names,
+    )
+
+
+def write(folder: Path, predictions: Predictions, classifier: Classifier, count: int = 0) -> str:
+    """Return the page of some predictions, with so many correct answers."""
+    write_report(classifier, predictions, folder / "new" / "errors.html", count)
+    assert os.listdir(folder / "new") == ["errors.html"]
+    return (folder / "new" / "errors.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -67,32 +70,37 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def path(predictions, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("report") / "new" / "errors.html"
-    right = correctly_classified(predictions, RIGHT, "spread")
-    of_right = np.random.default_rng(2).random((RIGHT, 32, 32), np.float32)
-    maps = some_maps(predictions)
-    page = error_page(predictions, *maps, "a network", right=right, right_maps=of_right)
-    write_page(path, page)
-    assert os.listdir(path.parent) == ["errors.html"]
-    return path
+def path(sample, predictions, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    write(folder, predictions, tiny_classifier(sample), CORRECT)
+    return folder / "new" / "errors.html"
+
+
+@pytest.fixture(scope="module")
+def tab(browser) -> Page:
+    return browser.new_context(offline=True).new_page()
 
 
 @pytest.fixture
-def page(browser, path):
+def page(tab, path):
     """The page just opened; afterwards, that nothing was complained about or asked for."""
-    context = browser.new_context(viewport={"width": 1200, "height": 1000}, offline=True)
-    page = context.new_page()
+    tab.set_viewport_size({"width": 1200, "height": 1000})
     complaints, requests = [], []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(path.as_uri())
-    yield page
+    listeners = {
+        "console": lambda message: complaints.append(message.text),
+        "pageerror": lambda error: complaints.append(str(error)),
+        "request": lambda request: requests.append(request.url),
+    }
+    for event, listener in listeners.items():
+        tab.on(event, listener)
+    tab.goto("about:blank")  # from the page itself, another fragment would not open it anew
+    tab.goto(path.as_uri())
+    yield tab
+    for event, listener in listeners.items():
+        tab.remove_listener(event, listener)
     assert complaints == []
     asked_for = {url.partition("#")[0] for url in requests if not url.startswith("data:")}
-    assert asked_for == {path.as_uri()}
-    context.close()
+    assert asked_for - {"about:blank"} == {path.as_uri()}
 
 
 def shown(page: Page) -> list[dict[str, str]]:
@@ -105,7 +113,7 @@ def test_it_opens_with_every_error_in_test_order(page, predictions):
     errors = misclassified(predictions)
     assert [int(card["index"]) for card in shown(page)] == errors.indices.tolist()
     assert page.locator("#shown").inner_text() == f"{len(errors)} shown"
-    assert f"{len(errors)} of 500 test images" in page.locator("header").inner_text()
+    assert f"{len(errors)} of 250 test images" in page.locator("header").inner_text()
     assert page.locator("img").evaluate_all("all => all.every(img => img.naturalWidth === 32)")
     assert page.locator("th.axis").all_inner_texts() == ["Predicted class", "True class"]
 
@@ -119,7 +127,7 @@ def test_a_card_tells_both_classes_with_their_probabilities(page, predictions):
         assert f"{kind}: {errors.class_names[chosen]}, {probability:.1f}\N{NO-BREAK SPACE}%" in text
 
 
-def test_filters_show_the_right_cards(page, predictions):
+def test_filters_show_what_they_say(page, predictions):
     errors = misclassified(predictions)
     page.select_option("#true", label="cat")
     assert len(shown(page)) == (errors.labels == 3).sum() > 0
@@ -132,15 +140,15 @@ def test_filters_show_the_right_cards(page, predictions):
     page.wait_for_function(f"document.querySelectorAll('li:not([hidden])').length == {len(errors)}")
 
 
-def test_right_answers_are_a_filter_away(page, predictions):
-    right = correctly_classified(predictions, RIGHT, "spread")
-    page.select_option("#answers", label="right")
-    assert [int(card["index"]) for card in shown(page)] == right.indices.tolist()
+def test_correct_answers_are_a_filter_away(page, predictions):
+    correct = correctly_classified(predictions, CORRECT, "spread")
+    page.select_option("#answers", label="correctly classified")
+    assert [int(card["index"]) for card in shown(page)] == correct.indices.tolist()
     assert page.locator("#gallery > li:visible").first.locator("img").count() == 2
     page.select_option("#answers", label="both")
-    assert len(shown(page)) == len(misclassified(predictions)) + RIGHT
+    assert len(shown(page)) == len(misclassified(predictions)) + CORRECT
     page.select_option("#true", label="cat")
-    wanted = (misclassified(predictions).labels == 3).sum() + (right.labels == 3).sum()
+    wanted = (misclassified(predictions).labels == 3).sum() + (correct.labels == 3).sum()
     assert len(shown(page)) == wanted
 
 
@@ -155,7 +163,7 @@ def test_the_address_keeps_what_is_chosen(page, path, predictions):
     assert page.locator("#true").input_value() == "3"
     page.evaluate("location.hash = '#answers=right&true=999&unknown=1'")
     page.wait_for_function("document.getElementById('answers').value === 'right'")
-    assert len(shown(page)) == RIGHT
+    assert len(shown(page)) == CORRECT
     page.goto(path.as_uri())
 
 
@@ -264,64 +272,63 @@ def test_it_is_readable_in_light_and_dark(page, scheme):
     assert min(contrasts) >= 4.5
 
 
-def test_500_errors_stay_under_15_mb(sample):
-    """Even with noise for maps, which no compression makes smaller."""
-    predictions = some_predictions(sample)
-    wrong = np.roll(predictions.probabilities, 1, axis=1)
-    wrong[np.arange(500), sample.test_labels] = 0
-    predictions = Predictions(
-        sample.test_images, sample.test_labels, wrong, np.arange(500), sample.class_names
-    )
-    page = error_page(predictions, *some_maps(predictions), "a network")
+def test_500_errors_stay_under_15_mb(sample, tmp_path):
+    """Even with noise for images and for maps, which no compression makes smaller."""
+    layers = nn.Conv2d(3, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 10)
+    images = np.random.default_rng(0).integers(0, 256, (500, 32, 32, 3), np.uint8)
+    labels = np.arange(500) % 10
+    probabilities = np.eye(10, dtype=np.float32)[(labels + 1) % 10]
+    noise = Predictions(images, labels, probabilities, np.arange(500), sample.class_names)
+    page = write(tmp_path, noise, Classifier(nn.Sequential(*layers), sample))
     assert page.count("<li ") == 500
     assert len(page.encode()) <= 15_000_000
 
 
-def test_names_are_text_not_markup(sample):
+def test_names_are_text_not_markup(sample, tmp_path, predictions):
     names = ("<b>bold</b>", *sample.class_names[1:])
-    predictions = some_predictions(sample, names)
-    page = error_page(predictions, *some_maps(predictions), "<script>alert(1)</script>")
+    some = replace(predictions.select(np.arange(30)), class_names=names)
+    page = write(tmp_path, some, tiny_classifier(sample, description="<script>alert(1)</script>"))
     assert "<b>bold" not in page
     assert "<script>alert" not in page
     assert "&lt;b&gt;bold" in page
+    assert "&lt;script&gt;alert" in page
 
 
-def test_no_error_is_said(predictions):
-    right = predictions.select(predictions.predicted == predictions.labels)
-    none = np.zeros((0, 32, 32), np.float32)
-    assert "There is no error to show" in error_page(right, none, none, "a network")
+def test_no_error_is_said(sample, tmp_path, predictions):
+    page = write(tmp_path, correctly_classified(predictions), tiny_classifier(sample), 3)
+    assert "There is no error to show" in page
+    assert page.count("<li ") == 3
+    assert "How far to believe the maps" not in page
 
 
-def test_predictions_at_hand_are_all_that_it_needs(sample, capsys, monkeypatch):
-    torch.manual_seed(0)
-    model = ResNet((1, 1, 1, 1), 10, "standard")
-    few = replace(sample, test_images=sample.test_images[:40], test_labels=sample.test_labels[:40])
-    predictions = predict(model, few)
-    page = make_report(model, predictions, few.mean_and_std, "a network", right_count=3)
-    errors, right = misclassified(predictions), correctly_classified(predictions, 3, "spread")
-    assert page.count("<li ") == len(errors) + len(right)
+def test_the_page_says_what_the_parts_of_analysis_say(sample, tmp_path, predictions, capsys):
+    classifier, some = tiny_classifier(sample), predictions.select(np.arange(40))
+    page = write(tmp_path, some, classifier, 3)
     assert "100%" in capsys.readouterr().out  # a bar
-    assert html.escape(describe_scaling(predictions)) in page
-    maps = grad_cam(model, errors.images, errors.predicted, few.mean_and_std)
-    expected = error_page(
-        predictions, maps, grad_cam(model, errors.images, errors.labels, few.mean_and_std), "t"
-    )
-    picture = re.search(r'img src="([^"]+)" alt="Grad-CAM map', expected)[1]
-    assert picture in page
+    errors, correct = misclassified(some), correctly_classified(some, 3, "spread")
+    assert page.count("<li ") == len(errors) + len(correct)
+    assert f"<h1>Errors of {classifier}</h1>" in page
+    maps = grad_cam(classifier, errors.images, errors.predicted)
+    both = {"map": maps, "random": baseline_maps(errors.images)["random"]}
+    removals = removal(classifier, errors.images, errors.predicted, both, (0.3,))
+    note = describe_removal(removals["map"], removals["random"])
+    assert f"How far to believe the maps: {html.escape(note)}</p>" in page
+    scaling = html.escape(describe_scaling(some))
+    assert f"How far to believe the probabilities: {scaling}</p>" in page
+    ways = {
+        "predicted": (errors.images[0], maps[0]),
+        "true": (errors.images[0], grad_cam(classifier, errors.images, errors.labels)[0]),
+        "correct": (correct.images[0], grad_cam(classifier, correct.images, correct.labels)[0]),
+    }
+    pictures = re.findall(r'img src="([^"]+)" alt="Grad-CAM map', page)
+    drawn = dict(zip(ways, (pictures[0], pictures[1], pictures[-len(correct)]), strict=True))
+    for name, picture in drawn.items():
+        content = io.BytesIO(base64.b64decode(picture.partition(",")[2]))
+        expected = 255 * overlay(*ways[name])
+        np.testing.assert_allclose(np.asarray(Image.open(content)), expected, atol=2, err_msg=name)
 
 
-def test_maps_of_other_images_are_refused(predictions):
-    maps = some_maps(predictions)
-    with pytest.raises(ValueError, match=r"misclassified images, but \d+ and 1 maps"):
-        error_page(predictions, maps[0], maps[1][:1], "a network")
-    right = correctly_classified(predictions, 2)
-    with pytest.raises(ValueError, match="there are 2 right images, but 1 maps"):
-        error_page(predictions, *maps, "a network", right=right, right_maps=maps[0][:1])
-
-
-def test_the_note_stands_below_the_title_and_is_escaped(predictions):
-    maps = some_maps(predictions)
-    page = error_page(predictions, *maps, "a network", "5 < 6", "7 < 8")
-    assert '<p class="quiet">How far to believe the maps: 5 &lt; 6</p>' in page
-    assert '<p class="quiet">How far to believe the probabilities: 7 &lt; 8</p>' in page
-    assert "How far to believe" not in error_page(predictions, *maps, "a network")
+def test_one_prediction_has_no_calibration(sample, tmp_path, predictions):
+    page = write(tmp_path, misclassified(predictions, 1), tiny_classifier(sample))
+    assert "How far to believe the maps" in page
+    assert "How far to believe the probabilities" not in page

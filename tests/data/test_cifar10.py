@@ -5,7 +5,7 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from pytorch_vision.data import DataError, load_data, load_sample
+from pytorch_vision.data import DataError, Normalization, load_data
 from pytorch_vision.data import cifar10 as cifar10_module
 
 
@@ -13,9 +13,9 @@ def test_cifar10_has_its_shapes_labels_and_statistics(cifar10):
     assert cifar10.train_images.shape == (50_000, 32, 32, 3)
     assert cifar10.test_images.shape == (10_000, 32, 32, 3)
     assert np.bincount(cifar10.train_labels).tolist() == [5000] * 10
-    mean, std = cifar10.mean_and_std
-    np.testing.assert_allclose(mean, (0.4914, 0.4822, 0.4465), atol=5e-5)
-    np.testing.assert_allclose(std, (0.2470, 0.2435, 0.2616), atol=5e-5)
+    normalization = Normalization.of(cifar10.train_images)
+    np.testing.assert_allclose(normalization.mean, (0.4914, 0.4822, 0.4465), atol=5e-5)
+    np.testing.assert_allclose(normalization.std, (0.2470, 0.2435, 0.2616), atol=5e-5)
 
 
 def test_sample_is_balanced_and_says_what_it_is(sample):
@@ -73,4 +73,4 @@ def test_a_damaged_sample_is_named(tmp_path, monkeypatch, name, damage):
     (folder / name).write_bytes(damage((folder / name).read_bytes()))
     monkeypatch.setattr(cifar10_module.resources, "files", lambda _package: tmp_path)
     with pytest.raises(DataError, match=r"sample is damaged .*; install or clone"):
-        load_sample()
+        load_data("sample")

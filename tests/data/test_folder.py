@@ -41,7 +41,7 @@ def test_train_and_test_folders(tmp_path, tested_on):
         (data.test_images, data.test_labels),
     ):
         assert colours_of(images) == (2 - labels).tolist()
-    assert (data.name, data.fit) == (tmp_path.name, "crop")
+    assert data.name == tmp_path.name
 
 
 def test_test_is_tested_on_before_val(tmp_path):
@@ -62,7 +62,7 @@ def test_one_folder_is_split_by_class_and_seed(tmp_path):
     assert np.array_equal(splits[0].test_images, splits[1].test_images)
 
 
-def test_pictures_are_fitted_as_one_image_is(tmp_path):
+def test_pictures_are_resized_as_one_image_is(tmp_path):
     """By the same function, so a network is asked what it was trained on."""
     rows = np.linspace(0, 255, 90, dtype=np.uint8)[:, None, None]
     Image.fromarray(np.broadcast_to(rows, (90, 60, 3)).copy()).save(tmp_path / "ramp.png")
@@ -71,11 +71,11 @@ def test_pictures_are_fitted_as_one_image_is(tmp_path):
             (tmp_path / "all" / name).mkdir(parents=True, exist_ok=True)
             Image.open(tmp_path / "ramp.png").save(tmp_path / "all" / name / f"{number}.png")
     found = {}
-    for fit in ("crop", "pad", "squash"):
-        data = load_folder(tmp_path / "all", 32, fit)
-        expected, _ = read_image(tmp_path / "ramp.png", (32, 32), fit)
+    for resize in ("crop", "pad", "squash"):
+        data = load_folder(tmp_path / "all", 32, resize)
+        expected, _ = read_image(tmp_path / "ramp.png", (32, 32), resize)
         assert np.array_equal(data.train_images[0], expected)
-        found[fit] = data.train_images[0]
+        found[resize] = data.train_images[0]
     assert found["squash"][0].max() < 10 < found["crop"][0].min()  # the crop lost the dark end
     assert (found["pad"][:, 0] == 128).all()
 
@@ -134,7 +134,7 @@ def test_wrong_arguments_are_named(tmp_path):
     pictures(tmp_path, 2)
     for arguments, message in {
         ("size", 0): "size is .* expected 1 pixel or more",
-        ("fit", "stretch"): "fit is 'stretch', expected 'crop', 'pad', 'squash'",
+        ("resize", "stretch"): "resize is 'stretch', expected 'crop', 'pad', 'squash'",
         ("held_out_share", 1.0): "held_out_share is 1.0",
     }.items():
         with pytest.raises(ValueError, match=message):
@@ -145,5 +145,7 @@ def test_wrong_arguments_are_named(tmp_path):
 
 def test_a_setting_can_name_it(tmp_path):
     pictures(tmp_path / "mine", 5)
-    data = load_data(str(tmp_path / "mine"), size=40, fit="pad")
-    assert (data.size, data.fit, data.name) == ((40, 40), "pad", "mine")
+    data = load_data(str(tmp_path / "mine"), size=40, resize="pad")
+    assert (data.size, data.name) == ((40, 40), "mine")
+    # the pictures are upright: what is beside them is grey
+    assert (data.train_images[:, :, 0] == 128).all()

@@ -5,20 +5,27 @@ import torch
 
 from pytorch_vision.data import (
     Augmentation,
-    DeviceTrainLoader,
+    ImageData,
+    Normalization,
     TrainLoader,
     eval_batches,
-    eval_transform,
     train_loader,
 )
-from pytorch_vision.data.loaders import IGNORED
+from pytorch_vision.data.loaders import IGNORED, DeviceTrainLoader
+from pytorch_vision.data.transforms import eval_transform
 
 PLAIN = Augmentation(padding=0, flip="none", cutout=0)
+NORMALIZATION = Normalization((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 
 
-def on_cpu(*arguments) -> DeviceTrainLoader:
+def on_host(data: ImageData, *arguments) -> TrainLoader:
+    """The loader of albumentations, with a normalisation of no concern to most tests."""
+    return TrainLoader(data, NORMALIZATION, *arguments)
+
+
+def on_device(data: ImageData, *arguments) -> DeviceTrainLoader:
     """The device's loader, on the one device that every machine has."""
-    return DeviceTrainLoader(*arguments, device=torch.device("cpu"))
+    return DeviceTrainLoader(data, NORMALIZATION, *arguments, device=torch.device("cpu"))
 
 
 def augmented(loader: TrainLoader, epoch: int) -> torch.Tensor:
@@ -28,13 +35,13 @@ def augmented(loader: TrainLoader, epoch: int) -> torch.Tensor:
 
 
 def test_an_epoch_shows_every_image_once(few):
-    loader = TrainLoader(few, PLAIN, batch_size=16, seed=3)
+    loader = on_host(few, PLAIN, 16, 3)
     batches = list(loader.epoch(0))
     assert [len(labels) for _, labels in batches] == [16] * 6 + [4]
     assert len(loader) == 7
     images = torch.cat([images for images, _ in batches])
     labels = torch.cat([labels for _, labels in batches])
-    pipeline = eval_transform(*few.mean_and_std)
+    pipeline = eval_transform(NORMALIZATION)
     expected = torch.stack([pipeline(image=image)["image"] for image in few.train_images])
 
     def sorted_rows(tensor, order_by):
@@ -47,7 +54,7 @@ def test_an_epoch_shows_every_image_once(few):
     assert torch.equal(ours_labels, real_labels)
 
 
-@pytest.mark.parametrize("build", [TrainLoader, on_cpu])
+@pytest.mark.parametrize("build", [on_host, on_device])
 def test_batches_depend_on_seed_epoch_and_batch_alone(few, build):
     def batches(seed: int, epoch: int, start: int = 0) -> list[torch.Tensor]:
         loader = build(few, Augmentation(), 16, seed)
@@ -62,29 +69,29 @@ def test_batches_depend_on_seed_epoch_and_batch_alone(few, build):
     assert not equal(batches(0, 1), batches(1, 1))
 
 
-@pytest.mark.parametrize("build", [TrainLoader, on_cpu])
+@pytest.mark.parametrize("build", [on_host, on_device])
 def test_alternating_flip_shows_both_sides_in_two_epochs(few, build):
     loader = build(few, Augmentation(padding=0, cutout=0), 100, 0)
     first, second, third = (augmented(loader, epoch) for epoch in range(3))
     assert torch.equal(first, third)
     assert torch.equal(first, second.flip(-1))
-    plain = augmented(TrainLoader(few, PLAIN, 100, seed=0), 0)
+    plain = augmented(on_host(few, PLAIN, 100, 0), 0)
     mirrored = sum(not torch.allclose(*pair, atol=1e-5) for pair in zip(first, plain, strict=True))
     assert 30 < mirrored < 70
 
 
 def test_the_data_is_not_changed(few):
     before = few.train_images.copy()
-    for _ in TrainLoader(few, Augmentation(), 32, 0).epoch(1):
+    for _ in on_host(few, Augmentation(), 32, 0).epoch(1):
         pass
     assert np.array_equal(few.train_images, before)
 
 
 @pytest.mark.parametrize("batch_size", [7, 50, 500])
 def test_eval_batches_are_the_images_in_order(few, batch_size):
-    batches = list(eval_batches(few.test_images, *few.mean_and_std, batch_size=batch_size))
+    batches = list(eval_batches(few.test_images, NORMALIZATION, batch_size=batch_size))
     assert max(map(len, batches)) == min(batch_size, 50)
-    pipeline = eval_transform(*few.mean_and_std)
+    pipeline = eval_transform(NORMALIZATION)
     expected = torch.stack([pipeline(image=image)["image"] for image in few.test_images])
     assert torch.equal(torch.cat(batches), expected)
 
@@ -94,13 +101,13 @@ def test_both_loaders_show_the_same_images(few, flip):
     settings = (few, Augmentation(flip=flip), 16, 0)
     for epoch in (1, 2):
         for (ours, labels), (theirs, other_labels) in zip(
-            TrainLoader(*settings).epoch(epoch), on_cpu(*settings).epoch(epoch), strict=True
+            on_host(*settings).epoch(epoch), on_device(*settings).epoch(epoch), strict=True
         ):
             assert torch.allclose(ours, theirs, atol=1e-5)
             assert torch.equal(labels, other_labels)
 
 
-@pytest.mark.parametrize("build", [TrainLoader, on_cpu])
+@pytest.mark.parametrize("build", [on_host, on_device])
 @pytest.mark.parametrize("processes", [2, 3, 7])
 def test_several_processes_share_the_images_of_one(few, build, processes):
     """Batches of 32: the last has 4 images, too few for 7 processes."""
@@ -118,8 +125,10 @@ def test_several_processes_share_the_images_of_one(few, build, processes):
 
 
 def test_the_device_decides_on_the_loader(few):
-    assert type(train_loader(few, PLAIN, 16, 0, torch.device("cpu"))) is TrainLoader
-    meta = train_loader(few, PLAIN, 16, 0, torch.device("meta"))  # stands in for a GPU
+    assert type(train_loader(few, NORMALIZATION, PLAIN, 16, 0, torch.device("cpu"))) is TrainLoader
+    meta = train_loader(
+        few, NORMALIZATION, PLAIN, 16, 0, torch.device("meta")
+    )  # stands in for a GPU
     assert type(meta) is DeviceTrainLoader
 
 
@@ -130,10 +139,10 @@ def test_constants_are_sent_to_a_device_once_and_not_with_every_batch(few, monke
     real = torch.tensor
     monkeypatch.setattr(torch, "tensor", lambda *a, **k: made.append(a) or real(*a, **k))
     if batches == "training":
-        all_of_them = on_cpu(few, Augmentation(), 16, 0).epoch(0)
+        all_of_them = on_device(few, Augmentation(), 16, 0).epoch(0)
     else:
         device = torch.device("meta")  # stands in for a GPU
-        all_of_them = eval_batches(few.test_images, *few.mean_and_std, device, batch_size=5)
+        all_of_them = eval_batches(few.test_images, NORMALIZATION, device, batch_size=5)
     next(all_of_them)
     assert 0 < len(made) <= 3
     made.clear()
@@ -153,8 +162,8 @@ def own_steps() -> Augmentation:
 
 
 def test_steps_of_the_callers_own_are_what_is_done(few):
-    loader = TrainLoader(few, own_steps(), 10, 0)
-    mean, std = (np.array(values) for values in few.mean_and_std)
+    loader = on_host(few, own_steps(), 10, 0)
+    mean, std = np.array(NORMALIZATION.mean), np.array(NORMALIZATION.std)
     every = np.arange(100)
     tensors = loader.augment(every, loader.draws(every, 0, 0)).permute(0, 2, 3, 1).numpy()
     pixels = (255 * (tensors * std + mean)).round().astype(int)
@@ -167,28 +176,35 @@ def test_steps_of_the_callers_own_are_what_is_done(few):
 
 
 def test_steps_of_the_callers_own_do_not_depend_on_where_or_how_many(few):
-    whole = [batch[0] for batch in TrainLoader(few, own_steps(), 16, 3).epoch(2)]
-    assert not torch.equal(whole[0], next(iter(TrainLoader(few, own_steps(), 16, 3).epoch(3)))[0])
-    resumed = list(TrainLoader(few, own_steps(), 16, 3).epoch(2, start=4))
+    whole = [batch[0] for batch in on_host(few, own_steps(), 16, 3).epoch(2)]
+    assert not torch.equal(whole[0], next(iter(on_host(few, own_steps(), 16, 3).epoch(3)))[0])
+    resumed = list(on_host(few, own_steps(), 16, 3).epoch(2, start=4))
     assert torch.equal(resumed[0][0], whole[4])
-    parts = [list(TrainLoader(few, own_steps(), 16, 3, rank, 2).epoch(2)) for rank in (0, 1)]
+    parts = [list(on_host(few, own_steps(), 16, 3, rank, 2).epoch(2)) for rank in (0, 1)]
     assert torch.equal(torch.cat([part[1][0] for part in parts]), whole[1])
 
 
 def test_steps_of_the_callers_own_are_not_lost_on_a_gpu(few, capsys):
-    loader = train_loader(few, own_steps(), 16, 0, torch.device("cuda"))
+    loader = train_loader(few, NORMALIZATION, own_steps(), 16, 0, torch.device("cuda"))
     assert type(loader) is TrainLoader
     assert capsys.readouterr().out.count("\n") == 1
-    train_loader(few, own_steps(), 16, 0, torch.device("cpu"))
+    train_loader(few, NORMALIZATION, own_steps(), 16, 0, torch.device("cpu"))
     assert capsys.readouterr().out == ""
 
 
 def test_steps_that_change_the_size_are_named(few):
-    loader = TrainLoader(few, Augmentation(steps=[A.Resize(40, 40)]), 16, 0)
+    loader = on_host(few, Augmentation(steps=[A.Resize(40, 40)]), 16, 0)
     with pytest.raises(ValueError, match=r"make \(3, 40, 40\) of an image, expected \(3, 32, 32\)"):
         next(loader.epoch(0))
 
 
-def test_steps_are_albumentations_own():
-    with pytest.raises(ValueError, match="steps has 'flip', expected transforms of albument"):
-        Augmentation(steps=["flip"])
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        (["flip"], "steps has 'flip', expected transforms of albument"),
+        (3, "steps is 3, expected a list of albumentations' transforms"),
+    ],
+)
+def test_steps_are_albumentations_own(steps, message):
+    with pytest.raises(ValueError, match=message):
+        Augmentation(steps=steps)

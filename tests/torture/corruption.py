@@ -9,22 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from small import few_images, tiny_network
+from small import few_images, tiny_classifier
 from small_cifar10 import batches, npm_package, official, small_cifar10
 from tqdm import tqdm
 
-from pytorch_vision.data import DataError, cifar10, formats, load_sample, sources
-from pytorch_vision.models import ResNet
-from pytorch_vision.training import (
-    CheckpointError,
-    History,
-    TrainConfig,
-    TrainedModel,
-    checkpoint,
-    fit,
-    load_trained,
-    save_trained,
-)
+from pytorch_vision.data import DataError, Normalization, cifar10, formats, load_data, sources
+from pytorch_vision.models import Classifier, ResNet
+from pytorch_vision.runtime import CheckpointError, Machine
+from pytorch_vision.training import TrainConfig, checkpoint, fit
 
 Reader = Callable[[], Any]
 
@@ -73,19 +65,25 @@ def files(root: Path, patch: Callable[[Any, str, Any], None]) -> dict[Path, Read
         patch(module, name, value)
     readers: dict[Path, Reader] = {}
 
-    fit(tiny_network(), few_images(), TrainConfig(epochs=1, precision="32-true"), root / "kept")
+    data, exact = few_images(), Machine(precision="32-true")
+    fit(tiny_classifier(data), data, TrainConfig(epochs=1), exact, root / "kept")
     readers[root / "kept" / checkpoint.NAME] = lambda: checkpoint.load(root / "kept")
 
     weights = root / "weights.safetensors"
-    names, means = tuple("abc"), ((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
-    network = ResNet((1, 1, 1, 1), 3)
-    trained = TrainedModel(network, names, means, History(), "a network")
-    save_trained(weights, trained, torch.float16)
+    classifier = Classifier(
+        ResNet((1, 1, 1, 1), 3),
+        class_names=("a", "b", "c"),
+        normalization=Normalization((0.5,) * 3, (0.2,) * 3),
+        size=(32, 32),
+        description="a network",
+    )
+    classifier.save(weights, torch.float16)
 
     def read_weights() -> Any:
-        found = load_trained(weights)
-        facts = [found.class_names, found.mean_and_std, found.history.records, found.description]
-        return [dict(found.model.state_dict()), *facts]
+        found = Classifier.load(weights)
+        facts = [found.class_names, found.normalization, found.size, found.resize]
+        facts += [found.history.records, found.description]
+        return [dict(found.network.state_dict()), *facts]
 
     readers[weights] = read_weights
 
@@ -111,7 +109,7 @@ def files(root: Path, patch: Callable[[Any, str, Any], None]) -> dict[Path, Read
     patch(cifar10.resources, "files", lambda _: root)
 
     def read_sample() -> Any:
-        found = load_sample()
+        found = load_data("sample")
         return [found.train_images, found.train_labels, found.test_images, found.test_labels]
 
     readers.update(

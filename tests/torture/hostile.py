@@ -22,16 +22,27 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from small import tiny_network
 from small_cifar10 import archive, batches, npm_package, official, small_cifar10
 from tqdm import tqdm
 
-from pytorch_vision.analysis import Predictions, error_page
-from pytorch_vision.data import DataError, downloads, formats, read_image, sources
-from pytorch_vision.training import CheckpointError, checkpoint, load_trained
+from pytorch_vision.analysis import Predictions, write_report
+from pytorch_vision.data import (
+    DataError,
+    Normalization,
+    downloads,
+    formats,
+    read_image,
+    sources,
+)
+from pytorch_vision.models import Classifier
+from pytorch_vision.runtime import CheckpointError
+from pytorch_vision.training import checkpoint
 from torture.forks import result
 
 Case = tuple[str, Callable[[], object]]
 MEMORY = 1 << 30
+REFUSED = "refused by name"
 OURS = (CheckpointError, DataError, sources.SourceError, ValueError)
 
 
@@ -78,7 +89,7 @@ def pickles(victim: Path) -> dict[str, bytes]:
 
 
 def pickle_cases(root: Path, victim: Path) -> Iterator[Case]:
-    arrays, _ = small_cifar10()
+    real_batches = batches(small_cifar10()[0])
     for name, content in pickles(victim).items():
         kept = root / f"checkpoint {name}"
         kept.mkdir()
@@ -103,14 +114,14 @@ def pickle_cases(root: Path, victim: Path) -> Iterator[Case]:
 
         layout = root / f"layout {name}" / formats.LAYOUT_NAME
         layout.mkdir(parents=True)
-        for batch, real in batches(arrays).items():
+        for batch, real in real_batches.items():
             (layout / batch).write_bytes(content if batch == "data_batch_2" else real)
         yield (
             f"a pickle in the layout, {name}",
             lambda layout=layout: sources.fetch_cifar10(layout.parent),
         )
         packed = root / f"{name}.tar.gz"
-        packed.write_bytes(archive({**batches(arrays), "test_batch": content}))
+        packed.write_bytes(archive({**real_batches, "test_batch": content}))
         yield f"a pickle in the archive, {name}", lambda packed=packed: formats.read_archive(packed)
         yield f"a pickle read all the same, {name}", lambda c=content: _unpickled(c)
 
@@ -162,18 +173,11 @@ def archive_cases(root: Path, victim: Path) -> Iterator[Case]:
             header.type, header.size = kind, size
             content = gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(100_000))
             yield f"{size:,} bytes of {kind!r}", _reading(written(f"{kind!r}{size}.gz", content))
-    large = tarfile.TarInfo("data_batch_1")
-    large.size = 2_000_000_000
-    packer = zlib.compressobj(wbits=31)
-    zeros = b"".join(packer.compress(bytes(1 << 20)) for _ in range(1900))
-    bomb = packer.compress(large.tobuf()) + zeros + packer.flush()
-    yield "a bomb as a batch", _reading(written("bomb.gz", bomb))
-    large.name = "something else"
-    packer = zlib.compressobj(wbits=31)
-    bomb = packer.compress(large.tobuf()) + b"".join(
-        packer.compress(bytes(1 << 20)) for _ in range(1908)
-    )
-    yield "a bomb beside", _reading(written("beside.gz", bomb + packer.flush()))
+    for name, inside in (
+        ("a bomb as a batch", "data_batch_1"),
+        ("a bomb beside", "something else"),
+    ):
+        yield name, _reading(written(f"{name}.gz", _bomb(inside)))
     real = npm_package(arrays)
     with tarfile.open(fileobj=io.BytesIO(real)) as tar:
         members = {m.name: tar.extractfile(m).read() for m in tar}
@@ -192,6 +196,23 @@ def archive_cases(root: Path, victim: Path) -> Iterator[Case]:
 
 def _reading(path: Path) -> Callable[[], object]:
     return lambda: sources.verify(sources._decoded(formats.read_archive, path))
+
+
+def _bomb(name: str, megabytes: int = 1908) -> bytes:
+    """Return a tar.gz of a file of zeros, whose compressed blocks are all the same."""
+    member = tarfile.TarInfo(name)
+    member.size = megabytes << 20
+    header, zeros = member.tobuf(), bytes(1 << 20)
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    begin, block = (
+        packer.compress(content) + packer.flush(zlib.Z_FULL_FLUSH) for content in (header, zeros)
+    )
+    checksum = zlib.crc32(header)
+    for _ in range(megabytes):
+        checksum = zlib.crc32(zeros, checksum)
+    length = len(header) + member.size
+    end = packer.flush() + struct.pack("<II", checksum, length & 0xFFFFFFFF)
+    return b"\x1f\x8b\x08" + bytes(6) + b"\xff" + begin + block * megabytes + end
 
 
 def _huge_png() -> bytes:
@@ -221,7 +242,7 @@ def weights_cases(root: Path) -> Iterator[Case]:
         for length in (len(header), 1 << 62, 200_000_000):
             path = root / f"{name}, {length}.safetensors"
             path.write_bytes(struct.pack("<Q", length) + header + bytes(4))
-            yield f"weights: {name}, {length}", lambda path=path: load_trained(path)
+            yield f"weights: {name}, {length}", lambda path=path: Classifier.load(path)
 
 
 def image_cases(root: Path, victim: Path) -> Iterator[Case]:
@@ -250,7 +271,7 @@ def _refused() -> None:
     raise ValueError("read, within memory and time: as it should be")
 
 
-def page_cases() -> Iterator[Case]:
+def page_cases(root: Path) -> Iterator[Case]:
     """Names from anywhere, in the page of errors."""
     harm = (
         "<script>alert(1)</script>",
@@ -267,8 +288,18 @@ def page_cases() -> Iterator[Case]:
             probabilities = np.float32([[0.9, 0.1]])
             images = np.zeros((1, 32, 32, 3), np.uint8)
             errors = Predictions(images, np.array([1]), probabilities, np.array([0]), (text, "b"))
-            maps = np.zeros((1, 32, 32), np.float32)
-            page = error_page(errors, maps, maps, text, text)
+            classifier = Classifier(
+                tiny_network(classes=2),
+                class_names=("a", "b"),
+                normalization=Normalization((0.5,) * 3, (0.2,) * 3),
+                size=(32, 32),
+                description=text,
+            )
+            try:
+                write_report(classifier, errors, root / "errors.html")
+            except ValueError as error:
+                raise AssertionError(f"there is no page: {error}") from error
+            page = (root / "errors.html").read_text(encoding="utf-8")
             bare = page.replace("<script>\n", "").count(text)
             if any(mark in text for mark in '<"') and bare:
                 raise AssertionError(f"{text} stands in the page as it is")
@@ -336,7 +367,7 @@ def server_cases(root: Path) -> Iterator[Case]:
                         return
 
             threading.Thread(target=serve, daemon=True).start()
-            downloads.STALL_SECONDS, downloads.HEADER_SECONDS = 2.0, 3.0
+            downloads.STALL_SECONDS, downloads.HEADER_SECONDS = 0.5, 1.0
             downloads.LARGEST_DOWNLOAD = 50_000_000
             sources.MIRRORS = (f"http://127.0.0.1:{server.getsockname()[1]}/",)
             os.environ["PATH"] = ""  # no npm
@@ -345,8 +376,8 @@ def server_cases(root: Path) -> Iterator[Case]:
         yield f"a server: {name}", work
 
 
-def hostile(patch: Callable[[object, str, object], None], limit: int | None = None) -> Counter:
-    """Read every hostile file, or only every so many; tell what came of it."""
+def hostile(patch: Callable[[object, str, object], None], together: int = 1) -> Counter:
+    """Read every hostile file, some of them together in one process; tell what came of it."""
     seen = Counter()
     _, settings = small_cifar10()
     for (module, name), value in settings.items():
@@ -359,25 +390,37 @@ def hostile(patch: Callable[[object, str, object], None], limit: int | None = No
             *archive_cases(root, victim),
             *weights_cases(root),
             *image_cases(root, victim),
-            *page_cases(),
+            *page_cases(root),
             *server_cases(root),
         ]
-        if limit is not None:
-            cases = cases[:: -(-len(cases) // limit)]
-        for name, work in tqdm(cases, desc="hostile files"):
+        for start in tqdm(range(0, len(cases), together), desc="hostile files"):
+            group = cases[start : start + together]
+            names = f"{group[0][0]} to {group[-1][0]}"
 
-            def attempt(work=work) -> str:
-                try:
-                    work()
-                except OURS:
-                    return "refused by name"
-                return "accepted"
+            def attempt(group=group) -> str:
+                return json.dumps([(name, outcome(work)) for name, work in group])
 
             found = result(attempt, told, MEMORY)
-            seen[found if found == "refused by name" else f"{name}: {found[:100]}"] += 1
+            try:
+                outcomes = json.loads(found)
+            except ValueError:  # killed, or hung
+                outcomes = [(names, found)]
+            for name, what in outcomes:
+                seen[what if what == REFUSED else f"{name}: {what[:100]}"] += 1
             if victim.exists():
                 victim.rmdir() if victim.is_dir() else victim.unlink()
-                seen[f"executed: {name}"] += 1
+                seen[f"executed: {names}"] += 1
         if left := set(os.listdir(outer)) - {"in", "told"}:
             seen[f"outside of the folder: {sorted(left)}"] += 1
     return seen
+
+
+def outcome(work: Callable[[], object]) -> str:
+    """Tell what came of reading one file."""
+    try:
+        work()
+    except OURS:
+        return REFUSED
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}"
+    return "accepted"

@@ -12,49 +12,43 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from small import few_images, tiny_network
+from hooks import at_step
+from small import few_images, tiny_classifier
 from tqdm import tqdm
 
-from pytorch_vision.training import TrainConfig, checkpoint, files, fit
-from pytorch_vision.training.run import Run
+from pytorch_vision.runtime import Machine, files
+from pytorch_vision.training import TrainConfig, checkpoint, fit
 from torture.forks import result, start, wait
 
-CONFIG = TrainConfig(epochs=3, batch_size=16, precision="32-true", accelerator="cpu")
+CONFIG = TrainConfig(epochs=3, batch_size=16)
+DATA = few_images()
+MACHINE = Machine(accelerator="cpu", precision="32-true")
 LEFT = {checkpoint.NAME, files.LOCK}  # in the folder of a finished run
 
 
-def trained(folder: Path, happens: Callable[[Run], None] = lambda _: None) -> Callable[[], str]:
-    """Return work that trains, saving after every batch, and tells the weights' SHA-256."""
+def trained(folder: Path, step: int = 0, act: Callable[[], None] | None = None) -> Callable:
+    """Return work that trains, saving after every batch, and tells the weights' SHA-256.
+
+    Args:
+        folder: of the checkpoint.
+        step: in which something happens, counted from 1 over this training.
+        act: what happens.
+    """
 
     def work() -> str:
         checkpoint.SAVE_SECONDS = -1.0
-        step = Run.step
-
-        def stepped(run: Run, *batch) -> None:
-            happens(run)
-            step(run, *batch)
-
-        Run.step = stepped
-        model = tiny_network()
-        history = fit(model, few_images(), CONFIG, folder)
+        classifier = tiny_classifier(DATA)
+        if act is not None:
+            at_step(classifier.network, step, lambda _: act())
+        history = fit(classifier, DATA, CONFIG, MACHINE, folder)
         if len(history.records) < CONFIG.epochs:
             return "interrupted"
         digest = hashlib.sha256()
-        for tensor in model.state_dict().values():
+        for tensor in classifier.network.state_dict().values():
             digest.update(tensor.numpy().tobytes())
         return digest.hexdigest()
 
     return work
-
-
-def at_step(number: int, act: Callable[[], None]) -> Callable[[Run], None]:
-    """Return what acts once, at a step counted from 0 over the whole run."""
-
-    def happens(run: Run) -> None:
-        if run.progress.epoch * len(run.loader) + run.progress.batch == number:
-            act()
-
-    return happens
 
 
 class Place:
@@ -111,7 +105,7 @@ def kills_in_a_write(count: int, seed: int = 0) -> Counter:
             left = [int(random.integers(1, 300))]  # writes until then; a checkpoint takes about 100
 
             def work(left=left) -> str:
-                write = files.Written.write
+                write = files.AtomicFile.write
 
                 def cut(self, content: bytes) -> int:
                     left[0] -= 1
@@ -121,7 +115,7 @@ def kills_in_a_write(count: int, seed: int = 0) -> Counter:
                         os.kill(os.getpid(), signal.SIGKILL)
                     return write(self, content)
 
-                files.Written.write = cut
+                files.AtomicFile.write = cut
                 return trained(place.folder)()
 
             seen["killed"] += result(work, place.told) == "killed"
@@ -135,16 +129,16 @@ def signals(count: int, seed: int = 0) -> Counter:
     with Place() as place:
         for number in tqdm(range(count), desc="signals"):
             kind = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)[number % 3]
-            step = int(random.integers(0, 21))
-            happens = at_step(step, lambda kind=kind: os.kill(os.getpid(), kind))
-            status = wait(start(trained(place.folder, happens), place.told))
+            step = int(random.integers(1, 22))
+            work = trained(place.folder, step, lambda kind=kind: os.kill(os.getpid(), kind))
+            status = wait(start(work, place.told))
             ended = place.told.read_text() if place.told.exists() else signal.Signals(status).name
             progress = checkpoint.load(place.folder)["run"]["progress"]
             at = progress["epoch"] * 7 + progress["batch"]
             wanted = "interrupted" if kind == signal.SIGINT else kind.name
-            whole = place.expected if kind == signal.SIGINT and step == 20 else wanted
-            fine = ended in (wanted, whole) and at == step + 1
-            seen["ended as asked" if fine else f"{kind.name}: {ended}, {at} for {step + 1}"] += 1
+            whole = place.expected if kind == signal.SIGINT and step == 21 else wanted
+            fine = ended in (wanted, whole) and at == step
+            seen["ended as asked" if fine else f"{kind.name}: {ended}, {at} for {step}"] += 1
             seen[place.completed()] += 1
     return seen
 
@@ -190,8 +184,8 @@ def no_place(count: int, seed: int = 0) -> Counter:
 
         for number in tqdm(range(count), desc="no place to write"):
             act = (full, gone, in_the_way, read_only)[number % 4]
-            happens = at_step(int(random.integers(1, 20)), act)
-            found = result(trained(place.folder, happens), place.told)
+            work = trained(place.folder, int(random.integers(2, 21)), act)
+            found = result(work, place.told)
             seen["trained on" if found == place.expected else f"{act.__name__}: {found[:80]}"] += 1
             if place.folder.is_file():
                 place.folder.unlink()

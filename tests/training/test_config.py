@@ -1,11 +1,13 @@
+from dataclasses import replace
+
 import pytest
 
 from pytorch_vision.data import Augmentation
-from pytorch_vision.training import TrainConfig
+from pytorch_vision.training import RECIPES, TrainConfig
 
 
-def test_the_original_recipe_is_the_original_notebooks():
-    recipe = TrainConfig.original_recipe(epochs=2)
+def test_the_original_is_the_original_notebooks():
+    recipe = TrainConfig.original(epochs=2)
     assert recipe.augmentation == Augmentation(4, "none", 16, 0.5)
     assert (recipe.optimizer, recipe.learning_rate, recipe.nesterov) == ("sgd", 0.05, False)
     assert (recipe.batch_size, recipe.label_smoothing, recipe.weight_decay) == (128, 0, 0)
@@ -13,28 +15,32 @@ def test_the_original_recipe_is_the_original_notebooks():
 
 def test_the_last_epoch_is_never_one_of_small_images():
     shares = [(1, 0.9), (2, 0.75), (3, 0.75), (7, 0.75), (8, 0.75), (20, 0.0)]
-    small = [TrainConfig(epochs=epochs, small_share=share).small_epochs for epochs, share in shares]
+    small = [
+        TrainConfig(epochs=epochs, progressive_resizing=share).small_epochs
+        for epochs, share in shares
+    ]
     assert small == [0, 1, 2, 5, 6, 0]
-    config = TrainConfig(epochs=3, small_share=0.75)
+    config = TrainConfig(epochs=3, progressive_resizing=0.75)
     assert [config.scale_in(epoch) for epoch in range(3)] == [0.75, 0.75, 1.0]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": -1}, "epochs is -1, expected 0 or more"),
-        ({"batch_size": 0}, "batch_size is 0, expected 1 or more"),
+        ({"epochs": -1}, "epochs is -1, expected greater than or equal to 0"),
+        ({"batch_size": 0}, "batch_size is 0, expected greater than or equal to 1"),
         ({"seed": -1}, "seed is -1"),
         ({"optimizer": "adam"}, "optimizer is 'adam', expected 'muon' or 'sgd'"),
         ({"learning_rate": 0}, "learning_rate is 0"),
-        ({"muon_rate": -0.1}, "muon_rate is -0.1"),
+        ({"muon_learning_rate": -0.1}, "muon_learning_rate is -0.1"),
         ({"momentum": 1}, "momentum is 1"),
         ({"weight_decay": -1}, "weight_decay is -1"),
         ({"label_smoothing": 1}, "label_smoothing is 1"),
-        ({"small_share": 1}, "small_share is 1, expected 0 to less than 1"),
-        ({"skip_share": -0.1}, "skip_share is -0.1, expected 0 to less than 1"),
-        ({"accelerator": "tpu"}, "accelerator is 'tpu'"),
-        ({"precision": "fp8"}, "precision is 'fp8'"),
+        ({"progressive_resizing": 1}, "progressive_resizing is 1, expected less than 1"),
+        ({"pruning": -0.1}, "pruning is -0.1, expected greater than or equal to 0"),
+        ({"learning_rate": float("inf")}, "learning_rate is inf"),
+        ({"momentum": float("nan")}, "momentum is nan"),
+        ({"accelerator": "cpu"}, "there is no setting 'accelerator'"),
     ],
 )
 def test_values_out_of_range_are_named(change, message):
@@ -43,8 +49,27 @@ def test_values_out_of_range_are_named(change, message):
 
 
 def test_small_epochs_vary_images_less():
-    config = TrainConfig(epochs=4, small_share=0.5)
+    config = TrainConfig(epochs=4, progressive_resizing=0.5)
     assert [config.augmentation_in(epoch).padding for epoch in range(4)] == [3, 3, 4, 4]
     assert [config.augmentation_in(epoch).cutout for epoch in range(4)] == [0, 0, 16, 16]
     assert config.augmentation_in(0).flip == config.augmentation.flip
     assert TrainConfig().augmentation_in(0) == Augmentation()
+
+
+def test_of_few_images_batches_are_small():
+    sizes = [TrainConfig().batch_size_for(images) for images in (10, 5000, 5001, 50_000)]
+    assert sizes == [32, 32, 512, 512]
+    assert TrainConfig(batch_size=100).batch_size_for(10) == 100
+
+
+def test_recipes_are_changed_by_name_and_checked():
+    for recipe in RECIPES.values():
+        assert recipe(epochs=2, seed=7) == replace(recipe(), epochs=2, seed=7)
+        with pytest.raises(ValueError, match="epochs is -1"):
+            recipe(epochs=-1)
+
+
+def test_sgd_is_gentler_beside_muon():
+    assert TrainConfig().peak_learning_rate == 0.05
+    assert TrainConfig(optimizer="sgd").peak_learning_rate == 0.2
+    assert TrainConfig(learning_rate=0.3).peak_learning_rate == 0.3

@@ -1,44 +1,64 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from pytorch_vision.data import eval_transform
-from pytorch_vision.training import TrainConfig, evaluate, fit
+from pytorch_vision.data import eval_batches
+from pytorch_vision.models import Classifier
+from pytorch_vision.runtime import Machine
+from pytorch_vision.training import evaluate, fit
 
 
 def test_the_test_loss_is_a_mean_over_images(few, tiny):
-    config = TrainConfig(precision="32-true", accelerator="cpu")  # a GPU rounds to 10 bits
-    result = evaluate(tiny, few, config)
-    pipeline = eval_transform(*few.mean_and_std)
-    images = torch.stack([pipeline(image=image)["image"] for image in few.test_images])
+    # a GPU rounds to 10 bits
+    result = evaluate(tiny, few, Machine(precision="32-true", accelerator="cpu"))
+    (images,) = eval_batches(few.test_images, tiny.normalization, torch.device("cpu"))
     with torch.no_grad():
-        logits = tiny.eval()(images)
+        logits = tiny.network.eval()(images)
     labels = torch.from_numpy(few.test_labels)
     assert result.loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
     assert result.correct == (logits.argmax(1) == labels).sum()
     assert result.count == 50
+    assert result.accuracy == 2 * result.correct
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_evaluate_leaves_the_model_as_it_was(few, tiny, training):
-    tiny.train(training)
-    before = {name: tensor.clone() for name, tensor in tiny.state_dict().items()}
+def test_evaluate_leaves_the_network_as_it_was(few, tiny, training):
+    network = tiny.network.train(training)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     evaluate(tiny, few)
-    assert tiny.training is training
-    assert all(torch.equal(before[n], tensor) for n, tensor in tiny.cpu().state_dict().items())
+    assert network.training is training
+    assert all(torch.equal(before[n], tensor) for n, tensor in network.cpu().state_dict().items())
 
 
 @pytest.mark.parametrize("work", [fit, evaluate])
-def test_a_network_with_other_outputs_than_classes_is_refused_before_training(few, tiny, work):
+def test_what_does_not_go_together_is_refused_before_training(few, tiny, work):
+    """A network with other outputs than classes; data with other classes, or another size."""
     two = replace(
         few,
         class_names=("left", "right"),
         train_labels=few.train_labels % 2,
         test_labels=few.test_labels % 2,
     )
-    before = [tensor.clone() for tensor in tiny.state_dict().values()]
+    small = {name: getattr(few, name)[:, :24] for name in ("train_images", "test_images")}
+    before = [tensor.clone() for tensor in tiny.network.state_dict().values()]
     with pytest.raises(ValueError, match=r"gives \(1, 10\) for one image, expected \(1, 2\)"):
+        work(Classifier(tiny.network, two), two)
+    with pytest.raises(ValueError, match=r"has other classes \(airplane, .* \(left, right\)"):
         work(tiny, two)
-    assert all(map(torch.equal, before, tiny.cpu().state_dict().values()))
+    with pytest.raises(ValueError, match=r"takes images of 32x32 pixels, .* have 24x32"):
+        work(tiny, replace(few, **small))
+    assert all(map(torch.equal, before, tiny.network.cpu().state_dict().values()))
+
+
+def test_any_network_is_tested(few):
+    """One that always answers with the last class is right as often as that is there."""
+
+    class Same(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.arange(10.0).expand(len(x), 10)
+
+    result = evaluate(Classifier(Same(), few), few)
+    assert result.correct == np.sum(few.test_labels == 9)

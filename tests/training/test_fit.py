@@ -1,49 +1,65 @@
+import contextlib
+import gc
 import importlib
 import os
 import re
 import shutil
 import signal
 import threading
-import time
 import warnings
-import weakref
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import NamedTuple
 
 import lightning_fabric
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hooks import at_step, batches_shown, recognized
 from lightning_fabric.plugins import MixedPrecision
-from small import tiny_network
+from small import tiny_classifier, tiny_network
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytorch_vision.analysis import grad_cam, predict
-from pytorch_vision.data import Augmentation, eval_transform
-from pytorch_vision.models import CustomResNet
-from pytorch_vision.training import (
-    CheckpointError,
-    EpochRecord,
-    History,
-    Processes,
-    TrainConfig,
-    checkpoint,
-    evaluate,
-    fit,
-    make_fabric,
-)
+from pytorch_vision.data import Augmentation, ImageData, Normalization, eval_batches
+from pytorch_vision.models import Classifier, EpochRecord, History
+from pytorch_vision.runtime import CheckpointError, Machine, Processes
+from pytorch_vision.runtime.devices import make_fabric
+from pytorch_vision.training import TrainConfig, evaluate, find_learning_rate, fit
+from pytorch_vision.training.checkpoint import NAME
 from pytorch_vision.training.run import Run
 
 CONFIG = TrainConfig(epochs=3, batch_size=16, seed=1)
+ON_CPU = Machine(accelerator="cpu")
+EXACT = Machine(accelerator="cpu", precision="32-true")
+UNVARIED = Augmentation(padding=0, flip="none", cutout=0)
 BAR = re.compile(
     r"Epoch (\d)/3 Loss=\d+\.\d{4} Batch_id=6 Accuracy=\d+\.\d\d: "
     r"100%\|█{10}\| 7/7 \[\d\d:\d\d<00:00, .*(it/s|s/it)\]"
 )
 TEST = re.compile(r"Test set: Average loss: (\d+\.\d{4}), Accuracy: (\d+)/50 \((\d+\.\d\d)%\)")
+# another value for each field, by all of which a checkpoint is known
+OTHERS = {
+    "epochs": 4,
+    "batch_size": 8,
+    "seed": 2,
+    "optimizer": "sgd",
+    "muon_learning_rate": 0.2,
+    "learning_rate": 0.3,
+    "momentum": 0.5,
+    "nesterov": False,
+    "weight_decay": 0.1,
+    "label_smoothing": 0.0,
+    "average_weights": False,
+    "progressive_resizing": 0.5,
+    "pruning": 0.3,
+    "augmentation": Augmentation(padding=2),
+}
 
 
-def state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()}
+def state(classifier: Classifier) -> dict[str, torch.Tensor]:
+    return {name: tensor.cpu().clone() for name, tensor in classifier.network.state_dict().items()}
 
 
 def equal(some: dict, others: dict) -> bool:
@@ -54,10 +70,27 @@ def without_seconds(history: History) -> list[EpochRecord]:
     return [replace(r, train_seconds=0, test_seconds=0) for r in history.records]
 
 
-def test_it_learns(sample, capsys):
-    """A network beats chance by far on images that it has not seen, after a minute's work."""
-    torch.manual_seed(0)
-    history = fit(CustomResNet(), sample, TrainConfig.quick(epochs=3, batch_size=32))
+def interrupt_at(classifier: Classifier, step: int) -> None:
+    """Have the process interrupted in the middle of a training step, counted from 1."""
+    at_step(classifier.network, step, lambda _: os.kill(os.getpid(), signal.SIGINT))
+
+
+def assert_goes_on_to(
+    whole: Classifier, data: ImageData, config: TrainConfig, step: int, folder: Path
+) -> None:
+    """Stop a run in a step, and let it go on to the bits of a whole run in a new process."""
+    stopped, resumed = tiny_classifier(data), tiny_classifier(data)
+    interrupt_at(stopped, step)
+    assert len(fit(stopped, data, config, ON_CPU, folder).records) == (step - 1) // 7
+    torch.manual_seed(99)  # what the new process draws must not matter
+    history = fit(resumed, data, config, ON_CPU, folder)
+    assert without_seconds(history) == without_seconds(whole.history)
+    assert equal(state(whole), state(resumed))
+
+
+def test_it_learns(sample):
+    """A network beats chance by far on images that it has not seen, after seconds of work."""
+    history = fit(tiny_classifier(sample), sample, TrainConfig(epochs=2, batch_size=32))
     assert history.records[-1].train_loss < history.records[0].train_loss
     assert history.records[-1].test_accuracy > 20
 
@@ -78,182 +111,165 @@ def test_what_is_printed(few, tiny, capsys):
     assert [float(match[3]) for match in tests] == pytest.approx(history.column("test_accuracy"))
 
 
-def test_history(few, tiny):
+def test_the_history_is_the_classifiers(few, tiny):
+    """A second training has one of its own."""
     history = fit(tiny, few, CONFIG)
+    assert tiny.history == history
     assert history.column("epoch") == [1, 2, 3]
     result = evaluate(tiny, few)
     assert history.records[-1].test_loss == result.loss
     assert history.records[-1].test_accuracy == result.accuracy
+    assert len(fit(tiny, few, CONFIG).records) == 3
 
 
-def sides_seen(model: torch.nn.Module, training: bool = True) -> list[int]:
-    """Return a list that grows by the images' height at every step of a training, or a test."""
-    sides: list[int] = []
-
-    def note(module: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
-        if module.training is training:
-            sides.append(inputs[0].shape[2])
-
-    model.register_forward_pre_hook(note)
-    return sides
-
-
-def test_first_epochs_can_show_smaller_images(few, tmp_path, monkeypatch, capsys):
+def test_first_epochs_can_show_smaller_images(few, tiny, tmp_path, capsys):
     """They are tested as they are trained; also where the run was interrupted among them."""
-    config = replace(CONFIG, small_share=0.75, accelerator="cpu")
-    whole, stopped, resumed = new_model(), new_model(), new_model()
-    sides, tested = sides_seen(whole), sides_seen(whole, training=False)
-    expected = fit(whole, few, config)
-    assert sides == [24] * 14 + [32] * 7
-    assert tested == [32, 24, 24, 32]  # the first looks whether there is a logit a class
+    config = replace(CONFIG, progressive_resizing=0.75)
+    shown = batches_shown(tiny.network)
+    tested = batches_shown(tiny.network, training=False)
+    fit(tiny, few, config, ON_CPU)
+    assert [images.shape[2] for images in shown] == [24] * 14 + [32] * 7
+    # the first looks whether there is a logit a class
+    assert [images.shape[2] for images in tested] == [32, 24, 24, 32]
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Test set")]
     ends = [*[" at 0.75 of their size"] * 2, ""]
     assert [line.partition("%)")[2] for line in lines] == ends
-
-    interrupt_at(monkeypatch, 10)
-    fit(stopped, few, config, tmp_path)
-    sides = sides_seen(resumed)
-    history = fit(resumed, few, config, tmp_path)
-    assert sides == [24] * 4 + [32] * 7
-    assert without_seconds(history) == without_seconds(expected)
-    assert equal(state(whole), state(resumed))
+    assert_goes_on_to(tiny, few, config, 10, tmp_path)
 
 
-def test_small_images_are_varied_less(few, tiny, monkeypatch):
+def test_small_images_are_varied_less(few):
     """White images show it: padding, up to 2 of 3 pixels, and the hole are gray."""
-    white = replace(
-        few, train_images=np.full_like(few.train_images, 255), mean_and_std=((0.5,) * 3, (0.2,) * 3)
-    )
-    seen, step = [], Run.step
-
-    def noted(self, images, labels):
-        gray = images[:, 0] < 1
-        seen.append([bool(gray[:, edge:-edge, edge:-edge].any()) for edge in (1, 2, 3)])
-        step(self, images, labels)
-
-    monkeypatch.setattr(Run, "step", noted)
+    white = replace(few, train_images=np.full_like(few.train_images, 255))
+    classifier = tiny_classifier(white, normalization=Normalization((0.5,) * 3, (0.2,) * 3))
+    shown = batches_shown(classifier.network)
     augmentation = Augmentation(padding=3, cutout=8, cutout_probability=1.0)
-    fit(tiny, white, replace(CONFIG, small_share=0.4, augmentation=augmentation))
+    fit(classifier, white, replace(CONFIG, progressive_resizing=0.4, augmentation=augmentation))
+    gray = [images[:, 0] < 2.4 for images in shown]
+    seen = [[bool(one[:, i:-i, i:-i].any()) for i in (1, 2, 3)] for one in gray]
     assert seen == [[True, False, False]] * 7 + [[True, True, True]] * 14
 
 
-def test_later_epochs_can_skip_easy_images(few, tmp_path, monkeypatch):
+def test_later_epochs_can_leave_out_easy_images(few, tiny, tmp_path):
     """Chosen by the losses that an interrupted run had, too."""
-    config = replace(CONFIG, skip_share=0.4, accelerator="cpu")
-    whole, stopped, resumed = new_model(), new_model(), new_model()
-    expected = fit(whole, few, config)
-
-    interrupt_at(monkeypatch, 9)
-    first = fit(stopped, few, config, tmp_path)
-    history = fit(resumed, few, config, tmp_path)
-    assert len(first.records) == 1
-    assert without_seconds(history) == without_seconds(expected)
-    assert equal(state(whole), state(resumed))
-    other = new_model()
-    fit(other, few, replace(config, skip_share=0.0))
-    assert not equal(state(whole), state(other))
+    config = replace(CONFIG, pruning=0.4)
+    shown = batches_shown(tiny.network)
+    fit(tiny, few, config, ON_CPU)
+    assert [len(images) for images in shown] == [*[16] * 6, 4, *[16, 16, 16, 12] * 2]
+    assert_goes_on_to(tiny, few, config, 9, tmp_path)
 
 
-def test_what_is_skipped_lost_little(few, monkeypatch):
-    """Later epochs show 60 of 100 images; the losses that they choose by are the images' own."""
-    step, seen = Run.step, []
+def test_what_is_left_out_lost_little(few):
+    """Later epochs show 60 of 100 images, and choose anew: by the losses of a network at rest."""
+    classifier = Classifier(tiny_network(normalization=False), few)
+    shown = batches_shown(classifier.network)
+    still = replace(CONFIG, optimizer="sgd", learning_rate=1e-12, augmentation=UNVARIED)
+    fit(classifier, few, replace(still, pruning=0.4), EXACT)
+    found = [recognized(images, few, classifier.normalization) for images in shown]
+    assert [len(batch) for batch in found] == [*[16] * 6, 4, *[16, 16, 16, 12] * 2]
+    parts = (found[:7], found[7:11], found[11:])
+    epochs = [[i for batch in part for i in batch] for part in parts]
+    assert sorted(epochs[0]) == list(range(100))
 
-    def noted(self, images, labels):
-        seen.append((self.loader.chosen, self.skipping.losses.clone()))
-        step(self, images, labels)
-
-    monkeypatch.setattr(Run, "step", noted)
-    network = tiny_network(normalization=False)
-    still = replace(
-        CONFIG, optimizer="sgd", learning_rate=1e-12, augmentation=Augmentation(0, "none", 0)
-    )
-    fit(network, few, replace(still, skip_share=0.4, accelerator="cpu", precision="32-true"))
-    assert [len(chosen) for chosen, _ in seen] == [100] * 7 + [60] * 8
-
-    normalize = eval_transform(*few.mean_and_std)
-    images = torch.stack([normalize(image=image)["image"] for image in few.train_images])
+    (images,) = eval_batches(few.train_images, classifier.normalization, torch.device("cpu"))
     with torch.no_grad():
-        logits = network(images)
+        logits = classifier.network(images)
     losses = F.cross_entropy(logits, torch.from_numpy(few.train_labels), reduction="none")
-    for chosen, known in (seen[7], seen[-1]):
-        assert torch.allclose(known, losses, atol=1e-5)
-        skipped = np.setdiff1d(np.arange(100), chosen)
-        assert np.isin(skipped, known.argsort()[:60].numpy()).all()
+    for epoch in epochs[1:]:
+        left_out = np.setdiff1d(np.arange(100), epoch)
+        assert len(left_out) == 40
+        assert np.isin(left_out, losses.argsort()[:60].numpy()).all()
+    assert set(epochs[1]) != set(epochs[2])
 
 
-def test_each_epoch_can_be_seen_as_it_comes(few, tiny):
-    seen = []
-    history = fit(tiny, few, CONFIG, after_epoch=seen.append)
-    assert [len(one.records) for one in seen] == [1, 2, 3]
-    assert seen[-1] == history
+@pytest.mark.parametrize("average_weights", [True, False])
+def test_after_each_epoch_there_is_the_classifier_as_it_was_tested(
+    few, tiny, tmp_path, average_weights
+):
+    """With its history so far. It can be used and kept, and the training does not mind."""
+    config = replace(CONFIG, average_weights=average_weights)
+    expected = fit(tiny_classifier(few), few, config)
+    alike, lengths = [], []
+
+    def look(tested: Classifier) -> None:
+        last, result = tested.history.records[-1], evaluate(tested, few)
+        assert (last.test_loss, last.test_accuracy) == (result.loss, result.accuracy)
+        alike.append(equal(state(tested), state(tiny)))
+        tested.save(tmp_path / "best.safetensors")
+        tested.predict(few.test_images)
+        lengths.append(len(tested.history.records))
+
+    history = fit(tiny, few, config, after_epoch=look)
+    assert lengths == [1, 2, 3]
+    assert alike == [not average_weights] * 3
+    assert without_seconds(history) == without_seconds(expected)
+    kept = Classifier.load(tmp_path / "best.safetensors", tiny_network())
+    assert kept.history == history
+    assert equal(state(kept), state(tiny))
 
 
 def test_a_run_can_be_ended_early_and_continued(few, tiny, tmp_path, capsys):
-    history = fit(
-        tiny, few, CONFIG, tmp_path, after_epoch=lambda history: len(history.records) == 2
-    )
-    assert len(history.records) == 2
+    def second(tested: Classifier) -> bool:
+        return len(tested.history.records) == 2
+
+    assert len(fit(tiny, few, CONFIG, None, tmp_path, second).records) == 2
     assert "Stopped after epoch 2, as after_epoch asked for" in capsys.readouterr().out
-    torch.manual_seed(0)
-    assert len(fit(tiny_network(), few, CONFIG, tmp_path).records) == 3
+    assert len(fit(tiny_classifier(few), few, CONFIG, None, tmp_path).records) == 3
 
 
-def test_an_error_of_after_epoch_is_the_callers(few, tiny, tmp_path):
-    def fails(_history: History) -> None:
+def test_an_error_of_after_epoch_is_the_callers(few, tiny):
+    def fails(_: Classifier) -> None:
         raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
-        fit(tiny, few, CONFIG, tmp_path, after_epoch=fails)
+        fit(tiny, few, CONFIG, after_epoch=fails)
 
 
-def test_frozen_parameters_are_left_alone(few, tiny):
-    """In both optimizers; the rest is trained."""
-    for optimizer in ("muon", "sgd"):
-        frozen, rest = state(tiny[0]), state(tiny[7])
-        tiny[0].requires_grad_(False)
-        fit(tiny, few, replace(CONFIG, epochs=1, optimizer=optimizer, average_weights=False))
-        assert equal(frozen, state(tiny[0]))
-        assert not torch.equal(rest["weight"], tiny[7].weight.cpu())
-    tiny.requires_grad_(False)
-    tiny[7].requires_grad_(True)
-    fit(tiny, few, replace(CONFIG, epochs=1))
-    assert equal(frozen, state(tiny[0]))
-
-
-def test_a_second_training_has_a_history_of_its_own(few, tiny):
-    fit(tiny, few, CONFIG)
-    assert len(fit(tiny, few, CONFIG).records) == 3
+@pytest.mark.parametrize("optimizer", ["muon", "sgd"])
+def test_frozen_parameters_are_left_alone(few, tiny, optimizer):
+    """And if all of the filters are frozen, too; the rest is trained."""
+    network = tiny.network
+    config = replace(CONFIG, epochs=1, optimizer=optimizer, average_weights=False)
+    for count in (1, 4):
+        network[:count].requires_grad_(False)
+        frozen = [parameter.clone() for parameter in network[:count].parameters()]
+        rest = network[7].weight.clone()
+        fit(tiny, few, config, ON_CPU)
+        assert all(map(torch.equal, frozen, network[:count].parameters()))
+        assert not torch.equal(rest, network[7].weight)
 
 
 def test_the_training_loss_is_a_mean_over_images(few):
     """The original notebook plotted the loss of each epoch's last batch."""
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10))
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10))
+    classifier = Classifier(network, few)
     config = TrainConfig(
         epochs=1,
         batch_size=16,
         optimizer="sgd",
         learning_rate=1e-12,
         label_smoothing=0,
-        augmentation=Augmentation(padding=0, flip="none", cutout=0),
-        precision="32-true",
+        augmentation=UNVARIED,
     )
-    pipeline = eval_transform(*few.mean_and_std)
-    images = torch.stack([pipeline(image=image)["image"] for image in few.train_images])
+    (images,) = eval_batches(few.train_images, classifier.normalization, torch.device("cpu"))
     with torch.no_grad():
-        expected = F.cross_entropy(model(images), torch.from_numpy(few.train_labels)).item()
-    assert fit(model, few, config).records[0].train_loss == pytest.approx(expected, rel=1e-4)
+        expected = F.cross_entropy(network(images), torch.from_numpy(few.train_labels)).item()
+    history = fit(classifier, few, config, Machine(precision="32-true"))
+    assert history.records[0].train_loss == pytest.approx(expected, rel=1e-4)
 
 
 def test_zero_epochs_only_test(few, tiny, capsys):
-    before = state(tiny)
-    assert fit(tiny, few, TrainConfig(epochs=0)).records == ()
+    """The history is still that of the training before."""
+    fit(tiny, few, replace(CONFIG, epochs=1))
+    before, history = state(tiny), tiny.history
+    capsys.readouterr()
+    assert fit(tiny, few, TrainConfig(epochs=0)) == tiny.history == history
     assert equal(before, state(tiny))
-    assert TEST.search(capsys.readouterr().out)
+    assert len(TEST.findall(capsys.readouterr().out)) == 1
 
 
 def test_the_original_recipe_trains(few, tiny):
-    assert len(fit(tiny, few, TrainConfig.original_recipe(epochs=2)).records) == 2
+    assert len(fit(tiny, few, TrainConfig.original(epochs=2)).records) == 2
 
 
 def test_the_rate_moves_once_a_batch(few, tiny):
@@ -265,20 +281,12 @@ def test_the_rate_moves_once_a_batch(few, tiny):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(few, tiny, tmp_path):
-    class Breaks(torch.nn.Module):
-        """Gives NaN from the tenth training batch on: batch 2 of the second epoch."""
-
-        def __init__(self):
-            super().__init__()
-            self.inner, self.calls = tiny, 0
-
-        def forward(self, x):
-            self.calls += self.training
-            return self.inner(x) * (float("nan") if self.calls >= 10 else 1)
-
-    model = Breaks()
+    """The epochs before it are in the history, and no broken state is kept."""
+    at_step(tiny.network, 10, lambda images: images.fill_(float("nan")))
     with pytest.raises(FloatingPointError, match="not finite at epoch 2, batch 2"):
-        fit(model, few, CONFIG, tmp_path)
+        fit(tiny, few, CONFIG, None, tmp_path)
+    assert len(tiny.history.records) == 1
+    assert not (tmp_path / NAME).exists()
 
 
 def use_float16(monkeypatch: pytest.MonkeyPatch, scale: float = 65536.0) -> torch.amp.GradScaler:
@@ -287,7 +295,7 @@ def use_float16(monkeypatch: pytest.MonkeyPatch, scale: float = 65536.0) -> torc
     precision = MixedPrecision("16-mixed", "cpu", scaler)
     fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1, plugins=[precision])
     fit_module = importlib.import_module("pytorch_vision.training.fit")  # not the function
-    monkeypatch.setattr(fit_module, "start_processes", lambda _config: fabric)
+    monkeypatch.setattr(fit_module, "start_processes", lambda _machine: fabric)
     return scaler
 
 
@@ -309,29 +317,25 @@ def test_a_run_goes_on_in_another_precision(
 ):
     """After a disconnect, Colab may hand out an older or a newer GPU."""
     for second in (False, True):
+        classifier = tiny_classifier(few)
         with monkeypatch.context() as patch:
             if second is to_float16:
                 use_float16(patch)
             if not second and not finished:
-                interrupt_at(patch, 10)
-            history = fit(new_model(), few, replace(CONFIG, precision="32-true"), tmp_path)
+                interrupt_at(classifier, 10)
+            history = fit(classifier, few, CONFIG, EXACT, tmp_path)
     assert len(history.records) == 3
     assert "From the checkpoint, run on" in capsys.readouterr().out
 
 
-def test_a_warning_of_the_model_is_shown_once_and_not_at_every_step(few, tiny):
-    class Warns(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = tiny
+def test_a_warning_of_the_network_is_shown_once_and_not_at_every_step(few, tiny):
+    def warn(*_: object) -> None:
+        warnings.warn("look here", stacklevel=1)
 
-        def forward(self, x):
-            warnings.warn("look here", stacklevel=1)
-            return self.inner(x)
-
+    tiny.network.register_forward_pre_hook(warn)
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("default")
-        fit(Warns(), few, CONFIG)
+        fit(tiny, few, CONFIG)
     assert len([one for one in shown if "look here" in str(one.message)]) == 1
 
 
@@ -345,7 +349,7 @@ def test_a_step_does_not_wait_for_the_device(few, tiny):
             self.readings += func is torch.ops.aten._local_scalar_dense.default
             return func(*args, **(kwargs or {}))
 
-    run = Run(Processes(make_fabric(CONFIG)), tiny, few, CONFIG)
+    run = Run(Processes(make_fabric()), tiny, few, CONFIG)
     batches = list(run.loader.epoch(0))
     with CountsReadings() as counter:
         assert torch.ones(()).item() == 1
@@ -355,79 +359,38 @@ def test_a_step_does_not_wait_for_the_device(few, tiny):
     assert counter.readings == 1
 
 
-def test_a_compiled_run_resumes_to_the_same_bits_on_a_cpu(few, tmp_path, monkeypatch, capsys):
-    config = replace(CONFIG, compile=True, epochs=2, accelerator="cpu")
-    whole = new_model()
-    expected = fit(whole, few, config)
-    assert "compiled" in capsys.readouterr().out
-
-    stopped = new_model()
-    interrupt_at(monkeypatch, 6)  # just before the first epoch's short last batch
-    assert fit(stopped, few, config, tmp_path).records == ()
-    resumed = new_model()
-    history = fit(resumed, few, config, tmp_path)
-    assert equal(state(whole), state(resumed))
-    assert without_seconds(history) == without_seconds(expected)
-
-
-def test_without_a_compiler_it_trains_all_the_same(few, tiny, monkeypatch, capsys):
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.delenv("CXX", raising=False)
-    assert len(fit(tiny, few, replace(CONFIG, compile=True)).records) == 3
-    assert "No C++ compiler found: training without torch.compile" in capsys.readouterr().out
-
-
-def test_the_short_last_batch_is_not_compiled_again(few):
-    compiled = []
-
-    def backend(graph, inputs):
-        compiled.append(inputs)
-        return graph.forward
-
-    model = new_model()
-    run = Run(Processes(make_fabric(CONFIG)), model, few, CONFIG)
-    run.compiled = True
-    run.step_model = torch.compile(model, dynamic=False, backend=backend)
-    sizes = set()
-    for images, labels in run.loader.epoch(0):
-        run.step(images, labels)
-        sizes.add(len(images))
-    assert sizes == {16, 4}
-    assert len(compiled) == 1
-    torch.compiler.reset()
-
-
-def fails_at(call: int) -> torch.nn.Module:
+class Full(torch.nn.Module):
     """A network for which the memory is not enough at the given call."""
 
-    class Full(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner, self.calls = new_model(), 0
+    def __init__(self, call: int) -> None:
+        super().__init__()
+        self.inner, self.call, self.calls = tiny_network(), call, 0
 
-        def forward(self, x):
-            self.calls += 1
-            if self.calls >= call:
-                raise torch.OutOfMemoryError("CUDA out of memory.")
-            return self.inner(x)
-
-    return Full()
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        if self.calls >= self.call:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return self.inner(x)
 
 
-def test_too_little_memory_says_which_batch_size_to_try_and_holds_nothing(
-    few, tmp_path, monkeypatch
-):
+def networks_alive() -> int:
+    gc.collect()
+    return sum(type(thing) is Full for thing in gc.get_objects())
+
+
+@pytest.mark.parametrize(
+    ("work", "message"),
+    [
+        (fit, "no memory for batches of 16 images; try batch_size=8"),
+        (find_learning_rate, "no memory for batches of 16 images; free some of it"),
+    ],
+)
+def test_too_little_memory_says_what_to_try_and_holds_nothing(few, work, message):
     """A notebook keeps the error, its traceback, and all that the traceback's frames hold."""
-    runs = []
-    real = Run.__init__
-    monkeypatch.setattr(
-        Run, "__init__", lambda run, *args: runs.append(weakref.ref(run)) or real(run, *args)
-    )
-    with pytest.raises(
-        MemoryError, match="no memory for batches of 16 images; try batch_size=8"
-    ) as caught:
-        fit(fails_at(3), few, CONFIG, tmp_path)
-    assert runs[0]() is None
+    classifier = Classifier(Full(3), few)
+    with pytest.raises(MemoryError, match=message) as caught:
+        work(classifier, few, CONFIG)
+    assert networks_alive() == 1  # the caller's: what it was copied for is gone
     assert caught.value.__context__ is None or caught.value.__context__.__traceback__ is None
 
 
@@ -437,8 +400,12 @@ def test_too_little_memory_says_which_batch_size_to_try_and_holds_nothing(
         (evaluate, "no memory for this test; free some of it, or set accelerator='cpu'"),
         (predict, "no memory for this test; free some of it"),
         (
-            lambda model, data: grad_cam(
-                model, data.test_images, data.test_labels, data.mean_and_std, "inner.0"
+            lambda classifier, data: classifier.predict(data.test_images),
+            "no memory for this test; free some of it",
+        ),
+        (
+            lambda classifier, data: grad_cam(
+                classifier, data.test_images, data.test_labels, "inner.0"
             ),
             "no memory for maps of 250 images at once; try batch_size=125",
         ),
@@ -446,49 +413,17 @@ def test_too_little_memory_says_which_batch_size_to_try_and_holds_nothing(
 )
 def test_all_of_them_speak_alike_of_too_little_memory(few, work, message):
     with pytest.raises(MemoryError, match=message):
-        work(fails_at(1), few)
+        work(Classifier(Full(1), few), few)
 
 
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
-    """Have the process interrupted during a training step, counted from now on."""
-    step, calls = Run.step, []
-
-    def counted(self, images, labels):
-        calls.append(None)
-        if len(calls) == call:
-            os.kill(os.getpid(), signal.SIGINT)
-        step(self, images, labels)
-
-    monkeypatch.setattr(Run, "step", counted)
-
-
-def test_an_interrupt_ends_it_cleanly(few, tiny, monkeypatch, capsys):
+def test_an_interrupt_ends_it_cleanly(few, tiny, capsys):
     handler = signal.getsignal(signal.SIGINT)
-    interrupt_at(monkeypatch, 12)
+    interrupt_at(tiny, 12)
     history = fit(tiny, few, CONFIG)
     assert len(history.records) == 1
+    assert tiny.history == history
     assert "Interrupted in epoch 2; the history holds 1 whole epoch" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGINT) is handler
-
-
-def test_a_second_interrupt_ends_it_at_once(few, tiny, monkeypatch):
-    """But not one that is the first, told twice: to a group of processes and to each of them."""
-    step, calls = Run.step, []
-
-    def interrupted(run, images, labels):
-        calls.append(None)
-        if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
-            calls.append("still here")
-            time.sleep(1.1)
-            os.kill(os.getpid(), signal.SIGINT)
-        step(run, images, labels)
-
-    monkeypatch.setattr(Run, "step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        fit(tiny, few, CONFIG)
-    assert calls[-1] == "still here"
 
 
 def test_it_trains_outside_of_the_main_thread(few, tiny):
@@ -499,99 +434,84 @@ def test_it_trains_outside_of_the_main_thread(few, tiny):
     assert len(done[0].records) == 3
 
 
-def new_model() -> torch.nn.Module:
-    torch.manual_seed(5)
-    return torch.nn.Sequential(
-        torch.nn.Conv2d(3, 8, 3),
-        torch.nn.BatchNorm2d(8),
-        torch.nn.ReLU(),
-        torch.nn.AdaptiveAvgPool2d(1),
-        torch.nn.Flatten(),
-        torch.nn.Linear(8, 10),
-    )
+class Finished(NamedTuple):
+    """A run that has come to its end, and what it printed."""
+
+    folder: Path
+    classifier: Classifier
+    printed: str
 
 
-@pytest.mark.parametrize("call", [1, 3, 6, 7, 8, 14, 20])
+@pytest.fixture(scope="module")
+def finished(few, tmp_path_factory) -> dict[str, Finished]:
+    """One with each optimizer."""
+    runs = {}
+    for optimizer in ("muon", "sgd"):
+        folder, classifier = tmp_path_factory.mktemp(optimizer), tiny_classifier(few)
+        printed = folder / "printed.txt"
+        with open(printed, "w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
+            fit(classifier, few, replace(CONFIG, optimizer=optimizer), ON_CPU, folder)
+        runs[optimizer] = Finished(folder, classifier, printed.read_text(encoding="utf-8"))
+    return runs
+
+
+@pytest.mark.parametrize("step", [1, 3, 6, 7, 8, 14, 20])
 @pytest.mark.parametrize("optimizer", ["muon", "sgd"])
 def test_a_run_that_was_stopped_ends_with_the_same_bits_on_a_cpu(
-    few, tmp_path, call, optimizer, monkeypatch, capsys
+    few, finished, tmp_path, step, optimizer
 ):
-    config = replace(CONFIG, optimizer=optimizer, accelerator="cpu")
-    whole = new_model()
-    expected = fit(whole, few, config)
-
-    stopped = new_model()
-    interrupt_at(monkeypatch, call)
-    assert len(fit(stopped, few, config, tmp_path).records) < 3
-    capsys.readouterr()
-    torch.manual_seed(99)  # what the new process draws must not matter
-    resumed = torch.nn.Sequential(*new_model())
-    history = fit(resumed, few, config, tmp_path)
-
-    assert equal(state(whole), state(resumed))
-    assert without_seconds(history) == without_seconds(expected)
-    assert "from the checkpoint" in capsys.readouterr().out.lower()
+    config = replace(CONFIG, optimizer=optimizer)
+    assert_goes_on_to(finished[optimizer].classifier, few, config, step, tmp_path)
 
 
-def test_a_finished_run_is_not_trained_again(few, tmp_path, capsys):
-    model = new_model()
-    history = fit(model, few, CONFIG, tmp_path)
-    first = capsys.readouterr().out
-    again = torch.nn.Sequential(*new_model())
-    assert fit(again, few, CONFIG, tmp_path) == history
-    assert equal(state(model), state(again))
+def test_a_finished_run_is_not_trained_again(few, tiny, finished, capsys):
+    folder, classifier, printed = finished["muon"]
+    assert fit(tiny, few, CONFIG, ON_CPU, folder) == classifier.history
+    assert equal(state(classifier), state(tiny))
     shown = capsys.readouterr().out
     assert "From the checkpoint, run on " in shown
-    assert re.findall(TEST, shown) == re.findall(TEST, first)
+    assert re.findall(TEST, shown) == re.findall(TEST, printed)
     assert len(BAR.findall(shown)) == 3
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"seed": 2},
-        {"batch_size": 8},
-        {"epochs": 4},
-        {"muon_rate": 0.2},
-        {"augmentation": Augmentation(padding=2)},
-    ],
-)
-def test_the_checkpoint_of_another_run_is_refused(few, tmp_path, change):
-    fit(new_model(), few, CONFIG, tmp_path)
-    before = (tmp_path / checkpoint.NAME).read_bytes()
-    with pytest.raises(CheckpointError, match=f"{next(iter(change))} was .* and is ") as caught:
-        fit(new_model(), few, replace(CONFIG, **change), tmp_path)
-    assert ("begin a new run with its weights" in str(caught.value)) == ("epochs" in change)
-    assert (tmp_path / checkpoint.NAME).read_bytes() == before
+@pytest.mark.parametrize("name", [field.name for field in fields(TrainConfig)])
+def test_a_checkpoint_is_known_by_the_whole_recipe(few, tiny, finished, name):
+    """By each of its fields, those that later versions add included."""
+    folder, other = finished["muon"].folder, replace(CONFIG, **{name: OTHERS[name]})
+    before = (folder / NAME).read_bytes()
+    with pytest.raises(CheckpointError, match=f"another run: {name} was .* and is ") as caught:
+        fit(tiny, few, other, ON_CPU, folder)
+    assert ("begin a new run with its weights" in str(caught.value)) == (name == "epochs")
+    assert (folder / NAME).read_bytes() == before
+    assert tiny.history == History()
 
 
-def test_the_checkpoint_of_other_data_or_another_model_is_refused(few, tmp_path, tiny):
-    fit(new_model(), few, CONFIG, tmp_path)
-    other = replace(few, test_labels=np.roll(few.test_labels, 1))
-    with pytest.raises(CheckpointError, match="data was "):
-        fit(new_model(), other, CONFIG, tmp_path)
-    with pytest.raises(CheckpointError, match="model was "):
-        fit(tiny, few, CONFIG, tmp_path)
+@pytest.mark.parametrize("kind", ["data", "network", "normalization"])
+def test_the_checkpoint_of_other_data_or_another_network_is_refused(few, tiny, finished, kind):
+    if kind == "data":
+        few = replace(few, test_labels=np.roll(few.test_labels, 1))
+    elif kind == "network":
+        tiny = tiny.with_network(tiny_network(normalization=False))
+    else:
+        tiny = tiny_classifier(few, normalization=Normalization((0.5,) * 3, (0.2,) * 3))
+    with pytest.raises(CheckpointError, match=f"another run: {kind} was "):
+        fit(tiny, few, CONFIG, ON_CPU, finished["muon"].folder)
 
 
 def test_a_folder_that_cannot_be_written_is_named_before_training(few, tiny, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file/folder"):
-        fit(tiny, few, CONFIG, tmp_path / "file" / "folder")
+        fit(tiny, few, CONFIG, None, tmp_path / "file" / "folder")
     assert "Epoch" not in capsys.readouterr().out
 
 
-def test_a_folder_that_is_lost_on_the_way_does_not_stop_training(
-    few, tiny, tmp_path, monkeypatch, capsys
-):
-    step, folder = Run.step, tmp_path / "kept"
+def test_a_folder_that_is_lost_on_the_way_does_not_stop_training(few, tiny, tmp_path, capsys):
+    folder = tmp_path / "kept"
 
-    def loses(run, images, labels):
-        if folder.is_dir():
-            shutil.rmtree(folder)
-            folder.write_text("in the way")
-        step(run, images, labels)
+    def lose(_: torch.Tensor) -> None:
+        shutil.rmtree(folder)
+        folder.write_text("in the way")
 
-    monkeypatch.setattr(Run, "step", loses)
-    assert len(fit(tiny, few, CONFIG, folder).records) == 3
+    at_step(tiny.network, 1, lose)
+    assert len(fit(tiny, few, CONFIG, None, folder).records) == 3
     assert "No checkpoint saved" in capsys.readouterr().out

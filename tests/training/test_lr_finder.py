@@ -4,17 +4,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small import tiny_network
+from small import tiny_classifier
 from torch import nn
 
-from pytorch_vision.training import TrainConfig, find_rate, fit
+from pytorch_vision.models import Classifier
+from pytorch_vision.runtime import Machine
+from pytorch_vision.training import TrainConfig, find_learning_rate, fit
 
+EXACT = Machine(precision="32-true")
 CONFIG = TrainConfig(batch_size=16, seed=1, learning_rate=0.1)
 
 
-@pytest.mark.parametrize(("optimizer", "rate"), [("sgd", "learning_rate"), ("muon", "muon_rate")])
+@pytest.mark.parametrize(
+    ("optimizer", "rate"), [("sgd", "learning_rate"), ("muon", "muon_learning_rate")]
+)
 def test_the_suggestion_is_where_the_loss_falls(few, tiny, optimizer, rate):
-    test = find_rate(tiny, few, replace(CONFIG, optimizer=optimizer), 1e-4, 10, steps=40)
+    test = find_learning_rate(tiny, few, replace(CONFIG, optimizer=optimizer), None, 1e-4, 10, 40)
     assert test.rate == rate
     assert len(test.rates) == len(test.losses) <= 40
     np.testing.assert_allclose(np.diff(np.log(test.rates)), np.log(1e5) / 39)
@@ -25,32 +30,34 @@ def test_the_suggestion_is_where_the_loss_falls(few, tiny, optimizer, rate):
 
 def test_sgds_rate_rises_with_muons(few, tiny):
     """At its peak from the first step, it would diverge before the filters have learned."""
-    config = replace(CONFIG, muon_rate=0.1, learning_rate=30.0, precision="32-true")
-    test = find_rate(tiny, few, config, 1e-4, 10, steps=40)
-    assert test.rate == "muon_rate"
+    config = replace(CONFIG, muon_learning_rate=0.1, learning_rate=30.0)
+    test = find_learning_rate(tiny, few, config, EXACT, 1e-4, 10, steps=40)
+    assert test.rate == "muon_learning_rate"
     assert 10 < len(test.losses) < 40  # later it does diverge
 
 
 def test_the_suggestion_teaches_more_than_a_tenth_of_it(few, tiny):
     config = replace(CONFIG, optimizer="sgd", epochs=15, average_weights=False)
-    found = find_rate(tiny, few, config, steps=60).suggestion
+    found = find_learning_rate(tiny, few, config, steps=60).suggestion
     rates = (found, found / 10)
-    histories = [fit(tiny_network(), few, replace(config, learning_rate=rate)) for rate in rates]
+    histories = [
+        fit(tiny_classifier(few), few, replace(config, learning_rate=rate)) for rate in rates
+    ]
     losses = [history.records[-1].train_loss for history in histories]
     assert losses[0] < losses[1] - 0.1
 
 
-def test_a_first_batch_that_is_easy_by_chance_is_not_the_suggestion(few):
-    test = find_rate(tiny_network(), few, replace(CONFIG, optimizer="sgd", seed=3), steps=100)
+def test_a_first_batch_that_is_easy_by_chance_is_not_the_suggestion(few, tiny):
+    test = find_learning_rate(tiny, few, replace(CONFIG, optimizer="sgd", seed=3))
     assert test.losses.argmin() == 0
     assert test.suggestion > 0.01
 
 
 def test_it_stops_when_the_loss_diverges(few):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 50), nn.ReLU(), nn.Linear(50, 10))
-    config = replace(CONFIG, optimizer="sgd", precision="32-true")
-    test = find_rate(model, few, config, 1e-3, 1e5, steps=60)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 50), nn.ReLU(), nn.Linear(50, 10))
+    config = replace(CONFIG, optimizer="sgd")
+    test = find_learning_rate(Classifier(network, few), few, config, EXACT, 1e-3, 1e5, steps=60)
     assert len(test.losses) < 60
     assert np.isfinite(test.losses).all()
     assert test.suggestion < test.rates[-1]
@@ -58,28 +65,29 @@ def test_it_stops_when_the_loss_diverges(few):
 
 def test_one_that_diverges_from_the_start_is_named(few, tiny):
     with torch.no_grad():
-        tiny[0].weight.fill_(float("inf"))
+        tiny.network[0].weight.fill_(float("inf"))
     with pytest.raises(FloatingPointError, match=r"diverges within \d steps, from learning_rate"):
-        find_rate(tiny, few, replace(CONFIG, optimizer="sgd"))
+        find_learning_rate(tiny, few, replace(CONFIG, optimizer="sgd"))
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_model_and_random_state_are_untouched(few, tiny, training):
-    tiny.train(training)
-    before, random_state = copy.deepcopy(tiny.state_dict()), torch.get_rng_state()
-    find_rate(tiny, few, CONFIG, steps=12)
+def test_classifier_and_random_state_are_untouched(few, tiny, training):
+    network = tiny.network.train(training)
+    before, random_state = copy.deepcopy(network.state_dict()), torch.get_rng_state()
+    find_learning_rate(tiny, few, CONFIG, steps=12)
     assert torch.equal(torch.get_rng_state(), random_state)
-    assert tiny.training is training
-    assert all(torch.equal(before[name], tensor) for name, tensor in tiny.state_dict().items())
-    assert all(parameter.grad is None for parameter in tiny.parameters())
+    assert network.training is training
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert tiny.history.records == ()
 
 
-def test_a_model_without_convolutions_has_one_rate(few):
-    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
-    assert find_rate(model, few, CONFIG, steps=12).rate == "learning_rate"
+def test_a_network_without_convolutions_has_one_rate(few):
+    classifier = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), few)
+    assert find_learning_rate(classifier, few, CONFIG, steps=12).rate == "learning_rate"
 
 
 @pytest.mark.parametrize("wrong", [{"lowest": 0}, {"highest": 1e-5}, {"steps": 9}])
 def test_wrong_arguments_are_named(few, tiny, wrong):
     with pytest.raises(ValueError, match="expected 0 < lowest < highest and 10 steps or more"):
-        find_rate(tiny, few, CONFIG, **wrong)
+        find_learning_rate(tiny, few, CONFIG, **wrong)

@@ -4,19 +4,26 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from small import tiny_network
 from torch import nn
 
 from pytorch_vision.training import TrainConfig
 from pytorch_vision.training.optimizers import (
+    CombinedOptimizer,
     FilterMuon,
-    Together,
     make_optimizer,
     move_average,
     orthogonalized,
 )
 
-MUON = TrainConfig(optimizer="muon", muon_rate=0.1, learning_rate=0.2, weight_decay=0.1)
+MUON = TrainConfig(optimizer="muon", muon_learning_rate=0.1, learning_rate=0.2, weight_decay=0.1)
 SGD = replace(MUON, optimizer="sgd")
+
+
+@pytest.fixture
+def tiny() -> nn.Module:
+    """The tiny classifier's network, by itself."""
+    return tiny_network()
 
 
 def rates(made: tuple, steps: int) -> list[list[float]]:
@@ -208,7 +215,7 @@ def test_states_come_back(tiny):
         optimizer.zero_grad()
         gradients(model)
         optimizer.step()
-    assert isinstance(pair[0], Together)
+    assert isinstance(pair[0], CombinedOptimizer)
     assert all(map(torch.equal, tiny.parameters(), other.parameters()))
 
 

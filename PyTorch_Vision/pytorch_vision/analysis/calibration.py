@@ -23,7 +23,7 @@ class Calibration:
     Attributes:
         confidence: float64 (B,), the mean probability of the predicted class in each bin that
             holds any image, in [0, 1].
-        accuracy: float64 (B,), the share of rightly classified images in it, in [0, 1].
+        accuracy: float64 (B,), the share of correctly classified images in it, in [0, 1].
         counts: int64 (B,), how many images it holds.
     """
 
@@ -62,7 +62,7 @@ def temperature(predictions: Predictions) -> float:
 
     It makes the mean cross-entropy least. Below 1, the network was too modest; above, too sure.
     No prediction changes, only its probability. It must not be found on the images whose
-    calibration it is judged by: give it held-out ones, or use ``two_fold``.
+    calibration it is judged by: give it held-out ones, or use ``cross_fitted``.
 
     Raises:
         ValueError: there is no prediction.
@@ -78,13 +78,15 @@ def temperature(predictions: Predictions) -> float:
     return float(np.exp(scipy.optimize.minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def scaled(predictions: Predictions, temperature: float) -> Predictions:
+def temperature_scaled(predictions: Predictions, temperature: float) -> Predictions:
     """Return the predictions of a network whose logits are divided by a temperature."""
     probabilities = np.exp(_log_probabilities(predictions, temperature)).astype(np.float32)
     return replace(predictions, probabilities=probabilities)
 
 
-def two_fold(predictions: Predictions, seed: int = 0) -> tuple[Predictions, tuple[float, float]]:
+def cross_fitted(
+    predictions: Predictions, seed: int = 0
+) -> tuple[Predictions, tuple[float, float]]:
     """Scale each half of some predictions by the temperature that is best for the other half.
 
     So no image has a part in its own temperature, and the result can be judged on all of them.
@@ -100,21 +102,23 @@ def two_fold(predictions: Predictions, seed: int = 0) -> tuple[Predictions, tupl
     order = np.random.default_rng(seed).permutation(len(predictions))
     halves = np.array_split(order, 2)
     probabilities = np.empty_like(predictions.probabilities)
-    found = []
+    temperatures = []
     for half, other in (halves, halves[::-1]):
-        found.append(temperature(predictions.select(other)))
-        probabilities[half] = scaled(predictions.select(half), found[-1]).probabilities
-    return replace(predictions, probabilities=probabilities), (found[0], found[1])
+        temperatures.append(temperature(predictions.select(other)))
+        probabilities[half] = temperature_scaled(
+            predictions.select(half), temperatures[-1]
+        ).probabilities
+    return replace(predictions, probabilities=probabilities), (temperatures[0], temperatures[1])
 
 
 def describe_scaling(predictions: Predictions) -> str:
-    """Say what a temperature does for the calibration, measured by ``two_fold``."""
-    after, found = two_fold(predictions)
+    """Say what a temperature does for the calibration, measured by ``cross_fitted``."""
+    after, temperatures = cross_fitted(predictions)
     before_error, after_error = (100 * calibration(p).error for p in (predictions, after))
     return (
         f"Expected calibration error {before_error:.1f} %; {after_error:.1f} % with the logits "
-        f"divided by {np.mean(found):.2f}, a temperature that was found on the other half of the "
-        "test images each."
+        f"divided by {np.mean(temperatures):.2f}, a temperature that was found on the other half "
+        "of the test images each."
     )
 
 

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pytorch_vision.training import History, RateTest
+from pytorch_vision.models import History
+from pytorch_vision.training import RangeTest
 
 DPI = 110  # ten inches are then about as wide as a page of GitHub
 OUTLIER = 3.0  # a run whose median is so many times the best run's does not set the scale
@@ -111,14 +112,17 @@ def _colour(number: int, count: int) -> object:
     return f"C{number}" if count <= 10 else colormaps["turbo"](number / (count - 1))
 
 
-def lr_finder(test: RateTest, title: str = "") -> Figure:
-    """Draw the loss of a range test against the rate, the suggested rate marked.
+def lr_finder(test: RangeTest, title: str = "") -> Figure:
+    """Draw the loss of a range test against the learning rate, the suggested one marked.
 
     Args:
-        test: what ``find_rate`` returned.
+        test: what ``find_learning_rate`` returned.
         title: of which network on what.
     """
-    names = {"learning_rate": "SGD's learning rate", "muon_rate": "Muon's rate"}
+    names = {
+        "learning_rate": "SGD's learning rate",
+        "muon_learning_rate": "Muon's learning rate",
+    }
     figure = Figure(figsize=(7, 4.2), dpi=DPI, layout="constrained")
     figure.suptitle(plain(title), fontsize=11)
     axes = figure.subplots()

@@ -19,13 +19,9 @@ from tqdm import tqdm
 
 from pytorch_vision.analysis.imputation import fill
 from pytorch_vision.data import eval_batches
-from pytorch_vision.training import (
-    TrainConfig,
-    device_settings,
-    make_fabric,
-    memory_explained,
-    place,
-)
+from pytorch_vision.models import Classifier
+from pytorch_vision.runtime import Machine
+from pytorch_vision.runtime.devices import device_settings, make_fabric, memory_explained, place
 
 FRACTIONS = (0.1, 0.3, 0.6)  # of the pixels that are taken away
 BATCH_SIZE = 250
@@ -37,34 +33,34 @@ class Removal:
 
     Attributes:
         fractions: float64 (F,), the share of the pixels that is missing, from 0 on.
-        most_first: float32 (N, F), the probability when the most important pixels go first. The
+        morf: float32 (N, F), the probability when the most relevant pixels go first. The
             lower the curve, the more the network needed what the map marks.
-        least_first: float32 (N, F), when the least important ones go first. The higher the curve,
+        lerf: float32 (N, F), when the least relevant ones go first. The higher the curve,
             the more of what the network needed is where the map marks.
     """
 
     fractions: np.ndarray
-    most_first: np.ndarray
-    least_first: np.ndarray
+    morf: np.ndarray
+    lerf: np.ndarray
 
     @property
-    def most_first_area(self) -> np.ndarray:
-        """The mean height of the curve of ``most_first``, float64 (N,) in [0, 1]."""
-        return self._area(self.most_first)
+    def morf_area(self) -> np.ndarray:
+        """The mean height of the curve of ``morf``, float64 (N,) in [0, 1]."""
+        return self._area(self.morf)
 
     @property
-    def least_first_area(self) -> np.ndarray:
-        """The mean height of the curve of ``least_first``, float64 (N,) in [0, 1]."""
-        return self._area(self.least_first)
+    def lerf_area(self) -> np.ndarray:
+        """The mean height of the curve of ``lerf``, float64 (N,) in [0, 1]."""
+        return self._area(self.lerf)
 
     @property
     def score(self) -> np.ndarray:
         """The area between the two curves, float64 (N,) in [-1, 1]: 0 for a map at random."""
-        return self.least_first_area - self.most_first_area
+        return self.lerf_area - self.morf_area
 
     def select(self, which: np.ndarray) -> "Removal":
         """Return the curves of the chosen images, by a boolean mask (N,) or by positions."""
-        return Removal(self.fractions, self.most_first[which], self.least_first[which])
+        return Removal(self.fractions, self.morf[which], self.lerf[which])
 
     def _area(self, curves: np.ndarray) -> np.ndarray:
         span = self.fractions[-1] - self.fractions[0]
@@ -72,29 +68,27 @@ class Removal:
 
 
 def removal(
-    model: nn.Module,
+    classifier: Classifier,
     images: np.ndarray,
     classes: np.ndarray,
     maps: Mapping[str, np.ndarray],
-    mean_and_std: tuple[Sequence[float], Sequence[float]],
     fractions: Sequence[float] = FRACTIONS,
-    config: TrainConfig | None = None,
+    machine: Machine | None = None,
     seed: int = 0,
 ) -> dict[str, Removal]:
     """Take pixels away in the order of each map, and ask the network again each time.
 
     What is taken away is filled from its surroundings (``fill``), so that the hole itself tells
-    nothing. Pixels of equal importance go in a random order. The model is put on the device, and
+    nothing. Pixels of equal importance go in a random order. The network is put on the device, and
     left in the mode it was in.
 
     Args:
-        model: gives logits (N, C).
+        classifier: whose maps they are.
         images: uint8 (N, H, W, 3).
         classes: int (N,), the class whose probability is followed.
         maps: by name, float (N, H, W); the larger a value, the more important the pixel.
-        mean_and_std: with which the model's inputs are normalised.
         fractions: the shares of pixels to take away, rising, each in (0, 1).
-        config: names device and precision.
+        machine: ``Machine()`` if None.
         seed: of the order among equals and of the noise.
 
     Returns:
@@ -108,8 +102,9 @@ def removal(
     for name, map_ in maps.items():
         if map_.shape != images.shape[:3]:
             raise ValueError(f"map {name!r} is {map_.shape}, expected {images.shape[:3]}")
-    fabric = make_fabric(config or TrainConfig())
-    network, training = place(fabric, model), model.training
+    fabric = make_fabric(machine)
+    network = place(fabric, classifier.network)
+    training = network.training
     chance, noise = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     pixels = images.shape[1] * images.shape[2]
     counts = [round(fraction * pixels) for fraction in fractions]
@@ -117,7 +112,7 @@ def removal(
     network.eval()
     try:
         with memory_explained(), device_settings(fabric.device):
-            batches = eval_batches(images, *mean_and_std, fabric.device, BATCH_SIZE)
+            batches = eval_batches(images, classifier.normalization, fabric.device, BATCH_SIZE)
             for batch, part in _with_bar(batches, len(images)):
                 asked = torch.from_numpy(np.asarray(classes[part], np.int64)).to(batch.device)
                 whole = _probabilities(fabric, network, batch, asked)
@@ -159,7 +154,7 @@ def _ranks(maps: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     return order.argsort(axis=1).reshape(maps.shape)
 
 
-def blind_maps(images: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
+def baseline_maps(images: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     """Return three maps that know nothing of any network, to compare others with.
 
     Args:
@@ -182,11 +177,11 @@ def blind_maps(images: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
 
 def describe_removal(by_map: Removal, at_random: Removal) -> str:
     """Say in a sentence what taking away a map's first pixels costs, and as many random ones."""
-    place = 1 + int(np.argmin(np.abs(by_map.fractions[1:] - 0.3)))
-    before = by_map.most_first[:, 0].mean()
-    marked, random = (removal.most_first[:, place].mean() for removal in (by_map, at_random))
+    column = 1 + int(np.argmin(np.abs(by_map.fractions[1:] - 0.3)))
+    before = by_map.morf[:, 0].mean()
+    marked, random = (one.morf[:, column].mean() for one in (by_map, at_random))
     return (
-        f"When the {by_map.fractions[place]:.0%} of the pixels that the map calls most important "
+        f"When the {by_map.fractions[column]:.0%} of the pixels that the map calls most important "
         f"are taken away, the probability of the predicted class falls from {before:.0%} to "
         f"{marked:.0%} on average; when as many random pixels are, to {random:.0%}."
     )

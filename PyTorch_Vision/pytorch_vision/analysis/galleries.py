@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from pytorch_vision.analysis.plots import plain
 from pytorch_vision.analysis.predict import Predictions
-from pytorch_vision.data import ImageData, TrainLoader, denormalize
+from pytorch_vision.data import ImageData, Normalization, TrainLoader, denormalize
+from pytorch_vision.models.inference import scaled_down
 from pytorch_vision.training import TrainConfig
-from pytorch_vision.training.resizing import resized
 
 PANEL = 1.9  # inches, the width of one small image
 BAR = 0.9  # inches, the width of a colour bar with its label
@@ -27,13 +27,14 @@ def training_views(data: ImageData, config: TrainConfig, count: int = 4) -> Figu
         data, config: what training is given.
         count: how many images, one a row.
     """
-    loader, every = TrainLoader(data, config.augmentation, count, config.seed), np.arange(count)
+    normalization, every = Normalization.of(data.train_images), np.arange(count)
+    loader = TrainLoader(data, normalization, config.augmentation, count, config.seed)
     columns, titles = [data.train_images[:count] / 255], ["as it is"]
     for epoch in np.linspace(0, max(config.epochs, 7) - 1, 7).round().astype(int).tolist():
         loader.vary(config.augmentation_in(epoch))
         views = loader.augment(every, loader.draws(every, epoch, 0))
         scale = config.scale_in(epoch)
-        views = resized(denormalize(views, *data.mean_and_std), scale)
+        views = scaled_down(denormalize(views, normalization), scale)
         columns.append(views.permute(0, 2, 3, 1).numpy())
         height, width = views.shape[2:]
         titles.append(f"epoch {epoch + 1}" + (f", {height}x{width}" if scale < 1 else ""))
@@ -72,7 +73,7 @@ def gradcam_gallery(
 ) -> Figure:
     """Draw images, five a row, each above the maps of its predicted and of its true class.
 
-    Right answers have one class, and one map.
+    Correct answers have one class, and one map.
 
     Args:
         predictions: those to draw; with none, the picture says so.

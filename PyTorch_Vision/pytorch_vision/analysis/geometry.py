@@ -10,7 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytorch_vision.analysis.layout import Layout, mean_of, of_image
 from pytorch_vision.analysis.operations import behind
-from pytorch_vision.training import random_state_kept
+from pytorch_vision.models import Classifier
+from pytorch_vision.runtime.devices import random_state_kept
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,7 @@ class MapGeometry:
     offset: tuple[float, float]
 
 
-def map_geometry(
-    model: nn.Module, layer: nn.Module | str | None, input_size: tuple[int, int]
-) -> MapGeometry:
+def map_geometry(classifier: Classifier, layer: nn.Module | str | None = None) -> MapGeometry:
     """Return where a layer's cells are centred, found by following one image through the model.
 
     Every convolution and pooling on the way moves the centres by its stride, padding, kernel and
@@ -38,20 +37,20 @@ def map_geometry(
     taken to lie where the shortcut does.
 
     Args:
-        model: the network; left as it is.
-        layer: one of its modules or the dotted name of one, such as "layer4"; None for the one
-            that ``last_map`` finds.
-        input_size: height and width of the image, in pixels.
+        classifier: left as it is.
+        layer: one of its network's modules or the dotted name of one, such as "layer4"; None for
+            the one that ``last_map`` finds.
 
     Raises:
         ValueError: there is no such layer, its output is no map, or it lies behind an operation
             whose geometry is not known, which is named.
     """
-    name = None if layer is None else layer_name(model, layer)
-    return trace_geometry(copy.deepcopy(model).cpu().float().eval(), name, input_size)[1]
+    network = classifier.network
+    name = None if layer is None else layer_name(network, layer)
+    return trace_geometry(copy.deepcopy(network).cpu().float().eval(), name, classifier.size)[1]
 
 
-def last_map(model: nn.Module, input_size: tuple[int, int]) -> str:
+def last_map(classifier: Classifier) -> str:
     """Return the name of the last layer whose output is a map whose place on the image is known.
 
     A map is (N, C, rows, columns) of more than one cell. For a ResNet it is the last stage.
@@ -59,7 +58,8 @@ def last_map(model: nn.Module, input_size: tuple[int, int]) -> str:
     Raises:
         ValueError: there is none; names the operation behind which nothing is known.
     """
-    return trace_geometry(copy.deepcopy(model).cpu().float().eval(), None, input_size)[0]
+    network = copy.deepcopy(classifier.network).cpu().float().eval()
+    return trace_geometry(network, None, classifier.size)[0]
 
 
 def trace_geometry(
@@ -79,7 +79,6 @@ def trace_geometry(
 
     wanted = [name] if name else [layer for layer, _ in model.named_modules() if layer]
     handles = [model.get_submodule(layer).register_forward_hook(keep(layer)) for layer in wanted]
-    # fused attention would hide its products
     with (
         random_state_kept(device),
         torch.inference_mode(False),

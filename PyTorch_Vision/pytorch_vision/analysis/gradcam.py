@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from pytorch_vision.analysis.geometry import MapGeometry, layer_name, trace_geometry
 from pytorch_vision.data import eval_batches
 from pytorch_vision.data.images import check_images
-from pytorch_vision.training import device_settings, memory_explained, random_state_kept
+from pytorch_vision.models import Classifier
+from pytorch_vision.runtime.devices import device_settings, memory_explained, random_state_kept
 
 
 def grad_cam(
-    model: nn.Module,
+    classifier: Classifier,
     images: np.ndarray,
     classes: Sequence[int] | np.ndarray,
-    mean_and_std: tuple[Sequence[float], Sequence[float]],
     layer: nn.Module | str | None = None,
     method: str = "gradcam",
     aligned: bool = True,
@@ -38,14 +38,13 @@ def grad_cam(
 
     The map is ReLU(sum over channels c of a_c A_c), where A is the layer's output and a_c the
     mean over all cells of the derivative of the class's logit by A_c. The work is done in float32
-    on a copy, so that the model is left as it was whatever happens.
+    on a copy, so that the classifier is left as it was whatever happens.
 
     Args:
-        model: the network, on any device.
+        classifier: its network can be on any device.
         images: uint8 (N, H, W, 3); N may be 0, where there is no error to explain.
         classes: int (N,), the class to explain for each image; or (K, N), K classes for each.
-        mean_and_std: with which the model's inputs are normalised.
-        layer: whose output is explained: a module of the model or its dotted name. None for the
+        layer: whose output is explained: a module of the network or its dotted name. None for the
             last one whose output is a map, as ``last_map`` finds it: a ResNet's ``layer4``.
         method: "gradcam"; "gradcam++" (arXiv 1710.11063); "xgradcam" (arXiv 2008.02312); or
             "eigencam" (arXiv 2008.00299), which does not depend on the class.
@@ -77,11 +76,10 @@ def grad_cam(
     smaller = f"try batch_size={max(1, batch_size // 2)}"
     with memory_explained(f"maps of {batch_size} images at once", smaller):
         pixels = _pixel_maps(
-            model,
+            classifier,
             images,
             classes,
-            mean_and_std,
-            None if layer is None else layer_name(model, layer),
+            None if layer is None else layer_name(classifier.network, layer),
             method,
             aligned,
             batch_size,
@@ -91,10 +89,9 @@ def grad_cam(
 
 
 def _pixel_maps(
-    model: nn.Module,
+    classifier: Classifier,
     images: np.ndarray,
     classes: np.ndarray,
-    mean_and_std: tuple[Sequence[float], Sequence[float]],
     name: str | None,
     method: str,
     aligned: bool,
@@ -102,12 +99,12 @@ def _pixel_maps(
 ) -> Tensor:
     """Return the maps of all rows of classes, one after the other: float32 (K * N, H, W)."""
     size = images.shape[1:3]
-    duplicate = copy.deepcopy(model).float().eval().requires_grad_(False)
+    duplicate = copy.deepcopy(classifier.network).float().eval().requires_grad_(False)
     device = next(duplicate.parameters()).device
     geometry = None
     if aligned or name is None:
-        name, found = trace_geometry(duplicate, name, size)
-        geometry = found if aligned else None
+        name, traced = trace_geometry(duplicate, name, size)
+        geometry = traced if aligned else None
     maps = []
     with (
         random_state_kept(device),
@@ -118,10 +115,11 @@ def _pixel_maps(
     ):
         duplicate.get_submodule(name).register_forward_hook(_begin_graph)
         cam = METHODS[method](duplicate, [duplicate.get_submodule(name)])
-        first = next(eval_batches(images[:1], *mean_and_std, device))
+        normalization = classifier.normalization
+        first = next(eval_batches(images[:1], normalization, device))
         _check_call(duplicate, name, first, classes, cam.uses_gradients)
         for row in classes.reshape(-1, len(images)):
-            batches = eval_batches(images, *mean_and_std, device, batch_size)
+            batches = eval_batches(images, normalization, device, batch_size)
             for batch, start in zip(batches, range(0, len(images), batch_size), strict=True):
                 targets = [ClassifierOutputTarget(int(c)) for c in row[start : start + len(batch)]]
                 cells = torch.from_numpy(cam(batch, targets))
@@ -199,9 +197,9 @@ def _check_call(
     )
     logits = model(image)
     handle.remove()
-    wrong = classes[(classes < 0) | (classes >= logits.shape[1])]
-    if wrong.size:
-        raise ValueError(f"class {wrong[0]} is out of range, expected 0..{logits.shape[1] - 1}")
+    unknown = classes[(classes < 0) | (classes >= logits.shape[1])]
+    if unknown.size:
+        raise ValueError(f"class {unknown[0]} is out of range, expected 0..{logits.shape[1] - 1}")
     if not needs_gradient:
         return
     linked = logits.requires_grad and outputs[0].requires_grad

@@ -76,17 +76,17 @@ def _windows(
     """Move a window over the last dimensions, as convolutions and poolings do."""
     count = after.ndim - 2
     settings = [_each(values, count) for values in (kernel, stride, padding, dilation)]
-    found = source
+    layout = source
     for number, (k, s, p, d) in enumerate(zip(*settings, strict=True), 2):
         dimension = source.dimensions[number]
         if len(dimension) > 1:
             return None
         step = dimension[0]
         shift = (k - 1) * d / 2 - p
-        found = found.moved(step.down * shift, step.across * shift)
+        layout = layout.moved(step.down * shift, step.across * shift)
         sides = Factor(after.shape[number], step.down * s, step.across * s)
-        found = found.with_dimension(number, (sides,))
-    return found.with_dimension(1, (Factor(after.shape[1]),))
+        layout = layout.with_dimension(number, (sides,))
+    return layout.with_dimension(1, (Factor(after.shape[1]),))
 
 
 def _each(values: Any, count: int) -> tuple:
@@ -132,18 +132,18 @@ def _pooled_to_size(_args: tuple, source: Layout, before: Tensor, after: Tensor)
 
 
 def _padded(args: tuple, source: Layout, before: Tensor, after: Tensor) -> Layout | None:
-    found, sides = source, list(args[1])
+    layout, sides = source, list(args[1])
     for number in range(len(sides) // 2):
         which = before.ndim - 1 - number
         if sides[2 * number : 2 * number + 2] == [0, 0]:
             continue
-        dimension = found.dimensions[which]
+        dimension = layout.dimensions[which]
         if len(dimension) > 1:
             return None
         step = dimension[0]
-        found = found.moved(-step.down * sides[2 * number], -step.across * sides[2 * number])
-        found = found.with_dimension(which, (step._replace(size=after.shape[which]),))
-    return found
+        layout = layout.moved(-step.down * sides[2 * number], -step.across * sides[2 * number])
+        layout = layout.with_dimension(which, (step._replace(size=after.shape[which]),))
+    return layout
 
 
 def _sliced(args: tuple, source: Layout, before: Tensor, after: Tensor) -> Layout | None:

@@ -1,7 +1,5 @@
 """Charts of a training (from ``curves``) and of a test: each returns a Figure, saving nothing."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -11,10 +9,11 @@ from sklearn.metrics import ConfusionMatrixDisplay
 
 from pytorch_vision.analysis.calibration import BINS, calibration
 from pytorch_vision.analysis.curves import DPI, compare, loss_and_accuracy, lr_finder, plain
-from pytorch_vision.analysis.faithfulness import Removal, interval
+from pytorch_vision.analysis.faithfulness import interval
 from pytorch_vision.analysis.predict import Predictions
 from pytorch_vision.analysis.predict import class_accuracy as accuracy_of_classes
 from pytorch_vision.analysis.predict import confusion_matrix as count_confusions
+from pytorch_vision.analysis.trust import Trust
 
 __all__ = [
     "class_accuracy",
@@ -51,7 +50,7 @@ def confusion_matrix(predictions: Predictions, title: str = "") -> Figure:
 
 
 def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
-    """Draw the share of each true class that was classified rightly, the best class on top."""
+    """Draw the share of each true class that was correctly classified, the best class on top."""
     accuracy = accuracy_of_classes(predictions)
     order = [label for label in np.argsort(accuracy) if np.isfinite(accuracy[label])]
     overall = 100 * np.mean(predictions.predicted == predictions.labels)
@@ -71,37 +70,31 @@ def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
             va="center",
             fontsize=9,
         )
-    axes.set_xlabel("Test images of the class that were classified rightly (%)")
+    axes.set_xlabel("Correctly classified test images of the class (%)")
     axes.margins(x=0.1)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     return figure
 
 
-def trust(
-    removals: Mapping[str, Mapping[str, Removal]],
-    randomized: Mapping[str, Mapping[str, np.ndarray]],
-    title: str = "",
-) -> Figure:
+def trust(measured: Trust, title: str = "") -> Figure:
     """Draw how faithful maps are, and whether they depend on what was learned.
 
     Args:
-        removals: for each group of images (two, such as the right and the wrong ones), what
-            ``removal`` returned for its maps.
-        randomized: what ``randomization`` returned.
+        measured: what ``measure_trust`` returned.
         title: of which network.
     """
     figure = Figure(figsize=(10, 8.4), dpi=DPI, layout="constrained")
     figure.suptitle(plain(title), fontsize=11)
     (*above, scores, sanity) = figure.subplots(2, 2).flat
-    for axes, (group, maps) in zip(above, removals.items(), strict=True):
+    for axes, (group, maps) in zip(above, measured.removals.items(), strict=True):
         for number, (name, one) in enumerate(maps.items()):
-            for curves, style in ((one.most_first, "o-"), (one.least_first, "o--")):
+            for curves, style in ((one.morf, "o-"), (one.lerf, "o--")):
                 label = name if style == "o-" else None
                 axes.plot(one.fractions, _mean(curves), f"C{number}{style}", label=label)
-        count = len(one.most_first)
+        count = len(one.morf)
         axes.set(
-            title=f"{count:,} image{'s' * (count != 1)} classified {group}",
+            title=f"{count:,} {group} image{'s' * (count != 1)}",
             xlabel="Pixels taken away",
             ylabel="Probability of the predicted class",
             ylim=(0, 1.02),
@@ -111,7 +104,9 @@ def trust(
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     above[0].legend(loc="lower left", fontsize=9)
-    for shift, form, (group, maps) in zip((-0.1, 0.1), "os", removals.items(), strict=True):
+    for shift, form, (group, maps) in zip(
+        (-0.1, 0.1), "os", measured.removals.items(), strict=True
+    ):
         means = np.array([_mean(one.score) for one in maps.values()])
         ends = np.array([interval(one.score) for one in maps.values()])
         places = np.arange(len(maps)) + shift
@@ -124,8 +119,8 @@ def trust(
     scores.set(
         title="Area between the two curves, 95 % interval", xlabel="0: no better than chance"
     )
-    scores.legend(title="images classified", fontsize=9)
-    for number, (name, correlations) in enumerate(randomized.items()):
+    scores.legend(fontsize=9)
+    for number, (name, correlations) in enumerate(measured.randomized.items()):
         known = [1.0, *map(_mean, correlations.values())]
         # two methods can agree everywhere: a thinner line on a thicker one shows both
         width, marker = max(1.5, 5 - 1.5 * number), "osx^"[number % 4]
@@ -157,7 +152,7 @@ def _mean(values: np.ndarray) -> np.ndarray:
 def reliability(
     predictions: Predictions, title: str = "", scaled: Predictions | None = None
 ) -> Figure:
-    """Draw how often the network is right against how sure it is, and how often it is so sure.
+    """Draw how often the network is correct against how sure it is, and how often it is so sure.
 
     Args:
         predictions: of the test images.
@@ -184,7 +179,7 @@ def reliability(
             histtype="stepfilled" if number == 0 else "step",
             linewidth=2,
         )
-    above.set(xlabel="", ylabel="Share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
+    above.set(xlabel="", ylabel="Share correctly classified", xlim=(0, 1.02), ylim=(0, 1.02))
     above.legend(loc="best", fontsize=9)  # a bin of few images can lie anywhere
     below.set(xlabel="Probability given to the predicted class", ylabel="Test images", yscale="log")
     below.set_ylim(bottom=0.7)

@@ -1,22 +1,15 @@
-"""A trained model's predictions, its errors, and figures about both."""
+"""A classifier's predictions, its errors, and figures about both."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 import sklearn.metrics
-from torch import nn
 
-from pytorch_vision.data import ImageData, balanced_indices
-from pytorch_vision.training import (
-    TrainConfig,
-    device_settings,
-    logits_of,
-    make_fabric,
-    memory_explained,
-    place,
-)
+from pytorch_vision.data import ImageData
+from pytorch_vision.data.images import balanced_indices
+from pytorch_vision.models import Classifier
+from pytorch_vision.runtime import Machine
 
 Order = Literal["first", "confident", "spread"]
 
@@ -63,37 +56,24 @@ class Predictions:
         )
 
 
-def predict(model: nn.Module, data: ImageData, config: TrainConfig | None = None) -> Predictions:
+def predict(classifier: Classifier, data: ImageData, machine: Machine | None = None) -> Predictions:
     """Classify the test images, in order, in the device and precision that they were tested in.
 
-    The model is put on the device, and left in the mode it was in.
+    The network is put on the device, and left in the mode it was in. For images without labels
+    there is ``classifier.predict``.
+
+    Raises:
+        ValueError: the data has other classes or another size.
+        MemoryError: the GPU has too little memory.
     """
+    classifier.check(data)
     return Predictions(
         images=data.test_images,
         labels=data.test_labels,
-        probabilities=classify(model, data.test_images, data.mean_and_std, config),
+        probabilities=classifier.predict(data.test_images, machine),
         indices=np.arange(len(data.test_labels)),
         class_names=data.class_names,
     )
-
-
-def classify(
-    model: nn.Module,
-    images: np.ndarray,
-    mean_and_std: tuple[Sequence[float], Sequence[float]],
-    config: TrainConfig | None = None,
-) -> np.ndarray:
-    """Return each image's class probabilities, float32 (N, C), for uint8 images (N, H, W, 3).
-
-    The model is put on the device, and left in the mode it was in.
-
-    Raises:
-        MemoryError: the GPU has too little memory.
-    """
-    fabric = make_fabric(config or TrainConfig())
-    with memory_explained(), device_settings(fabric.device):
-        batches = logits_of(fabric, place(fabric, model), images, mean_and_std)
-        return np.concatenate([logits.softmax(dim=1).cpu().numpy() for logits in batches])
 
 
 def misclassified(
@@ -121,7 +101,7 @@ def correctly_classified(
 
 
 def describe_choice(order: Order, count: int, what: str = "errors") -> str:
-    """Say in a title which errors, or right answers, were chosen; ``count`` is their number."""
+    """Say in a title which errors, or correct answers, were chosen; ``count`` is their number."""
     return {
         "first": f"the first {count} {what} in test order",
         "confident": f"the {count} most confident {what}",
@@ -160,7 +140,7 @@ def confusion_matrix(predictions: Predictions) -> np.ndarray:
 
 
 def class_accuracy(predictions: Predictions) -> np.ndarray:
-    """Return the share of each true class that was classified rightly.
+    """Return the share of each true class that was correctly classified.
 
     Returns:
         float64 (C,) in percent; NaN for a class without any image.

@@ -1,4 +1,4 @@
-"""The page of all errors, and of some right answers: one HTML file, with a filter and maps."""
+"""The page of all errors, and of some correct answers: one HTML file, with a filter and maps."""
 
 import base64
 import io
@@ -11,11 +11,10 @@ import matplotlib
 import numpy as np
 from jinja2 import Environment
 from PIL import Image
-from torch import nn
 from tqdm import tqdm
 
 from pytorch_vision.analysis.calibration import describe_scaling
-from pytorch_vision.analysis.faithfulness import blind_maps, describe_removal, removal
+from pytorch_vision.analysis.faithfulness import baseline_maps, describe_removal, removal
 from pytorch_vision.analysis.galleries import HEAT, overlay
 from pytorch_vision.analysis.gradcam import grad_cam
 from pytorch_vision.analysis.predict import (
@@ -24,60 +23,77 @@ from pytorch_vision.analysis.predict import (
     correctly_classified,
     misclassified,
 )
-from pytorch_vision.data.images import MeanAndStd
-from pytorch_vision.training import TrainConfig, written_whole
+from pytorch_vision.models import Classifier
+from pytorch_vision.runtime import Machine, atomic_write
 
 CHUNK = 100  # images whose maps are made at once, between two moves of the bar
 STOPS = np.linspace(0, 1, 9)  # of the colour bar's gradient
 
 
-def error_page(
+def write_report(
+    classifier: Classifier,
     predictions: Predictions,
-    predicted_maps: np.ndarray,
-    true_maps: np.ndarray,
-    title: str,
-    note: str = "",
-    confidence: str = "",
-    right: Predictions | None = None,
-    right_maps: np.ndarray | None = None,
-) -> str:
-    """Return a self-contained HTML page of every misclassified image.
+    path: str | os.PathLike,
+    right_count: int = 100,
+    machine: Machine | None = None,
+) -> None:
+    """Write a self-contained HTML page of every misclassified image, and of some correct answers.
 
-    It needs no network, no other file and no server. Each image takes about 10 kB.
+    It needs no network, no other file and no server. Each image takes about 10 kB. A bar shows how
+    far the maps are. The page is written whole or not at all.
 
     Args:
-        predictions: of all test images, right and wrong.
-        predicted_maps, true_maps: float32 (M, H, W) in [0, 1], as ``grad_cam`` returns them for
-            the predicted and for the true classes of the M images of ``misclassified``.
-        title: what was trained on what.
-        note: how far the maps can be trusted, in a sentence; it stands below the title.
-        confidence: how far the probabilities can be, likewise.
-        right: some images that were classified rightly, which a filter shows.
-        right_maps: float32 (R, H, W), of their predicted classes.
+        classifier: what predicted.
+        predictions: of all test images, misclassified or not.
+        path: the file; its folder is made if it is missing.
+        right_count: how many correct answers to show beside all errors, spread over the classes.
+        machine: ``Machine()`` if None.
 
     Raises:
-        ValueError: the maps are not as many as the images.
+        OSError: it cannot be written.
     """
     errors = misclassified(predictions)
-    right = predictions.select(np.zeros(len(predictions), bool)) if right is None else right
-    right_maps = right_maps if right_maps is not None else np.zeros((0, 1, 1), np.float32)
-    if len(right) != len(right_maps):
-        raise ValueError(f"there are {len(right)} right images, but {len(right_maps)} maps")
-    if not len(errors) == len(predicted_maps) == len(true_maps):
-        raise ValueError(
-            f"there are {len(errors)} misclassified images, but {len(predicted_maps)} and "
-            f"{len(true_maps)} maps"
-        )
-    cards = _cards(errors, predicted_maps, true_maps) + _cards(right, right_maps)
+    correct = correctly_classified(predictions, right_count, "spread")
+    images = np.concatenate([errors.images, errors.images, correct.images])
+    classes = np.concatenate([errors.predicted, errors.labels, correct.predicted])
+    maps = [np.zeros((0, *images.shape[1:3]), np.float32)]
+    with tqdm(total=len(images), desc="Grad-CAM", unit=" maps", file=sys.stdout) as bar:
+        for start in range(0, len(images), CHUNK):
+            some = slice(start, start + CHUNK)
+            maps.append(grad_cam(classifier, images[some], classes[some]))
+            bar.update(len(maps[-1]))
+    predicted, true, of_correct = np.split(np.concatenate(maps), [len(errors), 2 * len(errors)])
+    page = _page(
+        predictions,
+        _cards(errors, predicted, true) + _cards(correct, of_correct),
+        title=classifier.description,
+        note=_note(classifier, errors, predicted, machine),
+        confidence=describe_scaling(predictions) if len(predictions) > 1 else "",
+    )
+    with atomic_write(path) as file:
+        file.write(page.encode())
+
+
+def _note(
+    classifier: Classifier, errors: Predictions, maps: np.ndarray, machine: Machine | None
+) -> str:
+    """Say in a sentence how far the maps of the errors can be trusted."""
+    if not len(errors):
+        return ""
+    both = {"map": maps, "random": baseline_maps(errors.images)["random"]}
+    removals = removal(classifier, errors.images, errors.predicted, both, (0.3,), machine)
+    return describe_removal(removals["map"], removals["random"])
+
+
+def _page(predictions: Predictions, cards: list[dict[str, Any]], **texts: str) -> str:
+    """Return the page of some cards, with a matrix of all predictions above them."""
     matrix = confusion_matrix(predictions)
     template = resources.files("pytorch_vision.analysis") / "report.html"
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template.read_text(encoding="utf-8")).render(
-        title=title,
-        note=note,
-        confidence=confidence,
-        errors=len(errors),
-        right=len(right),
+        **texts,
+        errors=sum(not card["correct"] for card in cards),
+        correct=sum(card["correct"] for card in cards),
         names=predictions.class_names,
         count=len(predictions),
         cards=cards,
@@ -87,62 +103,14 @@ def error_page(
     )
 
 
-def make_report(
-    model: nn.Module,
-    predictions: Predictions,
-    mean_and_std: MeanAndStd,
-    title: str,
-    right_count: int = 100,
-    config: TrainConfig | None = None,
-) -> str:
-    """Return the page of predictions that are at hand, with all that it needs besides.
-
-    A bar shows how far the maps are.
-
-    Args:
-        model: what predicted.
-        predictions: of all test images, right and wrong.
-        mean_and_std: by which its images are normalised.
-        title: what was trained on what.
-        right_count: how many right answers to show beside all errors, spread over the classes.
-        config: names the device, if it is to be another than the usual one.
-    """
-    errors = misclassified(predictions)
-    right = correctly_classified(predictions, right_count, "spread")
-    images = np.concatenate([errors.images, errors.images, right.images])
-    classes = np.concatenate([errors.predicted, errors.labels, right.predicted])
-    maps = [np.zeros((0, *images.shape[1:3]), np.float32)]
-    with tqdm(total=len(images), desc="Grad-CAM", unit=" maps", file=sys.stdout) as bar:
-        for start in range(0, len(images), CHUNK):
-            some = slice(start, start + CHUNK)
-            maps.append(grad_cam(model, images[some], classes[some], mean_and_std))
-            bar.update(len(maps[-1]))
-    predicted, true, of_right = np.split(np.concatenate(maps), [len(errors), 2 * len(errors)])
-    note = ""
-    if len(errors):
-        both = {"map": predicted, "random": blind_maps(errors.images)["random"]}
-        found = removal(
-            model, errors.images, errors.predicted, both, mean_and_std, (0.3,), config=config
-        )
-        note = describe_removal(found["map"], found["random"])
-    confidence = describe_scaling(predictions) if len(predictions) > 1 else ""
-    return error_page(predictions, predicted, true, title, note, confidence, right, of_right)
-
-
-def write_page(path: str | os.PathLike, page: str) -> None:
-    """Write a page, whole or not at all, making its folder if it is missing."""
-    with written_whole(path) as file:
-        file.write(page.encode())
-
-
 def _cards(
     shown: Predictions, predicted_maps: np.ndarray, true_maps: np.ndarray | None = None
 ) -> list[dict[str, Any]]:
-    """Return what the page says of each image; right answers have one map."""
+    """Return what the page says of each image; correct answers have one map."""
     return [
         {
             "index": int(shown.indices[i]),
-            "right": true_maps is None,
+            "correct": true_maps is None,
             "true": int(shown.labels[i]),
             "predicted": int(shown.predicted[i]),
             "true_probability": float(shown.probabilities[i, shown.labels[i]]),

@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 import scipy.stats
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from pytorch_vision.analysis.gradcam import METHODS, grad_cam
-from pytorch_vision.training import random_state_kept
+from pytorch_vision.models import Classifier
+from pytorch_vision.runtime.devices import random_state_kept
 
 
 def randomization(
-    model: nn.Module,
+    classifier: Classifier,
     images: np.ndarray,
     classes: np.ndarray,
-    mean_and_std: tuple[Sequence[float], Sequence[float]],
     layer: str | None = None,
     methods: Sequence[str] = tuple(METHODS),
     seed: int = 0,
@@ -35,7 +34,7 @@ def randomization(
     depend on what was learned there.
 
     Args:
-        model, images, classes, mean_and_std, layer: as for ``grad_cam``.
+        classifier, images, classes, layer: as for ``grad_cam``.
         methods: of ``grad_cam``.
         seed: of the new weights.
 
@@ -44,12 +43,15 @@ def randomization(
         (Spearman) of each image's map with the true one: float64 (N,) in [-1, 1]; 0 where one of
         the two maps is the same everywhere.
     """
-    parts = [name for name, child in model.named_children() if list(child.parameters())]
-    network = copy.deepcopy(model)
-    found: dict[str, dict[str, np.ndarray]] = {method: {} for method in methods}
+    parts = [
+        name for name, child in classifier.network.named_children() if list(child.parameters())
+    ]
+    network = copy.deepcopy(classifier.network)
+    randomized = classifier.with_network(network)
+    correlations: dict[str, dict[str, np.ndarray]] = {method: {} for method in methods}
     true_maps = {}
     with (
-        random_state_kept(next(model.parameters()).device),
+        random_state_kept(next(network.parameters()).device),
         tqdm(
             total=(len(parts) + 1) * len(methods), desc="Layers randomised", file=sys.stdout
         ) as bar,
@@ -62,13 +64,13 @@ def randomization(
                         reset: Any = module.reset_parameters
                         reset()
             for method in methods:
-                maps = grad_cam(network, images, classes, mean_and_std, layer, method)
+                maps = grad_cam(randomized, images, classes, layer, method)
                 if part is None:
                     true_maps[method] = maps
                 else:
-                    found[method][part] = rank_correlation(true_maps[method], maps)
+                    correlations[method][part] = rank_correlation(true_maps[method], maps)
                 bar.update()
-    return found
+    return correlations
 
 
 def rank_correlation(some: np.ndarray, others: np.ndarray) -> np.ndarray:

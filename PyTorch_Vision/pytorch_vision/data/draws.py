@@ -4,7 +4,6 @@ Both take the same draws, so that a CPU and a GPU train on the same crops and ho
 """
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +11,12 @@ import albumentations as A
 import numpy as np
 import torch
 
-from pytorch_vision.data.transforms import Augmentation, Normalization, train_transform
+from pytorch_vision.data.transforms import (
+    Augmentation,
+    BatchNormalizer,
+    Normalization,
+    train_transform,
+)
 
 
 @dataclass(frozen=True)
@@ -60,20 +64,19 @@ class Replay:
     from outside instead of drawing them.
 
     Args:
-        augmentation, size, mean, std: as for ``train_transform``.
+        augmentation, size, normalization: as for ``train_transform``.
     """
 
     def __init__(
         self,
         augmentation: Augmentation,
         size: tuple[int, int],
-        mean: Sequence[float],
-        std: Sequence[float],
+        normalization: Normalization,
     ) -> None:
         self.size, self.cutout = size, augmentation.cutout
         if augmentation.flip == "alternating":  # replayed, it needs the step that "random" has
             augmentation = replace(augmentation, flip="random")
-        self.pipeline = train_transform(augmentation, size, mean, std)
+        self.pipeline = train_transform(augmentation, size, normalization)
         self.steps = {
             type(step): step
             for step in self.pipeline.transforms
@@ -109,17 +112,16 @@ class OwnSteps:
     So an image's view does not depend on the number of processes, nor on when a run was resumed.
 
     Args:
-        augmentation, size, mean, std: as for ``train_transform``.
+        augmentation, size, normalization: as for ``train_transform``.
     """
 
     def __init__(
         self,
         augmentation: Augmentation,
         size: tuple[int, int],
-        mean: Sequence[float],
-        std: Sequence[float],
+        normalization: Normalization,
     ) -> None:
-        self.pipeline, self.size = train_transform(augmentation, size, mean, std), size
+        self.pipeline, self.size = train_transform(augmentation, size, normalization), size
 
     def __call__(self, images: np.ndarray, draws: Draws) -> torch.Tensor:
         """Return uint8 (N, H, W, 3) images, augmented: float32 (N, 3, H, W).
@@ -148,7 +150,7 @@ def _box(corner: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]
 
 
 def augment_batch(
-    images: torch.Tensor, augmentation: Augmentation, draws: Draws, normalize: Normalization
+    images: torch.Tensor, augmentation: Augmentation, draws: Draws, normalize: BatchNormalizer
 ) -> torch.Tensor:
     """Do to a whole batch, on its device, what ``train_transform`` does to each image.
 

@@ -11,7 +11,7 @@ from torchvision.datasets.folder import find_classes, make_dataset
 from tqdm import tqdm
 
 from pytorch_vision.data.images import ImageData, held_out
-from pytorch_vision.data.pictures import Fit, check_fit, read_image
+from pytorch_vision.data.pictures import Resize, check_resize, read_image
 
 TESTED_ON = ("test", "val")  # folders, beside train, in the order in which they are looked for
 SHARE_OF_MEMORY = 0.8  # that the images may take of what is available
@@ -24,7 +24,7 @@ Files = list[tuple[str, int]]  # path and label of each
 def load_folder(
     path: str | os.PathLike,
     size: int | tuple[int, int] = 64,
-    fit: Fit = "crop",
+    resize: Resize = "crop",
     held_out_share: float = 0.2,
     seed: int = 0,
 ) -> ImageData:
@@ -39,7 +39,7 @@ def load_folder(
         path: the folder.
         size: height and width to bring every picture to, in pixels; one number for both. Our
             networks want 32 or more.
-        fit: "crop", "pad" or "squash", as ``pictures.fitted`` has it. "crop" is the default: it
+        resize: "crop", "pad" or "squash", as ``pictures.resized`` has it. "crop" is the default: it
             neither distorts nor adds anything, and most objects are in the middle. Choose "pad"
             where the edges matter.
         held_out_share: how much of each class is held out, in (0, 1), where there is no folder to
@@ -54,7 +54,7 @@ def load_folder(
             picture, or more pictures than fit in memory; the message says what would.
     """
     path, size = Path(path), (size, size) if isinstance(size, int) else size
-    check_fit(fit)
+    check_resize(resize)
     if min(size) < 1:
         raise ValueError(f"size is {size}, expected 1 pixel or more")
     if not 0 < held_out_share < 1:
@@ -64,8 +64,8 @@ def load_folder(
     names, train, test = _listed(path, held_out_share, seed)
     print(_memory_needed(path, len(train) + len(test), size))
     skipped: list[str] = []
-    train_images, train_labels = _read(train, size, fit, f"{path.name}, train", skipped)
-    test_images, test_labels = _read(test, size, fit, f"{path.name}, test", skipped)
+    train_images, train_labels = _read(train, size, resize, f"{path.name}, train", skipped)
+    test_images, test_labels = _read(test, size, resize, f"{path.name}, test", skipped)
     if skipped:
         total, more = len(train) + len(test), len(skipped) - LISTED
         listed = skipped[:LISTED] + ([f"and {more:,} more"] if more > 0 else [])
@@ -78,7 +78,6 @@ def load_folder(
         test_labels,
         class_names=names,
         name=path.resolve().name,
-        fit=fit,
     )
 
 
@@ -133,30 +132,30 @@ def _memory_needed(path: Path, count: int, size: tuple[int, int]) -> str:
         ValueError: there is not so much; names the size that would fit.
     """
     needed, available = 3 * count * size[0] * size[1], psutil.virtual_memory().available
-    told = (
+    summary = (
         f"{path.name}: {count:,} pictures of {size[0]}x{size[1]} pixels take "
         f"{needed / 1e6:,.1f} MB of memory"
     )
     if needed <= SHARE_OF_MEMORY * available:
-        return told
+        return summary
     side = int(math.sqrt(SHARE_OF_MEMORY * available / (3 * count)))
     advice = (
         f"size={side} would fit"
         if side >= SMALLEST
         else f"even size={SMALLEST} would not fit: take fewer pictures"
     )
-    raise ValueError(f"{told}, and {available / 1e6:,.0f} MB are available; {advice}")
+    raise ValueError(f"{summary}, and {available / 1e6:,.0f} MB are available; {advice}")
 
 
 def _read(
-    files: Files, size: tuple[int, int], fit: Fit, title: str, skipped: list[str]
+    files: Files, size: tuple[int, int], resize: Resize, title: str, skipped: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the images and the labels of those files that can be read; list the others."""
     labels: list[int] = []
     images = np.empty((len(files), *size, 3), np.uint8)
     for file, label in tqdm(files, desc=title, unit=" files", file=sys.stdout, mininterval=0.5):
         try:
-            images[len(labels)] = read_image(file, size, fit)[0]
+            images[len(labels)] = read_image(file, size, resize)[0]
         except (ValueError, OSError) as error:
             skipped.append(str(error) if file in str(error) else f"{file}: {error}")
         else:

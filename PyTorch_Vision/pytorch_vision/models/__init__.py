@@ -1,26 +1,26 @@
-"""The collection of models, and a table of their layers."""
+"""Networks, and the classifier that holds one with all that is needed to use it.
 
-from pytorch_vision.models.collection import (
-    MODELS,
-    create,
-    describe_network,
-    is_ours,
-    network_name,
-)
+``resnet``, ``custom_resnet`` (with ``mirrored``) and ``collection`` make networks, ``summary``
+prints one; ``history`` and ``weights`` serve ``classifier``, which predicts by ``inference``.
+"""
+
+from pytorch_vision.models.classifier import PRETRAINED, Classifier
+from pytorch_vision.models.collection import MODELS, create
 from pytorch_vision.models.custom_resnet import CustomResNet
-from pytorch_vision.models.resnet import SMALLEST, ResNet, ResNet18, ResNet34
+from pytorch_vision.models.history import EpochRecord, History
+from pytorch_vision.models.resnet import ResNet, ResNet18, ResNet34
 from pytorch_vision.models.summary import print_summary
 
 __all__ = [
     "MODELS",
-    "SMALLEST",
+    "PRETRAINED",
+    "Classifier",
     "CustomResNet",
+    "EpochRecord",
+    "History",
     "ResNet",
     "ResNet18",
     "ResNet34",
     "create",
-    "describe_network",
-    "is_ours",
-    "network_name",
     "print_summary",
 ]

@@ -31,10 +31,10 @@ def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
             "module:function" for a function of your own, which is imported (from the working
             directory, too) and called with ``num_classes`` and the options.
         num_classes: the number of logits.
-        options: what else the network takes, such as ``geometry="standard"``.
+        options: what else the network takes, such as ``conv_padding="standard"``.
 
     Returns:
-        The network. Its attribute ``made_by`` keeps name and options, for ``save_trained``.
+        The network. Its attribute ``made_by`` keeps name and options, for ``Classifier.save``.
 
     Raises:
         ValueError: there is no such network, or it refuses an option.
@@ -53,6 +53,11 @@ def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
     return model
 
 
+def check_name(name: str) -> None:
+    """Raise ValueError unless ``create`` knows a network of this name."""
+    _builder(name)
+
+
 def is_ours(name: str) -> bool:
     """Tell whether ``create`` makes a network without importing a caller's code."""
     return name in MODELS or name == "ResNet" or name.startswith(TORCHVISION)
@@ -66,7 +71,7 @@ def network_name(network: nn.Module | dict[str, Any]) -> str:
 
 
 def describe_network(network: nn.Module | dict[str, Any]) -> str:
-    """Return what weights must fit, as in "ResNet18 (geometry='original')"."""
+    """Return what weights must fit, as in "ResNet18 (conv_padding='original')"."""
     options = {k: v for k, v in _made_by(network).items() if k not in ("name", "blocks")}
     listed = ", ".join(f"{key}={value!r}" for key, value in options.items())
     return network_name(network) + (f" ({listed})" if listed else "")

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Geometry = Literal["original", "standard"]
+ConvPadding = Literal["original", "standard"]
 SMALLEST = 16  # pixels a side, of which the last maps still have 2x2 cells or more
 
 
@@ -52,25 +52,24 @@ class ResNet(nn.Module):
     Args:
         blocks: how many blocks each of the four stages has.
         num_classes: the number of logits.
-        geometry: "original", as in the original notebook, pads the first convolution by 3 and
+        conv_padding: "original", as in the original notebook, pads the first convolution by 3 and
             every strided one by 2 (its shortcut by 1), so that 32x32 pixels become maps of 36,
             19, 11 and 7 cells a side; "standard" pads by 1 throughout (shortcuts by 0), for 32,
             16, 8 and 4, at about half the work.
 
     Raises:
-        ValueError: fewer than one class, or a geometry of another name.
+        ValueError: fewer than one class, or a padding of another name.
     """
 
     def __init__(
-        self, blocks: Sequence[int], num_classes: int = 10, geometry: Geometry = "original"
+        self, blocks: Sequence[int], num_classes: int = 10, conv_padding: ConvPadding = "original"
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
-        if geometry not in ("original", "standard"):
-            raise ValueError(f"geometry is {geometry!r}, expected 'original' or 'standard'")
-        self.blocks, self.geometry = tuple(blocks), geometry
-        self.made_by = {"name": "ResNet", "blocks": list(blocks), "geometry": geometry}
-        stem_padding, extra_padding = (3, 1) if geometry == "original" else (1, 0)
+        if conv_padding not in ("original", "standard"):
+            raise ValueError(f"conv_padding is {conv_padding!r}, expected 'original' or 'standard'")
+        self.made_by = {"name": "ResNet", "blocks": list(blocks), "conv_padding": conv_padding}
+        stem_padding, extra_padding = (3, 1) if conv_padding == "original" else (1, 0)
         self.conv1 = nn.Conv2d(3, 64, 3, padding=stem_padding, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
 
@@ -93,14 +92,18 @@ class ResNet(nn.Module):
         return self.linear(torch.flatten(F.adaptive_avg_pool2d(out, 1), 1))
 
 
-def ResNet18(num_classes: int = 10, geometry: Geometry = "original") -> ResNet:  # noqa: N802
+def ResNet18(  # noqa: N802
+    num_classes: int = 10, conv_padding: ConvPadding = "original"
+) -> ResNet:
     """Return an 18-layer network; with ten classes it has 11,173,962 parameters."""
-    return ResNet((2, 2, 2, 2), num_classes, geometry)
+    return ResNet((2, 2, 2, 2), num_classes, conv_padding)
 
 
-def ResNet34(num_classes: int = 10, geometry: Geometry = "original") -> ResNet:  # noqa: N802
+def ResNet34(  # noqa: N802
+    num_classes: int = 10, conv_padding: ConvPadding = "original"
+) -> ResNet:
     """Return a 34-layer network; with ten classes it has 21,282,122 parameters."""
-    return ResNet((3, 4, 6, 3), num_classes, geometry)
+    return ResNet((3, 4, 6, 3), num_classes, conv_padding)
 
 
 def check_num_classes(num_classes: int) -> None:

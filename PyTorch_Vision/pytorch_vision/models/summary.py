@@ -1,4 +1,4 @@
-"""The layer table of a model."""
+"""The layer table of a network."""
 
 import contextlib
 import copy
@@ -6,28 +6,31 @@ import io
 
 import torch
 import torchsummary
-from torch import nn
+
+from pytorch_vision.models.classifier import Classifier
 
 
-def print_summary(model: nn.Module, image_shape: tuple[int, int, int] = (3, 32, 32)) -> None:
+def print_summary(classifier: Classifier) -> None:
     """Print torchsummary's table: each layer's output shape and parameters, and the totals.
 
-    torchsummary runs the model, which in training mode would move BatchNorm's running statistics
+    torchsummary runs the network, which in training mode would move BatchNorm's running statistics
     and draw from the global random state; the table is made from a copy in evaluation mode, with
-    the random state put back, so the model is left as it was. Where torchsummary cannot list a
+    the random state put back, so the network is left as it was. Where torchsummary cannot list a
     network's layers, as with attention, there is one line instead.
 
     Args:
-        model: the network, on any device.
-        image_shape: (channels, height, width) of one image.
+        classifier: its network can be on any device.
     """
-    duplicate = copy.deepcopy(model).cpu().eval()
+    network, image_shape = classifier.network, (3, *classifier.size)
+    duplicate = copy.deepcopy(network).cpu().eval()
     table = io.StringIO()
     try:
         with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(table):
             torchsummary.summary(duplicate, image_shape, device="cpu")
     except (AttributeError, TypeError, KeyError):  # it expects each layer to return one tensor
-        total = sum(parameter.numel() for parameter in model.parameters())
-        print(f"{type(model).__name__}: {total:,} parameters (torchsummary cannot list its layers)")
+        total = sum(parameter.numel() for parameter in network.parameters())
+        print(
+            f"{type(network).__name__}: {total:,} parameters (torchsummary cannot list its layers)"
+        )
         return
     print(table.getvalue(), end="")

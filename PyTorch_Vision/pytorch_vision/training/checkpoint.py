@@ -4,6 +4,7 @@ They are saved whole or not at all, and loaded without running anything.
 """
 
 import contextlib
+import hashlib
 import os
 import pickle
 import pickletools
@@ -12,6 +13,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,20 +22,75 @@ from torch import nn
 from tqdm import tqdm
 
 from pytorch_vision.data import ImageData
-from pytorch_vision.data.errors import is_of_the_system
+from pytorch_vision.data.images import fingerprint
+from pytorch_vision.models import Classifier
+from pytorch_vision.runtime import CheckpointError, Processes, atomic_write
+from pytorch_vision.runtime.files import (
+    InUseError,
+    checked_text,
+    first_line,
+    is_system_error,
+    locked,
+)
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.files import InUseError, checked_text, locked, written_whole
-from pytorch_vision.training.history import Progress
-from pytorch_vision.training.processes import Processes
-from pytorch_vision.training.recipe import CheckpointError, check_recipe, run_recipe
+from pytorch_vision.training.progress import Progress
 
 NAME = "checkpoint.pt"
-FORMAT = 2  # of the file; changes whenever its fields do
-FIELDS = {"recipe": dict, "hardware": str, "run": dict}
+FORMAT = 3  # of the file; changes whenever its fields do
+FIELDS = {"identity": dict, "hardware": str, "run": dict}
 SAVE_SECONDS = 60.0
 NAMES = re.compile(  # what a tensor's pickle names
     r"torch [A-Za-z0-9]+Storage|torch\._utils _rebuild_tensor_v2|collections OrderedDict"
 )
+
+
+LONGER = (
+    " A run cannot be made longer or shorter, as its learning rates fall to zero at its last "
+    "epoch: to train on after it, begin a new run with its weights."
+)
+
+
+def check_identity(path: Path, saved: dict[str, Any], current: dict[str, Any]) -> None:
+    """Compare what a checkpoint was trained with and what it is to be continued with.
+
+    Raises:
+        CheckpointError: they differ; the message names each difference.
+    """
+    missing = "not there"
+    differences = [
+        f"{name} was {saved.get(name, missing)!r} and is {current.get(name, missing)!r}"
+        for name in sorted(saved.keys() | current.keys())
+        if saved.get(name, missing) != current.get(name, missing)
+    ]
+    if differences:
+        longer = saved.get("epochs") != current.get("epochs")
+        raise CheckpointError(
+            f"{path} belongs to another run: {'; '.join(differences)}. It was left "
+            "as it is; set the old values again, move it away, or name another folder."
+            + (LONGER if longer else "")
+        )
+
+
+def identity(config: TrainConfig, data: ImageData, classifier: Classifier) -> dict[str, Any]:
+    """Return what must be equal in a run and in the checkpoint that it continues.
+
+    It is the whole recipe, the images, the network's layers and their normalisation.
+    """
+    recipe = asdict(config)
+    recipe["augmentation"]["steps"] = repr(config.augmentation.steps)  # no plain values
+    return {
+        **recipe,
+        "data": f"{data.name} ({fingerprint(data)[:16]})",
+        "network": _describe_layers(classifier.network),
+        "normalization": str(classifier.normalization),
+    }
+
+
+def _describe_layers(network: nn.Module) -> str:
+    """Name a network's kind, its size, and a hash of its layers with all their settings."""
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    layers = hashlib.sha256(str(network).encode()).hexdigest()[:16]
+    return f"{type(network).__name__} with {parameters:,} parameters (layers {layers})"
 
 
 def save(folder: str | os.PathLike, state: dict[str, Any]) -> None:
@@ -46,7 +103,7 @@ def save(folder: str | os.PathLike, state: dict[str, Any]) -> None:
     Raises:
         OSError: the folder cannot be written; the previous checkpoint is untouched.
     """
-    with written_whole(Path(folder) / NAME) as file:
+    with atomic_write(Path(folder) / NAME) as file:
         writable: Any = file  # which torch asks for two methods of
         torch.save({"format": FORMAT, **state}, writable)
 
@@ -69,7 +126,7 @@ def load(folder: str | os.PathLike) -> dict[str, Any] | None:
     except pickle.UnpicklingError as error:  # torch's own message advises to run it all the same
         raise _foreign(path, "it names code to run, or is damaged") from error
     except Exception as error:  # a damaged or foreign file can fail anywhere inside the reader
-        if is_of_the_system(error):
+        if is_system_error(error):
             raise
         raise _foreign(path, first_line(error)) from error
     if not isinstance(state, dict) or state.pop("format", None) != FORMAT:
@@ -104,11 +161,6 @@ def _foreign(path: Path, reason: str) -> CheckpointError:
     )
 
 
-def first_line(error: Exception) -> str:
-    """Return what an error says, without the rest of a long message."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 class Resumable(Protocol):
     """What ``Checkpoints`` asks of a run."""
 
@@ -131,7 +183,7 @@ class Checkpoints:
 
     Args:
         folder: where; None keeps nothing, and every method then does nothing.
-        config, data, model: what the run is made of, which is what a checkpoint must agree with.
+        config, data, classifier: what the run is made of, which a checkpoint must agree with.
     """
 
     def __init__(
@@ -139,11 +191,11 @@ class Checkpoints:
         folder: str | os.PathLike | None,
         config: TrainConfig,
         data: ImageData,
-        model: nn.Module,
+        classifier: Classifier,
     ) -> None:
         self.folder = None if folder is None else Path(folder)
         if folder is not None:
-            self.recipe = run_recipe(config, data, model)  # hashes all images: once, only here
+            self.identity = identity(config, data, classifier)  # hashes all images: once, only here
         self.saved_at = time.monotonic()
 
     @contextlib.contextmanager
@@ -156,7 +208,7 @@ class Checkpoints:
         """
         with contextlib.ExitStack() as stack:
             if (folder := self.folder) is not None:
-                processes.first_does(lambda: self._lock(folder, stack))
+                processes.on_main(lambda: self._lock(folder, stack))
             yield
 
     def _lock(self, folder: Path, stack: contextlib.ExitStack) -> None:
@@ -177,8 +229,8 @@ class Checkpoints:
         folder = self.folder
         if folder is None or run.bad_batches():
             return
-        state = {"recipe": self.recipe, "hardware": run.hardware, "run": run.state_dict()}
-        run.processes.first_does(lambda: self._write(folder, state))
+        state = {"identity": self.identity, "hardware": run.hardware, "run": run.state_dict()}
+        run.processes.on_main(lambda: self._write(folder, state))
         self.saved_at = time.monotonic()
 
     def _write(self, folder: Path, state: dict[str, Any]) -> None:
@@ -200,13 +252,13 @@ class Checkpoints:
         folder = self.folder
         if folder is None:
             return
-        state = run.processes.first_does(lambda: load(folder))
+        state = run.processes.on_main(lambda: load(folder))
         if state is None:
             return
         path = folder / NAME
         if {name: type(value) for name, value in state.items()} != FIELDS:
             raise _foreign(path, f"it does not hold just {', '.join(FIELDS)}")
-        check_recipe(path, state["recipe"], self.recipe)
+        check_identity(path, state["identity"], self.identity)
         try:
             checked_text(state["hardware"], 500)
             run.load_state_dict(state["run"])
@@ -219,7 +271,7 @@ class Checkpoints:
                 hardware = entry["hardware"]
                 print(f"From the checkpoint, run on {hardware}:")
             print(entry["text"])
-        if run.progress.epoch == self.recipe["epochs"]:
+        if run.progress.epoch == self.identity["epochs"]:
             return
         print(
             f"Going on from the checkpoint at epoch {run.progress.epoch + 1}, "

@@ -1,8 +1,10 @@
-"""Training: a whole run, from the first epoch or from a checkpoint."""
+"""Training: a whole run, from the first epoch or from a checkpoint, epoch after epoch."""
 
 import copy
 import os
+import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
@@ -16,109 +18,131 @@ from torch.multiprocessing import ProcessExitedException
 from tqdm import tqdm
 
 from pytorch_vision.data import ImageData
-from pytorch_vision.training.checkpoint import NAME, Checkpoints
-from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.devices import (
+from pytorch_vision.models import Classifier, EpochRecord, History
+from pytorch_vision.runtime import (
+    CheckpointError,
+    Machine,
+    Processes,
+    ProcessLostError,
+    start_processes,
+)
+from pytorch_vision.runtime.devices import (
     describe_hardware,
     device_settings,
     memory_explained,
     place,
 )
-from pytorch_vision.training.epochs import AfterEpoch, train_epochs
-from pytorch_vision.training.evaluate import check_outputs, evaluate_on
-from pytorch_vision.training.history import EpochRecord, History
-from pytorch_vision.training.interrupts import deferred_signals, interrupts_forwarded
-from pytorch_vision.training.launch import in_notebook, start_processes
-from pytorch_vision.training.processes import Processes, ProcessLostError, only_first_prints
-from pytorch_vision.training.recipe import CheckpointError
+from pytorch_vision.runtime.interrupts import deferred_signals, interrupts_forwarded
+from pytorch_vision.runtime.launch import in_notebook
+from pytorch_vision.runtime.processes import only_main_prints
+from pytorch_vision.training.checkpoint import NAME, Checkpoints
+from pytorch_vision.training.config import TrainConfig
+from pytorch_vision.training.evaluate import evaluate_on
 from pytorch_vision.training.run import Run
 
+AfterEpoch = Callable[[Classifier], object]
+BAR_SECONDS = 0.5  # between two readings of the loss, each of which waits for the device
 # what a notebook's forks hand back: most of these happen to all of them, or are told to all
-TOLD = (ValueError, FloatingPointError, MemoryError, CheckpointError, ProcessLostError)
+EXPECTED_ERRORS = (
+    ValueError,
+    FloatingPointError,
+    MemoryError,
+    CheckpointError,
+    ProcessLostError,
+)
 
 
 def fit(
-    model: nn.Module,
+    classifier: Classifier,
     data: ImageData,
     config: TrainConfig | None = None,
+    machine: Machine | None = None,
     checkpoints: str | os.PathLike | None = None,
     after_epoch: AfterEpoch | None = None,
 ) -> History:
-    """Train a model in place and return its history.
+    """Train a classifier in place, fill in its history, and return that.
 
     Prints one progress bar and one line ``Test set: ...`` an epoch. Interrupting it (Ctrl-C, or
     the notebook's stop button) ends it after the current batch, with the history so far; a
     second interrupt ends it at once. SIGTERM and SIGHUP do what they usually do once the current
-    batch is saved. Afterwards the model holds the averaged weights, where they are averaged, and
+    batch is saved. Afterwards the network holds the averaged weights, where they are averaged, and
     stands on the device that it was trained on.
 
-    With several ``config.devices``, each is trained on by a process of its own. In a script, all
-    of them run the whole script, and each returns; in a notebook they are forks, and the model
+    With several ``machine.devices``, each is trained on by a process of its own. In a script, all
+    of them run the whole script, and each returns; in a notebook they are forks, and the network
     comes back on the CPU.
 
     Args:
-        model: gives logits (N, C) for float32 images (N, 3, H, W).
+        classifier: its network is trained; class names and size must be those of the data.
         data: images and labels; they are not copied.
-        config: ``TrainConfig()`` if None.
+        config: ``TrainConfig()`` if None. Without any epoch, the network is only tested.
+        machine: ``Machine()`` if None.
         checkpoints: a folder in which the run keeps its state, at least once a minute; the same
             call, made again, continues from there. On the same CPU it ends with the same weights,
             bit for bit; on a GPU the last bits can differ, because cuDNN chooses its kernels anew
             in every process.
-        after_epoch: is called with the history so far after each epoch, in the first process:
-            to keep it, to draw it, to send its last record to a logger. Training ends early if
-            it returns True.
+        after_epoch: is called after each epoch, in the first process, with the classifier as it
+            was tested and its history so far: to save it (the next epoch changes its weights), to
+            draw it, to send its last record to a logger. Training ends early if it returns True.
 
     Raises:
         FloatingPointError: the loss stopped being finite; names epoch and batch.
         MemoryError: the GPU has too little memory; says which batch size to try.
-        ValueError: the model has not one logit for each class, or there are fewer devices.
+        ValueError: the data has other classes or another size, the network has not one logit for
+            each class, or there are fewer devices.
         OSError: the folder cannot be written.
-        pytorch_vision.training.CheckpointError: the folder holds the checkpoint of another run, or
+        pytorch_vision.runtime.CheckpointError: the folder holds the checkpoint of another run, or
             is in use by one.
-        pytorch_vision.training.ProcessLostError: another process of the run is gone; says which.
+        pytorch_vision.runtime.ProcessLostError: another process of the run is gone; says which.
     """
+    classifier.check(data)
     config = config or TrainConfig()
-    fabric = start_processes(config)
+    fabric = start_processes(machine or Machine())
     if fabric.world_size > 1 and in_notebook():
-        return _fit_in_forks(fabric, model, data, config, checkpoints, after_epoch)
-    return _fit(fabric, model, data, config, checkpoints, after_epoch)
+        return _fit_in_forks(fabric, classifier, data, config, checkpoints, after_epoch)
+    return _fit(fabric, classifier, data, config, checkpoints, after_epoch)
 
 
 def _fit_in_forks(
     fabric: lightning_fabric.Fabric,
-    model: nn.Module,
+    classifier: Classifier,
     data: ImageData,
     config: TrainConfig,
     checkpoints: str | os.PathLike | None,
     after_epoch: AfterEpoch | None,
 ) -> History:
     """Train in forks of this process; the weights come back in memory that all share."""
-    model.cpu().share_memory()
+    classifier.network.cpu().share_memory()
+    arguments = (classifier, data, config, checkpoints, after_epoch)
     try:
         with interrupts_forwarded():
             work: Any = _fit_in_fork
-            outcome = fabric.launch(work, model, data, config, checkpoints, after_epoch)
+            # hidden from Fabric, which refuses frozen dataclasses
+            outcome = fabric.launch(work, lambda: arguments)
     except ProcessExitedException as error:
         raise ProcessLostError(f"{error}. {_how_to_go_on(checkpoints)}") from None
     if isinstance(outcome, Exception):
         raise outcome
-    return History(tuple(EpochRecord(**record) for record in outcome))
+    classifier.history = History(tuple(EpochRecord(**record) for record in outcome))
+    return classifier.history
 
 
 def _fit_in_fork(
-    fabric: lightning_fabric.Fabric, model: nn.Module, *others: Any
+    fabric: lightning_fabric.Fabric, arguments: Callable[[], tuple[Any, ...]]
 ) -> list[dict[str, Any]] | Exception:
     # a lock of its own for the bars: a fork that is killed would take the notebook's along
     tqdm.set_lock(threading.RLock())
     torch.set_num_threads(1)  # OpenMP hangs in a fork if it has run in the process forked from
-    trained = copy.deepcopy(model)  # the forks share the model's own memory
+    classifier, *others = arguments()
+    shared: nn.Module = classifier.network  # the forks share its memory, and train copies
+    trained = classifier.with_network(copy.deepcopy(shared))
     try:
         history = _fit(fabric, trained, *others)
-    except TOLD as error:
+    except EXPECTED_ERRORS as error:
         return error
     if fabric.is_global_zero:
-        model.load_state_dict(trained.state_dict())
-    return [asdict(record) for record in history.records]  # Fabric refuses frozen dataclasses
+        shared.load_state_dict(trained.network.state_dict())
+    return [asdict(record) for record in history.records]
 
 
 def _how_to_go_on(checkpoints: str | os.PathLike | None) -> str:
@@ -131,48 +155,142 @@ def _how_to_go_on(checkpoints: str | os.PathLike | None) -> str:
 
 def _fit(
     fabric: lightning_fabric.Fabric,
-    model: nn.Module,
+    classifier: Classifier,
     data: ImageData,
     config: TrainConfig,
     checkpoints: str | os.PathLike | None,
     after_epoch: AfterEpoch | None,
 ) -> History:
     processes = Processes(fabric)
-    smaller = f"try batch_size={max(1, config.batch_size // 2)}"
+    batch_size = config.batch_size_for(len(data.train_labels))
+    smaller = f"try batch_size={max(1, batch_size // 2)}"
     with (
         deferred_signals() as interrupted,
-        memory_explained(f"batches of {config.batch_size} images", smaller),
+        memory_explained(f"batches of {batch_size} images", smaller),
         processes.explained(lambda: _how_to_go_on(checkpoints)),
-        only_first_prints(processes.rank),
+        only_main_prints(processes.rank),
+        device_settings(fabric.device),
+        warnings.catch_warnings(),
     ):
-        return _fit_together(processes, model, data, config, checkpoints, after_epoch, interrupted)
-
-
-def _fit_together(
-    processes: Processes,
-    model: nn.Module,
-    data: ImageData,
-    config: TrainConfig,
-    checkpoints: str | os.PathLike | None,
-    after_epoch: AfterEpoch | None,
-    interrupted: Callable[[], bool],
-) -> History:
-    with device_settings(processes.fabric.device), warnings.catch_warnings():
         # float16's gradient scaler skips its first steps, until its scale fits; the schedule
         # goes on all the same
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-        check_outputs(processes.fabric, place(processes.fabric, model), data)
+        place(fabric, classifier.network)
+        classifier.check_outputs(fabric)
         if config.epochs == 0:
-            print(f"Testing on {describe_hardware(processes.fabric)}")
-            print(evaluate_on(processes, model, data))
-            return History()
-        run = Run(processes, model, data, config)
-        print(f"Training on {run.hardware}")
-        kept = Checkpoints(checkpoints, config, data, model)
-        with kept.locked(processes):
-            kept.resume(run)
-            try:
-                train_epochs(run, kept, data, after_epoch, interrupted)
-            finally:
-                run.finish()
-    return run.progress.history
+            print(f"Testing on {describe_hardware(fabric)}")
+            print(evaluate_on(processes, classifier, data))
+            return classifier.history
+        kept = Checkpoints(checkpoints, config, data, classifier)
+        _train(Run(processes, classifier, data, config), kept, data, after_epoch, interrupted)
+    return classifier.history
+
+
+def _train(
+    run: Run,
+    kept: Checkpoints,
+    data: ImageData,
+    after_epoch: AfterEpoch | None,
+    interrupted: Callable[[], bool],
+) -> None:
+    """Train a run, or what its checkpoint has left to train.
+
+    The run is in no frame above this one: ``memory_explained`` could not clear it there.
+    """
+    print(f"Training on {run.hardware}")
+    with kept.locked(run.processes):
+        kept.resume(run)
+        try:
+            _train_epochs(run, kept, data, after_epoch, interrupted)
+        finally:
+            run.finish()
+
+
+def _train_epochs(
+    run: Run,
+    kept: Checkpoints,
+    data: ImageData,
+    after_epoch: AfterEpoch | None,
+    interrupted: Callable[[], bool],
+) -> None:
+    """Train a run to its end, until it is interrupted, or until ``after_epoch`` returns True."""
+    while run.progress.epoch < run.config.epochs:
+        whole = _train_epoch(run, kept, interrupted) and _test_epoch(run, data, interrupted)
+        last = run.progress.epoch == run.config.epochs
+        _, due = run.processes.agree(False, kept.is_due())
+        if last or due or not whole:
+            kept.save(run)
+        if not whole:
+            print(
+                f"Interrupted in epoch {run.progress.epoch + 1}; the history holds "
+                f"{len(run.progress.history.records)} whole epoch(s)."
+            )
+            return
+        if after_epoch is not None and _wants_to_stop(run, after_epoch):
+            print(f"Stopped after epoch {run.progress.epoch}, as after_epoch asked for")
+            kept.save(run)
+            return
+
+
+def _wants_to_stop(run: Run, after_epoch: AfterEpoch) -> bool:
+    return run.processes.on_main(lambda: after_epoch(run.tested()) is True)
+
+
+def _train_epoch(run: Run, kept: Checkpoints, interrupted: Callable[[], bool]) -> bool:
+    """Train to the end of the epoch and return True, or False if interrupted before it."""
+    run.begin_epoch()
+    progress, batches = run.progress, len(run.loader)
+    if progress.batch == batches:  # resumed when only the test was missing
+        print(progress.bar_line)
+        return True
+    started = time.monotonic() - progress.seconds
+    shown = 0.0
+    with tqdm(
+        total=batches,
+        initial=progress.batch,
+        file=sys.stdout,
+        smoothing=0,  # the epoch's mean speed, not the last moment's
+        bar_format="{desc}: {percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} "
+        "[{elapsed}<{remaining}, {rate_fmt}]",
+    ) as bar:
+        for images, labels in run.loader.epoch(progress.epoch, progress.batch):
+            run.step(images, labels)
+            now = time.monotonic()
+            progress.seconds = now - started
+            stop, show, save = run.processes.agree(
+                interrupted(), now - shown > BAR_SECONDS, kept.is_due()
+            )
+            last = progress.batch == batches
+            if last or show:
+                shown = now
+                bar.set_description_str(_description(run), refresh=False)
+            bar.update()
+            if last:
+                bar.refresh()
+                progress.bar_line = str(bar)
+            if stop:
+                return False
+            if save:
+                kept.save(run)
+    return True
+
+
+def _description(run: Run) -> str:
+    loss, accuracy = run.means()
+    return (
+        f"Epoch {run.progress.epoch + 1}/{run.config.epochs} Loss={loss:.4f} "
+        f"Batch_id={run.progress.batch - 1} Accuracy={accuracy:.2f}"
+    )
+
+
+def _test_epoch(run: Run, data: ImageData, interrupted: Callable[[], bool]) -> bool:
+    """Test, record the epoch and go on to the next; False if interrupted before the end."""
+    started = time.monotonic()
+    run.share_statistics()
+    scale = run.config.scale_in(run.progress.epoch)
+    result = evaluate_on(run.processes, run.tested(), data, interrupted, scale)
+    if result is None:
+        return False
+    print(f"{result}\n")
+    run.record(result, time.monotonic() - started)
+    return True

@@ -11,35 +11,37 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import lightning_fabric
 import numpy as np
-from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
 from pytorch_vision.data import ImageData
 from pytorch_vision.data.loaders import Batch
-from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.devices import (
+from pytorch_vision.models import Classifier
+from pytorch_vision.runtime import Machine, Processes
+from pytorch_vision.runtime.devices import (
     device_settings,
     make_fabric,
     memory_explained,
     random_state_kept,
 )
-from pytorch_vision.training.processes import Processes
+from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.run import Run
 
 SMOOTHING = 0.9  # of the running mean of the losses
 DIVERGED = 1.0  # above the smallest running mean: the right class is e times less probable
 FEWEST = 5  # steps, below which there is no fall to see
-Rate = Literal["learning_rate", "muon_rate"]
+Rate = Literal["learning_rate", "muon_learning_rate"]
 
 
 @dataclass(frozen=True, eq=False)
-class RateTest:
+class RangeTest:
     """What a range test found.
 
     Attributes:
-        rate: which of ``TrainConfig``'s rates rose: "learning_rate" or "muon_rate".
+        rate: which of ``TrainConfig``'s rates rose: "learning_rate" or
+            "muon_learning_rate".
         rates: float64 (S,), at each step.
         losses: float64 (S,), a running mean of the training loss.
         suggestion: the rate at which that is smallest, before it rises again: the peak rate to
@@ -54,26 +56,28 @@ class RateTest:
     suggestion: float
 
 
-def find_rate(
-    model: nn.Module,
+def find_learning_rate(
+    classifier: Classifier,
     data: ImageData,
     config: TrainConfig | None = None,
+    machine: Machine | None = None,
     lowest: float = 1e-4,
     highest: float = 10.0,
     steps: int = 100,
-) -> RateTest:
-    """Train a copy of a model for some steps, the rate rising evenly on a logarithmic scale.
+) -> RangeTest:
+    """Train a copy of a classifier for some steps, the rate rising evenly on a logarithmic scale.
 
     The rate is Muon's if ``config.optimizer`` is "muon", and SGD's then rises with it, in the
     ratio that the two have in ``config``: at its peak from the start, SGD would diverge before
     the filters have learned anything. It is SGD's if ``config.optimizer`` is "sgd", or if there
     are no filters. All else is the run's own: batches, augmentation, loss. It ends when the loss
-    diverges. Model and random state are left as they were.
+    diverges. Classifier and random state are left as they were.
 
     Args:
-        model: gives logits (N, C) for float32 images (N, 3, H, W).
+        classifier: as for ``fit``.
         data: the training images.
         config: of the run that a rate is wanted for.
+        machine: ``Machine()`` if None; one device is used.
         lowest, highest: between which the rate rises.
         steps: how many batches it takes; epochs follow each other if one has fewer.
 
@@ -87,32 +91,49 @@ def find_rate(
             f"lowest={lowest}, highest={highest}, steps={steps}: expected 0 < lowest < highest and "
             "10 steps or more"
         )
-    config = replace(config or TrainConfig(), devices=1, average_weights=False)
-    fabric = make_fabric(config)
+    classifier.check(data)
+    config = replace(config or TrainConfig(), average_weights=False)
+    fabric = make_fabric(machine)
     with (
-        memory_explained(f"batches of {config.batch_size} images"),
+        memory_explained(f"batches of {config.batch_size_for(len(data.train_labels))} images"),
         device_settings(fabric.device),
         random_state_kept(fabric.device),
         warnings.catch_warnings(),
     ):
         # float16's gradient scaler skips its first steps
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-        run = Run(Processes(fabric), copy.deepcopy(model), data, config)
-        run.begin_epoch()
-        rate = _raise_rates(run, lowest, highest, steps)
-        losses = _losses(run, steps)
+        rate, losses = _range_test(fabric, classifier, data, config, lowest, highest, steps)
     rates = lowest * (highest / lowest) ** (np.arange(len(losses)) / (steps - 1))
     if len(losses) < FEWEST:
         raise FloatingPointError(
             f"the loss diverges within {len(losses)} steps, from {rate} {lowest:g} on: begin lower"
         )
-    return RateTest(rate, rates, losses, _suggested(rates, losses))
+    return RangeTest(rate, rates, losses, _suggested(rates, losses))
+
+
+def _range_test(
+    fabric: lightning_fabric.Fabric,
+    classifier: Classifier,
+    data: ImageData,
+    config: TrainConfig,
+    lowest: float,
+    highest: float,
+    steps: int,
+) -> tuple[Rate, np.ndarray]:
+    """Train the copy, and return which rate rose, and the running mean of the losses.
+
+    The copy is in no frame above this one: ``memory_explained`` could not clear it there.
+    """
+    copied = classifier.with_network(copy.deepcopy(classifier.network))
+    run = Run(Processes(fabric), copied, data, config)
+    run.begin_epoch()
+    return _raise_rates(run, lowest, highest, steps), _losses(run, steps)
 
 
 def _raise_rates(run: Run, lowest: float, highest: float, steps: int) -> Rate:
     """Let all rates rise, in the ratio of their peaks; return which begins at ``lowest``."""
     optimizers = [schedule.optimizer for schedule in run.schedulers]  # SGD's first
-    peaks = [run.config.peak_rate, run.config.muon_rate][: len(optimizers)]
+    peaks = [run.config.peak_learning_rate, run.config.muon_learning_rate][: len(optimizers)]
     growth = (highest / lowest) ** (1 / (steps - 1))
 
     def factor(step: int) -> float:
@@ -122,7 +143,7 @@ def _raise_rates(run: Run, lowest: float, highest: float, steps: int) -> Rate:
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] = peak
     run.schedulers = [LambdaLR(optimizer, factor) for optimizer in optimizers]
-    return "muon_rate" if len(optimizers) == 2 else "learning_rate"
+    return "muon_learning_rate" if len(optimizers) == 2 else "learning_rate"
 
 
 def _losses(run: Run, steps: int) -> np.ndarray:

@@ -8,9 +8,9 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from pytorch_vision.runtime.cuda_graphs import CudaGraphs
+from pytorch_vision.runtime.devices import fast_dtype
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.devices import fast_dtype
-from pytorch_vision.training.recording import Recordings
 
 WARM_UP = 0.1  # the share of all steps in which Muon's rate rises
 MUON_MOMENTUM = 0.6  # this and the next suit small images
@@ -34,7 +34,7 @@ class FilterMuon(Optimizer):
 
     def __init__(self, filters: list[nn.Parameter], lr: float) -> None:
         super().__init__(filters, {"lr": lr})
-        self._recordings = Recordings(all(weight.is_cuda for weight in filters))
+        self._graphs = CudaGraphs(all(weight.is_cuda for weight in filters))
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -43,7 +43,7 @@ class FilterMuon(Optimizer):
             banks: dict[torch.Size, list[nn.Parameter]] = {}
             for weight in group["params"]:
                 banks.setdefault(weight.shape, []).append(weight)
-            directions = self._recordings(_all_orthogonalized, *map(self._pushed, banks.values()))
+            directions = self._graphs(_all_orthogonalized, *map(self._pushed, banks.values()))
             for same, moves in zip(banks.values(), directions, strict=True):
                 _move(same, moves, group["lr"])
 
@@ -112,7 +112,7 @@ def orthogonalized(matrices: Tensor) -> Tensor:
     return (x.mT if tall else x).to(matrices.dtype)
 
 
-class Together(Optimizer):
+class CombinedOptimizer(Optimizer):
     """Several optimizers that make a step together or not at all.
 
     A gradient scaler (float16) unscales the gradients of the whole network, finds out whether one
@@ -146,7 +146,7 @@ class Together(Optimizer):
 
 def make_optimizer(
     model: nn.Module, config: TrainConfig, steps: int
-) -> tuple[Together, list[LRScheduler]]:
+) -> tuple[CombinedOptimizer, list[LRScheduler]]:
     """Return the optimizer that a configuration names, and its schedules, SGD's first.
 
     "muon" gives ``FilterMuon`` for the convolution filters and SGD for all others. Both rates
@@ -165,20 +165,22 @@ def make_optimizer(
     """
     if config.optimizer == "sgd":
         sgd = _sgd(model, [], config)
-        schedule = OneCycleLR(sgd, config.peak_rate, total_steps=steps, cycle_momentum=False)
-        return Together([sgd]), [schedule]
+        schedule = OneCycleLR(
+            sgd, config.peak_learning_rate, total_steps=steps, cycle_momentum=False
+        )
+        return CombinedOptimizer([sgd]), [schedule]
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     weights: list[Any] = [module.weight for module in convolutions]
     filters = [weight for weight in weights if weight.requires_grad]
     optimizers: list[Optimizer] = [_sgd(model, filters, config)]
     if filters:
-        optimizers.append(FilterMuon(filters, config.muon_rate))
-    rising = max(1, round(WARM_UP * steps))
+        optimizers.append(FilterMuon(filters, config.muon_learning_rate))
+    warm_up = max(1, round(WARM_UP * steps))
 
     def factor(step: int) -> float:
-        return min((step + 1) / rising, (steps - step) / max(1, steps - rising + 1))
+        return min((step + 1) / warm_up, (steps - step) / max(1, steps - warm_up + 1))
 
-    return Together(optimizers), [LambdaLR(optimizer, factor) for optimizer in optimizers]
+    return CombinedOptimizer(optimizers), [LambdaLR(optimizer, factor) for optimizer in optimizers]
 
 
 def _sgd(model: nn.Module, excluded: list[nn.Parameter], config: TrainConfig) -> SGD:
@@ -194,7 +196,7 @@ def _sgd(model: nn.Module, excluded: list[nn.Parameter], config: TrainConfig) ->
             {"params": decaying, "weight_decay": config.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ],
-        lr=config.peak_rate,
+        lr=config.peak_learning_rate,
         momentum=config.momentum,
         nesterov=config.nesterov and config.momentum > 0,  # without momentum there is none
     )

@@ -6,7 +6,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytorch_vision.training.history import History
+from pytorch_vision.data import ImageData
+from pytorch_vision.models import Classifier
+from pytorch_vision.runtime import Machine
+from pytorch_vision.runtime.processes import is_main_process
+from pytorch_vision.training.config import TrainConfig
+from pytorch_vision.training.fit import fit
 
 UNFINISHED = "unfinished"
 
@@ -63,30 +68,57 @@ class Output:
         """Where a run is written that has not ended yet, or was interrupted."""
         return Output(self.folder / UNFINISHED)
 
-    def keep(self, history: History) -> None:
+    def keep(self, classifier: Classifier) -> None:
         """Write the history of a run that goes on, in ``unfinished``: for ``fit``'s after_epoch.
 
         Where it cannot be written, a line says so.
         """
         try:
-            history.to_csv(self.unfinished.history)
+            classifier.history.to_csv(self.unfinished.history)
         except OSError as error:
             print(f"The history is not kept in {self.unfinished.history}: {error}")
 
-    def of_run(self, history: History, epochs: int) -> "Output":
-        """Return where a run is to be written now: apart, if it was interrupted.
+    def write(self, classifier: Classifier, epochs: int) -> "Output":
+        """Write weights and history, apart if the run was interrupted; return where.
 
         What a finished run left here is not replaced by one that was not. A finished one's copy
         of its history in ``unfinished`` is taken away.
 
         Args:
-            history: of the run.
+            classifier: that was trained.
             epochs: that it was to have.
         """
-        if len(history.records) < epochs:
-            return Output.prepare(self.unfinished.folder)
-        with contextlib.suppress(OSError):  # not there, or not empty: an earlier run's
-            self.unfinished.history.unlink()
-            self.unfinished.plots.rmdir()
-            self.unfinished.folder.rmdir()
-        return self
+        written = self
+        if len(classifier.history.records) < epochs:
+            written = Output.prepare(self.unfinished.folder)
+        classifier.save(written.weights)
+        classifier.history.to_csv(written.history)
+        if written is self:
+            with contextlib.suppress(OSError):  # not there, or not empty: an earlier run's
+                self.unfinished.history.unlink()
+                self.unfinished.plots.rmdir()
+                self.unfinished.folder.rmdir()
+        return written
+
+
+def train_into(
+    output: Output,
+    classifier: Classifier,
+    data: ImageData,
+    config: TrainConfig,
+    machine: Machine | None = None,
+    checkpoints: str | os.PathLike | None = None,
+) -> Output:
+    """Train a classifier, and write its weights and its history; without any epoch, only test.
+
+    Args:
+        output: where to, as ``Output.prepare`` made it. A test writes nothing.
+        classifier, data, config, machine, checkpoints: as for ``fit``.
+
+    Returns:
+        Where it was written: ``output``, or its ``unfinished`` if the run was interrupted.
+    """
+    fit(classifier, data, config, machine, checkpoints, output.keep)
+    if config.epochs == 0 or not is_main_process():
+        return output
+    return output.write(classifier, config.epochs)

@@ -1,6 +1,5 @@
 """A training run: the state that a checkpoint holds, and the step that moves it on."""
 
-import contextlib
 import copy
 from dataclasses import asdict, replace
 from typing import Any
@@ -10,15 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pytorch_vision.data import ImageData, train_loader
+from pytorch_vision.models import Classifier, EpochRecord, History
+from pytorch_vision.models.inference import scaled_down
+from pytorch_vision.runtime import Processes
+from pytorch_vision.runtime.cuda_graphs import CudaGraphs, is_capturable
+from pytorch_vision.runtime.devices import describe_hardware, place
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.devices import can_compile, describe_hardware, place
 from pytorch_vision.training.evaluate import Evaluation
-from pytorch_vision.training.history import EpochRecord, History, Progress
 from pytorch_vision.training.optimizers import make_optimizer, move_average
-from pytorch_vision.training.processes import Processes
-from pytorch_vision.training.recording import Recordings, does_the_same
-from pytorch_vision.training.resizing import resized
-from pytorch_vision.training.skipping import Skipping
+from pytorch_vision.training.progress import Progress
+from pytorch_vision.training.pruning import Pruning
 
 
 class Run:
@@ -26,13 +26,14 @@ class Run:
 
     Args:
         processes: that train together, each with its own ``Run``.
-        model: trained in place.
+        classifier: its network is trained in place.
         data, config: as for ``fit``.
 
     Attributes:
         loader: gives the training batches.
-        skipping: chooses which images it gives.
-        averaged: the weights that are tested; the model itself if they are not averaged.
+        pruning: chooses which images it gives.
+        network: that is trained.
+        averaged: the network that is tested; the same if its weights are not averaged.
         progress: how far it has come.
         hardware: what it runs on, for print-outs.
     """
@@ -40,41 +41,39 @@ class Run:
     def __init__(
         self,
         processes: Processes,
-        model: nn.Module,
+        classifier: Classifier,
         data: ImageData,
         config: TrainConfig,
     ) -> None:
-        self.processes, self.config = processes, config
+        self.processes, self.classifier, self.config = processes, classifier, config
         self.fabric = fabric = processes.fabric
         self.loader = train_loader(
             data,
+            classifier.normalization,
             config.augmentation,
-            config.batch_size,
+            config.batch_size_for(len(data.train_labels)),
             config.seed,
             fabric.device,
             processes.rank,
-            processes.count,
+            processes.world_size,
         )
-        self.skipping = Skipping(self.loader, config, processes, fabric.device)
-        self.compiled = can_compile(config)
-        self.hardware = describe_hardware(fabric) + (", compiled" if self.compiled else "")
-        self.model = place(fabric, model)
-        compiled: Any = torch.compile(model, dynamic=False) if self.compiled else model
-        self.step_model = fabric.setup_module(compiled)
-        steps = self.skipping.steps()
-        optimizer, self.schedulers = make_optimizer(model, config, steps)
+        self.pruning = Pruning(self.loader, config, processes, fabric.device)
+        self.hardware = describe_hardware(fabric)
+        self.network: nn.Module = place(fabric, classifier.network)
+        self.step_network: Any = fabric.setup_module(self.network)
+        optimizer, self.schedulers = make_optimizer(self.network, config, self.pruning.steps())
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
-        self.averaged = copy.deepcopy(model) if config.average_weights else model
-        alone = fabric.device.type == "cuda" and processes.count == 1 and not self.compiled
-        self.recordings = Recordings(alone and does_the_same(model))
+        self.averaged = copy.deepcopy(self.network) if config.average_weights else self.network
+        alone = fabric.device.type == "cuda" and processes.world_size == 1
+        self.graphs = CudaGraphs(alone and is_capturable(self.network))
         self.progress = Progress()
         self._forget_losses()
 
     def begin_epoch(self) -> None:
         """Choose the images of the current epoch, and how they vary."""
-        self.skipping.begin(self.progress.epoch)
+        self.pruning.begin(self.progress.epoch)
         self.loader.vary(self.config.augmentation_in(self.progress.epoch))
-        self.model.train()
+        self.network.train()
 
     def _forget_losses(self) -> None:
         device = self.fabric.device
@@ -91,16 +90,16 @@ class Run:
             labels: int64 (N,).
         """
         images, labels = self.fabric.to_device((images, labels))
-        images = resized(images, self.config.scale_in(self.progress.epoch))
+        images = scaled_down(images, self.config.scale_in(self.progress.epoch))
         images = images.to(memory_format=torch.channels_last)
-        loss, logits, gradients = self.recordings(self._backward, images, labels)
-        for parameter, gradient in zip(self.model.parameters(), gradients, strict=True):
+        loss, logits, gradients = self.graphs(self._backward, images, labels)
+        for parameter, gradient in zip(self.network.parameters(), gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()
         self.progress.learning_rate = float(self.schedulers[0].get_last_lr()[0])
         for scheduler in self.schedulers:
             scheduler.step()
-        self.skipping.note(self.progress.batch, logits, labels)
+        self.pruning.note(self.progress.batch, logits, labels)
         with torch.no_grad():
             self.sums[0] += loss
             self.sums[1] += (logits.argmax(1) == labels).sum()
@@ -114,29 +113,21 @@ class Run:
     ) -> tuple[Tensor, Tensor, list[Tensor | None]]:
         """Return a batch's loss, its logits, and the gradient of each parameter."""
         self.optimizer.zero_grad()
-        with self._short_batch_is_eager(len(images)):
-            logits = self.step_model(images)
+        logits = self.step_network(images)
         loss = F.cross_entropy(
             logits, labels, label_smoothing=self.config.label_smoothing, reduction="sum"
         )
-        share = self.processes.count / self.loader.count(self.progress.batch)
+        share = self.processes.world_size / self.loader.count(self.progress.batch)
         self.fabric.backward(loss * share)
-        gradients = [parameter.grad for parameter in self.model.parameters()]
+        gradients = [parameter.grad for parameter in self.network.parameters()]
         return loss.detach(), logits.detach(), gradients
-
-    def _short_batch_is_eager(self, count: int) -> contextlib.AbstractContextManager:
-        """Keep an epoch's short last batch from being compiled for its own size."""
-        part = self.processes.part_of(self.loader.count(0))
-        if not self.compiled or count == part.stop - part.start:
-            return contextlib.nullcontext()
-        return torch.compiler.set_stance("force_eager")
 
     def _average(self) -> None:
         """Move the averaged weights: over a tenth of the steps so far, up to a whole epoch."""
-        if self.averaged is self.model:
+        if self.averaged is self.network:
             return
         step = self.schedulers[0].last_epoch - 1
-        move_average(self.averaged, self.model, max(9 / (10 + step), 1 / len(self.loader)))
+        move_average(self.averaged, self.network, max(9 / (10 + step), 1 / len(self.loader)))
 
     def bad_batches(self) -> list[int]:
         """Return the first batches of the epoch whose loss was not finite; waits for the device."""
@@ -151,12 +142,17 @@ class Run:
         if bad := self.bad_batches():
             raise FloatingPointError(
                 f"the loss is not finite at epoch {self.progress.epoch + 1}, batch {min(bad)}. "
-                f"Lower the learning rate (learning_rate={self.config.peak_rate}, "
-                f"muon_rate={self.config.muon_rate}) or train in precision '32-true'."
+                f"Lower the learning rate (learning_rate={self.config.peak_learning_rate}, "
+                f"muon_learning_rate={self.config.muon_learning_rate}) or train in precision "
+                "'32-true'."
             )
         loss, correct = self.processes.total(*self.sums.tolist())
         seen = min(self.progress.batch * self.loader.batch_size, len(self.loader.chosen))
         return loss / seen, 100 * correct / seen
+
+    def tested(self) -> Classifier:
+        """Return the classifier as it is tested, with the history so far."""
+        return self.classifier.with_network(self.averaged, self.progress.history)
 
     def record(self, result: Evaluation, test_seconds: float) -> None:
         """Record the current epoch, with the result of its test, and begin the next one."""
@@ -181,18 +177,18 @@ class Run:
             history=History((*done.history.records, record)),
             log=[*done.log, text],
         )
-        self.skipping.end()
+        self.pruning.end()
         self._forget_losses()
 
     def _parts(self) -> dict[str, Any]:
         """Return everything that keeps a state of its own."""
-        averaged = {} if self.averaged is self.model else {"averaged": self.averaged}
-        skipping = {"skipping": self.skipping} if self.config.skip_share > 0 else {}
+        averaged = {} if self.averaged is self.network else {"averaged": self.averaged}
+        pruning = {"pruning": self.pruning} if self.config.pruning > 0 else {}
         schedulers = {f"scheduler {n}": part for n, part in enumerate(self.schedulers)}
         return {
-            "model": self.model,
+            "network": self.network,
             **averaged,
-            **skipping,
+            **pruning,
             "optimizer": self.optimizer,
             **schedulers,
             "precision": self.fabric.strategy.precision,
@@ -200,7 +196,7 @@ class Run:
 
     def share_statistics(self) -> None:
         """Average BatchNorm's running statistics over the processes, as a test needs them."""
-        models = {id(model): model for model in (self.model, self.averaged)}.values()
+        models = {id(model): model for model in (self.network, self.averaged)}.values()
         buffers = [buffer for model in models for buffer in model.buffers()]
         self.processes.average([buffer for buffer in buffers if buffer.is_floating_point()])
 
@@ -227,13 +223,14 @@ class Run:
                 _check_alike(part.state_dict(), saved)
             part.load_state_dict(saved)
         self.progress = Progress.from_dict(state["progress"])
-        self.sums = (state["sums"] * self.processes.first).to(self.fabric.device)
+        self.sums = (state["sums"] * self.processes.is_main).to(self.fabric.device)
 
     def finish(self) -> None:
-        """Leave the weights that were tested in the caller's model, and no gradients."""
+        """Leave what was tested in the caller's classifier, with its history, and no gradients."""
         self.optimizer.zero_grad()
-        if self.averaged is not self.model:
-            self.model.load_state_dict(self.averaged.state_dict())
+        if self.averaged is not self.network:
+            self.network.load_state_dict(self.averaged.state_dict())
+        self.classifier.history = self.progress.history
 
 
 def _check_alike(own: dict[str, Any], saved: dict[str, Any]) -> None:

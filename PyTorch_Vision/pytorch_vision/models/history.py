@@ -1,12 +1,12 @@
-"""What a training run recorded of its epochs, and how far it has come."""
+"""What a training recorded of its epochs."""
 
 import csv
 import io
 import os
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
-from pytorch_vision.training.files import checked_text, written_whole
+from pytorch_vision.runtime.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -87,49 +87,5 @@ class History:
             writer.writerow(
                 f"{value:.6g}" if isinstance(value, float) else value for value in astuple(record)
             )
-        with written_whole(path) as file:
+        with atomic_write(path) as file:
             file.write(text.getvalue().encode())
-
-
-@dataclass
-class Progress:
-    """How far a run has come, and what it has shown on the way.
-
-    Attributes:
-        epoch, batch: the next batch to train on, both counted from 0.
-        seconds: spent on training in the current epoch.
-        learning_rate: SGD's at the last step.
-        history: of the whole epochs.
-        log: for each whole epoch, the "text" that it printed and the "hardware" that it ran on.
-        bar_line: the bar of the current epoch, once it is full.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    seconds: float = 0.0
-    learning_rate: float = 0.0
-    history: History = field(default_factory=History)
-    log: list[dict[str, str]] = field(default_factory=list)
-    bar_line: str = ""
-
-    @classmethod
-    def from_dict(cls, saved: dict[str, Any]) -> "Progress":
-        """Return the progress that ``dataclasses.asdict`` made ``saved`` of.
-
-        Raises:
-            KeyError, TypeError, ValueError: it is something else.
-        """
-        if saved.keys() != {field.name for field in fields(cls)}:
-            raise ValueError(f"its progress has {sorted(saved)}")
-        history = History.from_dicts(saved["history"]["records"])
-        names = ("text", "hardware")
-        log = [{name: checked_text(entry[name], 2000) for name in names} for entry in saved["log"]]
-        progress = cls(**{**saved, "history": history, "log": log})
-        checked_text(progress.bar_line, 2000)
-        if not 0 <= progress.epoch == len(history.records) == len(log):
-            raise ValueError("its epochs and its history do not agree")
-        if type(progress.batch) is not int or progress.batch < 0:
-            raise ValueError(f"its batch is {progress.batch!r}")
-        if not all(type(v) in (int, float) for v in (progress.seconds, progress.learning_rate)):
-            raise ValueError("its seconds or its learning rate is no number")
-        return progress

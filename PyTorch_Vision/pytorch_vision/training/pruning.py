@@ -1,4 +1,4 @@
-"""Leaving out images that the network has nearly right already, for less work.
+"""Data pruning: leaving out images of small loss, for less work.
 
 After Angela Jiang et al., "Accelerating Deep Learning by Focusing on the Biggest Losers" (arXiv
 1910.00762), with the losses of when each image was last shown, as in Ziheng Qin et al.,
@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pytorch_vision.data.loaders import TrainLoader
+from pytorch_vision.runtime import Processes
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.processes import Processes
 
 POOL = 1.5  # from among how many easy images, for each one left out, chance chooses
 
 
-class Skipping:
+class Pruning:
     """Chooses the images of each epoch but the first, by what they lost when they were last shown.
 
     Args:
@@ -45,7 +45,7 @@ class Skipping:
     def _count(self, epoch: int) -> int:
         """Return how many images an epoch shows."""
         images = len(self.losses)
-        return images if epoch == 0 else max(1, images - round(self.config.skip_share * images))
+        return images if epoch == 0 else max(1, images - round(self.config.pruning * images))
 
     def begin(self, epoch: int) -> None:
         """Let the loader show the images of an epoch."""
@@ -57,7 +57,7 @@ class Skipping:
     @torch.no_grad()
     def note(self, batch: int, logits: Tensor, labels: Tensor) -> None:
         """Keep the losses of this process's part of a batch; does not wait for the device."""
-        if self.config.skip_share == 0:
+        if self.config.pruning == 0:
             return
         indices = self.loader.batch_of(self.order, batch)
         indices = indices[self.processes.part_of(len(indices))]  # may be none, of a single label
@@ -66,7 +66,7 @@ class Skipping:
 
     def end(self) -> None:
         """Take over the losses of all processes at the end of an epoch."""
-        if self.config.skip_share == 0:
+        if self.config.pruning == 0:
             return
         shown = torch.from_numpy(self.loader.chosen).to(self.losses.device)
         self.losses[shown] = self._seen_by_all()[shown]
@@ -75,7 +75,7 @@ class Skipping:
     def _seen_by_all(self) -> Tensor:
         seen = self.seen.clone()
         self.processes.average([seen])
-        return seen * self.processes.count
+        return seen * self.processes.world_size
 
     def state_dict(self) -> dict[str, Any]:
         """Return all losses, over all processes."""
@@ -84,7 +84,7 @@ class Skipping:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what ``state_dict`` returned."""
         self.losses.copy_(state["losses"])
-        self.seen.copy_(state["seen"] * self.processes.first)
+        self.seen.copy_(state["seen"] * self.processes.is_main)
 
 
 def harder(losses: np.ndarray, kept: int, seed: list[int]) -> np.ndarray:

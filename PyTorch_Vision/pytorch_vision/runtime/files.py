@@ -1,6 +1,7 @@
 """Files that are whole or not there, and folders that one process uses at a time."""
 
 import contextlib
+import errno
 import glob
 import os
 import socket
@@ -10,8 +11,24 @@ from typing import IO, Any
 
 import filelock
 
+SYSTEM_ERRORS = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EIO,
+    errno.ENOENT,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+}
 LOCK = ".lock"
 HOLDER = ".in-use-by"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint or a file of weights cannot be used; the message says why and what to do."""
 
 
 class InUseError(RuntimeError):
@@ -19,7 +36,7 @@ class InUseError(RuntimeError):
 
 
 @contextlib.contextmanager
-def written_whole(path: str | os.PathLike) -> Iterator["Written"]:
+def atomic_write(path: str | os.PathLike) -> Iterator["AtomicFile"]:
     """Open a file under a temporary name of this process's own, and rename it when it is complete.
 
     Whatever happens before that, the old file is untouched and no temporary one is left; one of a
@@ -39,7 +56,7 @@ def written_whole(path: str | os.PathLike) -> Iterator["Written"]:
             old.unlink(missing_ok=True)
     try:
         with open(temporary, "wb") as file:
-            written = Written(file)
+            written = AtomicFile(file)
             try:
                 yield written
             except Exception:
@@ -53,7 +70,7 @@ def written_whole(path: str | os.PathLike) -> Iterator["Written"]:
         temporary.unlink(missing_ok=True)
 
 
-class Written:
+class AtomicFile:
     """A file to write to, which remembers that it could not be written.
 
     torch turns the error into one about positions in a file, which does not say that the disk is
@@ -128,3 +145,19 @@ def checked_text(text: Any, longest: int) -> str:
     if not all(character.isprintable() or character == "\n" for character in text):
         raise ValueError("a text in it holds control characters")
     return text
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says, without the rest of a long message."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def is_system_error(error: Exception) -> bool:
+    """Tell whether an error says nothing of a file's content.
+
+    A damaged file makes its reader fail in many ways, an OSError for an impossible position
+    included. Missing memory, permissions or file descriptors are not among them.
+    """
+    return isinstance(error, MemoryError) or (
+        isinstance(error, OSError) and error.errno in SYSTEM_ERRORS
+    )

@@ -15,11 +15,10 @@ from lightning_fabric.strategies import DDPStrategy
 from lightning_fabric.strategies.launchers import subprocess_script
 from torch.nn.parallel import DistributedDataParallel
 
-from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.devices import accelerator_of, fabric_on, precision_of
+from pytorch_vision.runtime.devices import Machine, Precision, fabric_on
 
 
-def start_processes(config: TrainConfig) -> lightning_fabric.Fabric:
+def start_processes(machine: Machine) -> lightning_fabric.Fabric:
     """Return the Fabric of a training run, with its processes started.
 
     Several devices are trained on by as many processes, under DistributedDataParallel. Fabric
@@ -30,9 +29,9 @@ def start_processes(config: TrainConfig) -> lightning_fabric.Fabric:
         ValueError: there are fewer devices than asked for.
         RuntimeError: a notebook has used the GPU already, and can be forked no more.
     """
-    devices, nodes = _devices_and_nodes(config.devices, accelerator_of(config))
+    devices, nodes = _devices_and_nodes(machine.devices, machine.chosen_accelerator)
     if devices * nodes == 1:
-        return fabric_on(config, 1, 1)
+        return fabric_on(machine, 1, 1)
     if in_notebook():
         if torch.cuda.is_initialized():  # after that, forks cannot train on a CPU either
             raise RuntimeError(
@@ -46,14 +45,19 @@ def start_processes(config: TrainConfig) -> lightning_fabric.Fabric:
             )
         # looking at a GPU is using it: a fork looks
         with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
-            config = replace(config, precision=pool.submit(precision_of, config).result())
-        return fabric_on(config, devices, nodes, _several_processes("fork"))
-    fabric = fabric_on(config, devices, nodes, _several_processes("popen"))
+            precision = pool.submit(_chosen_precision, machine).result()
+            machine = replace(machine, precision=precision)
+        return fabric_on(machine, devices, nodes, _several_processes("fork"))
+    fabric = fabric_on(machine, devices, nodes, _several_processes("popen"))
     if not os.environ.get("LT_CLI_USED"):  # ``fabric run`` has launched it already
         # without it, each process that loses the first one adds a screenful of stack frames
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         fabric.launch()
     return fabric
+
+
+def _chosen_precision(machine: Machine) -> Precision:
+    return machine.chosen_precision
 
 
 def _devices_and_nodes(wanted: int | Literal["auto"], accelerator: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Repeating a step's work on a GPU without the host: CUDA graphs.
+"""CUDA graphs: a step's work is captured once, and repeated on a GPU without the host.
 
 A GPU is told its work kernel by kernel. A step of ResNet18 and Muon is 935 kernels, which took an
 H100 15 ms, and its host 32 ms to launch one by one.
@@ -14,13 +14,13 @@ Function = Callable[..., Any]
 OURS = ("torch.nn.", "pytorch_vision.")  # whose layers do the same in every step
 
 
-class Recordings:
+class CudaGraphs:
     """Calls functions of tensors, and has a CUDA GPU repeat them from the second call on.
 
     The first call with inputs of some shapes is an ordinary one, in which cuDNN chooses its
-    kernels. The second records the kernels that the function launches, and from then on they are
+    kernels. The second captures the kernels that the function launches, and from then on they are
     launched as one. So a function must launch the same ones each time, and must not wait for the
-    device; what else it does is done while it is recorded and never again.
+    device; what else it does is done while it is captured and never again.
 
     Args:
         enabled: False calls each function each time.
@@ -39,14 +39,14 @@ class Recordings:
         if key not in self._kept:
             self._kept[key] = None
             return function(*inputs)
-        kept = self._kept[key] = self._kept[key] or self._record(function, inputs)
+        kept = self._kept[key] = self._kept[key] or self._capture(function, inputs)
         graph, own, outputs = kept
         for tensor, given in zip(own, inputs, strict=True):
             tensor.copy_(given)
         graph.replay()
         return outputs
 
-    def _record(
+    def _capture(
         self, function: Function, inputs: tuple[Tensor, ...]
     ) -> tuple[Any, list[Tensor], Any]:
         """Return a graph, the inputs that it reads and the outputs that it writes."""
@@ -58,8 +58,8 @@ class Recordings:
         return graph, own, outputs
 
 
-def does_the_same(model: nn.Module) -> bool:
-    """Tell whether a network surely launches the same kernels in every step.
+def is_capturable(model: nn.Module) -> bool:
+    """Tell whether a network surely launches the same kernels in every step, as a graph must.
 
     It does if it is made of torch's layers and ours alone and has no hooks; code of a caller's own
     may decide something anew in each step.

@@ -1,19 +1,19 @@
 import torch
 
-from pytorch_vision.training.resizing import resized
+from pytorch_vision.models.inference import scaled_down
 
 
 def test_smaller_images_are_the_same_images():
     """At three quarters of the size, each where it was: a half of one colour keeps its edge."""
     images = torch.zeros(2, 3, 32, 48)
     images[:, :, :, 24:] = 1.0
-    small = resized(images, 0.75)
+    small = scaled_down(images, 0.75)
     assert small.shape == (2, 3, 24, 36)
     assert torch.allclose(small[..., :17], torch.zeros(()), atol=1e-6)
     assert torch.allclose(small[..., 19:], torch.ones(()))
-    assert torch.equal(resized(images, 1.0), images)
+    assert torch.equal(scaled_down(images, 1.0), images)
 
 
 def test_no_side_becomes_smaller_than_networks_take():
-    assert resized(torch.ones(1, 3, 20, 224), 0.5).shape == (1, 3, 16, 112)
-    assert resized(torch.ones(1, 3, 8, 16), 0.5).shape == (1, 3, 8, 16)
+    assert scaled_down(torch.ones(1, 3, 20, 224), 0.5).shape == (1, 3, 16, 112)
+    assert scaled_down(torch.ones(1, 3, 8, 16), 0.5).shape == (1, 3, 8, 16)

@@ -1,49 +1,98 @@
-"""All that depends on the machine: device, precision, memory, compiling."""
+"""The machine that work is done on: its devices, their precision and their memory."""
 
 import contextlib
 import ctypes
 import functools
 import gc
 import logging
-import os
-import shutil
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import lightning_fabric
 import torch
 from lightning_fabric.strategies import Strategy
+from pydantic import Field
 from torch import nn
 
-from pytorch_vision.training.config import TrainConfig
+from pytorch_vision.runtime.checks import checked_dataclass
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
-def make_fabric(config: TrainConfig) -> lightning_fabric.Fabric:
-    """Return the Fabric that places tensors and chooses the precision, on one device."""
-    return fabric_on(config, 1, 1)
+@checked_dataclass
+class Machine:
+    """Which devices do the work, and how exactly they calculate.
+
+    What is trained does not depend on it, but for rounding.
+
+    Raises:
+        ValueError: a value is out of range; the message says which and what was expected.
+    """
+
+    accelerator: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"],
+        Field(
+            description="kind of device; auto is a CUDA GPU where there is one, else the CPU; "
+            "Apple's GPUs (mps) only when asked for, as nobody has tried them"
+        ),
+    ] = "auto"
+    devices: Annotated[
+        Annotated[int, Field(ge=1)] | Literal["auto"],
+        Field(
+            description="how many train together, each in a process of its own; auto is all CUDA "
+            "devices; on a CPU, processes that share the cores. A step's batch size is that of "
+            "all together"
+        ),
+    ] = 1
+    precision: Annotated[
+        Literal["auto"] | Precision,
+        Field(
+            description="auto is bfloat16 autocast where the device has it in hardware, float16 "
+            "with gradient scaling on older CUDA devices, and float32 elsewhere"
+        ),
+    ] = "auto"
+
+    @property
+    def chosen_accelerator(self) -> str:
+        """ "cpu", "cuda" or "mps"."""
+        if self.accelerator != "auto":
+            return self.accelerator
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @property
+    def chosen_precision(self) -> Precision:
+        """The precision, chosen by the device if it is left to it."""
+        if self.precision != "auto":
+            return self.precision
+        fast = fast_dtype(torch.device(self.chosen_accelerator))
+        if fast is torch.float32:
+            return "32-true"
+        return "16-mixed" if fast is torch.float16 else "bf16-mixed"
 
 
-def accelerator_of(config: TrainConfig) -> str:
-    """Return "cpu", "cuda" or "mps"."""
-    if config.accelerator != "auto":
-        return config.accelerator
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def make_fabric(machine: Machine | None = None) -> lightning_fabric.Fabric:
+    """Return the Fabric that places tensors and chooses the precision, on one device.
+
+    Args:
+        machine: ``Machine()`` if None.
+    """
+    return fabric_on(machine or Machine(), 1, 1)
 
 
 def fabric_on(
-    config: TrainConfig, devices: int, nodes: int, strategy: str | Strategy = "auto"
+    machine: Machine, devices: int, nodes: int, strategy: str | Strategy = "auto"
 ) -> lightning_fabric.Fabric:
     """Return the Fabric for some devices on each of some machines."""
     # Fabric announces the precision on stderr, which a notebook shows as an error.
     for name in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return lightning_fabric.Fabric(
-        accelerator=accelerator_of(config),
+        accelerator=machine.chosen_accelerator,
         devices=devices,
         num_nodes=nodes,
-        precision=precision_of(config),
+        precision=machine.chosen_precision,
         strategy=strategy,
     )
 
@@ -70,16 +119,6 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if able else torch.float32
 
 
-def precision_of(config: TrainConfig) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
-    """Return the precision, chosen by the device if it is left to it."""
-    if config.precision != "auto":
-        return config.precision
-    fast = fast_dtype(torch.device(accelerator_of(config)))
-    if fast is torch.float32:
-        return "32-true"
-    return "16-mixed" if fast is torch.float16 else "bf16-mixed"
-
-
 @functools.cache
 def _processor() -> dict[str, str]:
     """Return what Linux tells of the first processor; nothing on other systems."""
@@ -101,19 +140,6 @@ def describe_hardware(fabric: lightning_fabric.Fabric) -> str:
         device = str(fabric.device)
     several = f", {fabric.world_size} processes" if fabric.world_size > 1 else ""
     return f"{device}, {fabric.strategy.precision.precision}{several}"
-
-
-def _has_compiler() -> bool:
-    """Tell whether ``torch.compile`` will find the C++ compiler that it needs."""
-    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++", "g++"))
-
-
-def can_compile(config: TrainConfig) -> bool:
-    """Tell whether to compile the model; a line says so if it is wanted but cannot be done."""
-    if config.compile and not _has_compiler():
-        print("No C++ compiler found: training without torch.compile")
-        return False
-    return config.compile
 
 
 @contextlib.contextmanager

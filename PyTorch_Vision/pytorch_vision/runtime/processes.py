@@ -16,12 +16,16 @@ import lightning_fabric
 import torch
 import torch.distributed as dist
 from lightning_fabric.strategies.launchers import subprocess_script
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch import Tensor
-
-from pytorch_vision.data.loaders import part_of
 
 Made = TypeVar("Made")
 SIGN_OF_LIFE = 1.0  # seconds that a process has to give one after another was lost
+
+
+def part_of(count: int, rank: int, world_size: int) -> slice:
+    """Return the part of ``count`` things that is a process's: in order, near to equal in size."""
+    return slice(count * rank // world_size, count * (rank + 1) // world_size)
 
 
 class ProcessLostError(RuntimeError):
@@ -39,27 +43,28 @@ class Processes:
     """
 
     def __init__(self, fabric: lightning_fabric.Fabric) -> None:
-        self.fabric, self.rank, self.count = fabric, fabric.global_rank, fabric.world_size
-        if self.count > 1:
+        self.fabric, self.rank = fabric, fabric.global_rank
+        self.world_size: int = fabric.world_size
+        if self.world_size > 1:
             # numbers on the CPU: exchanging them does not wait for a GPU
             self.group: Any = dist.new_group(backend="gloo")
-            self.store = next(dist.rendezvous("env://", self.rank, self.count))[0]
+            self.store = next(dist.rendezvous("env://", self.rank, self.world_size))[0]
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that prints, draws and writes."""
         return self.rank == 0
 
     def part_of(self, count: int) -> slice:
         """Return this process's part of ``count`` things."""
-        return part_of(count, self.rank, self.count)
+        return part_of(count, self.rank, self.world_size)
 
     def gather(self, *numbers: float) -> list[list[float]]:
         """Return, for each of the numbers, what each process has given, by rank."""
-        if self.count == 1:
+        if self.world_size == 1:
             return [[number] for number in numbers]
         mine = torch.tensor(numbers, dtype=torch.float64)
-        every = [torch.empty_like(mine) for _ in range(self.count)]
+        every = [torch.empty_like(mine) for _ in range(self.world_size)]
         dist.all_gather(every, mine, self.group)
         return torch.stack(every, 1).tolist()
 
@@ -72,35 +77,35 @@ class Processes:
         stops, *others = self.gather(stop, *decisions)
         return any(stops), *(bool(given[0]) for given in others)
 
-    def first_does(self, work: Callable[[], Made]) -> Made:
+    def on_main(self, work: Callable[[], Made]) -> Made:
         """Let the first process do something, and return in all what it returned there.
 
         Raises:
             Exception: in all, what it raised in the first.
         """
-        if self.count == 1:
+        if self.world_size == 1:
             return work()
-        told: list[Any] = [_tried(work) if self.first else None]
-        dist.broadcast_object_list(told, group=self.group)
-        made, error = told[0]
+        outcome: list[Any] = [_tried(work) if self.is_main else None]
+        dist.broadcast_object_list(outcome, group=self.group)
+        made, error = outcome[0]
         if error is not None:
             raise error
         return made
 
-    def one_a_machine_first(self, work: Callable[[], Made]) -> Made:
+    def local_main_first(self, work: Callable[[], Made]) -> Made:
         """Do something in all processes: first in one on each machine, then in the others.
 
         Raises:
             Exception: in all, what it raised in any.
         """
-        if self.count == 1:
+        if self.world_size == 1:
             return work()
         made: Any = None
         for turn in (True, False):
             error: Exception | None = None
             if (self.fabric.local_rank == 0) is turn:
                 made, error = _tried(work)
-            errors: list[Any] = [None] * self.count
+            errors: list[Any] = [None] * self.world_size
             dist.all_gather_object(errors, error, self.group)
             if caught := [error for error in errors if error is not None]:
                 raise caught[0]
@@ -109,7 +114,7 @@ class Processes:
     @torch.no_grad()
     def average(self, tensors: list[Tensor]) -> None:
         """Replace float tensors by their means over all processes, in place."""
-        if self.count == 1 or not tensors:
+        if self.world_size == 1 or not tensors:
             return
         joined = torch.cat([tensor.flatten() for tensor in tensors])
         means: Any = self.fabric.all_reduce(joined, reduce_op="mean")
@@ -135,12 +140,13 @@ class Processes:
             try:
                 yield
             except RuntimeError as error:
-                if self.count == 1 or not _is_of_transport(error):
+                if self.world_size == 1 or not _is_of_transport(error):
                     raise
                 lost = ", ".join(map(str, self._lost()))
                 raise ProcessLostError(
-                    f"no sign of life from rank {lost} of {self.count}: it was killed, its machine "
-                    f"is gone, or it stopped with an error of its own (see above). {advice()}"
+                    f"no sign of life from rank {lost} of {self.world_size}: it was killed, its "
+                    "machine is gone, or it stopped with an error of its own (see above). "
+                    f"{advice()}"
                 ) from error
 
     def _lost(self) -> list[int]:
@@ -148,8 +154,10 @@ class Processes:
         try:
             self.store.set(f"alive/{self.rank}", "")
             time.sleep(SIGN_OF_LIFE)
-            lost = [rank for rank in range(self.count) if not self.store.check([f"alive/{rank}"])]
-            if self.first:
+            lost = [
+                rank for rank in range(self.world_size) if not self.store.check([f"alive/{rank}"])
+            ]
+            if self.is_main:
                 time.sleep(SIGN_OF_LIFE)  # until the others have looked
         except RuntimeError:  # without the store's process
             return [0]
@@ -179,8 +187,13 @@ def _is_of_transport(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
+def is_main_process() -> bool:
+    """Tell whether this process prints and writes, also before it knows of others."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
+
+
 @contextlib.contextmanager
-def only_first_prints(rank: int) -> Iterator[None]:
+def only_main_prints(rank: int) -> Iterator[None]:
     """Discard what all processes but the first write to the standard output."""
     if rank == 0:
         yield

@@ -3,8 +3,7 @@ from dataclasses import asdict
 
 import pytest
 
-from pytorch_vision.training import EpochRecord, History
-from pytorch_vision.training.history import Progress
+from pytorch_vision.models import EpochRecord, History
 
 HISTORY = History(
     tuple(EpochRecord(e, 2 / e, 40.123456 + e, 3 / e, 30 + e, 0.1, 1.5, 0.5) for e in (1, 2, 3))
@@ -18,31 +17,6 @@ def test_it_is_written_as_a_table(tmp_path):
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
     for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "learning_rate"):
         assert [float(row[name]) for row in rows] == pytest.approx(HISTORY.column(name), rel=1e-5)
-
-
-def test_progress_comes_back_from_what_a_checkpoint_holds():
-    progress = Progress(3, 5, 7.5, 0.05, HISTORY, 3 * [{"text": "a", "hardware": "b"}], "bar")
-    assert Progress.from_dict(asdict(progress)) == progress
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"epoch": 2},
-        {"batch": -1},
-        {"batch": 1.5},
-        {"log": [{"text": "a"}] * 3},
-        {"log": [{"text": "\x1b[2J", "hardware": "b"}] * 3},
-        {"history": {"records": [asdict(HISTORY.records[0])] * 3}},
-        {"bar_line": 5},
-        {"unknown": 5},
-    ],
-)
-def test_progress_of_somebody_else_is_refused(change):
-    log = 3 * [{"text": "a", "hardware": "b"}]
-    saved = asdict(Progress(3, 5, 7.5, 0.05, HISTORY, log, "bar"))
-    with pytest.raises((KeyError, TypeError, ValueError)):
-        Progress.from_dict({**saved, **change})
 
 
 def test_it_comes_back_from_its_table(tmp_path):

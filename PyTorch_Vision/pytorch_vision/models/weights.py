@@ -11,10 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from pytorch_vision.data.errors import is_of_the_system
-from pytorch_vision.models import create, describe_network, is_ours
-from pytorch_vision.training.files import written_whole
-from pytorch_vision.training.recipe import CheckpointError
+from pytorch_vision.models.collection import create, describe_network, is_ours
+from pytorch_vision.runtime.files import CheckpointError, atomic_write, is_system_error
 
 CHECKSUM = "sha256"  # its name in the header
 
@@ -42,7 +40,7 @@ def save_weights(
         .contiguous()
         for name, tensor in model.state_dict().items()
     }
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write(to_bytes(tensors, {**metadata, CHECKSUM: _checksum(tensors, metadata)}))
 
 
@@ -63,7 +61,7 @@ def load_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
             f"there are no weights at {path}; train first, or name another file"
         ) from None
     except Exception as error:  # a damaged or foreign file can fail anywhere inside the reader
-        if is_of_the_system(error):
+        if is_system_error(error):
             raise
         raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from error
     expected = metadata.pop(CHECKSUM, None)
@@ -104,10 +102,6 @@ def made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
     Raises:
         KeyError, TypeError, ValueError: it says something impossible.
     """
-    if "network" not in metadata:  # a ResNet, before there were others
-        metadata = {
-            "network": {"name": "ResNet", **{k: metadata[k] for k in ("blocks", "geometry")}}
-        }
     network = metadata["network"]
     if network is None:
         return None
@@ -120,10 +114,13 @@ def made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
             raise ValueError("its blocks are no list of numbers")
         if len(blocks) != 4 or min(blocks) < 1 or sum(blocks) > tensors:
             raise ValueError(f"its blocks are {blocks}")
+        if "geometry" in network:  # what conv_padding was called before
+            network = {**network, "conv_padding": network["geometry"]}
+            del network["geometry"]
     return network
 
 
-def restored(
+def restored_network(
     path: Path, network: dict[str, Any] | None, names: tuple[str, ...], tensors: dict[str, Tensor]
 ) -> nn.Module:
     """Return the network that a file was made of, with the file's weights.
@@ -138,7 +135,7 @@ def restored(
     if network is None or not is_ours(name) or torchvisions_own:
         raise CheckpointError(
             f"{path} holds the weights of {name}, which only you can make: give it as "
-            "load_trained(path, model=...), or as --model module:function"
+            "Classifier.load(path, network), or as --model module:function"
         )
     with torch.random.fork_rng(devices=[]):
         with torch.device("meta"):  # no memory but that of the tensors
@@ -150,7 +147,7 @@ def restored(
     return model
 
 
-def filled(
+def fill_network(
     path: Path, model: nn.Module, network: dict[str, Any] | None, tensors: dict[str, Tensor]
 ) -> None:
     """Put a file's weights into a caller's network.

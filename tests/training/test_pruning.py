@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pytorch_vision.training.skipping import harder
+from pytorch_vision.training.pruning import harder
 
 
 def test_harder_images_are_all_shown_and_some_of_the_easier():

@@ -1,0 +1,53 @@
+"""How far a classifier's Grad-CAM maps can be trusted: two tests of them in one call."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytorch_vision.analysis.faithfulness import Removal, baseline_maps, removal
+from pytorch_vision.analysis.gradcam import grad_cam
+from pytorch_vision.analysis.predict import Predictions, correctly_classified, misclassified
+from pytorch_vision.analysis.sanity import randomization
+from pytorch_vision.models import Classifier
+from pytorch_vision.runtime import Machine
+
+FEWEST, SHARE = 50, 0.1  # images that are tested: a share of all, but no fewer
+RANDOMIZED = 50  # images whose maps are compared while the network forgets
+
+
+@dataclass(frozen=True, eq=False)
+class Trust:
+    """What two tests of Grad-CAM's maps found.
+
+    Attributes:
+        removals: for the images that are "correctly classified" and for the "misclassified" ones,
+            what ``removal`` returned for Grad-CAM and for the baselines.
+        randomized: what ``randomization`` returned for each method.
+    """
+
+    removals: dict[str, dict[str, Removal]]
+    randomized: dict[str, dict[str, np.ndarray]]
+
+
+def measure_trust(
+    classifier: Classifier, predictions: Predictions, machine: Machine | None = None
+) -> Trust:
+    """Take pixels away in the order of the maps, and throw away what the network learned.
+
+    Each tenth image is tested, but at least 50, half of them misclassified, if there are so many.
+
+    Args:
+        classifier: what predicted.
+        predictions: of all test images.
+        machine: ``Machine()`` if None.
+    """
+    count = max(FEWEST, round(SHARE * len(predictions)))
+    errors = misclassified(predictions, count // 2)
+    correct = correctly_classified(predictions, count - len(errors))
+    removals = {}
+    for group, chosen in {"correctly classified": correct, "misclassified": errors}.items():
+        images, classes = chosen.images, chosen.predicted
+        maps = {"Grad-CAM": grad_cam(classifier, images, classes), **baseline_maps(images)}
+        removals[group] = removal(classifier, images, classes, maps, machine=machine)
+    few = correct.select(np.arange(min(RANDOMIZED, len(correct))))
+    return Trust(removals, randomization(classifier, few.images, few.predicted))

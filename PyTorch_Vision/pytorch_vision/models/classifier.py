@@ -1,0 +1,303 @@
+"""The classifier: a network with all that is needed to use it, and its file.
+
+The weights that come with a clone of PyTorch_Vision lie in ``weights/``, beside the package.
+"""
+
+import copy
+import json
+import os
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning_fabric
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pytorch_vision.data import ImageData, Normalization
+from pytorch_vision.data.images import check_class_names, check_images
+from pytorch_vision.data.pictures import MAX_SIDE, Resize, check_resize
+from pytorch_vision.models.collection import create, describe_network, network_name
+from pytorch_vision.models.history import History
+from pytorch_vision.models.inference import logits_of
+from pytorch_vision.models.weights import (
+    fill_network,
+    load_weights,
+    made_by,
+    restored_network,
+    save_weights,
+)
+from pytorch_vision.runtime import Machine
+from pytorch_vision.runtime.devices import device_settings, make_fabric, memory_explained, place
+from pytorch_vision.runtime.files import CheckpointError, checked_text, first_line
+
+LARGEST_CLASSES = 100_000
+PRETRAINED = Path(__file__).parents[2] / "weights" / "resnet18_cifar10.safetensors"
+# what a file of an earlier version calls these
+EARLIER_NAMES = {"mean_and_std": "normalization", "fit": "resize"}
+
+
+class Classifier:
+    """A network with its classes, and with all that is done to an image before it sees it.
+
+    ``training.fit`` trains it and fills in its history, ``save`` and ``load`` keep it, and all of
+    ``analysis`` asks it.
+
+    Args:
+        network: any ``torch.nn.Module`` that gives logits (N, C) for float32 images (N, 3, H, W);
+            or the name of one, as ``models.create`` knows it, which is made with random weights.
+        data: what it is trained on. Classes, size and normalisation come from there, unless they
+            are given.
+        class_names: by the logit's place.
+        normalization: of its images; computed from the training images of ``data``.
+        size: height and width of its images, in pixels.
+        resize: how pictures of other sizes are brought to it: as those of ``data`` were, if they
+            are pictures of a folder.
+        history: of its training.
+        description: network and data, for print-outs.
+        options: what else ``models.create`` needs for a network, such as
+            ``conv_padding="standard"``.
+
+    Attributes: the arguments above, by the same names.
+
+    Raises:
+        ValueError: something of this is missing, or of a wrong kind.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module | str,
+        data: ImageData | None = None,
+        *,
+        class_names: Sequence[str] | None = None,
+        normalization: Normalization | None = None,
+        size: tuple[int, int] | None = None,
+        resize: Resize = "crop",
+        history: History | None = None,
+        description: str = "",
+        **options: Any,
+    ) -> None:
+        if data is None and (class_names is None or normalization is None or size is None):
+            raise ValueError(
+                "a classifier needs data, or else its class_names, normalization and size"
+            )
+        names = class_names if data is None or class_names is not None else data.class_names
+        self.class_names = check_class_names(names or ())
+        if isinstance(network, str):
+            network = create(network, len(self.class_names), **options)
+        elif options:
+            raise ValueError(f"{', '.join(options)}: only for a network that is made by its name")
+        self.network: nn.Module = network
+        self.size: Any = size if data is None or size is not None else data.size
+        self.resize = check_resize(resize)
+        self.normalization: Any = normalization
+        if data is not None and normalization is None:
+            self.normalization = Normalization.of(data.train_images)
+        self.history = history or History()
+        self.description = description or self.describe(data)
+
+    def __str__(self) -> str:
+        return self.description
+
+    def describe(self, data: ImageData | None) -> str:
+        """Return what was trained on what, as in "ResNet18 on bundled sample, 1,000 images"."""
+        return network_name(self.network) + (f" on {data.name}" if data else "")
+
+    def with_network(self, network: nn.Module, history: History | None = None) -> "Classifier":
+        """Return the same classifier with another network, and maybe another history."""
+        other = copy.copy(self)
+        other.network = network
+        other.history = self.history if history is None else history
+        return other
+
+    def check(self, data: ImageData) -> None:
+        """Refuse data that is not this classifier's.
+
+        Raises:
+            ValueError: the data has other classes, or images of another size.
+        """
+        if self.class_names != data.class_names:
+            raise ValueError(
+                f"{self} has other classes ({', '.join(self.class_names)}) than {data.name} "
+                f"({', '.join(data.class_names)})"
+            )
+        if self.size != data.size:
+            (height, width), (rows, columns) = self.size, data.size
+            raise ValueError(
+                f"{self} takes images of {height}x{width} pixels, those of {data.name} have "
+                f"{rows}x{columns}: read them in that size"
+            )
+
+    def check_outputs(self, fabric: lightning_fabric.Fabric) -> None:
+        """Show the network a black image, and refuse one that cannot answer.
+
+        Args:
+            fabric: of ``make_fabric``, on whose device the network stands.
+
+        Raises:
+            ValueError: it has not one logit for each class.
+        """
+        logits = next(self.logits(fabric, np.zeros((1, *self.size, 3), np.uint8)))
+        expected = (1, len(self.class_names))
+        if logits.shape != expected:
+            raise ValueError(
+                f"the network gives {tuple(logits.shape)} for one image, expected {expected}: one "
+                "logit for each class"
+            )
+
+    def logits(
+        self, fabric: lightning_fabric.Fabric, images: np.ndarray, scale: float = 1.0
+    ) -> Generator[Tensor]:
+        """Yield the logits of uint8 images, as ``inference.logits_of`` does."""
+        return logits_of(fabric, self.network, images, self.normalization, scale)
+
+    def predict(self, images: np.ndarray, machine: Machine | None = None) -> np.ndarray:
+        """Return each image's class probabilities.
+
+        The network is put on the device, and left in the mode it was in.
+
+        Args:
+            images: uint8 (N, H, W, 3), of the classifier's size.
+            machine: ``Machine()`` if None.
+
+        Returns:
+            float32 (N, C), each row summing to 1.
+
+        Raises:
+            ValueError: the images are of another type or size.
+            MemoryError: the GPU has too little memory.
+        """
+        check_images(images)
+        if images.shape[1:3] != self.size:
+            raise ValueError(
+                f"images are {images.shape[1]}x{images.shape[2]} pixels, {self} takes "
+                f"{self.size[0]}x{self.size[1]}"
+            )
+        fabric = make_fabric(machine)
+        with memory_explained(), device_settings(fabric.device):
+            place(fabric, self.network)
+            batches = self.logits(fabric, images)
+            return np.concatenate([logits.softmax(dim=1).cpu().numpy() for logits in batches])
+
+    def begin_with(self, path: str | os.PathLike) -> str:
+        """Put the weights of an earlier training into the network, to train on from there.
+
+        Those that do not fit are left as they are: a classifier for other classes begins anew.
+
+        Args:
+            path: the file, or "pretrained".
+
+        Returns:
+            A sentence that says what was taken over.
+
+        Raises:
+            CheckpointError: the file is missing or damaged, or less than half of its weights fit.
+        """
+        path = _known(path)
+        own, (tensors, texts) = self.network.state_dict(), load_weights(path)
+        fitting = {
+            name: tensor
+            for name, tensor in tensors.items()
+            if name in own and own[name].shape == tensor.shape
+        }
+        others = sorted(own.keys() - fitting.keys())
+        if 2 * len(fitting) < len(own):
+            raise CheckpointError(
+                f"{path} does not fit {describe_network(self.network)}: of its {len(own)} tensors "
+                f"only {len(fitting)} have the name and the shape of one in the file"
+            )
+        self.network.load_state_dict(fitting, strict=False)
+        described = checked_text(json.loads(texts.get("description", '"an earlier run"')), 500)
+        new = f"; new: {', '.join(others)}" if others else ""
+        return f"Beginning with the weights of {described}{new}"
+
+    def save(self, path: str | os.PathLike, dtype: torch.dtype = torch.float32) -> None:
+        """Write all of the classifier as one safetensors file, whole or not at all.
+
+        Args:
+            path: the file; its folder is made if it is missing.
+            dtype: that floating-point tensors are stored in.
+
+        Raises:
+            OSError: it cannot be written; what was there before is untouched.
+        """
+        metadata = {
+            "network": getattr(self.network, "made_by", None),
+            "class_names": self.class_names,
+            "normalization": (self.normalization.mean, self.normalization.std),
+            "history": [asdict(record) for record in self.history.records],
+            "description": self.description,
+            "size": self.size,
+            "resize": self.resize,
+        }
+        save_weights(path, self.network, {k: json.dumps(v) for k, v in metadata.items()}, dtype)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike, network: nn.Module | Callable[[int], nn.Module] | None = None
+    ) -> "Classifier":
+        """Read what ``save`` wrote; a file can run no code.
+
+        Args:
+            path: the file, or "pretrained" for the one that comes with PyTorch_Vision: ResNet18
+                trained on CIFAR-10.
+            network: to put the weights into, such as one of your own, or a function that makes it
+                for a number of classes. Without it, a network of ``models.create`` is made anew;
+                a function of somebody's own, which a file may name too, is never imported.
+
+        Raises:
+            CheckpointError: the file is missing, damaged, another one's, or its weights do not fit
+                the network.
+        """
+        path = _known(path)
+        tensors, texts = load_weights(path)
+        try:
+            metadata = {EARLIER_NAMES.get(k, k): json.loads(text) for k, text in texts.items()}
+            made, names = made_by(metadata, len(tensors)), _names(metadata)
+            if network is None:
+                network = restored_network(path, made, names, tensors)
+            else:
+                network = network if isinstance(network, nn.Module) else network(len(names))
+                fill_network(path, network, made, tensors)
+            return cls(
+                network,
+                class_names=names,
+                normalization=Normalization(*metadata["normalization"]),
+                size=_size(metadata),
+                resize=check_resize(metadata.get("resize", "crop")),
+                history=History.from_dicts(metadata["history"]),
+                description=checked_text(metadata["description"], 500),
+            )
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            if isinstance(error, CheckpointError):
+                raise
+            raise CheckpointError(
+                f"{path} holds other weights than `python -m pytorch_vision train` writes "
+                f"({type(error).__name__}: {first_line(error)})"
+            ) from error
+
+
+def _known(path: str | os.PathLike) -> Path:
+    """Return the path of weights, which can be named "pretrained"."""
+    if path == "pretrained" and not PRETRAINED.is_file():
+        raise CheckpointError(
+            f"there are no weights at {PRETRAINED}; they come with a clone of PyTorch_Vision, not "
+            "with an installed package: train your own, or name another file"
+        )
+    return PRETRAINED if path == "pretrained" else Path(path)
+
+
+def _names(metadata: dict[str, Any]) -> tuple[str, ...]:
+    names = metadata["class_names"]
+    if not isinstance(names, list) or len(names) > LARGEST_CLASSES:
+        raise ValueError("its class names are no list, or too many")
+    return check_class_names([checked_text(name, 200) for name in names])
+
+
+def _size(metadata: dict[str, Any]) -> tuple[int, int]:
+    size = metadata.get("size", [32, 32])
+    if len(size) != 2 or not all(type(side) is int and 1 <= side <= MAX_SIDE for side in size):
+        raise ValueError(f"its images' size is {size}")
+    return size[0], size[1]

@@ -1,0 +1,74 @@
+"""Dataclasses whose fields say what they take, and refuse anything else in one line.
+
+A field is declared once, with its type, its range, its default and a sentence::
+
+    epochs: Annotated[int, Field(ge=0, description="passes over the images")] = 20
+
+pydantic checks and converts what it is given: text from a command line, numbers from numpy.
+"""
+
+import functools
+from typing import Any, TypeVar, dataclass_transform
+
+import pydantic
+from pydantic import ConfigDict, Field, ValidationError
+
+Class = TypeVar("Class", bound=type)
+CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def checked_dataclass(cls: Class) -> Class:
+    """Make a frozen dataclass that checks its values when it is made.
+
+    Raises (when the dataclass is made):
+        ValueError: a value is of another type or out of range; the message names each of them,
+            and what was expected.
+    """
+    checked: Any = pydantic.dataclasses.dataclass(frozen=True, config=CONFIG)(cls)
+    make = checked.__init__
+
+    @functools.wraps(make)
+    def init(self: Any, *args: Any, **values: Any) -> None:
+        try:
+            make(self, *args, **values)
+        except ValidationError as error:
+            raise ValueError(explained(error, tuple(declared(checked)))) from None
+
+    checked.__init__ = init
+    return checked
+
+
+def explained(error: ValidationError, names: tuple[str, ...]) -> str:
+    """Return in one line what pydantic found wrong, once for each value.
+
+    Args:
+        error: of a dataclass.
+        names: of its fields, for values that were given by their place.
+    """
+    found: dict[str, list[str]] = {}
+    for one in error.errors():
+        wrong, expected = _explained(one, names)
+        found.setdefault(wrong, []).append(expected)
+    return "; ".join(wrong + " or ".join(expected) for wrong, expected in found.items())
+
+
+def _explained(one: Any, names: tuple[str, ...]) -> tuple[str, str]:
+    """Return what is wrong, and what was expected: of a union, each of its types is."""
+    parts = list(one["loc"])
+    if parts and parts[0] in range(len(names)):
+        parts[0] = names[parts[0]]
+    name = ".".join(part for part in parts if isinstance(part, str) and part.isidentifier())
+    if one["type"] == "unexpected_keyword_argument":
+        return f"there is no setting {name!r}", ""
+    message = one["msg"].removeprefix("Value error, ")
+    expected = message.removeprefix("Input should be ")
+    if expected == message:  # a sentence of our own
+        return message, ""
+    return f"{name} is {one['input']!r}, expected ", expected
+
+
+def declared(cls: type) -> dict[str, Any]:
+    """Return pydantic's description of each field of a checked dataclass, by name."""
+    fields: dict[str, Any] = cls.__pydantic_fields__  # type: ignore[attr-defined]
+    return fields

@@ -1,0 +1,82 @@
+"""Write the page of all settings from where they are declared.
+
+python docs/make_settings.py
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pytorch_vision.data import Augmentation
+from pytorch_vision.runtime import Machine
+from pytorch_vision.runtime.checks import declared
+from pytorch_vision.settings import FIELDS, Settings
+from pytorch_vision.training import RECIPES, TrainConfig
+
+PAGE = Path(__file__).parent / "settings.md"
+PARTS = {
+    "Data, network, output": Settings,
+    "Training": TrainConfig,
+    "Augmentation": Augmentation,
+    "Machine": Machine,
+}
+INTRODUCTION = """\
+# Settings
+
+For readers who want to change something: every setting, with its default and what it means.
+
+Most runs need five of them: `data`, `model`, `epochs`, `seed` and `weights`. There are three ways
+to set one; these do the same:
+
+```
+S8_BATCH_SIZE=256 make run
+.venv/bin/python -m pytorch_vision train --batch-size 256
+```
+
+and, in the notebook's form, `OVERRIDES = "batch_size=256"`. The form has fields of their own for
+the most useful ones, such as `EPOCHS = 3`. An environment variable wins over the form.
+
+`PYTORCH_VISION_URL` is no setting of a run: it is the git repository that the notebook clones
+PyTorch_Vision from, if the folder is not beside it.
+
+This page is made from the code by `make docs`.
+"""
+
+
+def page() -> str:
+    """Return the page, in Markdown."""
+    parts = [INTRODUCTION]
+    for title, cls in PARTS.items():
+        parts.append(f"## {title}\n\n| setting | default | meaning |\n| --- | --- | --- |")
+        parts += [_row(name) for name in FIELDS if name in declared(cls)]
+        parts.append("")
+    parts.append(
+        "## What the recipes change\n\nThe defaults above are those of the recipe `default`. "
+        "The others differ from it in these:\n\n| recipe | settings |\n| --- | --- |"
+    )
+    usual = _values(TrainConfig())
+    for name, recipe in RECIPES.items():
+        changed = {k: v for k, v in _values(recipe()).items() if v != usual[k]}
+        if changed:
+            listed = ", ".join(f"`{key}={value}`" for key, value in changed.items())
+            parts.append(f"| `{name}` | {listed} |")
+    return "\n".join(parts) + "\n"
+
+
+def _row(name: str) -> str:
+    field = FIELDS[name]
+    default = field.get_default(call_default_factory=True)
+    shown = "none" if default in ("", None) else f"`{default}`"
+    values = re.findall(r"'([\w-]+)'", str(field.annotation).removeprefix(str(type(default))))
+    listed = f" ({', '.join(f'`{value}`' for value in values)})" if len(values) > 1 else ""
+    return f"| `{name}` | {shown} | {field.description}{listed} |"
+
+
+def _values(config: TrainConfig) -> dict[str, Any]:
+    return {name: value for name, value in vars(config).items() if name in FIELDS} | {
+        name: value for name, value in vars(config.augmentation).items() if name in FIELDS
+    }
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from pytorch_vision.analysis import (
+    METHODS,
+    Predictions,
+    baseline_maps,
+    correctly_classified,
+    grad_cam,
+    measure_trust,
+    misclassified,
+    plots,
+    removal,
+)
+from pytorch_vision.runtime import Machine
+
+CPU = Machine(accelerator="cpu")  # where the same bits are promised
+
+
+def predictions_with(data, errors: int, count: int) -> Predictions:
+    """Return predictions of so many images, the first of which are misclassified."""
+    shown = np.arange(count) % len(data.train_labels)
+    labels = data.train_labels[shown]
+    predicted = (labels + (np.arange(count) < errors)) % 10
+    return Predictions(
+        images=data.train_images[shown],
+        labels=labels,
+        probabilities=np.eye(10, dtype=np.float32)[predicted],
+        indices=np.arange(count),
+        class_names=data.class_names,
+    )
+
+
+@pytest.mark.parametrize(
+    ("errors", "count", "tested"),
+    [
+        (3, 60, (47, 3)),  # few errors: correct answers take their place
+        (0, 20, (20, 0)),
+        (20, 20, (0, 20)),
+        (60, 600, (30, 30)),  # a tenth
+    ],
+)
+def test_some_of_both_groups_are_tested_and_drawn(few, tiny, errors, count, tested):
+    trust = measure_trust(tiny, predictions_with(few, errors, count), CPU)
+    assert list(trust.removals) == ["correctly classified", "misclassified"]
+    for maps, number in zip(trust.removals.values(), tested, strict=True):
+        assert list(maps) == ["Grad-CAM", "random", "centre", "edges"]
+        assert {one.score.shape for one in maps.values()} == {(number,)}
+    assert list(trust.randomized) == list(METHODS)
+    for correlations in trust.randomized.values():
+        assert list(correlations) == ["7", "3", "1", "0"]
+        assert {values.shape for values in correlations.values()} == {(tested[0],)}
+    figure = plots.trust(trust, "a network")
+    figure.draw_without_rendering()
+    titles = [axes.get_title() for axes in figure.axes[:2]]
+    assert titles == [
+        f"{tested[0]} correctly classified images",
+        f"{tested[1]} misclassified images",
+    ]
+
+
+def test_removal_is_asked_for_the_predicted_classes(few, tiny):
+    predictions = predictions_with(few, 3, 9)
+    removals = measure_trust(tiny, predictions, CPU).removals
+    groups = (correctly_classified(predictions), misclassified(predictions))
+    for group, measured in zip(groups, removals.values(), strict=True):
+        images, classes = group.images, group.predicted
+        maps = {"Grad-CAM": grad_cam(tiny, images, classes), **baseline_maps(images)}
+        for name, one in removal(tiny, images, classes, maps, machine=CPU).items():
+            assert np.array_equal(measured[name].morf, one.morf), name
+            assert np.array_equal(measured[name].lerf, one.lerf), name

@@ -1,0 +1,195 @@
+"""What ``test_processes.py`` runs in several processes: a script, as someone would write it.
+
+Every process writes what it saw into a file of its own.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from hooks import at_step, batches_shown, recognized
+from small import few_images, tiny_classifier, tiny_network
+from torch import nn
+
+from pytorch_vision.data import Augmentation
+from pytorch_vision.models import Classifier, History
+from pytorch_vision.runtime import Machine, Processes, ProcessLostError, start_processes
+from pytorch_vision.training import TrainConfig, checkpoint, fit
+from pytorch_vision.training.run import Run
+
+CONFIG = TrainConfig(epochs=3, batch_size=16, learning_rate=0.01, pruning=0.1)
+# a network at rest, whose losses do not change, and images that can be recognised
+STILL = replace(
+    CONFIG,
+    optimizer="sgd",
+    learning_rate=1e-12,
+    pruning=0.4,
+    augmentation=Augmentation(padding=0, flip="none", cutout=0),
+)
+MACHINE = Machine(accelerator="cpu", precision="32-true")
+STOPPED_AT = 10  # the training step, counted from 1, in which something happens to rank 1
+
+
+def digest(network: nn.Module) -> str:
+    tensors = [tensor.numpy().tobytes() for tensor in network.state_dict().values()]
+    return hashlib.sha256(b"".join(tensors)).hexdigest()
+
+
+def numbers(history: History) -> list[dict]:
+    """Return a history without its seconds, which are every process's own."""
+    return [asdict(replace(one, train_seconds=0.0, test_seconds=0.0)) for one in history.records]
+
+
+def gradients(processes: Processes) -> list[list[float]]:
+    """Return the gradients of a batch of 33 images and of one of a single image.
+
+    Two processes cannot share them equally. The network has no BatchNorm, whose statistics would
+    depend on the shares.
+    """
+    found, data = [], few_images()
+    for batch in (0, 3):
+        network = tiny_network(normalization=False)
+        run = Run(processes, Classifier(network, data), data, replace(CONFIG, batch_size=33))
+        run.progress.batch = batch
+        run.step(*next(run.loader.epoch(0, batch)))
+        found.append(torch.cat([p.grad.flatten() for p in network.parameters()]).tolist())
+    return found
+
+
+def whole_run(machine: Machine) -> dict[str, Any]:
+    """Train, and tell the weights and the averaged weights at each test."""
+    data = few_images()
+    classifier, digests = tiny_classifier(data), []
+
+    def note(module: nn.Module, _: object) -> None:
+        if not module.training:
+            digests.append((digest(classifier.network), digest(module)))
+
+    classifier.network.register_forward_pre_hook(note)
+    history = fit(classifier, data, CONFIG, machine)
+    return {"digests": digests[1:], "history": numbers(history)}  # first, it sees a black image
+
+
+def shown(machine: Machine) -> list[list[int]]:
+    """Train a network at rest, and tell which images this process was shown in each epoch."""
+    data = few_images()
+    classifier = Classifier(tiny_network(normalization=False), data)
+    batches = batches_shown(classifier.network)
+    fit(classifier, data, STILL, machine)
+    found = [recognized(images, data, classifier.normalization) for images in batches]
+    return [[i for batch in part for i in batch] for part in (found[:7], found[7:11], found[11:])]
+
+
+def in_turn(processes: Processes, out: Path) -> dict[str, Any]:
+    """Do what one process does for all, and what one does before the others."""
+
+    def signed() -> str:
+        with open(out / "order", "a") as file:
+            file.write(str(processes.rank))
+        return (out / "order").read_text()
+
+    def fails() -> None:
+        if processes.is_main:
+            raise ValueError("there is no data")
+
+    seen = {
+        "order": processes.local_main_first(signed),
+        "of the main": processes.on_main(lambda: processes.rank),
+    }
+    for name in ("local_main_first", "on_main"):
+        try:
+            getattr(processes, name)(fails)
+        except ValueError as error:
+            seen[name] = str(error)
+    return seen
+
+
+def disturbed(rank: int, act: Any) -> Classifier:
+    """Return a classifier to whose training something happens in rank 1."""
+    classifier = tiny_classifier(few_images())
+    if rank == 1:
+        at_step(classifier.network, STOPPED_AT, act)
+    return classifier
+
+
+def main(machine: Machine, out: Path) -> None:
+    """Do all that two processes are to show; at the end, one of them is killed."""
+    data, processes = few_images(), Processes(start_processes(machine))
+    rank = processes.rank
+    seen = {
+        "world_size": processes.world_size,
+        "gradients": gradients(processes),
+        **whole_run(machine),
+        "shown": shown(machine),
+        **in_turn(processes, out),
+    }
+    try:
+        fit(disturbed(rank, lambda images: images.fill_(float("nan"))), data, CONFIG, machine)
+    except FloatingPointError as error:
+        seen["not finite"] = str(error)
+    interrupted = disturbed(rank, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    seen["stopped after"] = len(fit(interrupted, data, CONFIG, machine, out / "stopped").records)
+    (out / f"main{rank}.json").write_text(json.dumps(seen))
+
+    checkpoint.SAVE_SECONDS = 0.0
+    killed = disturbed(rank, lambda _: os.kill(os.getpid(), signal.SIGKILL))
+    fit(killed, data, CONFIG, machine, out / "killed")
+
+
+def resumed(machine: Machine, out: Path) -> None:
+    """Go on from where one process has stopped."""
+    classifier = tiny_classifier(few_images())
+    history = fit(classifier, few_images(), CONFIG, machine, out / "alone")
+    processes = Processes(start_processes(machine))
+    seen = {"world_size": processes.world_size, "history": numbers(history)}
+    (out / f"resumed{processes.rank}.json").write_text(json.dumps(seen))
+
+
+class Breaks(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) * float("nan")
+
+
+class Dies(nn.Sequential):
+    def forward(self, x):
+        if os.environ["LOCAL_RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(x)
+
+
+def notebook(machine: Machine, out: Path) -> None:
+    """Train as where Python is interactive: the other processes are forks of this one."""
+    sys.ps1 = ">>> "
+    data = few_images()
+    classifier = tiny_classifier(data)
+
+    def interrupt(_: Classifier) -> None:
+        os.kill(os.getppid(), signal.SIGINT)  # as the stop button does, to the notebook
+        time.sleep(0.5)
+
+    history = fit(classifier, data, CONFIG, machine)
+    seen = {
+        "history": numbers(history),
+        "of the classifier": numbers(classifier.history),
+        "digest": digest(classifier.network),
+    }
+    stopped = fit(tiny_classifier(data), data, CONFIG, machine, after_epoch=interrupt)
+    seen["stopped after"] = len(stopped.records)
+    for kind in (Breaks, Dies):
+        try:
+            fit(Classifier(kind(tiny_network()), data), data, CONFIG, machine, out / kind.__name__)
+        except (FloatingPointError, ProcessLostError) as error:
+            seen[kind.__name__] = f"{type(error).__name__}: {error}"
+    (out / "notebook.json").write_text(json.dumps(seen))
+
+
+if __name__ == "__main__":
+    job = {"main": main, "resumed": resumed, "notebook": notebook}[sys.argv[1]]
+    job(replace(MACHINE, devices=int(sys.argv[3])), Path(sys.argv[2]))

@@ -1,0 +1,80 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pytorch_vision.models import ResNet18, create
+from pytorch_vision.runtime.cuda_graphs import CudaGraphs, is_capturable
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+
+
+def doubler(calls: list[tuple[int, ...]]):
+    """Return a function that doubles a tensor, and notes the shapes that it was called with."""
+
+    def double(x: Tensor) -> Tensor:
+        calls.append(tuple(x.shape))
+        return 2 * x
+
+    return double
+
+
+@pytest.mark.cuda
+@needs_gpu
+def test_from_its_second_call_on_a_function_is_repeated_on_new_inputs():
+    """The third call and later ones do not call it; each shape is captured on its own."""
+    calls: list[tuple[int, ...]] = []
+    double, graphs = doubler(calls), CudaGraphs(enabled=True)
+    for value in (1.0, 2.0, 3.0, 4.0):
+        for count in (3, 2):
+            inputs = torch.full((count,), value, device="cuda")
+            assert graphs(double, inputs).tolist() == count * [2 * value]
+    assert calls == [(3,), (2,), (3,), (2,)]
+
+
+@pytest.mark.cuda
+@needs_gpu
+def test_two_functions_are_two_graphs():
+    double, graphs = doubler([]), CudaGraphs(enabled=True)
+
+    def negated(x: Tensor) -> Tensor:
+        return -x
+
+    for _ in range(3):
+        inputs = torch.ones(2, device="cuda")
+        assert graphs(double, inputs).tolist() == [2.0, 2.0]
+        assert graphs(negated, inputs).tolist() == [-1.0, -1.0]
+
+
+def test_without_it_a_function_is_called_each_time():
+    calls: list[tuple[int, ...]] = []
+    double, graphs = doubler(calls), CudaGraphs(enabled=False)
+    for value in (1.0, 2.0, 3.0):
+        assert graphs(double, torch.full((2,), value)).tolist() == 2 * [2 * value]
+    assert len(calls) == 3
+
+
+class Undecided(nn.Module):
+    """A caller's own layer, which may do something else in every step."""
+
+    def forward(self, x):
+        return x
+
+
+def hooked():
+    network = ResNet18()
+    network.layer4.register_forward_hook(lambda *_: None)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        (ResNet18(), True),
+        (create("CustomResNet"), True),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.5)), True),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), Undecided()), False),
+        (hooked(), False),
+    ],
+)
+def test_networks_that_surely_do_the_same_in_every_step(network, expected):
+    assert is_capturable(network) is expected

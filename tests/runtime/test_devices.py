@@ -1,0 +1,86 @@
+import pytest
+import torch
+
+from pytorch_vision.runtime import Machine, devices
+from pytorch_vision.runtime.devices import device_settings, make_fabric, random_state_kept
+
+
+@pytest.mark.parametrize(
+    ("flags", "dtype", "precision"),
+    [
+        ("fma avx2", torch.float32, "32-true"),
+        ("avx2 avx512f avx512_bf16", torch.bfloat16, "bf16-mixed"),
+        ("avx2 amx_bf16 amx_tile", torch.bfloat16, "bf16-mixed"),
+        (None, torch.float32, "32-true"),
+    ],
+)
+def test_a_cpu_has_bfloat16_only_in_hardware(monkeypatch, flags, dtype, precision):
+    """In software, Muon's matrix products would take longer than all the rest of a step."""
+    monkeypatch.setattr(devices, "_processor", lambda: {} if flags is None else {"flags": flags})
+    assert devices.fast_dtype(torch.device("cpu")) is dtype
+    assert Machine(accelerator="cpu").chosen_precision == precision
+    assert Machine(accelerator="cpu", precision="32-true").chosen_precision == "32-true"
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "precision"),
+    [((7, 5), torch.float16, "16-mixed"), ((8, 0), torch.bfloat16, "bf16-mixed")],
+)
+def test_a_gpu_older_than_the_a100_has_float16(monkeypatch, capability, dtype, precision):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
+    assert devices.fast_dtype(torch.device("cuda")) is dtype
+    assert Machine(accelerator="cuda").chosen_precision == precision
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_gpu_is_taken_where_there_is_one(monkeypatch, there):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert Machine().chosen_accelerator == ("cuda" if there else "cpu")
+    assert Machine(accelerator="cpu").chosen_accelerator == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"accelerator": "tpu"}, "accelerator is 'tpu', expected 'auto', 'cpu', 'cuda' or 'mps'"),
+        ({"precision": "fp8"}, "precision is 'fp8', expected 'auto' or '32-true', 'bf16-mixed' or"),
+        ({"devices": 0}, "devices is 0, expected greater than or equal to 1 or 'auto'"),
+        ({"devices": "many"}, "devices is 'many', expected a valid integer.* or 'auto'"),
+        ({"devices": 1.5}, "devices is 1.5, expected a valid integer"),
+        ({"nodes": 2}, "there is no setting 'nodes'"),
+    ],
+)
+def test_a_machine_that_cannot_be_is_named(change, message):
+    with pytest.raises(ValueError, match=f"^{message}") as caught:
+        Machine(**change)
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(caught.value).count(f"{next(iter(change))}") == 1
+
+
+def test_a_machine_takes_what_a_command_line_says():
+    assert Machine(devices="2") == Machine(devices=2)
+    assert Machine(devices="auto").devices == "auto"
+
+
+def test_one_device_is_what_a_machine_says():
+    fabric = make_fabric(Machine(accelerator="cpu", devices=2, precision="32-true"))
+    assert (fabric.device.type, fabric.world_size) == ("cpu", 1)
+    assert fabric.strategy.precision.precision == "32-true"
+    assert devices.describe_hardware(fabric).endswith(" threads), 32-true")
+
+
+def test_a_random_state_is_put_back():
+    before = torch.get_rng_state()
+    with random_state_kept(torch.device("cpu")):
+        torch.rand(3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_a_loop_over_batches_sets_is_put_back():
+    """Asked for a GPU's settings, which can be set without one."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
+    for tf32, precision in ((True, "high"), (False, "highest")):
+        with device_settings(torch.device("cuda"), tf32):
+            assert torch.get_float32_matmul_precision() == precision
+            assert torch.backends.cudnn.benchmark
+        assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark) == before

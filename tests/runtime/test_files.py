@@ -1,0 +1,90 @@
+import errno
+import os
+import resource
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pytorch_vision.runtime import atomic_write
+from pytorch_vision.runtime.files import InUseError, first_line, is_system_error, locked
+
+
+def write(path: Path, content: bytes, error: Exception | None = None) -> None:
+    """Write a file; raise an error before it is complete, or when it cannot be written."""
+    with atomic_write(path) as file:
+        try:
+            file.write(content)
+            file.flush()
+        finally:
+            if error is not None:
+                raise error
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "new" / "file"
+    write(path, b"first")
+    with pytest.raises(KeyError, match="mine"):
+        write(path, b"second", KeyError("mine"))
+    assert path.read_bytes() == b"first"
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_full_disk_is_named_and_leaves_what_was_there(tmp_path):
+    """Also where the writer turns the error into one of its own, as torch does."""
+    path = tmp_path / "file"
+    path.write_bytes(b"before")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))  # as a full disk would
+    try:
+        for own in (None, RuntimeError("unexpected pos 64 vs 0")):
+            with pytest.raises(OSError, match="File too large"):
+                write(path, bytes(100_000), own)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == b"before"
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path):
+    child = subprocess.Popen(["true"])
+    child.wait()
+    path = tmp_path / "file[1]"
+    dead, alive = (
+        tmp_path / f".{path.name}.{process}.tmp" for process in (child.pid, os.getppid())
+    )
+    for left in (dead, alive):
+        left.write_bytes(b"half of it")
+    with atomic_write(path) as file:
+        file.write(b"all of it")
+    assert sorted(os.listdir(tmp_path)) == sorted([alive.name, path.name])
+
+
+def test_a_folder_has_one_user_at_a_time(tmp_path):
+    folder = tmp_path / "new"
+    second = locked(folder)
+    with locked(folder), pytest.raises(InUseError, match=f"in use by process {os.getpid()} on "):
+        second.__enter__()
+    with locked(folder):
+        assert (folder / ".in-use-by").exists()
+    assert not (folder / ".in-use-by").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (OSError(errno.EMFILE, "Too many open files"), True),
+        (PermissionError(errno.EACCES, "Permission denied"), True),
+        (OSError(errno.EINVAL, "Invalid argument"), False),
+        (OSError("truncated"), False),
+        (ValueError("damaged"), False),
+    ],
+)
+def test_what_the_system_lacks_is_not_a_files_damage(error, expected):
+    assert is_system_error(error) is expected
+
+
+def test_the_first_line_of_an_error():
+    assert first_line(ValueError("one\ntwo")) == "one"
+    assert first_line(ValueError()) == "ValueError"

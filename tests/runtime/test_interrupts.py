@@ -1,0 +1,84 @@
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from pytorch_vision.runtime.interrupts import deferred_signals, ended_by_signals
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def test_an_interrupt_waits_and_a_second_one_does_not():
+    """But one that is the first, told twice, does: to a group of processes and to each of them."""
+    handler = signal.getsignal(signal.SIGINT)
+    with deferred_signals() as interrupted:
+        assert not interrupted()
+        send(signal.SIGINT)
+        send(signal.SIGINT)
+        assert interrupted()
+        time.sleep(1.1)
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGHUP])
+def test_a_request_to_end_waits_and_acts_as_usual_then(kind):
+    """And stays unheard where it was ignored before, as under nohup."""
+    came = []
+    before = signal.signal(kind, lambda *_: came.append("usual"))
+    try:
+        with deferred_signals() as interrupted:
+            send(kind)
+            assert interrupted()
+            assert came == []
+        assert came == ["usual"]
+        signal.signal(kind, signal.SIG_IGN)
+        with deferred_signals() as interrupted:
+            send(kind)
+            assert not interrupted()
+    finally:
+        signal.signal(kind, before)
+
+
+def test_an_error_is_told_and_not_the_request_to_end():
+    def fail_when_asked_to_end() -> None:
+        with deferred_signals():
+            send(signal.SIGTERM)
+            raise KeyError("mine")
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which would end the tests
+    try:
+        with pytest.raises(KeyError, match="mine"):
+            fail_when_asked_to_end()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_another_thread_hears_nothing():
+    heard = []
+
+    def work() -> None:
+        with deferred_signals() as interrupted:
+            heard.append(interrupted())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert heard == [False]
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGHUP])
+def test_a_request_to_end_is_an_exit_with_a_shells_status(kind):
+    before = signal.signal(kind, signal.SIG_DFL)
+    try:
+        with pytest.raises(SystemExit) as caught, ended_by_signals():
+            send(kind)
+        assert caught.value.code == 128 + kind
+        assert signal.getsignal(kind) is signal.SIG_DFL
+    finally:
+        signal.signal(kind, before)

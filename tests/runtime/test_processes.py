@@ -1,0 +1,222 @@
+"""Several processes on one CPU: the transport is gloo, all else is as with several GPUs."""
+
+import json
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import several_processes as job
+import torch
+import torch.nn.functional as F
+from hooks import at_step
+from small import few_images, tiny_classifier, tiny_network
+
+from pytorch_vision.data import eval_batches
+from pytorch_vision.models import Classifier, EpochRecord
+from pytorch_vision.runtime import Machine, Processes, devices, launch, start_processes
+from pytorch_vision.runtime.devices import make_fabric
+from pytorch_vision.training import fit
+from pytorch_vision.training.checkpoint import load
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node"]
+
+
+def start(*command: str | Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        list(map(str, command)), env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("processes")
+
+
+@pytest.fixture(scope="module")
+def done(out) -> subprocess.CompletedProcess:
+    """Two processes, that Fabric starts by running the same script again, until one is killed."""
+    started = time.monotonic()
+    done = start(sys.executable, job.__file__, "main", out, "2")
+    assert time.monotonic() - started < 90
+    assert (out / "main0.json").exists(), done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def both(out, done) -> list[dict]:
+    """What each of the two saw."""
+    return [json.loads((out / f"main{rank}.json").read_text()) for rank in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def alone() -> tuple[EpochRecord, ...]:
+    """The records of the same run in one process."""
+    data = few_images()
+    return fit(tiny_classifier(data), data, job.CONFIG, job.MACHINE).records
+
+
+def test_all_processes_have_the_same_weights_after_every_epoch(both):
+    assert both[0]["world_size"] == 2
+    assert both[0]["digests"] == both[1]["digests"]
+    assert len({tuple(pair) for pair in both[0]["digests"]}) == 3
+    assert len(both[0]["history"]) == 3
+
+
+def test_all_processes_know_what_every_image_lost(few, both):
+    """Later epochs leave out the same images in both: some that lost little in either."""
+    classifier = Classifier(tiny_network(normalization=False), few)
+    (images,) = eval_batches(few.train_images, classifier.normalization, torch.device("cpu"))
+    with torch.no_grad():
+        logits = classifier.network(images)
+    losses = F.cross_entropy(logits, torch.from_numpy(few.train_labels), reduction="none")
+    for epoch, (first, second) in enumerate(zip(both[0]["shown"], both[1]["shown"], strict=True)):
+        assert abs(len(first) - len(second)) <= 4  # a batch is shared nearly equally
+        left_out = np.setdiff1d(np.arange(100), first + second)
+        assert len(first + second) == 100 - len(left_out) == (60 if epoch else 100)
+        assert np.isin(left_out, losses.argsort()[:60].numpy()).all()
+
+
+def test_the_gradient_is_that_of_one_process_however_a_batch_is_shared(both):
+    expected = torch.tensor(job.gradients(Processes(make_fabric(job.MACHINE))))
+    for seen in both:
+        off = (torch.tensor(seen["gradients"]) - expected).norm(dim=1)
+        assert (off < 1e-4 * expected.norm(dim=1)).all()
+
+
+def test_the_loss_of_an_epoch_is_that_of_one_process(both, alone):
+    """But for BatchNorm, which takes its statistics from a process's part of the batch."""
+    first = both[0]["history"][0]
+    assert first["train_loss"] == pytest.approx(alone[0].train_loss, rel=0.02)
+    assert both[0]["history"] == both[1]["history"]
+
+
+def test_a_loss_that_is_not_finite_in_one_stops_both(both):
+    for seen in both:
+        assert "not finite at epoch 2, batch 2" in seen["not finite"]
+
+
+def test_an_interrupt_of_one_stops_both_at_the_same_batch_and_one_alone_goes_on(
+    few, out, both, alone, capsys
+):
+    assert [seen["stopped after"] for seen in both] == [1, 1]
+    progress = load(out / "stopped")["run"]["progress"]
+    assert (progress["epoch"], progress["batch"]) == (1, job.STOPPED_AT - 7)
+    history = fit(tiny_classifier(few), few, job.CONFIG, job.MACHINE, out / "stopped")
+    shown = capsys.readouterr().out
+    assert "Going on from the checkpoint at epoch 2, batch 3" in shown
+    assert "2 processes: the images will be the same, but the weights will differ" in shown
+    assert history.records[-1].train_loss == pytest.approx(alone[-1].train_loss, rel=0.05)
+
+
+def test_one_process_goes_first_and_its_error_is_told_to_all(both):
+    assert [seen["order"] for seen in both] == ["0", "01"]
+    assert [seen["of the main"] for seen in both] == [0, 0]
+    for seen in both:
+        assert seen["local_main_first"] == seen["on_main"] == "there is no data"
+
+
+def test_only_the_main_process_prints(done):
+    assert done.stdout.count("Training on") == 5
+    assert len(re.findall(r"^Test set", done.stdout, re.MULTILINE)) == 3 + 3 + 1 + 1 + 1
+
+
+def test_a_killed_process_is_named_and_the_job_can_be_completed(few, out, done, capsys):
+    assert done.returncode != 0
+    assert re.search(r"rank 1 of 2|\[rank: 1\] Child process .* terminated", done.stderr)
+    assert f"it goes on from the checkpoint in {out / 'killed'}" in done.stderr
+    history = fit(tiny_classifier(few), few, job.CONFIG, job.MACHINE, out / "killed")
+    assert len(history.records) == 3
+    assert "Going on from the checkpoint at epoch 2, batch 2" in capsys.readouterr().out
+
+
+def test_three_processes_go_on_where_one_stopped(few, tiny, out, alone):
+    at_step(tiny.network, job.STOPPED_AT, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    terminated = []
+    before = signal.signal(signal.SIGTERM, lambda *_: terminated.append(True))
+    try:
+        stopped = fit(tiny, few, job.CONFIG, job.MACHINE, out / "alone")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert terminated  # what was asked for happens once the checkpoint is written
+    assert len(stopped.records) == 1
+    done = start(*TORCHRUN, "3", job.__file__, "resumed", out, "1")
+    assert done.returncode == 0, done.stderr
+    assert "Going on from the checkpoint at epoch 2, batch 3" in done.stdout
+    seen = [json.loads((out / f"resumed{rank}.json").read_text()) for rank in range(3)]
+    assert all(one["history"] == seen[0]["history"] and one["world_size"] == 3 for one in seen)
+    last = seen[0]["history"][-1]
+    assert last["train_loss"] == pytest.approx(alone[-1].train_loss, rel=0.05)
+
+
+def test_more_devices_than_there_are_is_one_clear_error(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    numbers = launch._devices_and_nodes
+    assert numbers("auto", "cuda") == (2, 1)
+    assert numbers(1, "cuda") == (1, 1)
+    assert start_processes(Machine(accelerator="cpu", devices="auto")).world_size == 1
+    with pytest.raises(
+        ValueError, match=r"devices is 3, but the number of 'cuda' devices here is 2"
+    ):
+        start_processes(Machine(accelerator="cuda", devices=3, precision="32-true"))
+
+
+def test_torchrun_says_how_many_processes_there_are(monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    numbers = launch._devices_and_nodes
+    assert numbers(1, "cpu") == numbers("auto", "cpu") == numbers(4, "cpu") == (4, 2)
+    with pytest.raises(ValueError, match=r"devices is 3, but 4 process\(es\) were started"):
+        start_processes(Machine(accelerator="cpu", devices=3))
+
+
+@pytest.fixture(scope="module")
+def notebook(out) -> dict:
+    """What a notebook saw: a process of its own, as one that has trained may not be forked."""
+    done = start(sys.executable, job.__file__, "notebook", out, "2")
+    assert done.returncode == 0, done.stderr
+    return json.loads((out / "notebook.json").read_text())
+
+
+def test_in_a_notebook_forks_train_and_the_classifier_there_is_trained(notebook, both):
+    assert notebook["history"] == notebook["of the classifier"] == both[0]["history"]
+    assert notebook["digest"] == both[0]["digests"][-1][1]  # the averaged weights
+
+
+def test_in_a_notebook_an_interrupt_ends_the_forks_work(notebook):
+    assert notebook["stopped after"] == 1
+
+
+def test_in_a_notebook_errors_of_forks_are_those_of_a_run(notebook):
+    assert notebook["Breaks"].startswith("FloatingPointError: ")
+    assert "not finite at epoch 1, batch 0" in notebook["Breaks"]
+    assert notebook["Dies"].startswith("ProcessLostError: ")
+    assert "process 1 terminated with signal SIGKILL" in notebook["Dies"]
+
+
+def test_in_a_notebook_only_forks_look_at_the_gpu(monkeypatch):
+    """A process that has looked at a GPU cannot be forked any more."""
+    looked = multiprocessing.get_context("fork").SimpleQueue()
+
+    def look(_: torch.device) -> torch.dtype:
+        looked.put(os.getpid())
+        return torch.float32
+
+    monkeypatch.setattr(devices, "fast_dtype", look)
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    machine = Machine(accelerator="cpu", devices=2)
+    start_processes(machine)
+    assert looked.get() != os.getpid()
+    assert looked.empty()
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    with pytest.raises(RuntimeError, match="restart the kernel"):
+        start_processes(machine)
