@@ -124,7 +124,7 @@ def published(tmp_path_factory) -> str:
     """PyTorch_Vision as it is published, on a branch of its own (``test_publish`` has the rest)."""
     folder = tmp_path_factory.mktemp("published")
     git("clone", "--quiet", str(ROOT), str(folder))
-    split = ("subtree", "split", "--quiet", "--prefix", "PyTorch_Vision")
+    split = ("subtree", "split", "--prefix", "PyTorch_Vision")
     git(*split, "--branch", "pytorch-vision", folder=folder)
     return f"{folder} --branch pytorch-vision"
 
@@ -169,7 +169,7 @@ def test_a_wrong_address_says_what_to_do(notebook, tmp_path, url):
     assert "PyTorch_Vision/pytorch_vision/__init__.py" not in printed
     assert "set PYTORCH_VISION_URL to a git repository" in printed
     if url.startswith("nowhere"):
-        assert "nowhere" in printed.split("AssertionError")[0]  # what git said
+        assert "fatal: repository 'nowhere' does not exist" in printed  # what git said
 
 
 def test_a_folder_of_the_same_name_that_is_another_one_is_left_alone(notebook, tmp_path):
