@@ -54,7 +54,7 @@ def test_held_out_images_take_the_place_of_the_test_images(sample):
     assert np.bincount(data.test_labels).tolist() == [10] * 10
     ours, theirs = ({image.tobytes() for image in d.train_images} for d in (data, sample))
     assert {image.tobytes() for image in data.test_images} == theirs - ours
-    with pytest.raises(ValueError, match="count is 1000, expected 1 to 999 images to hold out"):
+    with pytest.raises(ValueError, match="count is 1000, expected 1 to 990 images to hold out"):
         load_data("sample", held_out=1000)
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,6 +8,9 @@ import pytest
 from PIL import Image
 
 from pytorch_vision.data import load_data, load_folder, read_image
+from pytorch_vision.data.load import is_folder
+from pytorch_vision.models import Classifier
+from pytorch_vision.settings import Settings
 
 COLOURS = {"blue": (0, 0, 250), "green": (0, 250, 0), "red": (250, 0, 0)}
 
@@ -67,7 +71,7 @@ def test_pictures_are_resized_as_one_image_is(tmp_path):
     rows = np.linspace(0, 255, 90, dtype=np.uint8)[:, None, None]
     Image.fromarray(np.broadcast_to(rows, (90, 60, 3)).copy()).save(tmp_path / "ramp.png")
     for name in ("one", "two"):
-        for number in range(2):
+        for number in range(3):
             (tmp_path / "all" / name).mkdir(parents=True, exist_ok=True)
             Image.open(tmp_path / "ramp.png").save(tmp_path / "all" / name / f"{number}.png")
     found = {}
@@ -115,7 +119,10 @@ def test_too_many_pictures_are_refused_with_the_size_that_fits(tmp_path, monkeyp
         ({"train/red/1.png": 1, "val/blue/1.png": 1}, "val has classes that .*train has not: blue"),
         ({"red/1.png": 1, "blue/.hidden": 0}, "blue has no files, expected pictures"),
         ({"train/red/1.png": 1, "train/blue/1.png": 0, "val/red/1.png": 1}, "picture of class 'bl"),
-        ({"train/red/1.png": 1, "val/red/1.png": 0}, "has no readable picture to test on"),
+        (
+            {"train/red/1.png": 1, "train/blue/1.png": 1, "val/red/1.png": 0},
+            "has no readable picture to test on",
+        ),
     ],
 )
 def test_another_layout_says_what_is_expected(tmp_path, layout, message):
@@ -145,7 +152,67 @@ def test_wrong_arguments_are_named(tmp_path):
 
 def test_a_setting_can_name_it(tmp_path):
     pictures(tmp_path / "mine", 5)
-    data = load_data(str(tmp_path / "mine"), size=40, resize="pad")
+    data = load_data(str(tmp_path / "mine"), tmp_path, size=40, resize="pad")
     assert (data.size, data.name) == ((40, 40), "mine")
     # the pictures are upright: what is beside them is grey
     assert (data.train_images[:, :, 0] == 128).all()
+
+
+@pytest.mark.parametrize("name", ["2024", "sample", "full"])
+def test_a_folder_that_is_there_is_meant_whatever_its_name(tmp_path, monkeypatch, capsys, name):
+    pictures(tmp_path / name, 5)
+    monkeypatch.chdir(tmp_path)
+    assert load_data(name, size=32).class_names == tuple(COLOURS)
+    assert f"{name} is a folder here, and its pictures are read; CIFAR" in capsys.readouterr().out
+    settings = Settings.of(data=name)
+    assert settings.load_data().class_names == tuple(COLOURS)
+    assert settings.name == name
+    if Settings.of().data == name:  # what nobody has named is CIFAR-10's
+        assert not is_folder(Settings.of().data)
+
+
+def test_each_class_is_held_out_by_its_share(tmp_path, capsys):
+    """And of one or two pictures nothing; a file that cannot be read counts nowhere."""
+    counts = {"common": 100, "rare": 8, "seldom": 4, "two": 2, "one": 1}
+    for name, count in counts.items():
+        for number in range(count + 6):
+            path = tmp_path / name / f"{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            if number < count:
+                Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
+            else:
+                path.write_text("broken")
+    data = load_folder(tmp_path, 8)
+    assert data.class_names == ("common", "one", "rare", "seldom", "two")
+    assert np.bincount(data.train_labels).tolist() == [80, 1, 6, 3, 2]
+    assert np.bincount(data.test_labels, minlength=5).tolist() == [20, 0, 2, 1, 0]
+    printed = capsys.readouterr().out
+    assert "30 of 145 files were left out:" in printed
+    assert "Kept for training alone, as there are only one or two: one, two\n" in printed
+    assert "The classes are very unequal, from 1 pictures (one) to 80 (common): " in printed
+
+
+def test_a_folder_of_which_nothing_can_be_held_out_is_refused(tmp_path):
+    pictures(tmp_path, 2)
+    with pytest.raises(ValueError, match="to test on: no class has three pictures or more"):
+        load_folder(tmp_path, 32)
+
+
+def test_weights_know_the_folder_that_they_were_trained_on(tmp_path):
+    """Of it, what was held out is tested; of another folder, everything."""
+    for number, folder in enumerate(("mine", "new")):
+        for name in ("cat", "dog"):
+            for one in range(10):
+                path = tmp_path / folder / name / f"{one}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (32, 32), (one, 99 * number, 0)).save(path)
+    settings = {
+        name: Settings.of(data=tmp_path / name, root=tmp_path, size=32) for name in ("mine", "new")
+    }
+    data = settings["mine"].load_data()
+    Classifier("CustomResNet", data).save(tmp_path / "weights.safetensors")
+    loaded = Classifier.load(tmp_path / "weights.safetensors")
+    assert np.array_equal(settings["mine"].load_data(loaded).test_images, data.test_images)
+    assert len(settings["new"].load_data(loaded).test_images) == 20
+    held_out = replace(settings["new"], held_out=4).load_data(loaded)
+    assert (len(held_out.train_images), len(held_out.test_images)) == (12, 4)

@@ -1,12 +1,24 @@
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import PIL
 import pytest
+import torch
 from PIL import Image
 
-from pytorch_vision.data import ImageData, hold_out, read_image, subset
+from pytorch_vision.data import (
+    Augmentation,
+    ImageData,
+    Normalization,
+    TrainLoader,
+    eval_batches,
+    hold_out,
+    read_image,
+    subset,
+)
 from pytorch_vision.data.images import balanced_indices
+from pytorch_vision.data.loaders import DeviceTrainLoader
 
 
 def test_balanced_indices_take_the_first_of_each_class():
@@ -196,7 +208,90 @@ def test_a_held_out_part_is_even_and_repeatable(sample):
     assert held.name == "bundled sample, 1,000 images (205 of them held out)"
 
 
-@pytest.mark.parametrize("count", [0, 1000, -1])
+def labelled(counts: dict[str, int]) -> ImageData:
+    """Return images of unequal classes, each with its number as its colour and in its file."""
+    labels = np.repeat(np.arange(len(counts)), list(counts.values()))
+    images = np.arange(len(labels), dtype=np.uint8)[:, None, None, None].repeat(3, axis=3)
+    files = tuple(f"{number}.png" for number in range(len(labels)))
+    names = tuple(counts)
+    return ImageData(images, labels, images, labels, names, "unequal", files, files)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(20, [16, 3, 1, 0]), (5, [4, 1, 0, 0]), (1, [1, 0, 0, 0]), (99, [79, 15, 5, 0])],
+)
+def test_each_class_has_its_share_held_out_and_none_is_gone(count, expected):
+    """Of two pictures of a class none is; and of no class all are."""
+    data = labelled({"common": 80, "some": 16, "rare": 6, "two": 2})
+    held = hold_out(data, count)
+    assert np.bincount(held.test_labels, minlength=4).tolist() == expected
+    assert np.bincount(held.train_labels).tolist() == [
+        there - taken for there, taken in zip((80, 16, 6, 2), expected, strict=True)
+    ]
+
+
+def test_the_files_go_with_their_images():
+    data = labelled({"a": 8, "b": 8})
+    held = hold_out(data, 6)
+    few = subset(data, 6)
+    for images, files in (
+        (held.train_images, held.train_files),
+        (held.test_images, held.test_files),
+        (few.train_images, few.train_files),
+        (few.test_images, few.test_files),
+    ):
+        assert files == tuple(f"{image[0, 0, 0]}.png" for image in images)
+    with pytest.raises(ValueError, match="train_files has 3 names, expected 16: one for each"):
+        replace(data, train_files=("a", "b", "c"))
+
+
+def test_arrays_that_run_backwards_or_are_read_only_are_used(few):
+    """Such as BGR turned to RGB; torch takes none of them."""
+    normalization = Normalization.of(few.train_images)
+    frozen = few.train_images.copy()
+    frozen.flags.writeable = False
+    for images, labels in (
+        (few.train_images[..., ::-1], few.train_labels),
+        (few.train_images[::-1], few.train_labels[::-1]),
+        (few.train_images[:, ::-1, ::-1], few.train_labels),
+        (np.asfortranarray(few.train_images), few.train_labels),
+        (frozen, few.train_labels),
+    ):
+        data = replace(few, train_images=images, train_labels=labels, test_images=images[:50])
+        assert np.array_equal(data.train_images, images)
+        cpu = torch.device("cpu")
+        settings = (data, normalization, Augmentation(), 50, 0)
+        for loader in (TrainLoader(*settings), DeviceTrainLoader(*settings, device=cpu)):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                assert len(list(loader.epoch(0))) == 2
+        assert len(next(eval_batches(images, normalization, batch_size=4))) == 4
+
+
+def test_a_view_is_copied_only_if_it_must_be(few):
+    wide = np.zeros((100, 32, 32, 4), np.uint8)
+    assert np.shares_memory(replace(few, train_images=wide[..., :3]).train_images, wide)
+
+
+def test_of_two_classes_truth_values_are_labels(few):
+    truth = few.train_labels == 3
+    data = replace(few, class_names=("other", "cat"), train_labels=truth, test_labels=truth[:50])
+    assert data.train_labels.tolist() == truth.astype(int).tolist()
+
+
+def test_data_that_is_only_tested_on_has_no_training_images(few):
+    empty = {"train_images": few.train_images[:0], "train_labels": []}
+    data = replace(few, **empty)
+    assert str(data).startswith("a few images: 0 training and 50 test images of 32x32")
+    with pytest.raises(ValueError, match="a few images has no images to train on"):
+        TrainLoader(data, Normalization.of(few.train_images), Augmentation(), 8, 0)
+    with pytest.raises(ValueError, match="no images to compute mean"):
+        Normalization.of(data.train_images)
+
+
+@pytest.mark.parametrize("count", [0, 991, -1])
 def test_a_count_that_cannot_be_held_out_is_named(sample, count):
-    with pytest.raises(ValueError, match=f"count is {count}, expected 1 to 999 images to hold out"):
+    """One image of each class is left, as else the class would be gone."""
+    with pytest.raises(ValueError, match=f"count is {count}, expected 1 to 990 images to hold out"):
         hold_out(sample, count)

@@ -2,6 +2,7 @@ import albumentations as A
 import numpy as np
 import pytest
 import torch
+from albumentations.pytorch import ToTensorV2
 
 from pytorch_vision.data import (
     Augmentation,
@@ -9,6 +10,7 @@ from pytorch_vision.data import (
     Normalization,
     TrainLoader,
     eval_batches,
+    subset,
     train_loader,
 )
 from pytorch_vision.data.loaders import IGNORED, DeviceTrainLoader
@@ -110,18 +112,32 @@ def test_both_loaders_show_the_same_images(few, flip):
 @pytest.mark.parametrize("build", [on_host, on_device])
 @pytest.mark.parametrize("processes", [2, 3, 7])
 def test_several_processes_share_the_images_of_one(few, build, processes):
-    """Batches of 32: the last has 4 images, too few for 7 processes."""
+    """Batches of 32: the last has 4 images, two each for two processes: none trains on one."""
     settings = (few, Augmentation(), 32, 5)
     parts = [list(build(*settings, rank, processes).epoch(1)) for rank in range(processes)]
     for batch, (images, labels) in enumerate(build(*settings).epoch(1)):
         shares = [part[batch] for part in parts]
-        # who has no share has one image that does not count
+        # who has no share has two images that do not count
         seen = [share for share in shares if (share[1] != IGNORED).all()]
         assert torch.equal(torch.cat([share[0] for share in seen]), images)
         assert torch.equal(torch.cat([share[1] for share in seen]), labels)
-        assert len(seen) == min(processes, len(labels))
-        assert max(len(share[1]) for share in seen) == -(-len(labels) // processes)
-        assert all(len(share[0]) == len(share[1]) >= 1 for share in shares)
+        assert len(seen) == min(processes, len(labels) // 2)
+        assert max(len(share[1]) for share in seen) == -(-len(labels) // len(seen))
+        assert all(len(share[0]) == len(share[1]) >= 2 for share in shares)
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "counts"),
+    [(33, 16, [16, 17]), (34, 16, [16, 16, 2]), (1, 16, [1]), (3, 1, [1, 1, 1]), (5, 2, [2, 3])],
+)
+def test_no_image_is_left_alone(few, images, batch_size, counts):
+    """BatchNorm after pooling cannot be trained on one; the order is that of all the others."""
+    loader = on_host(subset(few, images), PLAIN, batch_size, 0)
+    batches = [labels for _, labels in loader.epoch(0)]
+    assert [len(labels) for labels in batches] == counts
+    assert [loader.count(batch) for batch in range(len(loader))] == counts
+    assert [loader.shown(batch) for batch in range(len(loader) + 1)] == [0, *np.cumsum(counts)]
+    assert torch.cat(batches).tolist() == loader.labels[loader.order(0)].tolist()
 
 
 def test_the_device_decides_on_the_loader(few):
@@ -196,6 +212,40 @@ def test_steps_that_change_the_size_are_named(few):
     loader = on_host(few, Augmentation(steps=[A.Resize(40, 40)]), 16, 0)
     with pytest.raises(ValueError, match=r"make \(3, 40, 40\) of an image, expected \(3, 32, 32\)"):
         next(loader.epoch(0))
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([A.HorizontalFlip(), A.Normalize()], "steps has Normalize, which is done after them"),
+        ([ToTensorV2()], "steps has ToTensorV2, which is done after them"),
+        ([A.OneOf([A.Sequential([A.Normalize(p=0.1)])])], "steps has Normalize"),
+    ],
+)
+def test_steps_that_are_done_anyway_are_refused_by_name(steps, message):
+    with pytest.raises(ValueError, match=message):
+        Augmentation(steps=steps)
+
+
+@pytest.mark.parametrize(
+    ("steps", "made"),
+    [
+        ([A.ToFloat(max_value=255)], "float32"),
+        ([A.HorizontalFlip(), A.Lambda(image=lambda image, **_: image / 255)], "float64"),
+        ([A.Lambda(image=lambda image, **_: image.tolist())], "class 'list'"),
+    ],
+)
+def test_steps_that_scale_are_refused(few, steps, made):
+    loader = on_host(few, Augmentation(steps=steps), 16, 0)
+    with pytest.raises(ValueError, match=f"make .*{made}.* of an image, expected uint8, 0 to 255"):
+        next(loader.epoch(0))
+
+
+def test_a_function_of_ones_own_and_a_scale_that_is_undone_are_steps(few):
+    steps = [A.ToFloat(), A.FromFloat(), A.Lambda(image=lambda image, **_: 255 - image)]
+    images, _ = next(on_host(few, Augmentation(steps=steps), 100, 0).epoch(0))
+    plain, _ = next(on_host(few, Augmentation(steps=[A.InvertImg(p=1)]), 100, 0).epoch(0))
+    assert torch.equal(images, plain)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import io
 import queue
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -18,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+from pytorch_vision.runtime.terminal import Bar
 
 STALL_SECONDS = 20.0
 STALL_BYTES_PER_SECOND = 200_000
@@ -163,7 +162,7 @@ def _watch(counts: Iterable[int], total: int | None, label: str) -> None:
         SourceError: fewer than ``STALL_BYTES_PER_SECOND`` over the last ``STALL_SECONDS``.
     """
     samples = deque([(time.monotonic(), 0)])
-    with tqdm(total=total, desc=label, unit="B", unit_scale=True, file=sys.stdout) as bar:
+    with Bar(total=total, desc=label, unit="B", unit_scale=True) as bar:
         for count in counts:
             bar.update(max(count - bar.n, 0))
             now = time.monotonic()

@@ -15,6 +15,7 @@ from pytorch_vision.data.transforms import (
     Augmentation,
     BatchNormalizer,
     Normalization,
+    eval_transform,
     train_transform,
 )
 
@@ -87,7 +88,9 @@ class Replay:
 
     def __call__(self, images: np.ndarray, draws: Draws) -> torch.Tensor:
         """Return uint8 (N, H, W, 3) images, augmented as drawn: float32 (N, 3, H, W)."""
-        results = torch.empty(len(images), images.shape[-1], *self.size)
+        results = torch.empty(
+            len(images), images.shape[-1], *self.size, dtype=torch.float32, device="cpu"
+        )
         for result, image, mirrored, crop, hole in zip(
             results, images, draws.mirrored, draws.crop, draws.hole, strict=True
         ):
@@ -121,26 +124,42 @@ class OwnSteps:
         size: tuple[int, int],
         normalization: Normalization,
     ) -> None:
-        self.pipeline, self.size = train_transform(augmentation, size, normalization), size
+        self.steps = A.Compose(list(augmentation.steps or ()))
+        self.normalize, self.size = eval_transform(normalization), size
 
     def __call__(self, images: np.ndarray, draws: Draws) -> torch.Tensor:
         """Return uint8 (N, H, W, 3) images, augmented: float32 (N, 3, H, W).
 
         Raises:
-            ValueError: a step changes the size.
+            ValueError: the steps change the size or the type.
         """
-        results = torch.empty(len(images), images.shape[-1], *self.size)
+        results = torch.empty(
+            len(images), images.shape[-1], *self.size, dtype=torch.float32, device="cpu"
+        )
         for result, image, seed in zip(results, images, draws.seeds.tolist(), strict=True):
             # one state for all steps: a seed would give each of them the same one
-            self.pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
-            made = self.pipeline(image=image)["image"]
-            if made.shape != result.shape:
-                raise ValueError(
-                    f"the augmentation's steps make {tuple(made.shape)} of an image, expected "
-                    f"{tuple(result.shape)}: end them with a crop or a resize to {self.size}"
-                )
-            result.copy_(made)
+            self.steps.set_random_state(np.random.default_rng(seed), random.Random(seed))
+            made = self.steps(image=image)["image"]
+            self._check(made, image)
+            result.copy_(self.normalize(image=made)["image"])
         return results
+
+    def _check(self, made: Any, image: np.ndarray) -> None:
+        """Raise ValueError unless the steps made a picture of a picture."""
+        if not isinstance(made, np.ndarray) or made.dtype != np.uint8:
+            raise ValueError(
+                f"the augmentation's steps make {getattr(made, 'dtype', type(made))} of an image, "
+                "expected uint8, 0 to 255: leave out what scales or normalises it or makes it a "
+                "tensor, all of which is done after them"
+            )
+        if made.shape != image.shape:
+            shape, expected = (
+                (*array.shape[2:], *array.shape[:2]) for array in (made, image)
+            )  # as a tensor has them
+            raise ValueError(
+                f"the augmentation's steps make {shape} of an image, expected {expected}: end them "
+                f"with a crop or a resize to {self.size}"
+            )
 
 
 def _box(corner: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -1,24 +1,29 @@
-"""Your own images: a folder of picture files in the layout of torchvision's ImageFolder."""
+"""Your own images: a folder of picture files, one folder for each class."""
 
+import hashlib
 import math
 import os
-import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import psutil
-from torchvision.datasets.folder import find_classes, make_dataset
-from tqdm import tqdm
 
-from pytorch_vision.data.images import ImageData, held_out
-from pytorch_vision.data.pictures import Resize, check_resize, read_image
+from pytorch_vision.data.decoding import Decoded, cache_path, decode_files
+from pytorch_vision.data.images import ImageData, counts_of_share, held_out
+from pytorch_vision.data.layout import Layout, find_layout
+from pytorch_vision.data.pictures import Resize, check_resize
+from pytorch_vision.runtime.checks import height_and_width, whole_number
+from pytorch_vision.runtime.files import printable, user_path
+from pytorch_vision.runtime.terminal import say
 
-TESTED_ON = ("test", "val")  # folders, beside train, in the order in which they are looked for
 SHARE_OF_MEMORY = 0.8  # that the images may take of what is available
 SMALLEST = 32  # pixels a side
 LISTED = 100  # files left out that are named
-
-Files = list[tuple[str, int]]  # path and label of each
+NAMED = 5  # of other things
+CLASSES_LISTED = 20
+UNEQUAL = 10  # times as many pictures in one class as in another: worth a word
+CUT_OFF = 4  # times as long as wide: so much is lost by "crop" that it is worth a word
 
 
 def load_folder(
@@ -27,13 +32,20 @@ def load_folder(
     resize: Resize = "crop",
     held_out_share: float = 0.2,
     seed: int = 0,
+    *,
+    cache: str | os.PathLike | None = None,
+    class_names: Sequence[str] = (),
+    split_id: str = "",
 ) -> ImageData:
     """Read a folder of pictures that lie in one folder for each class.
 
     It holds ``train/<class>/...`` and ``test/<class>/...`` or ``val/<class>/...`` (of both, "test"
-    is tested on, and "val" is not read); or ``<class>/...`` alone, of which a share is held out
-    for testing. The files can lie in folders below, and be of any format and mode that Pillow
-    reads. Those that it cannot read are left out, and listed with the reason once all are read.
+    is tested on, and "val" is not read, unless "test" has no labels); or ``<class>/...`` alone, of
+    which a share of each class is held out for testing, and nothing of a class of one or two
+    pictures. The parts may be called training_set, Testing, valid and so on, all of it may lie in a
+    folder of its own, and the files of a class in folders below. What other programs have put
+    there is left out, and so are files that Pillow cannot read. Prints what is trained on, what is
+    tested on, and what was left out and why.
 
     Args:
         path: the folder.
@@ -45,87 +57,88 @@ def load_folder(
         held_out_share: how much of each class is held out, in (0, 1), where there is no folder to
             test on.
         seed: of what is held out.
+        cache: a folder in which the pictures are kept as they were read, for the next time; None
+            keeps nothing.
+        class_names: those of a network that is to be tested. The folder may have only some of
+            them, and nothing to train on; without a folder to test on, all pictures are tested.
+        split_id: that of the data which the network was trained on. If this is the same folder,
+            only what was held out is tested.
 
     Returns:
-        The images, classes in alphabetical order.
+        The images, classes in alphabetical order, or as in ``class_names``.
 
     Raises:
         ValueError: there is no such folder, it has another layout, a class without any readable
             picture, or more pictures than fit in memory; the message says what would.
     """
-    path, size = Path(path), (size, size) if isinstance(size, int) else size
-    check_resize(resize)
-    if min(size) < 1:
-        raise ValueError(f"size is {size}, expected 1 pixel or more")
+    path, size, known = user_path(path), height_and_width(size), tuple(class_names)
+    resize, seed = check_resize(resize), whole_number(seed, "seed")
     if not 0 < held_out_share < 1:
         raise ValueError(f"held_out_share is {held_out_share}, expected more than 0, less than 1")
     if not path.is_dir():
-        raise ValueError(f"{path} is not a folder")
-    names, train, test = _listed(path, held_out_share, seed)
-    print(_memory_needed(path, len(train) + len(test), size))
-    skipped: list[str] = []
-    train_images, train_labels = _read(train, size, resize, f"{path.name}, train", skipped)
-    test_images, test_labels = _read(test, size, resize, f"{path.name}, test", skipped)
-    if skipped:
-        total, more = len(train) + len(test), len(skipped) - LISTED
-        listed = skipped[:LISTED] + ([f"and {more:,} more"] if more > 0 else [])
-        print(f"{len(skipped):,} of {total:,} files were left out:", *listed, sep="\n  ")
-    _check_every_class(path, names, train_labels, test_labels)
-    return ImageData(
-        train_images,
-        train_labels,
-        test_images,
-        test_labels,
-        class_names=names,
-        name=path.resolve().name,
+        raise ValueError(f"{printable(str(path))} is not a folder")
+    layout = find_layout(path, known)
+    files, labels, in_train = _listed(layout)
+    name = printable(path.resolve().name)
+    say(_memory_needed(name, len(files), size))
+    kept = None if cache is None else cache_path(user_path(cache), path, size, resize)
+    decoded = decode_files(files, size, resize, name, kept)
+    labels, in_train = labels[decoded.readable], in_train[decoded.readable]
+    _tell_what_was_left_out(path, layout, decoded)
+    split = ""
+    if not layout.divided:
+        counts = counts_of_share(labels, len(layout.class_names), held_out_share)
+        in_train = ~held_out(labels, counts, seed)
+        split = _hash(decoded.images[i] for i in np.flatnonzero(in_train))
+        in_train &= not known or split == split_id
+    order = np.argsort(~in_train, kind="stable")
+    _rearrange(decoded.images, order)
+    labels, sizes, count = labels[order], decoded.sizes[order], int(in_train.sum())
+    names_of_files = _names(files, decoded.readable, order, path)
+    _check_every_class(path, layout, labels[:count], labels[count:])
+    data = ImageData(
+        decoded.images[:count],
+        labels[:count],
+        decoded.images[count:],
+        labels[count:],
+        class_names=layout.class_names,
+        name=name,
+        train_files=names_of_files[:count],
+        test_files=names_of_files[count:],
+        split_id=split,
     )
+    _tell_what_there_is(data, layout, path)
+    _tell_of_odd_pictures(data, sizes, resize)
+    return data
 
 
-def _listed(path: Path, share: float, seed: int) -> tuple[tuple[str, ...], Files, Files]:
-    """Return the classes, and the files to train and to test on."""
-    if not (path / "train").is_dir():
-        names, files = _files(path)
-        labels = np.array([label for _, label in files])
-        held = held_out(labels, max(len(names), round(share * len(files))), seed)
-        train, test = ([files[i] for i in np.flatnonzero(chosen)] for chosen in (~held, held))
-        return names, train, test
-    names, train = _files(path / "train")
-    folder = next((path / name for name in TESTED_ON if (path / name).is_dir()), None)
-    if folder is None:
-        raise ValueError(
-            f"{path} has a folder train, but none to test on: name it test or val, or put the "
-            f"classes into {path} itself, and a share of them is held out"
-        )
-    others, test = _files(folder)
-    if unknown := sorted(set(others) - set(names)):
-        raise ValueError(
-            f"{folder} has classes that {path / 'train'} has not: {', '.join(unknown)}"
-        )
-    return names, train, [(file, names.index(others[label])) for file, label in test]
+def _listed(layout: Layout) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return all files, the label of each, and whether it is trained on."""
+    files: list[str] = []
+    labels: list[int] = []
+    in_train: list[bool] = []
+    number = {name: label for label, name in enumerate(layout.class_names)}
+    for part in (layout.train, layout.test):
+        for name, found in sorted(part.classes.items()) if part else ():
+            files += found
+            labels += [number[name]] * len(found)
+            in_train += [part is layout.train] * len(found)
+    return files, np.array(labels, np.int64), np.array(in_train, bool)
 
 
-def _files(folder: Path) -> tuple[tuple[str, ...], Files]:
-    """Return the classes of a folder, which are its folders, and all files in them."""
-    try:
-        found = [name for name in find_classes(folder)[0] if not name.startswith(".")]
-    except FileNotFoundError:
-        found = []
-    if not found:
-        raise ValueError(f"{folder} has no folders, expected one for each class, with its pictures")
-    number = {name: label for label, name in enumerate(found)}
-    files = make_dataset(
-        folder,
-        number,
-        is_valid_file=lambda file: not Path(file).name.startswith("."),
-        allow_empty=True,
-    )
-    counts = np.bincount([label for _, label in files], minlength=len(found))
-    if not counts.all():
-        raise ValueError(f"{folder / found[int(counts.argmin())]} has no files, expected pictures")
-    return tuple(found), files
+def _names(
+    files: list[str], readable: np.ndarray, order: np.ndarray, path: Path
+) -> tuple[str, ...]:
+    """Return the names, inside the folder, of the files that were read, in the data's order."""
+    read = np.flatnonzero(readable)[order]
+    return tuple(_inside(printable(files[i]), path) for i in read)
 
 
-def _memory_needed(path: Path, count: int, size: tuple[int, int]) -> str:
+def _inside(file: str, path: Path) -> str:
+    return file.removeprefix(f"{printable(str(path))}{os.sep}")
+
+
+def _memory_needed(name: str, count: int, size: tuple[int, int]) -> str:
     """Say how much memory the images will take.
 
     Raises:
@@ -133,7 +146,7 @@ def _memory_needed(path: Path, count: int, size: tuple[int, int]) -> str:
     """
     needed, available = 3 * count * size[0] * size[1], psutil.virtual_memory().available
     summary = (
-        f"{path.name}: {count:,} pictures of {size[0]}x{size[1]} pixels take "
+        f"{name}: {count:,} pictures of {size[0]}x{size[1]} pixels take "
         f"{needed / 1e6:,.1f} MB of memory"
     )
     if needed <= SHARE_OF_MEMORY * available:
@@ -147,30 +160,134 @@ def _memory_needed(path: Path, count: int, size: tuple[int, int]) -> str:
     raise ValueError(f"{summary}, and {available / 1e6:,.0f} MB are available; {advice}")
 
 
-def _read(
-    files: Files, size: tuple[int, int], resize: Resize, title: str, skipped: list[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the images and the labels of those files that can be read; list the others."""
-    labels: list[int] = []
-    images = np.empty((len(files), *size, 3), np.uint8)
-    for file, label in tqdm(files, desc=title, unit=" files", file=sys.stdout, mininterval=0.5):
-        try:
-            images[len(labels)] = read_image(file, size, resize)[0]
-        except (ValueError, OSError) as error:
-            skipped.append(str(error) if file in str(error) else f"{file}: {error}")
-        else:
-            labels.append(label)
-    return images[: len(labels)], np.array(labels, dtype=np.int64)
+def _hash(images: Iterable[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(image)
+    return digest.hexdigest()
+
+
+def _rearrange(images: np.ndarray, order: np.ndarray) -> None:
+    """Put images in another order where they are: there is never a second copy of them.
+
+    Args:
+        images: (N, ...), changed in place: the k-th becomes what was the ``order[k]``-th.
+        order: a permutation of 0..N-1.
+    """
+    done = np.zeros(len(order), bool)
+    for start in np.flatnonzero(order != np.arange(len(order))):
+        if done[start]:
+            continue
+        first, place = images[start].copy(), start
+        while order[place] != start:
+            images[place] = images[order[place]]
+            done[place] = True
+            place = order[place]
+        images[place] = first
+        done[place] = True
 
 
 def _check_every_class(
-    path: Path, names: tuple[str, ...], train_labels: np.ndarray, test_labels: np.ndarray
+    path: Path, layout: Layout, train_labels: np.ndarray, test_labels: np.ndarray
 ) -> None:
-    for label, name in enumerate(names):
-        if not (train_labels == label).any():
+    shown, needed = printable(str(path)), layout.train
+    if not layout.divided:
+        needed, train_labels = layout.test, np.append(train_labels, test_labels)
+    for label, name in enumerate(layout.class_names):
+        if needed and name in needed.classes and not (train_labels == label).any():
             raise ValueError(
-                f"{path} has no readable picture of class {name!r} to train on; add some, or take "
+                f"{shown} has no readable picture of class {name!r} to train on; add some, or take "
                 "its folder away"
             )
     if not len(test_labels):
-        raise ValueError(f"{path} has no readable picture to test on")
+        few = "" if layout.divided else ": no class has three pictures or more, to hold one out"
+        raise ValueError(f"{shown} has no readable picture to test on{few}")
+
+
+def _tell_what_was_left_out(path: Path, layout: Layout, decoded: Decoded) -> None:
+    if reasons := decoded.reasons:
+        more = len(reasons) - LISTED
+        listed = reasons[:LISTED] + ([f"and {more:,} more"] if more > 0 else [])
+        total = len(decoded.readable)
+        say(f"{len(reasons):,} of {total:,} files were left out:", *listed, sep="\n  ")
+    for reason, paths in sorted(layout.left_out.items()):
+        if paths:
+            say(f"Left out, {reason}: {_listing([_inside(one, path) for one in paths])}")
+
+
+def _listing(names: Sequence[str], most: int = NAMED) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _tell_what_there_is(data: ImageData, layout: Layout, path: Path) -> None:
+    """Print each part with its folder, and each class with its counts."""
+    classes = len(data.class_names)
+    train = np.bincount(data.train_labels, minlength=classes)
+    test = np.bincount(data.test_labels, minlength=classes)
+    if layout.train:
+        say(f"Trained on: {layout.train.folder}. Tested on: {layout.test.folder}.")
+    elif layout.divided:
+        say(f"Tested on: {layout.test.folder}.")
+    elif train.any():
+        say(
+            f"Trained on: {layout.test.folder}, which has no folder to test on: "
+            f"{len(data.test_labels):,} pictures, a share of each class, are held out for that."
+        )
+    else:
+        say(
+            f"Tested on: all of {layout.test.folder}, as the weights were not trained on this "
+            "folder as it is now."
+        )
+    if classes <= CLASSES_LISTED:
+        for name, *counts in zip(data.class_names, train, test, strict=True):
+            say(f"  {name}: {counts[0]:,} to train on, {counts[1]:,} to test on")
+    else:
+        for verb, found in {"train": train, "test": test}.items():
+            if found.any():
+                say(f"  {classes:,} classes, to {verb} on: {_summary(found, data.class_names)}")
+    small = [
+        n for n, a, b in zip(data.class_names, train, test, strict=True) if 0 < a <= 2 and not b
+    ]
+    if small and not layout.divided:
+        say(f"Kept for training alone, as there are only one or two: {_listing(small)}")
+    if train.any() and train.max() >= UNEQUAL * train.min():
+        say(
+            f"The classes are very unequal, from {train.min():,} pictures "
+            f"({data.class_names[train.argmin()]}) to {train.max():,} "
+            f"({data.class_names[train.argmax()]}): accuracy tells most of the large ones. Look at "
+            "each class's own, and find more pictures of the small ones."
+        )
+
+
+def _summary(counts: np.ndarray, names: Sequence[str]) -> str:
+    order = np.argsort(counts, kind="stable")
+    smallest, largest = (
+        ", ".join(f"{names[i]} {counts[i]:,}" for i in some) for some in (order[:3], order[:-4:-1])
+    )
+    return (
+        f"{counts.sum():,} pictures, {np.median(counts):,.0f} in a middling class; fewest: "
+        f"{smallest}; most: {largest}"
+    )
+
+
+def _tell_of_odd_pictures(data: ImageData, sizes: np.ndarray, resize: Resize) -> None:
+    """Say which pictures are nothing but one colour, and how many lost most of themselves."""
+    plain = [
+        file
+        for images, files in (
+            (data.train_images, data.train_files),
+            (data.test_images, data.test_files),
+        )
+        for image, file in zip(images, files or (), strict=True)
+        if (image == image[0, 0]).all()
+    ]
+    if plain:
+        say(f"Pictures of one colour from edge to edge: {len(plain):,}, {_listing(plain)}")
+    across, down = (sizes[:, ::-1] / data.size[::-1]).T
+    long = int((np.maximum(across, down) >= CUT_OFF * np.minimum(across, down)).sum())
+    if long and resize == "crop":
+        say(
+            f"Pictures so long or so wide that 'crop' keeps a quarter of them or less: {long:,}; "
+            "'pad' and 'squash' keep all."
+        )

@@ -7,16 +7,24 @@ from typing import Any
 
 import numpy as np
 
+from pytorch_vision.runtime.checks import whole_number
+from pytorch_vision.runtime.files import printable
+
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
     """A training and a test set of labelled images, checked when it is made.
 
     Attributes:
-        train_images, test_images: uint8 (N, H, W, 3), RGB, 0..255; both of the same H and W.
-        train_labels, test_labels: int64 (N,), each in 0..C-1; other whole numbers are converted.
+        train_images, test_images: uint8 (N, H, W, 3), RGB, 0..255; both of the same H and W. There
+            may be none to train on, where a network is only tested.
+        train_labels, test_labels: int64 (N,), each in 0..C-1; other whole numbers are converted,
+            and of two classes truth values too.
         class_names: the C names, by label; a list becomes a tuple.
         name: what these images are, for print-outs and plot titles.
+        train_files, test_files: the file that each image came from, as a path inside its folder;
+            None where they came from no files of their own.
+        split_id: where a part of a folder was held out, a hash of what was not; else empty.
 
     Raises:
         ValueError: an array has another shape, type or label; the message says which and what
@@ -29,13 +37,20 @@ class ImageData:
     test_labels: np.ndarray
     class_names: tuple[str, ...]
     name: str
+    train_files: tuple[str, ...] | None = None
+    test_files: tuple[str, ...] | None = None
+    split_id: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", check_class_names(self.class_names))
         for part in ("train", "test"):
             images = _as_array(getattr(self, f"{part}_images"), f"{part}_images")
             labels = _as_array(getattr(self, f"{part}_labels"), f"{part}_labels")
-            check_images(images, f"{part}_images")
+            if part == "test" or images.shape[:1] != (0,):
+                check_images(images, f"{part}_images")
+            truth_values = labels.dtype.kind == "b" and len(self.class_names) == 2
+            if truth_values or not labels.size:
+                labels = labels.astype(np.int64)
             if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
                 raise ValueError(
                     f"{part}_labels is {labels.dtype} of shape {labels.shape}, "
@@ -49,6 +64,12 @@ class ImageData:
                 )
             object.__setattr__(self, f"{part}_images", images)
             object.__setattr__(self, f"{part}_labels", labels.astype(np.int64, copy=False))
+            files = getattr(self, f"{part}_files")
+            if files is not None and len(files) != len(images):
+                raise ValueError(
+                    f"{part}_files has {len(files)} names, expected {len(images)}: one for each "
+                    "image"
+                )
         if self.train_images.shape[1:] != self.test_images.shape[1:]:
             raise ValueError(
                 f"test_images are {self.test_images.shape[1:]}, train_images "
@@ -70,15 +91,16 @@ class ImageData:
 
 
 def _as_array(values: Any, name: str) -> np.ndarray:
-    """Return values as an array, which is not copied if it is one."""
+    """Return values as an array; one is copied only if it runs backwards, as torch's cannot."""
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except ValueError as error:
         raise ValueError(f"{name} is no array: {error}; all must have one shape") from None
+    return np.ascontiguousarray(array) if min(array.strides, default=0) < 0 else array
 
 
 def check_class_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return class names as a tuple.
+    """Return class names as a tuple, with control characters written out (``printable``).
 
     Raises:
         ValueError: there are none, or they are no strings; a single string is not its letters.
@@ -87,7 +109,7 @@ def check_class_names(names: Sequence[str]) -> tuple[str, ...]:
         raise ValueError(f"class_names is {names!r}, expected a sequence of names")
     if not len(names):
         raise ValueError("class_names is empty, expected the name of each class")
-    return tuple(names)
+    return tuple(printable(name) for name in names)
 
 
 def fingerprint(data: ImageData) -> str:
@@ -115,6 +137,7 @@ def balanced_indices(labels: np.ndarray, count: int) -> np.ndarray:
     Raises:
         ValueError: ``count`` is not in 1..len(labels).
     """
+    count = whole_number(count, "count")
     if not 1 <= count <= len(labels):
         raise ValueError(f"count is {count}, expected 1 to {len(labels)} images")
     nth_of_its_class = np.empty(len(labels), dtype=np.int64)
@@ -137,7 +160,8 @@ def subset(data: ImageData, count: int) -> ImageData:
         data,
         train_images=data.train_images[indices],
         train_labels=data.train_labels[indices],
-        name=f"{count:,} of {data.name}",
+        train_files=_chosen(data.train_files, indices),
+        name=f"{len(indices):,} of {data.name}",
     )
 
 
@@ -149,29 +173,71 @@ def hold_out(data: ImageData, count: int, seed: int = 0) -> ImageData:
 
     Args:
         data: its own test images are left out.
-        count: how many training images to hold out, drawn evenly from the classes.
+        count: how many training images to hold out: of each class its share of them, but never all,
+            and none of a class of one or two images.
         seed: of the drawing; the same one gives the same parts.
 
     Raises:
-        ValueError: ``count`` is not in 1..the number of training images less one.
+        ValueError: ``count`` is not in 1..what can be held out.
     """
-    total = len(data.train_labels)
-    if not 1 <= count < total:
-        raise ValueError(f"count is {count}, expected 1 to {total - 1} images to hold out")
-    held = held_out(data.train_labels, count, seed)
+    count = whole_number(count, "count")
+    counts = counts_of_total(data.train_labels, len(data.class_names), count)
+    held = held_out(data.train_labels, counts, seed)
     return replace(
         data,
         train_images=data.train_images[~held],
         train_labels=data.train_labels[~held],
+        train_files=_chosen(data.train_files, np.flatnonzero(~held)),
         test_images=data.train_images[held],
         test_labels=data.train_labels[held],
+        test_files=_chosen(data.train_files, np.flatnonzero(held)),
         name=f"{data.name} ({count:,} of them held out)",
     )
 
 
-def held_out(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Return which of N labelled images are held out: bool (N,), drawn evenly from the classes."""
-    order = np.random.default_rng(seed).permutation(len(labels))
+def _chosen(files: tuple[str, ...] | None, indices: np.ndarray) -> tuple[str, ...] | None:
+    return None if files is None else tuple(files[i] for i in indices)
+
+
+def counts_of_share(labels: np.ndarray, classes: int, share: float) -> np.ndarray:
+    """Return how many images of each class are a share of it, int64 (classes,).
+
+    At least one is, and at least one is left; but of a class of one or two images none is.
+    """
+    there = np.bincount(labels, minlength=classes)
+    counts = np.floor(share * there + 0.5).astype(np.int64)
+    return np.where(there > 2, counts.clip(1, np.maximum(there - 1, 1)), 0)
+
+
+def counts_of_total(labels: np.ndarray, classes: int, total: int) -> np.ndarray:
+    """Return how many images of each class make a total, each class having its share of it.
+
+    Shares are rounded by the largest remainder. At least one image of a class is left, and of a
+    class of one or two images none is taken.
+
+    Returns:
+        int64 (classes,), which sum to ``total``.
+
+    Raises:
+        ValueError: there are not so many, or none are asked for.
+    """
+    there = np.bincount(labels, minlength=classes)
+    most = np.where(there > 2, there - 1, 0)
+    if not 1 <= total <= most.sum():
+        raise ValueError(f"count is {total}, expected 1 to {most.sum()} images to hold out")
+    shares = total * there / there.sum()
+    counts = np.minimum(np.floor(shares).astype(np.int64), most)
+    while (missing := total - counts.sum()) > 0:
+        free = np.flatnonzero(counts < most)
+        nearest = free[np.argsort(-(shares - counts)[free], kind="stable")]
+        counts[nearest[:missing]] += 1
+    return counts
+
+
+def held_out(labels: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
+    """Return which of N labelled images are held out: bool (N,), so many of each class."""
+    order = np.random.default_rng(whole_number(seed, "seed")).permutation(len(labels))
     held = np.zeros(len(labels), dtype=bool)
-    held[order[balanced_indices(labels[order], count)]] = True
+    for label, count in enumerate(counts):
+        held[order[labels[order] == label][:count]] = True
     return held

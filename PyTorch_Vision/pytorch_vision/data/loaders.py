@@ -20,6 +20,7 @@ from pytorch_vision.data.transforms import (
     Normalization,
     eval_transform,
 )
+from pytorch_vision.runtime.checks import whole_number
 from pytorch_vision.runtime.processes import part_of
 
 Batch = tuple[Tensor, Tensor]
@@ -33,7 +34,8 @@ class TrainLoader:
         data: the images; they are not copied.
         normalization: that of the network's images.
         augmentation: how they are varied.
-        batch_size: images a batch; an epoch's last batch has what is left.
+        batch_size: images a batch; an epoch's last batch has what is left, and is joined to the
+            one before if that is a single image, which not all networks can be trained on.
         seed: of the order and of the augmentation.
         rank, world_size: which of how many processes this is. Each has its part of every batch,
             near to equal in size.
@@ -52,14 +54,17 @@ class TrainLoader:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        if not len(data.train_images):
+            raise ValueError(f"{data.name} has no images to train on, but only to test on")
         self.images, self.labels = data.train_images, data.train_labels
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size = whole_number(batch_size, "batch_size")
+        self.seed = whole_number(seed, "seed")
         self.rank, self.world_size = rank, world_size
         self.chosen = np.arange(len(data.train_images))
         self.size = data.train_images.shape[1:3]
         self.normalization = normalization
         # the stream of an alternating flip, which no (seed, epoch, batch) below can have
-        self.first_mirrored = np.random.default_rng([seed]).random(len(self.images)) < 0.5
+        self.first_mirrored = np.random.default_rng([self.seed]).random(len(self.images)) < 0.5
         self.vary(augmentation)
 
     def vary(self, augmentation: Augmentation) -> None:
@@ -70,16 +75,30 @@ class TrainLoader:
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
-        return -(-len(self.chosen) // self.batch_size)
+        return batch_count(len(self.chosen), self.batch_size)
 
     def count(self, batch: int) -> int:
         """Return the number of images in one of an epoch's batches, over all processes."""
-        return min(self.batch_size, len(self.chosen) - batch * self.batch_size)
+        return self.shown(batch + 1) - self.shown(batch)
+
+    def shown(self, batches: int) -> int:
+        """Return the number of images in an epoch's first batches, over all processes."""
+        if batches >= len(self):
+            return len(self.chosen)
+        return batches * self.batch_size
+
+    def part(self, count: int) -> slice:
+        """Return this process's part of a batch of ``count`` images; it may be empty.
+
+        None has a single image, which BatchNorm after pooling cannot be trained on.
+        """
+        sharing = min(self.world_size, max(1, count // 2))
+        return part_of(count, self.rank, sharing) if self.rank < sharing else slice(0, 0)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of one epoch, from the batch ``start`` on, or one's part of each.
 
-        A process whose part is empty gets the batch's first image with the label ``IGNORED``:
+        A process whose part is empty gets the batch's first images with the label ``IGNORED``:
         the others wait for its step.
 
         Yields:
@@ -90,9 +109,9 @@ class TrainLoader:
             indices = self.batch_of(order, batch)
             draws = self.draws(indices, epoch, batch)
             labels = torch.from_numpy(self.labels[indices])
-            part = part_of(len(indices), self.rank, self.world_size)
+            part = self.part(len(indices))
             if part.start == part.stop:
-                part, labels = slice(1), torch.full_like(labels, IGNORED)
+                part, labels = slice(2), torch.full_like(labels, IGNORED)
             yield self.augment(indices[part], draws[part]), labels[part]
 
     def order(self, epoch: int) -> np.ndarray:
@@ -101,7 +120,7 @@ class TrainLoader:
 
     def batch_of(self, order: np.ndarray, batch: int) -> np.ndarray:
         """Return the indices of a batch's images, over all processes, in an epoch's order."""
-        return order[batch * self.batch_size :][: self.batch_size]
+        return order[self.shown(batch) : self.shown(batch + 1)]
 
     def draws(self, indices: np.ndarray, epoch: int, batch: int) -> Draws:
         """Return what chance decides for the images of an epoch's batch, over all processes."""
@@ -139,7 +158,7 @@ class DeviceTrainLoader(TrainLoader):
         device: torch.device,
     ) -> None:
         super().__init__(data, normalization, augmentation, batch_size, seed, rank, world_size)
-        self.on_device = torch.from_numpy(data.train_images).to(device)
+        self.on_device = writable(data.train_images).to(device)
         self.normalize = BatchNormalizer(normalization, device)
 
     def augment(self, indices: np.ndarray, draws: Draws) -> Tensor:
@@ -170,6 +189,12 @@ def train_loader(
     return DeviceTrainLoader(*settings, device=device)
 
 
+def batch_count(images: int, batch_size: int) -> int:
+    """Return the number of batches that so many images make; the last is none of one image."""
+    full, rest = divmod(images, batch_size)
+    return full if full and (rest == 1 < batch_size) else full + bool(rest)
+
+
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     """Return the order, int64 (count,), in which an epoch goes through its images."""
     return np.random.default_rng([seed, epoch]).permutation(count)
@@ -192,4 +217,9 @@ def eval_batches(
         if device.type == "cpu":
             yield torch.stack([pipeline(image=image)["image"] for image in part])
         else:
-            yield normalize(torch.from_numpy(part).to(device, non_blocking=True))
+            yield normalize(writable(part).to(device, non_blocking=True))
+
+
+def writable(images: np.ndarray) -> Tensor:
+    """Return images as a tensor; they are copied only if they are read-only, or run backwards."""
+    return torch.from_numpy(np.require(images, requirements=["C", "W"]))

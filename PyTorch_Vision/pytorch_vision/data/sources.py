@@ -22,7 +22,7 @@ from pytorch_vision.data.formats import (
     read_layout,
     read_npm,
 )
-from pytorch_vision.runtime.files import is_system_error
+from pytorch_vision.runtime.files import is_system_error, user_path
 
 SHAPES = {
     "train_images": (50_000, 32, 32, 3),
@@ -72,7 +72,7 @@ def fetch_cifar10(root: str | os.PathLike) -> Arrays:
     Raises:
         DataError: a local copy is damaged, ``root`` cannot be written, or no source served.
     """
-    root = Path(root)
+    root = user_path(root)
     local: list[tuple[Path, Callable[[Path], Arrays]]] = [
         (root / CACHE_NAME, _read_cache),
         (root / LAYOUT_NAME, read_layout),

@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal
 import albumentations as A
 import numpy as np
 import torch
-from albumentations.pytorch import ToTensorV2
+from albumentations.pytorch import ToTensor3D, ToTensorV2
 from pydantic import Field, field_validator
 
 from pytorch_vision.runtime.checks import checked_dataclass
+
+DONE_AFTER_THEM = (A.Normalize, ToTensorV2, ToTensor3D)
 
 
 @checked_dataclass
@@ -64,7 +66,23 @@ class Augmentation:
         for step in steps or ():
             if not isinstance(step, (A.BasicTransform, A.BaseCompose)):
                 raise ValueError(f"steps has {step!r}, expected transforms of albumentations")
+            _check_leaves_pixels(step)
         return steps
+
+
+def _check_leaves_pixels(step: Any) -> None:
+    """Refuse a step, or one inside of it, that does what is done after all steps anyway.
+
+    Raises:
+        ValueError: it normalises, or makes a tensor; says which.
+    """
+    for inner in getattr(step, "transforms", ()):
+        _check_leaves_pixels(inner)
+    if isinstance(step, DONE_AFTER_THEM):
+        raise ValueError(
+            f"steps has {type(step).__name__}, which is done after them anyway, with the mean and "
+            "the deviation of the classifier: leave it out"
+        )
 
 
 @dataclass(frozen=True)
@@ -97,6 +115,8 @@ class Normalization:
     @classmethod
     def of(cls, images: np.ndarray) -> "Normalization":
         """Return that of uint8 images (N, H, W, 3); a channel that never changes has std 1."""
+        if not len(images):
+            raise ValueError("there are no images to compute mean and standard deviation of")
         counts = np.zeros((3, 256))
         for start in range(0, len(images), 1000):  # in parts: never a second copy of the data
             part = images[start : start + 1000]

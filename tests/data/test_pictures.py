@@ -1,0 +1,291 @@
+"""Pictures as cameras, microscopes and painting programs write them: read right, or refused."""
+
+import io
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
+from PIL.PngImagePlugin import PngInfo
+
+from pytorch_vision.data import load_folder, read_image
+
+RANDOM = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+RAMP = np.tile(np.linspace(0, 1, 32), (32, 1))  # from black at the left to white at the right
+
+
+def chunk(name: bytes, content: bytes, checksum: int | None = None) -> bytes:
+    checksum = zlib.crc32(name + content) if checksum is None else checksum
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
+
+
+def png_with(*chunks: bytes) -> bytes:
+    """Return the random picture as a PNG with further chunks after its header."""
+    written = io.BytesIO()
+    Image.fromarray(RANDOM).save(written, "png")
+    content = written.getvalue()
+    return content[:33] + b"".join(chunks) + content[33:]
+
+
+LONG = zlib.compress(b"steps: 20, " * 200_000)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        chunk(b"zTXt", b"parameters\0\0" + LONG),
+        chunk(b"iTXt", b"parameters\0\1\0\0\0" + LONG),
+        chunk(b"iCCP", b"profile\0\0" + LONG),
+        chunk(b"iCCP", b"profile\0\0no profile"),
+        chunk(b"tEXt", b"comment\0hello", checksum=7),
+        chunk(b"eXIf", b"nonsense"),
+        chunk(b"eXIf", b"nonsense", checksum=7) + chunk(b"tEXt", b"a\0b"),
+        chunk(b"zTXt", b"a\0\0not compressed"),
+        chunk(b"pHYs", b""),
+    ],
+)
+def test_a_good_png_with_broken_metadata_is_read(tmp_path, metadata):
+    (tmp_path / "made.png").write_bytes(png_with(metadata))
+    assert np.array_equal(read_image(tmp_path / "made.png")[0], RANDOM)
+
+
+def test_many_long_texts_cost_nothing(tmp_path):
+    text = PngInfo()
+    for number in range(100):
+        text.add_text(f"text {number}", "x" * 900_000, zip=True)
+    Image.fromarray(RANDOM).save(tmp_path / "made.png", pnginfo=text)
+    assert np.array_equal(read_image(tmp_path / "made.png")[0], RANDOM)
+
+
+def test_damaged_pixels_are_named_whatever_the_texts(tmp_path):
+    content = png_with(chunk(b"zTXt", b"parameters\0\0" + LONG))
+    (tmp_path / "cut.png").write_bytes(content[: len(content) - 500])
+    with pytest.raises(ValueError, match=r"cut\.png is a damaged image"):
+        read_image(tmp_path / "cut.png")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp", "png", "tif"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0nonsense", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif"])
+def test_broken_exif_costs_nothing(tmp_path, suffix, exif):
+    path, plain = tmp_path / f"made.{suffix}", tmp_path / f"plain.{suffix}"
+    Image.fromarray(RANDOM).save(plain)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            Image.fromarray(RANDOM).save(path, exif=exif)
+        except Exception:
+            pytest.skip("Pillow does not write it")
+        warnings.simplefilter("error")
+        assert np.array_equal(read_image(path)[0], read_image(plain)[0])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_upright(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x010E] = "a broken entry follows"
+    Image.fromarray(RANDOM).save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as picture:
+        expected = np.asarray(ImageOps.exif_transpose(picture))
+    assert np.array_equal(read_image(tmp_path / "turned.png")[0], expected)
+
+
+def near(image: np.ndarray, expected: np.ndarray = RAMP, tolerance: int = 2) -> bool:
+    """Tell whether an image is grey, and as bright as expected in [0, 1]."""
+    return bool((np.abs(image.astype(int) - 255 * expected[..., None]) <= tolerance).all())
+
+
+@pytest.mark.parametrize(
+    ("top", "dtype"),
+    [
+        (255, np.uint16),
+        (1023, np.uint16),
+        (4095, np.uint16),
+        (65_535, np.uint16),
+        (65_535, np.int32),
+        (4095, np.int32),
+        (1_000_000, np.int32),
+        (1.0, np.float32),
+        (0.02, np.float32),
+        (255.0, np.float32),
+        (2000.0, np.float32),
+    ],
+)
+def test_values_of_any_range_are_scaled(tmp_path, top, dtype):
+    """Nothing becomes black because its values take less than their file has room for."""
+    Image.fromarray((RAMP * top).astype(dtype)).save(tmp_path / "ramp.tif")
+    assert near(read_image(tmp_path / "ramp.tif")[0])
+    if dtype == np.uint16:
+        Image.fromarray((RAMP * top).astype(dtype)).save(tmp_path / "ramp.png")
+        assert near(read_image(tmp_path / "ramp.png")[0])
+
+
+@pytest.mark.parametrize("low", [-1.0, -1000.0])
+def test_negative_values_are_not_cut_off(tmp_path, low):
+    values = (low + RAMP * -2 * low).astype(np.float32)
+    Image.fromarray(values).save(tmp_path / "ramp.tif")
+    assert near(read_image(tmp_path / "ramp.tif")[0])
+
+
+def test_what_the_file_says_is_white(tmp_path):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[281] = 4095  # MaxSampleValue
+    half = (RAMP * 900).astype(np.uint16)
+    Image.fromarray(half).save(tmp_path / "told.tif", tiffinfo=tags)
+    Image.fromarray(half).save(tmp_path / "untold.tif")
+    assert near(read_image(tmp_path / "told.tif")[0], RAMP * 900 / 4095)
+    assert near(read_image(tmp_path / "untold.tif")[0], RAMP * 900 / 1023)
+
+
+@pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf, -9999.0, -3.4028235e38])
+def test_missing_values_change_no_others(tmp_path, missing):
+    values = (2000 * RAMP).astype(np.float32)
+    values[:4, :4] = missing
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    if missing == -9999:
+        tags[42113] = "-9999"
+        tags.tagtype[42113] = 2
+    Image.fromarray(values).save(tmp_path / "holes.tif", tiffinfo=tags)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image, _ = read_image(tmp_path / "holes.tif")
+    expected = RAMP.copy()
+    expected[:4, :4] = missing == np.inf
+    assert near(image, expected)
+
+
+def test_a_picture_without_any_value_is_refused(tmp_path):
+    Image.fromarray(np.full((32, 32), np.nan, np.float32)).save(tmp_path / "none.tif")
+    with pytest.raises(ValueError, match=r"none\.tif has no finite value"):
+        read_image(tmp_path / "none.tif")
+
+
+def deep_png(top: int) -> bytes:
+    """Return a PNG of 16 bits a colour, which Pillow cannot write."""
+    values = np.repeat((RAMP * top).astype(">u2")[..., None], 3, axis=2)
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", 32, 32, 16, 2, 0, 0, 0)
+    chunks = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_colours_of_16_bits_are_read_and_of_12_refused(tmp_path):
+    (tmp_path / "16.png").write_bytes(deep_png(65_535))
+    assert near(read_image(tmp_path / "16.png")[0])
+    (tmp_path / "12.png").write_bytes(deep_png(4095))
+    with pytest.raises(ValueError, match=r"12\.png holds values of 12 bits or fewer in 16"):
+        read_image(tmp_path / "12.png")
+
+
+@pytest.mark.parametrize("size", [(1, 2000), (2000, 1), (2, 100)])
+def test_of_odd_proportions_something_is_left_or_it_is_refused(tmp_path, size):
+    picture = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "line.png")
+    for resize in ("crop", "pad"):
+        told = rf"line\.png is {size[0]}x{size[1]} pixels, of which '{resize}' leaves one part in "
+        with pytest.raises(ValueError, match=told):
+            read_image(tmp_path / "line.png", (32, 32), resize)
+    assert read_image(tmp_path / "line.png", (32, 32), "squash")[0].std() > 5
+    if size[1] == 100:  # for a network that wants such pictures they are not odd
+        assert read_image(tmp_path / "line.png", (100, 2), "crop")[0].shape == (100, 2, 3)
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (31, 1)])
+def test_small_pictures_are_read(tmp_path, resize, size):
+    Image.new("RGB", size, "red").save(tmp_path / "small.png")
+    assert read_image(tmp_path / "small.png", (32, 32), resize)[0].shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "PA"])
+def test_a_white_picture_on_nothing_is_laid_over_black(tmp_path, mode):
+    """Over white, nothing of it would be seen; and a black one is laid over white."""
+    suffix = "tif" if mode == "PA" else "png"
+    for ink, paper in ((255, 0), (0, 255)):
+        icon = np.full((32, 32, 4), ink, np.uint8)
+        icon[..., 3] = 0
+        icon[8:24, 8:24, 3] = 255
+        picture = Image.fromarray(icon)
+        if mode == "P":
+            picture = Image.fromarray(np.uint8(icon[..., 3] > 0))
+            picture.putpalette([1, 2, 3, ink, ink, ink])
+            picture.save(tmp_path / "icon.png", transparency=0)
+        else:
+            try:
+                picture.convert(mode).save(tmp_path / f"icon.{suffix}")
+            except (OSError, ValueError):
+                pytest.skip("Pillow does not write it")
+        image, _ = read_image(tmp_path / f"icon.{suffix}")
+        assert (image[8:24, 8:24] == ink).all()
+        assert (image[:8] == paper).all()
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
+def test_of_several_pictures_the_first_is_read(tmp_path, suffix):
+    first, *others = (Image.new("RGB", (32, 32), colour) for colour in ("red", "blue", "green"))
+    path = tmp_path / f"many.{suffix}"
+    first.save(path, save_all=True, append_images=others)
+    image, _ = read_image(path)
+    assert np.abs(image.astype(int) - (255, 0, 0)).max() < 12
+
+
+def test_cmyk_and_lab_have_their_colours(tmp_path):
+    red = Image.new("RGB", (32, 32), (200, 30, 30))
+    red.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
+    red.convert("CMYK").save(tmp_path / "cmyk.tif")
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    ImageCms.profileToProfile(red, *profiles, outputMode="LAB").save(tmp_path / "lab.tif")
+    for name in ("cmyk.jpg", "cmyk.tif", "lab.tif"):
+        red, green, blue = read_image(tmp_path / name)[0].mean(axis=(0, 1))
+        assert red > 150 > 90 > max(green, blue)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("photo.heic", b"\0\0\0\x18ftypheic", "is of a format that Pillow does not read"),
+        (
+            "drawing.svg",
+            b"<svg/>",
+            r"is of a format that Pillow does not read \(image/svg\+xml\): convert it to PNG",
+        ),
+        ("empty.jpg", b"", "is empty"),
+        ("page.jpg", b"<html>not found</html>", "is not an image that Pillow can read"),
+        ("field.grib", b"GRIB\0\0\0\2" + bytes(30), "is not an image that Pillow can read"),
+    ],
+)
+def test_the_true_reason_is_told(tmp_path, name, content, told):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name} {told}"):
+        read_image(tmp_path / name)
+
+
+def test_a_class_that_pillow_cannot_read_does_not_vanish(tmp_path):
+    """Photographs of a telephone are pictures, though they cannot be read here."""
+    for name, suffix in {"cat": "heic", "dog": "png", "rat": "png"}.items():
+        for number in range(4):
+            path = tmp_path / name / f"{number}.{suffix}"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(RANDOM).save(path, "png" if suffix == "png" else "jpeg2000")
+            if suffix == "heic":
+                path.write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(ValueError, match="has no readable picture of class 'cat' to train on"):
+        load_folder(tmp_path, 32)
+
+
+def test_what_is_odd_about_a_folders_pictures_is_told(tmp_path, capsys):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(5):
+            Image.fromarray(RANDOM).save(tmp_path / name / f"{number}.png")
+    Image.new("RGB", (32, 32), "white").save(tmp_path / "dog" / "white.png")
+    Image.fromarray(RANDOM[:5]).save(tmp_path / "dog" / "wide.png")
+    load_folder(tmp_path, 32)
+    printed = capsys.readouterr().out
+    assert f"Pictures of one colour from edge to edge: 1, {Path('dog/white.png')}\n" in printed
+    assert "'crop' keeps a quarter of them or less: 1; 'pad' and 'squash' keep all" in printed
+    load_folder(tmp_path, 32, "squash")
+    assert "a quarter" not in capsys.readouterr().out
