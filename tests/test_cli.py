@@ -1,8 +1,11 @@
 """The command line, called in this process where that is the same: importing torch takes long."""
 
 import contextlib
+import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -103,6 +106,10 @@ def test_the_whole_job(folder, few, run):
 
     run("explain", *images, *weights, "--output", "other", "--order", "spread")
     assert names_in(folder / "other" / "plots") == GALLERIES
+    drawn = {path: path.read_bytes() for path in pictures.iterdir()}
+    run("explain", *images, *weights, "--order", "confident", "--count", "3")
+    assert names_in(pictures.parent / "explained") == GALLERIES
+    assert {path: path.read_bytes() for path in pictures.iterdir()} == drawn
 
     Image.new("LA", (70, 50), 128).save(folder / "cat.png")
     one = run("explain", "--image", "cat.png", *weights)
@@ -145,6 +152,113 @@ def test_pictures_and_a_network_of_ones_own(folder, run, capsys):
     tested = run("train", *images, *network, *weights, "--epochs", "0", "--output", "no")
     assert TEST_LINE.search(tested)[0] == TEST_LINE.search(evaluated)[0]
     assert not (folder / "no" / "weights.safetensors").exists()
+
+
+@pytest.fixture
+def trained(folder, run) -> tuple[str, ...]:
+    """A run on photographs in the user's folder; return the command's words."""
+    paint(folder / "mine")
+    network = ("--model", "networks:small", "--optimizer", "sgd")
+    words = ("train", "--data", "mine", "--size", "32", *network, "--epochs", "2")
+    run(*words)
+    return words
+
+
+WEIGHTS = "runs/mine-networks-small/weights.safetensors"
+OF_WEIGHTS = ("--model", "networks:small", "--weights", WEIGHTS)
+
+
+def test_work_that_is_there_is_not_replaced(folder, run, trained):
+    """By another training, by a test of fresh weights; only by the same again, or when told to."""
+    before = (folder / WEIGHTS).read_bytes()
+    run(*trained, "--epochs", "0")
+    other = run(*trained, "--learning-rate", "0.1")
+    assert "Weights in runs/mine-networks-small-2/weights.safetensors" in other
+    assert (folder / WEIGHTS).read_bytes() == before
+    assert names_in(folder / "runs") == ["mine-networks-small", "mine-networks-small-2"]
+    assert "Weights in runs/mine-networks-small/" in run(*trained)
+    assert "Weights in runs/mine-networks-small/" in run(
+        *trained, "--learning-rate", "0.1", "--overwrite", "true"
+    )
+
+
+def test_the_command_of_a_run_can_be_read_back(folder, run, trained):
+    def made_with() -> dict:
+        return json.loads((folder / WEIGHTS).with_name("run.json").read_text(encoding="utf-8"))
+
+    found = made_with()
+    words = shlex.split(found["command"])
+    assert words[:4] == ["python", "-m", "pytorch_vision", "train"]
+    shutil.rmtree(folder / "runs")
+    run(*words[3:])
+    again = made_with()
+    assert (again["identity"], again["settings"]) == (found["identity"], found["settings"])
+
+
+def test_weights_know_their_data(folder, run, trained, monkeypatch, capsys):
+    expected = list(TEST_LINE.finditer(run(*trained)))[-1][0]
+    monkeypatch.chdir(folder / "mine")  # from wherever it is asked
+    weights = ("--model", "networks:small", "--weights", str(folder / WEIGHTS))
+    told = run("evaluate", *weights, "--size", "48", "--resize", "pad")
+    assert "size=48 and resize=pad is not used" in told
+    assert TEST_LINE.search(told)[0] == expected
+    shutil.copy(folder / WEIGHTS, folder / "alone.safetensors")
+    alone = ("--model", "networks:small", "--weights", str(folder / "alone.safetensors"))
+    assert main(["evaluate", *alone]) == 1  # without a download
+    assert "has other classes (blue, green, red) than CIFAR-10" in capsys.readouterr().err
+
+
+def test_images_of_one_name_have_pictures_of_their_own(folder, run, trained, capsys):
+    """In whatever folder and format they are; one that is explained again has the same."""
+    for name, colour in {"a/cat.png": "red", "b/cat.png": "blue", "a/cat.jpg": "green"}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 40), colour).save(folder / name)
+    Image.new("RGB", (40, 40)).save(folder / "misclassified.png")
+    plots = folder / WEIGHTS.replace("weights.safetensors", "plots")
+    before = {path: path.read_bytes() for path in plots.iterdir()}
+    files = ("a/cat.png", "b/cat.png", "a/cat.jpg", "misclassified.png")
+    for _ in range(2):
+        told = run("explain", *OF_WEIGHTS, *files)
+        assert told.count("Picture in ") == 4
+    run("explain", *OF_WEIGHTS, "--image", "b/cat.png", "--image", "a/cat.png")
+    drawn = {path.name for path in plots.iterdir()} - {path.name for path in before}
+    assert drawn == {
+        "cat_gradcam.png",
+        "cat_gradcam-2.png",
+        "cat_gradcam-3.png",
+        "misclassified_gradcam-2.png",
+    }
+    assert {path: path.read_bytes() for path in before} == before
+    assert main(["explain", *OF_WEIGHTS, "none.png", "a/cat.png"]) == 1
+    printed = capsys.readouterr()
+    assert "Picture in" in printed.out
+    assert "none.png" in printed.err
+
+
+@pytest.mark.parametrize("place", ["pipe", "ascii", "closed", "full"])
+def test_what_cannot_be_shown_costs_no_work(folder, place):
+    """By the shell, as only a process of its own has a standard output that it can lose."""
+    paint(folder / "mine")
+    (folder / "mine" / "red").rename(folder / "mine" / "красный")
+    words = "train --data mine --size 32 --model networks:small --epochs 1"
+    command = f"{sys.executable} -m pytorch_vision {words}"
+    ending = {"pipe": "| head -1", "ascii": "", "closed": ">&-", "full": ">/dev/full"}[place]
+    encoding = {"PYTHONIOENCODING": "ascii"} if place == "ascii" else {}
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{command} {ending}"],
+        cwd=folder,
+        env={**os.environ, **encoding, "PYTHONPATH": f"{PACKAGE}:{folder}"},
+        capture_output=True,
+        text=True,
+    )
+    expected = "error: not all could be printed: [Errno 28] No space left on device\n"
+    assert done.stderr == (expected if place == "full" else "")
+    assert done.returncode == (1 if place == "full" else 0)
+    assert (folder / WEIGHTS).exists()
+    if place == "ascii":
+        assert r"\u043a\u0440\u0430\u0441\u043d\u044b\u0439" in done.stdout
+        assert "\r" not in done.stdout
+        assert len([line for line in done.stdout.splitlines() if line.startswith("Epoch")]) == 1
 
 
 def _small():
@@ -221,6 +335,16 @@ def test_version(capsys):
         ),
         (("train", "--data", "sample", "--weights", "none.st"), "error: there are no weights at n"),
         (("train", "--data", "."), "error: . has no folders, expected one for each class"),
+        (
+            ("train", "--data", "notes.txt", "--model", "torchvision:resnet19"),
+            "error: data is 'notes.txt'",
+        ),
+        (
+            ("train", "--data", ".", "--model", "torchvision:resnet19"),
+            "error: torchvision has no network 'resnet19'",
+        ),
+        (("train", "--data", ".", "--weights", "none.st"), "error: there are no weights at none"),
+        (("train", "--data", "~nobody-here/x"), "error: ~nobody-here/x has no home folder"),
         (("evaluate", "--weights", "none.safetensors"), "error: there are no weights at none"),
         (("report", "--weights", "none.safetensors"), "error: there are no weights at none"),
         (("explain", "--weights", "none.safetensors"), "error: there are no weights at none"),
@@ -254,7 +378,7 @@ def test_an_error_is_one_message(tmp_path, monkeypatch, capsys, arguments, messa
         (
             signal.SIGINT,
             130,
-            "Interrupted: what there is of it is in runs/sample-networks-small/unfinished",
+            "Interrupted: what there is of it is in runs/sample-networks-small-2/unfinished",
         ),
         (signal.SIGTERM, 143, ""),
         (signal.SIGHUP, 129, ""),
@@ -269,19 +393,19 @@ def test_a_signal_ends_it_with_a_checkpoint_and_a_status(folder, number, status,
     process = subprocess.Popen(
         [sys.executable, "-m", "pytorch_vision", "train", *arguments, "--checkpoints", "kept"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(PACKAGE), "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONPATH": f"{PACKAGE}:{folder}", "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        bufsize=0,
     )
-    shown = b""
-    while b"Batch_id=0" not in shown:
-        shown += process.stdout.read(50)
+    while not (folder / "kept" / ".in-use-by").exists():  # which it takes before the first step
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.3)
     process.send_signal(number)
     out, errors = process.communicate(timeout=60)
     assert process.returncode == status, errors
     assert errors.decode().strip() == told
-    assert "Interrupted in epoch 1" in (shown + out).decode()
+    assert "Interrupted in epoch" in out.decode()
     assert (folder / "kept" / "checkpoint.pt").exists()
     assert good.read_text() == "of a finished run"
 

@@ -26,7 +26,7 @@ def test_settings_have_one_flat_list_of_names():
     own = {"data": "full", "root": "elsewhere", "size": 48, "resize": "pad", "held_out": 5}
     own |= {"model": "ResNet34", "conv_padding": "standard", "weights": "some.safetensors"}
     own |= {"recipe": "default", "checkpoints": "kept", "keep_on_drive": False, "order": "spread"}
-    own |= {"count": 3, "output": "pictures"}
+    own |= {"count": 3, "output": "pictures", "overwrite": True}
     recipe = {
         "epochs": 3,
         "batch_size": 64,
@@ -217,12 +217,13 @@ def test_images_are_read_as_the_classifiers_were(few, tmp_path):
             path = tmp_path / "mine" / name / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (60, 40)).save(path)
-    settings = Settings.of(data=str(tmp_path / "mine"), size=48)
+    settings = Settings.of(data=str(tmp_path / "mine"), root=str(tmp_path), size=48)
     assert settings.load_data().size == (48, 48)
     like = tiny_classifier(few, size=(24, 40), resize="pad")
     data = settings.load_data(like)
     assert data.size == (24, 40)
-    assert (data.train_images[:, :, 0] == 128).all()  # padded with grey
+    assert len(data.test_images) == 50  # all of a folder that it was not trained on
+    assert (data.test_images[:, :, 0] == 128).all()  # padded with grey
 
 
 def test_the_environment_overrides_constants(monkeypatch):

@@ -8,32 +8,40 @@ from typing import Any, get_args, get_origin
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from pytorch_vision import __version__
 from pytorch_vision.analysis import (
     Predictions,
     correctly_classified,
     cross_fitted,
-    describe_choice,
     galleries,
     grad_cam,
+    measure,
     misclassified,
     plots,
     predict,
+    write_predictions,
     write_report,
 )
+from pytorch_vision.analysis.figures import percent
+from pytorch_vision.analysis.metrics import evaluation
 from pytorch_vision.data import DataError, ImageData, read_image
+from pytorch_vision.data.load import is_ours
 from pytorch_vision.models import Classifier, print_summary
+from pytorch_vision.models.classifier import weights_path
 from pytorch_vision.runtime import (
     CheckpointError,
     Processes,
     ProcessLostError,
     start_processes,
 )
+from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.interrupts import ended_by_signals
 from pytorch_vision.runtime.processes import is_main_process, only_main_prints
+from pytorch_vision.runtime.terminal import any_screen, shown
 from pytorch_vision.settings import FIELDS, Settings
-from pytorch_vision.training import Output, evaluate, find_learning_rate, train_into
+from pytorch_vision.training import Output, find_learning_rate, fit, manifest
 
 EXPECTED_ERRORS = (
     ValueError,  # a setting, an image or a weights file that does not fit
@@ -47,23 +55,34 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit status.
 
     0, or 1 after an error in one message, or 128 and a signal's number after it: 130 after
-    Ctrl-C. Of several processes, the first reports what goes for all of them.
+    Ctrl-C. Of several processes, the first reports what goes for all of them. What cannot be
+    printed, on a terminal without its letters or into a pipe that was closed, stops no work.
     """
-    options = vars(make_parser().parse_args(arguments))
-    command, image = options.pop("command"), options.pop("image", None)
+    with any_screen() as screen:
+        status = _run(vars(make_parser().parse_args(arguments)))
+    if screen.error is not None and not isinstance(screen.error, BrokenPipeError):
+        return _report(f"error: not all could be printed: {screen.error}", status or 1)
+    return status
+
+
+def _run(options: dict[str, Any]) -> int:
+    command = options.pop("command")
+    files = [*(options.pop("files", None) or ()), *(options.pop("image", None) or ())]
     main_process = is_main_process()
     if not main_process and command != "train":  # the others are one process's work
         return 0
     try:
         with ended_by_signals(), only_main_prints(0 if main_process else 1):
             chosen = {name: value for name, value in options.items() if value is not None}
+            if command in OF_WEIGHTS:
+                chosen = _known_of_weights(chosen)
             settings = Settings.of(**chosen)
-            if image is not None:
-                explain_image(settings, image)
+            if files:
+                explain_images(settings, files)
             else:
                 COMMANDS[command](settings)
     except (ProcessLostError, MemoryError, OSError) as error:  # of one process, maybe
-        return _report(f"error: {error}", 1)
+        return _report(f"error: {error or 'there is no memory left'}", 1)
     except EXPECTED_ERRORS as error:
         return _report(f"error: {error}", 1) if main_process else 0
     except KeyboardInterrupt as interrupt:
@@ -76,26 +95,50 @@ def _report(message: str, status: int) -> int:
     return status
 
 
+def _known_of_weights(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Add to given settings those that their weights have by themselves.
+
+    A run's own file says what it was trained on. Other weights are tested on all of CIFAR-10,
+    which is refused before it is downloaded if they have other classes.
+    """
+    chosen = {"weights": "pretrained"} | chosen
+    if "data" in chosen:
+        return chosen
+    made_with = None
+    if chosen["weights"] != "pretrained":
+        made_with = manifest.read(user_path(chosen["weights"]).parent)
+    known = (made_with or {}).get("settings")
+    if isinstance(known, dict) and _is_there(known.get("data")):
+        names = ("data", "root", "held_out")
+        return {name: known[name] for name in names if name in known} | chosen
+    return {"data": "full"} | chosen
+
+
+def _is_there(data: Any) -> bool:
+    return isinstance(data, str) and (is_ours(data) or Path(data).is_dir())
+
+
 def train(settings: Settings) -> None:
     """Train, draw what was learned, and keep the weights."""
-    processes = Processes(start_processes(settings.machine))
+    processes, config = Processes(start_processes(settings.machine)), settings.config
+    folder = settings.output or f"runs/{settings.name}"
+    processes.on_main(lambda: Output.check(folder))
     data = processes.local_main_first(settings.load_data)
     classifier = settings.classifier(data)
     print_summary(classifier)
-    folder = settings.output or f"runs/{settings.name}"
+    if not config.epochs:
+        fit(classifier, data, config, settings.machine)
+        return
     output = processes.on_main(lambda: Output.prepare(folder))
-    config = settings.config
-    written = train_into(
-        output, classifier, data, config, settings.machine, settings.checkpoints or None
-    )
-    if not processes.is_main or not config.epochs:
+    written = settings.train_classifier(classifier, data, output)
+    if not processes.is_main:
         return
     print(f"Weights in {written.weights}")
-    if written is not output:
+    if written.is_unfinished:
         raise KeyboardInterrupt(f"Interrupted: what there is of it is in {written.folder}")
     curves = plots.loss_and_accuracy(classifier.history, classifier.description)
-    curves.savefig(output.plots / "loss_accuracy.png")
-    _draw_errors(classifier, data, output.plots, settings)
+    curves.savefig(written.plots / "loss_accuracy.png")
+    _draw_errors(classifier, data, written.plots, settings)
 
 
 def find_lr(settings: Settings) -> None:
@@ -115,40 +158,70 @@ def find_lr(settings: Settings) -> None:
 
 
 def evaluate_weights(settings: Settings) -> None:
-    """Print the loss and the accuracy of given weights on the test images."""
+    """Print the figures of given weights on the test images, and write them as tables."""
     classifier, data = _restore(settings)
-    print(evaluate(classifier, data, settings.machine))
+    predictions = predict(classifier, data, settings.machine)
+    metrics = measure(predictions)
+    print(evaluation(predictions), metrics, sep="\n")
+    folder = _output(settings).folder
+    metrics.to_csv(folder / "metrics.csv")
+    write_predictions(predictions, folder / "test_predictions.csv")
+    print(f"Tables in {folder}: metrics.csv, test_predictions.csv")
 
 
 def explain(settings: Settings) -> None:
-    """Draw what given weights get wrong, and where they looked; or explain one image file."""
+    """Draw what given weights get wrong, and where they looked; or explain image files."""
     classifier, data = _restore(settings)
-    _draw_errors(classifier, data, _output(settings).plots, settings)
-
-
-def explain_image(settings: Settings, image_path: str) -> None:
-    """Print and draw what given weights see in one image file."""
-    classifier = settings.load_weights()
-    image, summary = read_image(image_path, classifier.size, classifier.resize)
     output = _output(settings)
-    print(summary)
-    probabilities = classifier.predict(image[None], settings.machine)[0]
-    likely = probabilities.argsort()[::-1][:3]
-    captions = [f"{classifier.class_names[label]} ({probabilities[label]:.1%})" for label in likely]
-    print(f"{classifier}: {', '.join(captions)}")
-    maps = grad_cam(classifier, image[None].repeat(len(likely), 0), likely)
-    path = output.plots / f"{Path(image_path).stem}_gradcam.png"
-    galleries.explanation(image, maps, captions, Path(image_path).name).savefig(path)
-    print(f"Picture in {path}")
+    of_a_run = output.history.exists()  # whose own pictures stay as they are
+    folder = output.folder / "explained" if of_a_run else output.plots
+    folder.mkdir(exist_ok=True)
+    _draw_errors(classifier, data, folder, settings)
+
+
+def explain_images(settings: Settings, paths: list[str]) -> None:
+    """Print and draw what given weights see in image files.
+
+    One that cannot be read is told at the end, and costs the others nothing.
+    """
+    classifier = settings.load_weights()
+    weights = weights_path(settings.weights).resolve()
+    failed, output = [], None
+    for path in map(user_path, paths):
+        try:
+            image, summary = read_image(path, classifier.size, classifier.resize)
+        except (ValueError, OSError) as error:
+            failed.append(str(error))
+            continue
+        output = output or _output(settings)
+        print(summary)
+        probabilities = classifier.predict(image[None], settings.machine)[0]
+        likely = probabilities.argsort()[::-1][:3]
+        shares = probabilities[likely]
+        captions = [
+            f"{classifier.class_names[label]} ({percent(share, 1)})"
+            for label, share in zip(likely, shares, strict=True)
+        ]
+        print(f"{classifier}: {', '.join(captions)}")
+        maps = grad_cam(classifier, image[None].repeat(len(likely), 0), likely)
+        figure = galleries.explanation(image, maps, captions, path.name)
+        source = f"{path.resolve()} by {weights}"
+        drawn = save_picture(figure, output.plots / f"{path.stem[:200]}_gradcam.png", source)
+        print(f"Picture in {drawn}")
+    if failed:
+        raise ValueError("; ".join(failed))
 
 
 def report(settings: Settings) -> None:
-    """Write a page of all the errors of given weights, to look through in a browser."""
+    """Write a page of the errors of given weights, to look through in a browser."""
     classifier, data = _restore(settings)
     output = _output(settings)
-    predictions = predict(classifier, data, settings.machine)
-    write_report(classifier, predictions, output.page, machine=settings.machine)
-    print(f"{len(misclassified(predictions)):,} errors in {output.page}")
+    predictions = predict(classifier, data, settings.machine, settings.split)
+    page = output.page
+    if settings.split == "train":
+        page = page.with_name("training_errors.html")
+    write_report(classifier, predictions, page, machine=settings.machine)
+    print(f"{len(misclassified(predictions)):,} errors in {page}")
 
 
 def _restore(settings: Settings) -> tuple[Classifier, ImageData]:
@@ -171,11 +244,10 @@ def _error_figures(
     classifier: Classifier, predictions: Predictions, settings: Settings
 ) -> Iterator[tuple[str, Figure]]:
     """Yield each picture with its name; Grad-CAM's come last, as not every network has a map."""
-    order, title = settings.order, classifier.description
-    errors = misclassified(predictions, settings.count, order)
-    right = correctly_classified(predictions, settings.count, order)
-    chosen = f"{title}: {describe_choice(order, len(errors))}"
-    chosen_right = f"{title}: {describe_choice(order, len(right), 'correct answers')}"
+    title = classifier.description
+    errors = misclassified(predictions, settings.count, settings.order)
+    right = correctly_classified(predictions, settings.count, settings.order)
+    chosen, chosen_right = f"{title}: {errors.choice}", f"{title}: {right.choice}"
     scaled = cross_fitted(predictions)[0] if len(predictions) > 1 else None
     yield "misclassified", galleries.gallery(errors, chosen)
     yield "confusion_matrix", plots.confusion_matrix(predictions, title)
@@ -186,6 +258,30 @@ def _error_figures(
     yield "misclassified_gradcam", galleries.gradcam_gallery(errors, predicted, true, chosen)
     of_right = grad_cam(classifier, right.images, right.predicted)
     yield "correct_gradcam", galleries.gradcam_gallery(right, of_right, title=chosen_right)
+
+
+def save_picture(figure: Figure, path: Path, source: str) -> Path:
+    """Save a picture, and return where; one of another source is not replaced.
+
+    Args:
+        figure: what is saved.
+        path: of a PNG; of ``cat.png``, the next one is ``cat-2.png``.
+        source: what it was made of, which its file keeps.
+    """
+    free, number, source = path, 1, shown(source)
+    while free.exists() and _source(free) != source:
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    figure.savefig(free, metadata={"Source": source})
+    return free
+
+
+def _source(path: Path) -> str:
+    try:
+        with Image.open(path) as picture:
+            return str(picture.info.get("Source", ""))
+    except (OSError, ValueError):  # no picture: it stays as it is
+        return ""
 
 
 def _output(settings: Settings) -> Output:
@@ -205,18 +301,21 @@ COMMANDS: dict[str, Callable[[Settings], None]] = {
 IMAGES = ("data", "root", "size", "resize", "held_out")
 NETWORK = ("model", "conv_padding", "weights")
 MACHINE = ("accelerator", "devices", "precision")
-OTHERS = {*IMAGES, *NETWORK, *MACHINE, "checkpoints", "keep_on_drive", "order", "count", "output"}
+WRITTEN = ("output", "overwrite")
+LOOKED_AT = ("order", "count", "split")
+OTHERS = {*IMAGES, *NETWORK, *MACHINE, *WRITTEN, *LOOKED_AT, "checkpoints", "keep_on_drive"}
 RECIPE = tuple(name for name in FIELDS if name not in OTHERS)
 # which settings each command has
 OPTIONS = {
-    "train": (*IMAGES, *NETWORK, *RECIPE, *MACHINE, "checkpoints", "output", "order", "count"),
-    "evaluate": (*IMAGES, *NETWORK, *MACHINE),
+    "train": (*IMAGES, *NETWORK, *RECIPE, *MACHINE, "checkpoints", *WRITTEN, "order", "count"),
+    "evaluate": (*IMAGES, *NETWORK, *MACHINE, "output"),
     "explain": (*IMAGES, *NETWORK, *MACHINE, "output", "order", "count"),
-    "report": (*IMAGES, *NETWORK, *MACHINE, "output"),
+    "report": (*IMAGES, *NETWORK, *MACHINE, "output", "split"),
     "find-lr": (*IMAGES, *NETWORK, *RECIPE, *MACHINE, "output"),
 }
-# for those that need weights: all of the test set, and the weights that come with the library
-OF_WEIGHTS = {"data": "full", "weights": "pretrained"}
+# those that need weights, and what of their settings is not as in training
+OF_WEIGHTS = ("evaluate", "explain", "report")
+USUAL = {"data": "what the weights were trained on", "weights": "pretrained"}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -229,24 +328,25 @@ def make_parser() -> argparse.ArgumentParser:
     for command, names in OPTIONS.items():
         text = COMMANDS[command].__doc__
         added = commands.add_parser(command, help=text, description=text)
-        defaults = OF_WEIGHTS if command in ("evaluate", "explain", "report") else {}
+        usual = USUAL if command in OF_WEIGHTS else {}
         for name in names:
-            _add(added, name, defaults.get(name))
+            _add(added, name, usual.get(name))
         if command == "explain":
-            added.add_argument("--image", help="explain this image file instead of the test errors")
+            text = "explain this image file instead of the test errors"
+            added.add_argument("files", nargs="*", metavar="FILE", help=text)
+            added.add_argument("--image", action="append", help=f"{text}, as FILE does")
     return parser
 
 
-def _add(parser: argparse.ArgumentParser, name: str, default: str | None) -> None:
-    """Add the option of one setting, its sentence and its default in its help."""
+def _add(parser: argparse.ArgumentParser, name: str, usual: str | None) -> None:
+    """Add the option of one setting, its sentence and its usual value in its help."""
     field = FIELDS[name]
-    usual = default or field.get_default(call_default_factory=True)
+    usual = usual or field.get_default(call_default_factory=True)
     shown = "none" if usual in ("", None) else usual
     text = f"{field.description} (default: {shown})".replace("%", "%%")
     choices = _choices(field.annotation)
     parser.add_argument(
         f"--{name.replace('_', '-')}",
-        default=default,
         metavar=f"{{{','.join(choices)}}}" if choices else None,
         help=text,
     )

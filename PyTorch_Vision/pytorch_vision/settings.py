@@ -6,27 +6,43 @@ of the command line, constants of the notebook and environment variables there.
 """
 
 import difflib
+import hashlib
 import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import field, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BeforeValidator, Field
 
-from pytorch_vision.analysis.predict import Order
+from pytorch_vision.analysis.predict import Order, Split
 from pytorch_vision.data import Augmentation, ImageData, load_data
-from pytorch_vision.data.load import check_choice, choice_name
-from pytorch_vision.data.pictures import Resize
+from pytorch_vision.data.cifar10 import CIFAR10_CLASSES
+from pytorch_vision.data.load import check_choice, choice_name, is_folder
+from pytorch_vision.data.pictures import Resize, check_resize
 from pytorch_vision.models import Classifier, create
+from pytorch_vision.models.classifier import weights_path
 from pytorch_vision.models.collection import check_name, is_ours
 from pytorch_vision.models.resnet import ConvPadding
+from pytorch_vision.models.weights import load_weights
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.checks import checked_dataclass, declared
+from pytorch_vision.runtime.files import user_path
+from pytorch_vision.runtime.terminal import say
 from pytorch_vision.training import RECIPES, Output, TrainConfig, train_into
 
 DRIVE = "/content/drive"  # where Colab shows it
+SIZE, RESIZE = 64, "crop"  # of a folder's pictures, where neither settings nor weights say them
+
+
+def _path_text(path: Any) -> Any:
+    """Return a path as text, its home folder written out; an empty one is none."""
+    return str(user_path(path)) if isinstance(path, (str, os.PathLike)) and str(path) else path
+
+
+PathText = Annotated[str, BeforeValidator(_path_text)]
 
 
 @checked_dataclass
@@ -46,11 +62,21 @@ class Settings:
             "sample"
         ),
     ] = "auto"
-    root: Annotated[str, Field(description="folder that CIFAR-10 is kept in")] = "data"
+    root: Annotated[
+        PathText, Field(description="folder that CIFAR-10 is kept in, and pictures that were read")
+    ] = "data"
     size: Annotated[
-        int, Field(ge=1, description="pixels a side that the pictures of a folder are brought to")
-    ] = 64
-    resize: Annotated[Resize, Field(description="how they are brought to it")] = "crop"
+        int | None,
+        Field(
+            ge=1,
+            description="pixels a side that the pictures of a folder are brought to; none is "
+            f"{SIZE}, or that of the weights that are tested",
+        ),
+    ] = None
+    resize: Annotated[
+        Resize | None,
+        Field(description=f"how they are brought to it; none is {RESIZE}, or that of the weights"),
+    ] = None
     held_out: Annotated[
         int,
         Field(
@@ -71,7 +97,7 @@ class Settings:
         Field(description="of a ResNet: the original notebook's, or standard, 1 throughout"),
     ] = None
     weights: Annotated[
-        str,
+        PathText,
         Field(
             description="what the network begins with: a weights file of an earlier run, or "
             "pretrained for those that come with PyTorch_Vision; none is random weights"
@@ -85,7 +111,7 @@ class Settings:
         ),
     ] = "auto"
     checkpoints: Annotated[
-        str, Field(description="folder for checkpoints; a stopped run continues from there")
+        PathText, Field(description="folder for checkpoints; a stopped run continues from there")
     ] = ""
     keep_on_drive: Annotated[
         bool,
@@ -93,15 +119,27 @@ class Settings:
             description="in Colab, keep checkpoints on your Google Drive, which asks for a login"
         ),
     ] = False
-    order: Annotated[Order, Field(description="which errors to show")] = "first"
+    order: Annotated[
+        Order,
+        Field(
+            description="which errors to show; auto is a fair sample: the first ones where the "
+            "classes come in random order, else some of each class"
+        ),
+    ] = "auto"
     count: Annotated[int, Field(ge=0, description="how many of them")] = 10
+    split: Annotated[
+        Split, Field(description="which images to look through: test, or train for wrong labels")
+    ] = "test"
     output: Annotated[
-        str,
+        PathText,
         Field(
             description="folder for weights, history and pictures; none is one under runs, or that "
-            "of the weights"
+            "of the weights. Where it holds another run, the next one is taken, as in mine-2"
         ),
     ] = ""
+    overwrite: Annotated[
+        bool, Field(description="replace the files of another run in that folder")
+    ] = False
     config: TrainConfig = field(default_factory=TrainConfig)
     machine: Machine = field(default_factory=Machine)
 
@@ -118,7 +156,7 @@ class Settings:
         recipe = RECIPES[own.chosen_recipe]
         augmentation = replace(recipe().augmentation, **_part(values, Augmentation))
         config = recipe(**_part(values, TrainConfig), augmentation=augmentation)
-        data = check_choice(default_data() if own.data == "auto" else own.data)
+        data = default_data() if own.data == "auto" else check_choice(own.data)
         check_name(own.model)
         machine = Machine(**_part(values, Machine))
         return replace(own, data=data, config=config, machine=machine)
@@ -171,11 +209,55 @@ class Settings:
         return "quick" if self.model == "CustomResNet" else "default"
 
     def load_data(self, like: Classifier | None = None) -> ImageData:
-        """Return the images, in the size of a classifier that there is already, and print them."""
-        size, resize = (self.size, self.resize) if like is None else (like.size, like.resize)
-        data = load_data(self.data, self.root, size, resize, self.held_out)
-        print(data)
+        """Return the images, and print them; what weights there are is looked at before.
+
+        Args:
+            like: a trained classifier that is to be tested: images come in its size, and of a
+                folder that is only tested on, all do. That of ``weights``, if nothing is trained.
+
+        Raises:
+            CheckpointError: the weights cannot be used.
+            ValueError, DataError: as for ``data.load_data``; or these are other classes.
+        """
+        if like is None and self.weights:
+            if self.config.epochs:
+                load_weights(weights_path(self.weights))  # refuses what begin_with would
+            else:
+                like = self.load_weights()
+        size: int | tuple[int, int] = self.size or SIZE
+        resize = self.resize or check_resize(RESIZE)
+        known: tuple[Any, ...] = ()
+        if like is not None:
+            self._check_classes(like)
+            size, resize, known = like.size, like.resize, (like.class_names, like.split_id)
+        data = load_data(self.data, self.root, size, resize, self.held_out, *known)
+        self._say_what_is_not_used(like, data)
+        say(data)
         return data
+
+    def _check_classes(self, classifier: Classifier) -> None:
+        """Refuse CIFAR-10 for a classifier of other classes, before it is downloaded."""
+        if not is_folder(self.data) and classifier.class_names != CIFAR10_CLASSES:
+            raise ValueError(
+                f"{classifier} has other classes ({_few(classifier.class_names)}) than CIFAR-10 "
+                f"({_few(CIFAR10_CLASSES)}): name the folder of its pictures, as in "
+                "--data photographs"
+            )
+
+    def _say_what_is_not_used(self, like: Classifier | None, data: ImageData) -> None:
+        """Say which of ``size`` and ``resize`` were given in vain."""
+        used: dict[str, Any] = {"size": data.size[0] if data.size[0] == data.size[1] else None}
+        if like is not None or not is_folder(self.data):
+            used["resize"] = like.resize if like is not None else None
+        given = {"size": self.size, "resize": self.resize}
+        vain = [f"{name}={given[name]}" for name in used if given[name] not in (None, used[name])]
+        if vain:
+            height, width = data.size
+            how = f" by {like.resize}" if like is not None and is_folder(self.data) else ""
+            say(
+                f"{' and '.join(vain)} is not used: the images of {like or data.name} are "
+                f"{height}x{width} pixels{how}"
+            )
 
     def classifier(self, data: ImageData) -> Classifier:
         """Return the network with its first weights: those of the seed, or of a file.
@@ -193,13 +275,14 @@ class Settings:
             options["conv_padding"] = self.conv_padding
         if self.model == "CustomResNet":
             options["mirrored"] = self.config.augmentation.flip != "none"
-        classifier = Classifier(self.model, data, resize=self.resize, **options)
+        resize = self.resize or check_resize(RESIZE)
+        classifier = Classifier(self.model, data, resize=resize, **options)
         if self.weights and self.config.epochs:
-            print(classifier.begin_with(self.weights))
+            say(classifier.begin_with(self.weights))
         elif self.weights:
             classifier = Classifier.load(self.weights, classifier.network)
             classifier.check(data)
-            print(f"No training; weights of {classifier}")
+            say(f"No training; weights of {classifier}")
         return classifier
 
     def train(
@@ -215,9 +298,68 @@ class Settings:
         Returns:
             The classifier, and where it was written, as ``train_into`` does.
         """
-        classifier, checkpoints = self.classifier(data), self.checkpoints or None
-        config = config or self.config
-        return classifier, train_into(output, classifier, data, config, self.machine, checkpoints)
+        classifier, config = self.classifier(data), config or self.config
+        return classifier, self.train_classifier(classifier, data, output, config)
+
+    def train_classifier(
+        self,
+        classifier: Classifier,
+        data: ImageData,
+        output: Output,
+        config: TrainConfig | None = None,
+    ) -> Output:
+        """Train what ``classifier`` made, and return where it was written; see ``train_into``."""
+        config, checkpoints = config or self.config, self.checkpoints or None
+        notes = self._notes(config)
+        return train_into(
+            output,
+            classifier,
+            data,
+            config,
+            self.machine,
+            checkpoints,
+            notes=notes,
+            overwrite=self.overwrite,
+        )
+
+    def _notes(self, config: TrainConfig) -> dict[str, Any]:
+        """Return what ``run.json`` says beyond the recipe."""
+        values = {name: self._value(name) for name in FIELDS}
+        if is_folder(self.data):  # from wherever it is read again
+            values["data"] = str(Path(self.data).absolute())
+        begins_with = None
+        if self.weights:
+            digest = hashlib.sha256(weights_path(self.weights).read_bytes()).hexdigest()
+            begins_with = {"weights": self.weights, "sha256": digest}
+        own_steps = config.augmentation.steps is not None
+        return {
+            "command": None if own_steps else shlex.join(self.command()),
+            "settings": values,
+            "begins_with": begins_with,
+        }
+
+    def command(self) -> list[str]:
+        """Return the words of the command line that trains with these settings.
+
+        What is as it would be by itself is left out.
+        """
+        words = ["python", "-m", "pytorch_vision", "train", "--data", self.data]
+        given: dict[str, Any] = {"data": self.data}
+        for name in ("model", "weights", "recipe"):
+            given[name] = self._value(name)
+        usual = Settings.of(**given)
+        for name in FIELDS:
+            value = self._value(name)
+            others = usual if name not in given else Settings()
+            if name in ("data", "keep_on_drive") or value == others._value(name):
+                continue
+            words += [f"--{name.replace('_', '-')}", str(value)]
+        return words
+
+    def _value(self, name: str) -> Any:
+        """Return one of ``FIELDS`` as it is set."""
+        parts = (self, self.config, self.config.augmentation, self.machine)
+        return next(getattr(part, name) for part in parts if hasattr(part, name))
 
     def load_weights(self) -> Classifier:
         """Return a weights file's classifier, with a network of the caller's if one is named."""
@@ -245,6 +387,10 @@ class Settings:
         chosen = (self.data, self.held_out, self.model, self.weights, self.chosen_recipe)
         full = chosen == ("full", 0, "ResNet18", "", "default")
         return self.output or ("." if full else f"runs/{self.name}")
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:10]) + (" and others" if len(names) > 10 else "")
 
 
 def _names(cls: type) -> list[str]:

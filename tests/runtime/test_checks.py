@@ -2,9 +2,15 @@ from typing import Annotated, Literal
 
 import numpy as np
 import pytest
+import torch
 from pydantic import Field, model_validator
 
-from pytorch_vision.runtime.checks import checked_dataclass, declared
+from pytorch_vision.runtime.checks import (
+    checked_dataclass,
+    declared,
+    height_and_width,
+    whole_number,
+)
 
 
 @checked_dataclass
@@ -55,3 +61,26 @@ def test_it_is_frozen_and_says_what_its_fields_are():
         "how fast",
         "of which kind",
     ]
+
+
+@pytest.mark.parametrize("value", [3, 3.0, np.int8(3), np.float64(3), np.array(3), torch.tensor(3)])
+def test_a_whole_number_can_be_anybodys(value):
+    assert whole_number(value, "count") == 3
+    assert type(whole_number(value, "count")) is int
+
+
+@pytest.mark.parametrize("value", [2.5, np.float32(2.5), None, "many", [3], float("nan")])
+def test_what_is_no_whole_number_is_named(value):
+    with pytest.raises(ValueError, match=r"^count is .*, expected a whole number$"):
+        whole_number(value, "count")
+
+
+@pytest.mark.parametrize("size", [32, np.int64(32), (32, 32), [32, 32], np.array([32, 32])])
+def test_a_size_is_one_number_or_two(size):
+    assert height_and_width(size) == (32, 32)
+
+
+@pytest.mark.parametrize("size", [0, (32, 0), (32,), (1, 2, 3), "large", 1.5])
+def test_a_size_that_cannot_be_is_named(size):
+    with pytest.raises(ValueError, match="size is "):
+        height_and_width(size)

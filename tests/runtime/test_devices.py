@@ -1,8 +1,14 @@
+import numpy as np
 import pytest
 import torch
 
 from pytorch_vision.runtime import Machine, devices
-from pytorch_vision.runtime.devices import device_settings, make_fabric, random_state_kept
+from pytorch_vision.runtime.devices import (
+    device_settings,
+    make_fabric,
+    memory_explained,
+    random_state_kept,
+)
 
 
 @pytest.mark.parametrize(
@@ -84,3 +90,38 @@ def test_what_a_loop_over_batches_sets_is_put_back():
             assert torch.get_float32_matmul_precision() == precision
             assert torch.backends.cudnn.benchmark
         assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark) == before
+
+
+def test_inside_of_a_loop_tensors_are_what_they_are_by_themselves(monkeypatch):
+    before = torch.get_default_dtype(), torch.get_default_device()
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    try:
+        with device_settings(torch.device("cpu")):
+            assert (torch.zeros(1).dtype, torch.zeros(1).device.type) == (torch.float32, "cpu")
+        assert (torch.zeros(1).dtype, torch.zeros(1).device.type) == (torch.float64, "meta")
+    finally:
+        torch.set_default_dtype(before[0])
+        torch.set_default_device(None)
+    assert (torch.get_default_dtype(), torch.get_default_device()) == before
+
+
+HUGE = 2**46  # more than any machine can map
+
+
+@pytest.mark.parametrize(
+    "work", [lambda: torch.empty(HUGE), lambda: np.empty(HUGE), lambda: bytearray(HUGE)]
+)
+def test_no_memory_on_a_cpu_is_told_as_on_a_gpu(work):
+    message = "the CPU has no memory for this; take less"
+    raised = pytest.raises(MemoryError, match=f"^{message}$")
+    with raised as caught, memory_explained("that"), memory_explained("this", "take less"):
+        work()
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes do not fit"), KeyError("mine")])
+def test_another_error_is_left_as_it_is(error):
+    with pytest.raises(type(error)) as caught, memory_explained():
+        raise error
+    assert caught.value is error

@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import os
 import resource
 import subprocess
@@ -7,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from pytorch_vision.runtime import atomic_write
-from pytorch_vision.runtime.files import InUseError, first_line, is_system_error, locked
+from pytorch_vision.runtime.files import (
+    InUseError,
+    first_line,
+    is_system_error,
+    locked,
+    user_path,
+)
 
 
 def write(path: Path, content: bytes, error: Exception | None = None) -> None:
@@ -68,6 +75,73 @@ def test_a_folder_has_one_user_at_a_time(tmp_path):
     with locked(folder):
         assert (folder / ".in-use-by").exists()
     assert not (folder / ".in-use-by").exists()
+
+
+def fails(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
+    """Have a call of the operating system answer as a file system that has it not."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    module, function = name.split(".")
+    monkeypatch.setattr({"os": os, "fcntl": fcntl}[module], function, refuse)
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EIO]
+)
+def test_without_locks_nobody_is_kept_out_and_a_line_says_so(tmp_path, monkeypatch, capsys, number):
+    fails(monkeypatch, "fcntl.flock", number)
+    with locked(tmp_path / "new"), locked(tmp_path / "new"):
+        pass
+    told = capsys.readouterr().out
+    assert f"{tmp_path / 'new'} is on a file system without locks" in told
+    assert "cannot be kept apart" in told
+    assert os.listdir(tmp_path / "new") == []
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_keeps_files_all_the_same(tmp_path, monkeypatch, number):
+    fails(monkeypatch, "os.fsync", number)
+    write(tmp_path / "file", b"all of it")
+    assert (tmp_path / "file").read_bytes() == b"all of it"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_a_file_that_is_not_on_the_disk_is_not_taken_for_one(tmp_path, monkeypatch, number):
+    write(tmp_path / "file", b"first")
+    fails(monkeypatch, "os.fsync", number)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        write(tmp_path / "file", b"second")
+    assert (tmp_path / "file").read_bytes() == b"first"
+
+
+def test_a_file_is_replaced_where_nothing_can_be_renamed_over_another(tmp_path, monkeypatch):
+    write(tmp_path / "file", b"first")
+    fails(monkeypatch, "os.replace", errno.EEXIST)
+    write(tmp_path / "file", b"second")
+    assert (tmp_path / "file").read_bytes() == b"second"
+    fails(monkeypatch, "os.rename", errno.EIO)
+    with pytest.raises(OSError, match="Input/output error"):
+        write(tmp_path / "file", b"third")
+    assert (tmp_path / "file").read_bytes() == b"second"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_home_folder_is_meant_by_its_sign(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert user_path("~") == tmp_path
+    assert user_path(Path("~/new")) == tmp_path / "new"
+    assert user_path("a/~/b") == Path("a/~/b")
+    with pytest.raises(ValueError, match="~nobody-here/new has no home folder"):
+        user_path("~nobody-here/new")
+    (tmp_path / "~odd").mkdir()
+    assert user_path("~odd") == user_path("./~odd") == Path("~odd")
+    write(Path("~/file"), b"at home")
+    with locked("~/kept"):
+        pass
+    assert sorted(os.listdir(tmp_path)) == ["file", "kept", "~odd"]
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,50 @@ def test_what_is_printed(few, tiny, capsys):
     assert [float(match[3]) for match in tests] == pytest.approx(history.column("test_accuracy"))
 
 
+def test_numpys_numbers_are_those_of_a_checkpoint(few, tiny, tmp_path):
+    """As in a loop over np.logspace: the run's own checkpoint can be continued."""
+    numbers = {
+        "epochs": np.int64(2),
+        "seed": np.uint8(3),
+        "learning_rate": np.logspace(-2, -1, 3)[1],
+    }
+    config = replace(CONFIG, **numbers, label_smoothing=np.float32(0.25))
+    assert len(fit(tiny, few, config, None, tmp_path, lambda _: True).records) == 1
+    plain = replace(CONFIG, epochs=2, seed=3, learning_rate=float(numbers["learning_rate"]))
+    plain = replace(plain, label_smoothing=0.25)
+    assert len(fit(tiny_classifier(few), few, plain, None, tmp_path).records) == 2
+
+
+@pytest.mark.parametrize("when", ["before the network is made", "after it"])
+def test_what_tensors_are_by_default_changes_nothing(few, when):
+    """The caller's default type, and the caller's default device."""
+    expected = fit(tiny_classifier(few), few, CONFIG, EXACT)
+    classifier = tiny_classifier(few)
+    torch.set_default_dtype(torch.float64)
+    if when == "after it":
+        torch.set_default_device("meta")
+    else:
+        weights = classifier.network.state_dict()
+        classifier = tiny_classifier(few)
+        classifier.network.load_state_dict(weights)
+    try:
+        history = fit(classifier, few, CONFIG, EXACT)
+        result = evaluate(classifier, few, EXACT)
+        predictions = predict(classifier, few, EXACT)
+        maps = grad_cam(classifier, few.test_images[:3], few.test_labels[:3])
+        find_learning_rate(
+            classifier, few, CONFIG, EXACT, np.float32(1e-4), np.float64(1), np.int8(20)
+        )
+        assert torch.get_default_dtype() is torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    assert without_seconds(history) == without_seconds(expected)
+    assert result.loss == history.records[-1].test_loss
+    assert predictions.probabilities.dtype == maps.dtype == np.float32
+    assert classifier.network[0].weight.dtype is torch.float32
+
+
 def test_the_history_is_the_classifiers(few, tiny):
     """A second training has one of its own."""
     history = fit(tiny, few, CONFIG)
@@ -129,8 +173,8 @@ def test_first_epochs_can_show_smaller_images(few, tiny, tmp_path, capsys):
     tested = batches_shown(tiny.network, training=False)
     fit(tiny, few, config, ON_CPU)
     assert [images.shape[2] for images in shown] == [24] * 14 + [32] * 7
-    # the first looks whether there is a logit a class
-    assert [images.shape[2] for images in tested] == [32, 24, 24, 32]
+    # the first two look whether it takes images of either size
+    assert [images.shape[2] for images in tested] == [32, 24, 24, 24, 32]
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Test set")]
     ends = [*[" at 0.75 of their size"] * 2, ""]
     assert [line.partition("%)")[2] for line in lines] == ends

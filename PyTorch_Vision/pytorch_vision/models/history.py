@@ -6,7 +6,7 @@ import os
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
-from pytorch_vision.runtime.files import atomic_write
+from pytorch_vision.runtime.files import atomic_write, user_path
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class History:
             ValueError: the file is another one; says which line is wrong.
             OSError: it cannot be opened.
         """
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(user_path(path), encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             names = [column.name for column in fields(EpochRecord)]
             if reader.fieldnames != names:

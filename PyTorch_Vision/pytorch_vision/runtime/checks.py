@@ -10,10 +10,12 @@ pydantic checks and converts what it is given: text from a command line, numbers
 import functools
 from typing import Any, TypeVar, dataclass_transform
 
+import numpy as np
 import pydantic
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 Class = TypeVar("Class", bound=type)
+WHOLE = TypeAdapter(int)
 CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
@@ -37,6 +39,31 @@ def checked_dataclass(cls: Class) -> Class:
 
     checked.__init__ = init
     return checked
+
+
+def whole_number(value: Any, name: str) -> int:
+    """Return a whole number, which may be numpy's, or a float without a fraction, as an int.
+
+    Raises:
+        ValueError: it is something else; says what ``name`` is.
+    """
+    try:
+        return WHOLE.validate_python(value)
+    except ValidationError:
+        raise ValueError(f"{name} is {value!r}, expected a whole number") from None
+
+
+def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return an image's size, given as two whole numbers or as one for both.
+
+    Raises:
+        ValueError: it is something else, or less than 1.
+    """
+    sides: Any = (size, size) if np.shape(size) != (2,) else size
+    height, width = (whole_number(side, "size") for side in sides)
+    if min(height, width) < 1:
+        raise ValueError(f"size is {size}, expected 1 pixel or more")
+    return height, width
 
 
 def explained(error: ValidationError, names: tuple[str, ...]) -> str:

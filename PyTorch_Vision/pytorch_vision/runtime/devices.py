@@ -5,19 +5,22 @@ import ctypes
 import functools
 import gc
 import logging
+import random
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import lightning_fabric
+import numpy as np
 import torch
 from lightning_fabric.strategies import Strategy
 from pydantic import Field
-from torch import nn
 
 from pytorch_vision.runtime.checks import checked_dataclass
 
+# how torch's allocator for the CPU says that there is no memory: it has no error of its own
+NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
@@ -97,14 +100,6 @@ def fabric_on(
     )
 
 
-def place(fabric: lightning_fabric.Fabric, model: nn.Module) -> nn.Module:
-    """Put a model, in place, on Fabric's device and in the memory order that is fastest there.
-
-    Channels-last suits convolutions on CPU and GPU alike.
-    """
-    return fabric.to_device(model.to(memory_format=torch.channels_last))
-
-
 def fast_dtype(device: torch.device) -> torch.dtype:
     """Return the type in which a device multiplies matrices fastest.
 
@@ -146,35 +141,99 @@ def describe_hardware(fabric: lightning_fabric.Fabric) -> str:
 def device_settings(device: torch.device, tf32: bool = True) -> Iterator[None]:
     """Set what makes a loop over batches fast on its device; put all back afterwards.
 
+    Inside, the types and places that tensors have by default are PyTorch's own.
+
     Args:
         device: where the loop runs.
         tf32: let a GPU round the inputs of float32 products to 10 bits, which is several times
             faster; False keeps float32 what it is elsewhere.
     """
     if device.type == "cpu":
-        with _memory_kept():
+        with usual_defaults(), _memory_kept():
             yield
         return
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     try:
         # cuDNN chooses its kernels by trial: the shapes of one run are always the same
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=tf32):
+        cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=tf32)
+        with usual_defaults(), cudnn:
             yield
     finally:
         torch.set_float32_matmul_precision(before)
 
 
-def random_state_kept(device: torch.device) -> contextlib.AbstractContextManager:
-    """Put the random state of the CPU and of one device back afterwards; touch no other GPU."""
-    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+@contextlib.contextmanager
+def usual_defaults() -> Iterator[None]:
+    """Make tensors float32 and on the CPU where nothing else is said, as PyTorch does by itself.
+
+    A caller can have set other defaults, for work of another kind.
+    """
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    torch.set_default_dtype(torch.float32)
+    try:
+        # a mode costs time at every call: only where there is need of one
+        with torch.device("cpu") if device.type != "cpu" else contextlib.nullcontext():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
 
 
 @contextlib.contextmanager
-def memory_explained(
-    work: str = "this test", advice: str = "free some of it, or set accelerator='cpu'"
-) -> Iterator[None]:
-    """Turn a GPU's lack of memory into a MemoryError that holds none of that memory.
+def random_state_kept(device: torch.device) -> Iterator[None]:
+    """Put the random state of the CPU and of one device back afterwards; touch no other GPU.
+
+    Python's and NumPy's are put back too: somebody's own network may draw from them.
+    """
+    pythons, numpys = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        random.setstate(pythons)
+        np.random.set_state(numpys)
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """Return what a network can draw from: the state of torch, of a device, of Python and NumPy.
+
+    It is made of tensors and numbers, for a checkpoint.
+    """
+    _, keys, *rest = np.random.get_state(legacy=True)
+    version, words, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        "numpy": [torch.from_numpy(np.asarray(keys, np.int64)), *rest],
+        "python": [version, torch.tensor(words), gauss],
+    }
+
+
+def set_random_state(state: dict[str, Any], device: torch.device) -> None:
+    """Take over what ``random_state`` returned, but for a device that is not there.
+
+    Raises:
+        KeyError, TypeError, ValueError, RuntimeError: it is something else.
+    """
+    keys, *rest = state["numpy"]
+    (version, words, gauss), of_device = state["python"], state["device"]
+    try:
+        np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), *rest))
+        random.setstate((version, tuple(words.numpy().astype(np.uint32).tolist()), gauss))
+    except OverflowError as error:
+        raise ValueError(f"a random state is out of range: {error}") from error
+    torch.set_rng_state(state["torch"])
+    if device.type == "cuda" and of_device is not None:
+        torch.cuda.set_rng_state(of_device, device)
+
+
+class NoMemoryError(MemoryError):
+    """There is not enough memory; the message says what for, and what to do."""
+
+
+@contextlib.contextmanager
+def memory_explained(work: str = "this test", advice: str = "") -> Iterator[None]:
+    """Turn a lack of memory, a GPU's or the CPU's, into a MemoryError that holds none of it.
 
     A notebook keeps the traceback of its last error, and with it all tensors of its frames: the
     advice to use a smaller batch would then fail too. The frames below this one are cleared, and
@@ -182,17 +241,32 @@ def memory_explained(
 
     Args:
         work: what there was no memory for.
-        advice: what to do.
+        advice: what to do; free some of it if empty.
+
+    Raises:
+        NoMemoryError: for each error of a lack of memory, whoever raised it.
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except NoMemoryError:  # explained already, by what was called here
+        raise
+    except (RuntimeError, MemoryError) as error:
+        gpu = isinstance(error, torch.OutOfMemoryError)
+        if not gpu and not is_lack_of_memory(error):
+            raise
         traceback.clear_frames(error.__traceback__)
         error.__traceback__ = None
         gc.collect()
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
-        raise MemoryError(f"the GPU has no memory for {work}; {advice}") from None
+        advice = advice or "free some of it" + (", or set accelerator='cpu'" if gpu else "")
+        where = "the GPU" if gpu else "the CPU"
+        raise NoMemoryError(f"{where} has no memory for {work}; {advice}") from None
+
+
+def is_lack_of_memory(error: Exception) -> bool:
+    """Tell whether the CPU has no memory left: numpy says so in another way than torch."""
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in NO_MEMORY)
 
 
 @contextlib.contextmanager

@@ -5,11 +5,20 @@ import errno
 import glob
 import os
 import socket
+import tempfile
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import filelock
+
+from pytorch_vision.runtime.terminal import say
+
+try:
+    import fcntl
+except ImportError:  # Windows, whose locks are others
+    fcntl = None  # type: ignore[assignment]
 
 SYSTEM_ERRORS = {
     errno.EACCES,
@@ -23,8 +32,18 @@ SYSTEM_ERRORS = {
     errno.ENOTDIR,
     errno.ENAMETOOLONG,
 }
+# what a file system answers that does not know a call at all, in place of doing it
+NOT_KNOWN_THERE = {
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EPERM,
+    errno.EEXIST,
+}
 LOCK = ".lock"
 HOLDER = ".in-use-by"
+LONGEST_TEXT = 100_000  # characters of a class's name, or of a description
 
 
 class CheckpointError(RuntimeError):
@@ -33,6 +52,22 @@ class CheckpointError(RuntimeError):
 
 class InUseError(RuntimeError):
     """Another process uses a folder; the message says which."""
+
+
+def user_path(path: str | os.PathLike) -> Path:
+    """Return a path in which ~ is the home folder, as a shell would have it.
+
+    Raises:
+        ValueError: it begins with the home folder of somebody who is not known here.
+    """
+    given = os.fspath(path)
+    expanded = Path(os.path.expanduser(given))
+    if given.startswith("~") and str(expanded) == str(Path(given)) and not expanded.exists():
+        raise ValueError(
+            f"{given} has no home folder: there is no such user here. Write ./{given} if a folder "
+            "of that name is meant"
+        )
+    return expanded
 
 
 @contextlib.contextmanager
@@ -48,7 +83,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator["AtomicFile"]:
     Raises:
         OSError: it cannot be written; the message names the file.
     """
-    path = Path(path)
+    path = user_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     for old in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
@@ -64,10 +99,36 @@ def atomic_write(path: str | os.PathLike) -> Iterator["AtomicFile"]:
                     raise
                 raise written.error from None
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+            _sync(file)
+        _replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync(file: IO[bytes]) -> None:
+    """Have a file's content on the disk, where the file system can tell."""
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in NOT_KNOWN_THERE:
+            raise
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Rename a file over another one, if need be in two steps: some shares know no other way."""
+    try:
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in NOT_KNOWN_THERE or not path.is_file():
+            raise
+        before = path.with_name(f".{path.name}.{os.getpid()}.old")
+        os.rename(path, before)
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            os.rename(before, path)
+            raise
+        before.unlink()
 
 
 class AtomicFile:
@@ -111,14 +172,22 @@ def _is_running(process: str) -> bool:
 def locked(folder: str | os.PathLike) -> Iterator[None]:
     """Keep other processes out of a folder, which is made if it is missing.
 
-    The operating system gives the lock back when its process ends, however it ends.
+    The operating system gives the lock back when its process ends, however it ends. Some file
+    systems, most of them of networks, have no locks: a line says so, and nobody is kept out.
 
     Raises:
         InUseError: another process is in it.
         OSError: the folder cannot be made or written.
     """
-    folder = Path(folder)
+    folder = user_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    if (reason := _why_no_locks(folder)) is not None:
+        say(
+            f"{folder} is on a file system without locks ({reason}): two runs that use it at the "
+            "same time cannot be kept apart"
+        )
+        yield
+        return
     holder = folder / HOLDER  # for people; what counts is the lock
     try:
         lock = filelock.FileLock(folder / LOCK).acquire(timeout=0)
@@ -134,7 +203,34 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
                 holder.unlink()
 
 
-def checked_text(text: Any, longest: int) -> str:
+def _why_no_locks(folder: Path) -> str | None:
+    """Try to lock a file that nobody else has, and return why it cannot be done, or None."""
+    if fcntl is None:
+        return None
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.strerror or str(error)
+    return None
+
+
+def printable(text: str) -> str:
+    """Return a text in which what a terminal would obey, or cannot show, is written out.
+
+    "\\x1b" stands for an escape character, then. Spaces of all kinds, joiners and marks that no
+    one sees are parts of words in many scripts, and stay; a text longer than ``LONGEST_TEXT`` is
+    cut. What this returns, ``checked_text`` takes.
+    """
+    shown = "".join(one if _is_harmless(one) else ascii(one)[1:-1] for one in text)
+    return shown if len(shown) <= LONGEST_TEXT else shown[: LONGEST_TEXT - 1] + "…"
+
+
+def _is_harmless(character: str) -> bool:
+    return unicodedata.category(character) not in ("Cc", "Cs")  # control, and half a character
+
+
+def checked_text(text: Any, longest: int = LONGEST_TEXT) -> str:
     """Return the text of a file that anybody may have written.
 
     Raises:
@@ -142,12 +238,12 @@ def checked_text(text: Any, longest: int) -> str:
     """
     if not isinstance(text, str) or len(text) > longest:
         raise ValueError(f"a text in it is none, or longer than {longest} characters")
-    if not all(character.isprintable() or character == "\n" for character in text):
+    if not all(_is_harmless(character) or character == "\n" for character in text):
         raise ValueError("a text in it holds control characters")
     return text
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return what an error says, without the rest of a long message."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 

@@ -4,25 +4,19 @@ They are saved whole or not at all, and loaded without running anything.
 """
 
 import contextlib
-import hashlib
 import os
 import pickle
 import pickletools
 import re
-import sys
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
-from tqdm import tqdm
 
 from pytorch_vision.data import ImageData
-from pytorch_vision.data.images import fingerprint
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import CheckpointError, Processes, atomic_write
 from pytorch_vision.runtime.files import (
@@ -31,12 +25,15 @@ from pytorch_vision.runtime.files import (
     first_line,
     is_system_error,
     locked,
+    user_path,
 )
+from pytorch_vision.runtime.terminal import Bar, Screen, say
 from pytorch_vision.training.config import TrainConfig
+from pytorch_vision.training.identity import identity
 from pytorch_vision.training.progress import Progress
 
 NAME = "checkpoint.pt"
-FORMAT = 3  # of the file; changes whenever its fields do
+FORMAT = 4  # of the file; changes whenever its fields do
 FIELDS = {"identity": dict, "hardware": str, "run": dict}
 SAVE_SECONDS = 60.0
 NAMES = re.compile(  # what a tensor's pickle names
@@ -71,28 +68,6 @@ def check_identity(path: Path, saved: dict[str, Any], current: dict[str, Any]) -
         )
 
 
-def identity(config: TrainConfig, data: ImageData, classifier: Classifier) -> dict[str, Any]:
-    """Return what must be equal in a run and in the checkpoint that it continues.
-
-    It is the whole recipe, the images, the network's layers and their normalisation.
-    """
-    recipe = asdict(config)
-    recipe["augmentation"]["steps"] = repr(config.augmentation.steps)  # no plain values
-    return {
-        **recipe,
-        "data": f"{data.name} ({fingerprint(data)[:16]})",
-        "network": _describe_layers(classifier.network),
-        "normalization": str(classifier.normalization),
-    }
-
-
-def _describe_layers(network: nn.Module) -> str:
-    """Name a network's kind, its size, and a hash of its layers with all their settings."""
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    layers = hashlib.sha256(str(network).encode()).hexdigest()[:16]
-    return f"{type(network).__name__} with {parameters:,} parameters (layers {layers})"
-
-
 def save(folder: str | os.PathLike, state: dict[str, Any]) -> None:
     """Write ``folder/checkpoint.pt``, whole or not at all.
 
@@ -103,7 +78,7 @@ def save(folder: str | os.PathLike, state: dict[str, Any]) -> None:
     Raises:
         OSError: the folder cannot be written; the previous checkpoint is untouched.
     """
-    with atomic_write(Path(folder) / NAME) as file:
+    with atomic_write(user_path(folder) / NAME) as file:
         writable: Any = file  # which torch asks for two methods of
         torch.save({"format": FORMAT, **state}, writable)
 
@@ -114,7 +89,7 @@ def load(folder: str | os.PathLike) -> dict[str, Any] | None:
     Raises:
         CheckpointError: the file is truncated, foreign, or names code to run.
     """
-    path = Path(folder) / NAME
+    path = user_path(folder) / NAME
     if not path.exists():
         return None
     try:
@@ -193,7 +168,7 @@ class Checkpoints:
         data: ImageData,
         classifier: Classifier,
     ) -> None:
-        self.folder = None if folder is None else Path(folder)
+        self.folder = None if folder is None else user_path(folder)
         if folder is not None:
             self.identity = identity(config, data, classifier)  # hashes all images: once, only here
         self.saved_at = time.monotonic()
@@ -237,10 +212,10 @@ class Checkpoints:
         try:
             save(folder, state)
         except OSError as error:
-            tqdm.write(
+            Bar.write(
                 f"No checkpoint saved in {folder} ({error}); the previous one, if any, is "
                 "untouched. Training goes on.",
-                file=sys.stdout,
+                file=Screen(),
             )
 
     def resume(self, run: Resumable) -> None:
@@ -269,16 +244,16 @@ class Checkpoints:
         for entry in run.progress.log:
             if entry["hardware"] != hardware:
                 hardware = entry["hardware"]
-                print(f"From the checkpoint, run on {hardware}:")
-            print(entry["text"])
+                say(f"From the checkpoint, run on {hardware}:")
+            say(entry["text"])
         if run.progress.epoch == self.identity["epochs"]:
             return
-        print(
+        say(
             f"Going on from the checkpoint at epoch {run.progress.epoch + 1}, "
             f"batch {run.progress.batch}"
         )
         if state["hardware"] != run.hardware:
-            print(
+            say(
                 f"It was run on {state['hardware']}: the images will be the same, but the weights "
                 "will differ a little from those of a run that was all on the same."
             )

@@ -1,14 +1,11 @@
 """Training: a whole run, from the first epoch or from a checkpoint, epoch after epoch."""
 
-import copy
 import os
-import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import lightning_fabric
@@ -19,6 +16,7 @@ from tqdm import tqdm
 
 from pytorch_vision.data import ImageData
 from pytorch_vision.models import Classifier, EpochRecord, History
+from pytorch_vision.models.networks import copied, load_tensors, tensors_of
 from pytorch_vision.runtime import (
     CheckpointError,
     Machine,
@@ -30,11 +28,12 @@ from pytorch_vision.runtime.devices import (
     describe_hardware,
     device_settings,
     memory_explained,
-    place,
 )
+from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.interrupts import deferred_signals, interrupts_forwarded
 from pytorch_vision.runtime.launch import in_notebook
 from pytorch_vision.runtime.processes import only_main_prints
+from pytorch_vision.runtime.terminal import BAR, Bar, bar_line, say
 from pytorch_vision.training.checkpoint import NAME, Checkpoints
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.evaluate import evaluate_on
@@ -62,7 +61,8 @@ def fit(
 ) -> History:
     """Train a classifier in place, fill in its history, and return that.
 
-    Prints one progress bar and one line ``Test set: ...`` an epoch. Interrupting it (Ctrl-C, or
+    Prints one progress bar and one line ``Test set: ...`` an epoch; where nobody can watch the
+    bar move, as in a file, only as it stands at the epoch's end. Interrupting it (Ctrl-C, or
     the notebook's stop button) ends it after the current batch, with the history so far; a
     second interrupt ends it at once. SIGTERM and SIGHUP do what they usually do once the current
     batch is saved. Afterwards the network holds the averaged weights, where they are averaged, and
@@ -87,9 +87,9 @@ def fit(
 
     Raises:
         FloatingPointError: the loss stopped being finite; names epoch and batch.
-        MemoryError: the GPU has too little memory; says which batch size to try.
-        ValueError: the data has other classes or another size, the network has not one logit for
-            each class, or there are fewer devices.
+        MemoryError: there is too little memory; says which batch size to try.
+        ValueError: the data has other classes or another size, the network does not take images
+            of that or has not one logit for each class, or there are fewer devices.
         OSError: the folder cannot be written.
         pytorch_vision.runtime.CheckpointError: the folder holds the checkpoint of another run, or
             is in use by one.
@@ -135,20 +135,20 @@ def _fit_in_fork(
     torch.set_num_threads(1)  # OpenMP hangs in a fork if it has run in the process forked from
     classifier, *others = arguments()
     shared: nn.Module = classifier.network  # the forks share its memory, and train copies
-    trained = classifier.with_network(copy.deepcopy(shared))
+    trained = classifier.with_network(copied(shared))
     try:
         history = _fit(fabric, trained, *others)
     except EXPECTED_ERRORS as error:
         return error
     if fabric.is_global_zero:
-        shared.load_state_dict(trained.network.state_dict())
+        load_tensors(shared, tensors_of(trained.network))
     return [asdict(record) for record in history.records]
 
 
 def _how_to_go_on(checkpoints: str | os.PathLike | None) -> str:
     if checkpoints is None:
         return "No checkpoints were kept: run the same again, with a folder for them."
-    if not Path(checkpoints, NAME).exists():
+    if not (user_path(checkpoints) / NAME).exists():
         return f"There was no checkpoint yet in {checkpoints}: run the same again."
     return f"Run the same again: it goes on from the checkpoint in {checkpoints}."
 
@@ -175,15 +175,32 @@ def _fit(
         # float16's gradient scaler skips its first steps, until its scale fits; the schedule
         # goes on all the same
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-        place(fabric, classifier.network)
-        classifier.check_outputs(fabric)
-        if config.epochs == 0:
-            print(f"Testing on {describe_hardware(fabric)}")
-            print(evaluate_on(processes, classifier, data))
-            return classifier.history
-        kept = Checkpoints(checkpoints, config, data, classifier)
-        _train(Run(processes, classifier, data, config), kept, data, after_epoch, interrupted)
+        with classifier.on(fabric) as adapter:
+            if config.epochs == 0:
+                say(f"Testing on {describe_hardware(fabric)}")
+                say(evaluate_on(processes, classifier, data, adapter, train_batch_size=batch_size))
+                return classifier.history
+            _check_small_images(classifier, fabric, config)
+            kept = Checkpoints(checkpoints, config, data, classifier)
+            arguments = (processes, classifier, data, config, adapter)
+            _train(Run(*arguments), kept, data, after_epoch, interrupted)
     return classifier.history
+
+
+def _check_small_images(
+    classifier: Classifier, fabric: lightning_fabric.Fabric, config: TrainConfig
+) -> None:
+    """Refuse a network that does not take the smaller images of the first epochs.
+
+    Raises:
+        ValueError: says which setting shows them.
+    """
+    if not config.small_epochs:
+        return
+    try:
+        classifier.check_outputs(fabric, config.scale_in(0))
+    except ValueError as error:
+        raise ValueError(f"{error}: set progressive_resizing=0") from error
 
 
 def _train(
@@ -197,11 +214,12 @@ def _train(
 
     The run is in no frame above this one: ``memory_explained`` could not clear it there.
     """
-    print(f"Training on {run.hardware}")
+    say(f"Training on {run.hardware}")
     with kept.locked(run.processes):
         kept.resume(run)
         try:
             _train_epochs(run, kept, data, after_epoch, interrupted)
+            run.mature()
         finally:
             run.finish()
 
@@ -221,19 +239,20 @@ def _train_epochs(
         if last or due or not whole:
             kept.save(run)
         if not whole:
-            print(
+            say(
                 f"Interrupted in epoch {run.progress.epoch + 1}; the history holds "
                 f"{len(run.progress.history.records)} whole epoch(s)."
             )
             return
         if after_epoch is not None and _wants_to_stop(run, after_epoch):
-            print(f"Stopped after epoch {run.progress.epoch}, as after_epoch asked for")
+            say(f"Stopped after epoch {run.progress.epoch}, as after_epoch asked for")
             kept.save(run)
             return
 
 
 def _wants_to_stop(run: Run, after_epoch: AfterEpoch) -> bool:
-    return run.processes.on_main(lambda: after_epoch(run.tested()) is True)
+    with run.tested() as tested:
+        return run.processes.on_main(lambda: after_epoch(tested) is True)
 
 
 def _train_epoch(run: Run, kept: Checkpoints, interrupted: Callable[[], bool]) -> bool:
@@ -241,19 +260,19 @@ def _train_epoch(run: Run, kept: Checkpoints, interrupted: Callable[[], bool]) -
     run.begin_epoch()
     progress, batches = run.progress, len(run.loader)
     if progress.batch == batches:  # resumed when only the test was missing
-        print(progress.bar_line)
+        say(progress.bar_line)
         return True
-    started = time.monotonic() - progress.seconds
-    shown = 0.0
-    with tqdm(
+    first, begun = progress.batch, time.monotonic()
+    started = begun - progress.seconds
+    line, description, shown = "", "", 0.0
+    with Bar(
         total=batches,
-        initial=progress.batch,
-        file=sys.stdout,
+        initial=first,
         smoothing=0,  # the epoch's mean speed, not the last moment's
-        bar_format="{desc}: {percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} "
-        "[{elapsed}<{remaining}, {rate_fmt}]",
+        bar_format=BAR,
+        leave=False,  # its last line is printed below, on whatever there is
     ) as bar:
-        for images, labels in run.loader.epoch(progress.epoch, progress.batch):
+        for images, labels in run.loader.epoch(progress.epoch, first):
             run.step(images, labels)
             now = time.monotonic()
             progress.seconds = now - started
@@ -262,17 +281,19 @@ def _train_epoch(run: Run, kept: Checkpoints, interrupted: Callable[[], bool]) -
             )
             last = progress.batch == batches
             if last or show:
-                shown = now
-                bar.set_description_str(_description(run), refresh=False)
+                shown, description = now, _description(run)
+                bar.set_description_str(description, refresh=False)
             bar.update()
+            if last or stop:
+                line = bar_line(description, progress.batch, batches, first, now - begun)
             if last:
-                bar.refresh()
-                progress.bar_line = str(bar)
+                progress.bar_line = line
             if stop:
-                return False
+                break
             if save:
                 kept.save(run)
-    return True
+    say(line)
+    return not stop
 
 
 def _description(run: Run) -> str:
@@ -288,9 +309,13 @@ def _test_epoch(run: Run, data: ImageData, interrupted: Callable[[], bool]) -> b
     started = time.monotonic()
     run.share_statistics()
     scale = run.config.scale_in(run.progress.epoch)
-    result = evaluate_on(run.processes, run.tested(), data, interrupted, scale)
+    batch_size = run.loader.batch_size
+    with run.tested() as tested:
+        result = evaluate_on(
+            run.processes, tested, data, run.tester, interrupted, scale, batch_size
+        )
     if result is None:
         return False
-    print(f"{result}\n")
+    say(f"{result}\n")
     run.record(result, time.monotonic() - started)
     return True

@@ -3,9 +3,7 @@
 Leslie Smith, "Cyclical Learning Rates for Training Neural Networks", arXiv 1506.01186.
 """
 
-import copy
 import math
-import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,18 +12,20 @@ from typing import Literal
 import lightning_fabric
 import numpy as np
 from torch.optim.lr_scheduler import LambdaLR
-from tqdm import tqdm
 
 from pytorch_vision.data import ImageData
 from pytorch_vision.data.loaders import Batch
 from pytorch_vision.models import Classifier
+from pytorch_vision.models.networks import copied
 from pytorch_vision.runtime import Machine, Processes
+from pytorch_vision.runtime.checks import whole_number
 from pytorch_vision.runtime.devices import (
     device_settings,
     make_fabric,
     memory_explained,
     random_state_kept,
 )
+from pytorch_vision.runtime.terminal import Bar
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.run import Run
 
@@ -82,11 +82,12 @@ def find_learning_rate(
         steps: how many batches it takes; epochs follow each other if one has fewer.
 
     Raises:
-        ValueError: the rates or the number of steps make no sense.
+        ValueError: the rates or the number of steps make no sense, or what is true of ``fit``.
         FloatingPointError: the loss is not finite from the start.
         MemoryError: the GPU has too little memory.
     """
-    if not 0 < lowest < highest or steps < 10:
+    lowest, highest, steps = float(lowest), float(highest), whole_number(steps, "steps")
+    if not 0 < lowest < highest < math.inf or steps < 10:
         raise ValueError(
             f"lowest={lowest}, highest={highest}, steps={steps}: expected 0 < lowest < highest and "
             "10 steps or more"
@@ -124,8 +125,8 @@ def _range_test(
 
     The copy is in no frame above this one: ``memory_explained`` could not clear it there.
     """
-    copied = classifier.with_network(copy.deepcopy(classifier.network))
-    run = Run(Processes(fabric), copied, data, config)
+    duplicate = classifier.with_network(copied(classifier.network))
+    run = Run(Processes(fabric), duplicate, data, config)
     run.begin_epoch()
     return _raise_rates(run, lowest, highest, steps), _losses(run, steps)
 
@@ -150,7 +151,7 @@ def _losses(run: Run, steps: int) -> np.ndarray:
     """Train, and return the running mean of the losses until it diverges."""
     mean, smallest, before, losses = 0.0, math.inf, 0.0, []
     batches = _batches(run)
-    for step in tqdm(range(steps), desc="Range test", file=sys.stdout):
+    for step in Bar(range(steps), desc="Range test"):
         images, labels = next(batches)
         run.step(images, labels)
         total = float(run.sums[0])  # waits for the device: whether it diverges must be known now
