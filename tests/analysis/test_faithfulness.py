@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -156,9 +160,34 @@ def test_one_image_has_no_interval():
 def test_the_sentence(removals):
     text = describe_removal(removals["square"], removals["random"])
     fallen = removals["square"].morf[:, 2].mean()
-    assert f"from {removals['square'].morf[:, 0].mean():.0%} to {fallen:.0%}" in text
-    assert "When the 30% of the pixels" in text
-    assert text.endswith(f"to {removals['random'].morf[:, 2].mean():.0%}.")
+    before = removals["square"].morf[:, 0].mean()
+    assert f"from {100 * before:.0f} % to {100 * fallen:.0f} %" in text
+    assert "When the 30 % of the pixels" in text
+    assert text.endswith(f"to {100 * removals['random'].morf[:, 2].mean():.0f} %.")
+
+
+def test_bars_switched_off_change_no_figure(tiny, few, tmp_path):
+    """As on a cluster; tqdm reads the variable when it is imported, so in another process."""
+    code = """
+import sys
+import os
+import subprocess
+import sys
+
+import numpy as np
+from small import few_images, tiny_classifier
+from pytorch_vision.analysis import removal
+few = few_images()
+maps = {"random": np.random.default_rng(0).random((100, 32, 32), np.float32)}
+found = removal(tiny_classifier(few), few.train_images, few.train_labels, maps, (0.3,))["random"]
+np.save(sys.argv[1], np.stack([found.morf, found.lerf]))
+"""
+    path = tmp_path / "without.npy"
+    environment = {**os.environ, "TQDM_DISABLE": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code, path], env=environment, check=True)
+    maps = {"random": np.random.default_rng(0).random((100, 32, 32), np.float32)}
+    found = removal(tiny, few.train_images, few.train_labels, maps, (0.3,))["random"]
+    np.testing.assert_allclose(np.load(path), np.stack([found.morf, found.lerf]), atol=1e-6)
 
 
 def test_wrong_arguments_are_named(tiny, few):

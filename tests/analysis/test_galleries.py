@@ -1,6 +1,7 @@
 import html
 import io
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ def pictures(figure: Figure) -> list:
 def caption(predictions: Predictions, kind: str, i: int) -> str:
     label = {"true": predictions.labels, "predicted": predictions.predicted}[kind][i]
     probability = predictions.probabilities[i, label]
-    return f"{kind}: {predictions.class_names[label]} ({probability:.0%})"
+    return f"{kind}: {predictions.class_names[label]} ({100 * probability:.0f} %)"
 
 
 @pytest.mark.parametrize("count", [1, 5, 7, 10])
@@ -70,6 +71,35 @@ def test_gradcam_gallery_stacks_image_predicted_and_true_overlay(count, some_pre
     assert "each map's own maximum" in figure.axes[-1].get_ylabel()
 
 
+LONG = ("Animals & Nature", "a_very_long_class_name_" * 4, "W" * 80)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (32, 96), (96, 16), (512, 512)])
+def test_no_caption_runs_into_another(size, some_predictions):
+    predictions = replace(
+        some_predictions(10),
+        images=np.random.default_rng(0).integers(0, 256, (10, *size, 3), np.uint8),
+        class_names=LONG,
+        files=tuple(f"some folder/with a long name/{'x' * 30}_{i}.png" for i in range(10)),
+    )
+    maps = np.zeros((10, *size), np.float32)
+    for figure in (
+        galleries.gallery(predictions, "a title " * 30),
+        galleries.gradcam_gallery(predictions, maps, maps, "a title " * 30),
+        galleries.gradcam_gallery(predictions, maps, title="a title"),
+    ):
+        figure.draw_without_rendering()
+        titles = [axes.title for axes in figure.axes if axes.get_title()]
+        texts = [*titles, figure._suptitle]
+        boxes = [text.get_window_extent() for text in texts]
+        panels = [picture.axes.get_window_extent() for picture in pictures(figure)]
+        assert min(panel.width for panel in panels) > 150
+        boxes += panels
+        boxes += [axes.get_window_extent() for axes in figure.axes if axes.get_ylabel()]
+        for one, other in combinations([box.padded(-1) for box in boxes], 2):
+            assert not one.overlaps(other)
+
+
 def test_correct_answers_have_one_map_each(some_predictions):
     predictions = some_predictions(7)
     maps = np.random.default_rng(1).random((7, 32, 32), np.float32)
@@ -95,13 +125,16 @@ def test_explanation_shows_the_image_and_a_map_for_each_class(some_predictions):
     )
 
 
-def test_overlay_is_half_image_half_colour():
-    image = np.full((32, 32, 3), 255, np.uint8)
-    cold = galleries.overlay(image, np.zeros((32, 32)))
-    hot = galleries.overlay(image, np.ones((32, 32)))
-    assert np.allclose(cold[0, 0], 0.5, atol=0.02)  # inferno begins nearly black
-    assert (hot[0, 0] > cold[0, 0]).all()
-    assert galleries.overlay(image, np.ones((32, 32)), alpha=0).min() == 1
+def test_overlay_covers_the_more_the_hotter_and_leaves_the_rest():
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    none = galleries.overlay(image, np.zeros((32, 32)))
+    np.testing.assert_allclose(none, image / 255)
+    halves = np.repeat([[0.5], [1.0]], 16, axis=0) * np.ones(32)
+    drawn = galleries.overlay(image, halves)
+    for rows, left in ((slice(16), 0.65), (slice(16, 32), 0.3)):  # of the picture's own contrast
+        contrast = (image[rows] / 255).std(axis=(0, 1))
+        np.testing.assert_allclose(drawn[rows].std(axis=(0, 1)), left * contrast)
+    assert np.array_equal(galleries.overlay(image, halves, alpha=0), image / 255)
 
 
 def test_training_views_are_what_the_epochs_show(few):

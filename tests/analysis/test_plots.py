@@ -1,9 +1,12 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from pytorch_vision.analysis import (
+    Predictions,
     Removal,
     calibration,
     class_accuracy,
@@ -33,6 +36,7 @@ def test_curves_show_training_and_test_together():
     ]
     labels = [text.get_text() for text in accuracy.get_legend().get_texts()]
     assert labels == ["train: 43.00 after epoch 3", "test: 33.00 after epoch 3"]
+    assert "label smoothing included" in loss.get_legend().get_texts()[0].get_text()
 
 
 def test_curves_of_no_epoch_say_so():
@@ -47,6 +51,83 @@ def test_confusion_matrix_has_every_count(some_predictions):
     assert counts == confusion_matrix(predictions).ravel().tolist()
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("Predicted class", "True class")
     assert [label.get_text() for label in axes.get_yticklabels()] == ["ant", "bee", "cow"]
+
+
+def many_classes(count: int, images_each: int = 2) -> Predictions:
+    """Predictions of many classes of long names; in each third class an image is misclassified."""
+    labels = np.repeat(np.arange(count), images_each)
+    wrong = (np.arange(len(labels)) % images_each == 0) & (labels % 3 == 0)
+    probabilities = np.zeros((len(labels), count), np.float32)
+    probabilities[np.arange(len(labels)), (labels + wrong) % count] = 1
+    names = tuple(f"class {label} {'of a long name ' * 5}{label}" for label in range(count))
+    images = np.zeros((len(labels), 4, 4, 3), np.uint8)
+    return Predictions(images, labels, probabilities, np.arange(len(labels)), names)
+
+
+def inside(figure: Figure) -> bool:
+    """Whether all texts of a figure lie within it and no names beside a chart touch."""
+    figure.draw_without_rendering()
+    drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    within = min(drawn.x0, drawn.y0, width - drawn.x1, height - drawn.y1) > -0.02
+    names = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    apart = all(not one.overlaps(other) for one, other in pairwise(names))
+    return within and apart
+
+
+def test_of_a_thousand_classes_the_largest_confusions_are_drawn():
+    predictions = many_classes(1000)
+    figure = plots.confusion_matrix(predictions, "a title")
+    (axes,) = figure.axes
+    assert len(axes.texts) == len(axes.patches) == 25
+    assert {text.get_text() for text in axes.texts} == {" 1 (50 %)"}
+    assert "25 largest of 334 confusions among 1,000 classes" in axes.get_title()
+    assert axes.get_yticklabels()[0].get_text().startswith("class 0 ")
+    assert axes.get_yticklabels()[0].get_text().count("…") == 2
+    assert inside(figure)
+
+
+def test_of_a_thousand_classes_the_best_and_the_worst_are_drawn():
+    predictions = many_classes(1000)
+    figure = plots.class_accuracy(predictions)
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["50.0"] * 25 + ["100.0"] * 25
+    assert axes.get_title() == "the 25 best and the 25 worst of 1,000 classes"
+    assert inside(figure)
+
+
+def test_thirty_long_names_fit_beside_and_below_their_matrix():
+    figure = plots.confusion_matrix(many_classes(30), "a title " * 40)
+    assert inside(figure)
+    (axes,) = figure.axes
+    assert len(axes.texts) == 900
+    for tick, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True):
+        below = axes.transData.transform((tick, 0))[0]
+        assert label.get_window_extent().x1 == pytest.approx(below, abs=12)  # it ends there
+
+
+def test_a_colour_is_a_share_of_its_row(some_predictions):
+    predictions = replace(
+        some_predictions(22),
+        labels=np.repeat([0, 1], [20, 2]),
+        probabilities=np.eye(3, dtype=np.float32)[[0] * 10 + [1] * 10 + [0, 1]],
+    )
+    (axes,) = plots.confusion_matrix(predictions).axes
+    shares = axes.images[0].get_array()
+    np.testing.assert_allclose(shares, [[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 0]])
+    assert [text.get_text() for text in axes.texts] == [*["10"] * 2, "0", "1", "1", *["0"] * 4]
+
+
+def test_all_images_taken_for_one_class_and_a_class_without_any():
+    predictions = many_classes(6)
+    all_one = replace(
+        predictions,
+        labels=np.minimum(predictions.labels, 4),
+        probabilities=np.eye(6, dtype=np.float32)[np.full(12, 2)],
+    )
+    assert inside(plots.confusion_matrix(all_one))
+    figure = plots.class_accuracy(all_one)
+    assert inside(figure)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.0"] * 4 + ["100.0"]
 
 
 def test_class_accuracy_is_written_beside_each_class(some_predictions):
@@ -143,7 +224,7 @@ def test_trust_shows_curves_scores_and_correlations():
     means = [[one.score.mean() for one in maps.values()] for maps in removals.values()]
     np.testing.assert_allclose(marked, means)
     np.testing.assert_allclose(sanity.lines[0].get_ydata(), [1, 0.6, 0.1])
-    assert [text.get_text() for text in sanity.get_legend().get_texts()] == ["gradcam"]
+    assert [text.get_text() for text in sanity.get_legend().get_texts()] == ["Grad-CAM"]
 
 
 def history_of(*accuracies: float, loss: float = 1.0) -> History:

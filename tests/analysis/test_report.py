@@ -27,6 +27,7 @@ from pytorch_vision.analysis import (
 from pytorch_vision.analysis.calibration import describe_scaling
 from pytorch_vision.analysis.faithfulness import baseline_maps, describe_removal
 from pytorch_vision.analysis.galleries import overlay
+from pytorch_vision.data import Normalization
 from pytorch_vision.models import Classifier
 
 CORRECT = 20  # of the correct answers are on the page too
@@ -282,6 +283,167 @@ def test_500_errors_stay_under_15_mb(sample, tmp_path):
     page = write(tmp_path, noise, Classifier(nn.Sequential(*layers), sample))
     assert page.count("<li ") == 500
     assert len(page.encode()) <= 15_000_000
+
+
+def opened(tab: Page, folder: Path, predictions: Predictions, width: int = 1200) -> Page:
+    """The page of some predictions of a tiny network, opened in a window of some width."""
+    names, size = predictions.class_names, predictions.images.shape[1:3]
+    layers = nn.Conv2d(3, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, len(names))
+    classifier = Classifier(
+        nn.Sequential(*layers),
+        class_names=names,
+        normalization=Normalization((0.5, 0.5, 0.5), (0.2, 0.2, 0.2)),
+        size=(int(size[0]), int(size[1])),
+        description="a network",
+    )
+    write(folder, predictions, classifier, 3)
+    tab.set_viewport_size({"width": width, "height": 900})
+    tab.goto((folder / "new" / "errors.html").as_uri())
+    return tab
+
+
+def some_of(count: int, images_each: int, size=(8, 8), name: str = "class {}") -> Predictions:
+    """Predictions in a folder's order; of each class, the first image is misclassified."""
+    labels = np.repeat(np.arange(count), images_each)
+    predicted = (labels + (np.arange(len(labels)) % images_each == 0)) % count
+    names = tuple(name.format(label) for label in range(count))
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), *size, 3), np.uint8)
+    probabilities = np.eye(count, dtype=np.float32)[predicted]
+    return Predictions(images, labels, probabilities, np.arange(len(labels)), names)
+
+
+@pytest.mark.parametrize("width", [420, 1200])
+def test_of_many_classes_the_largest_confusions_are_listed(tab, tmp_path, width):
+    predictions = some_of(100, 4, name="class {} " + "of a long name " * 5)
+    labels = predictions.labels.copy()
+    labels[4:8] = 2  # four images of class 2 are taken for 1, or one for 2
+    page = opened(tab, tmp_path, replace(predictions, labels=labels), width)
+    assert page.get_by_role("heading", name="Largest confusions").count() == 1
+    cells = page.locator("td button")
+    assert cells.count() == 25
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    cells.first.click()
+    assert {(card["true"], card["predicted"]) for card in shown(page)} == {("2", "1")}
+    assert len(shown(page)) == int(cells.first.inner_text()) == 3
+    assert page.locator("details tbody tr").count() == 25
+    assert page.locator("#true option").count() <= 101
+    longest = "Math.max(...[...document.querySelectorAll('option')].map(o => o.text.length))"
+    assert page.evaluate(longest) <= 61
+
+
+def test_a_matrix_that_is_wider_than_its_window_says_so(tab, tmp_path):
+    page = opened(tab, tmp_path, some_of(20, 3, name="Animals & Nature {}"), 420)
+    hint, wide = page.locator(".hint").first, page.locator(".wide").first
+    assert "scrolls to the right" in hint.inner_text()
+    assert wide.evaluate("one => one.parentElement.classList.contains('more')")
+    wide.evaluate("one => one.scrollLeft = one.scrollWidth")
+    page.wait_for_function("!document.querySelector('.scroller').classList.contains('more')")
+    page.set_viewport_size({"width": 1400, "height": 900})
+    page.wait_for_function("!document.querySelector('.scroller').classList.contains('scrolls')")
+    assert not hint.is_visible()
+
+
+def test_cells_fill_their_rows(tab, tmp_path):
+    page = opened(tab, tmp_path, some_of(5, 3, name="Animals & Nature of two lines {}"), 420)
+    heights = page.locator("td button").evaluate_all(
+        "all => all.map(one => [one.offsetHeight, one.parentElement.clientHeight])"
+    )
+    assert heights
+    assert all(button == cell for button, cell in heights)
+
+
+def test_figures_of_each_class_are_on_the_page(tab, tmp_path):
+    page = opened(tab, tmp_path, some_of(3, 4))
+    page.locator("summary").click()
+    row = page.locator("details tbody tr").first.inner_text().replace("\N{NO-BREAK SPACE}", " ")
+    assert row.split("\t") == ["class 0", "75.0 %", "75.0 %", "75.0 %", "4"]
+    assert "balanced" in page.locator("header").inner_text()
+    assert "top-5" not in page.locator("header").inner_text()
+
+
+def test_colours_are_shares_of_their_rows(tab, tmp_path):
+    some = some_of(2, 4)
+    one_in_four = some.select(np.array([0, 1, 2, 3, 4, 5, 6, 7, 5, 6, 7, 5, 6, 7, 5, 6]))
+    page = opened(tab, tmp_path, one_in_four)
+    shares = page.locator("td.heat").evaluate_all(
+        "all => all.map(one => Number(one.style.getPropertyValue('--share')))"
+    )
+    assert shares == [0.53, pytest.approx(0.08 + 0.45 / 3, abs=0.006)]  # 1 of 4, 1 of 12
+
+
+def test_ticks_collect_names_into_a_list_to_copy(tab, tmp_path):
+    some = some_of(3, 2)
+    some = replace(some, files=tuple(f"folder/{number} é.png" for number in range(6)))
+    page = opened(tab, tmp_path, some)
+    assert not page.locator("#collected").is_visible()
+    page.locator("#gallery > li:visible input").nth(1).check()
+    page.keyboard.press("Home")
+    page.locator("h1").click()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")
+    names = page.locator("#names")
+    assert names.input_value() == "folder/0 é.png\nfolder/2 é.png"
+    assert page.locator("#collected-count").inner_text() == "2 collected"
+    page.get_by_role("button", name="Copy the list").click()
+    assert (
+        page.evaluate("getSelection().toString() || document.activeElement.value").count("\n") == 1
+    )
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("button", name="Empty it").click()
+    assert not page.locator("#collected").is_visible()
+
+
+def test_the_training_images_begin_with_the_most_confident_errors(tab, tmp_path):
+    some = some_of(3, 2)
+    probabilities = some.probabilities * np.linspace(0.5, 1, 6, dtype=np.float32)[:, None]
+    probabilities += (1 - probabilities.sum(axis=1, keepdims=True)) / 3
+    page = opened(tab, tmp_path, replace(some, probabilities=probabilities, split="train"))
+    assert [card["index"] for card in shown(page)] == ["4", "2", "0"]
+    assert "3 of 6 training images are misclassified" in page.locator("header").inner_text()
+    assert page.locator("h3:visible").first.inner_text().startswith("training image 4")
+
+
+def test_more_errors_than_a_browser_can_show_are_sampled(tmp_path):
+    some = some_of(60, 2)
+    layers = nn.Conv2d(3, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 60)
+    normalization = Normalization((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+    classifier = Classifier(
+        nn.Sequential(*layers),
+        class_names=some.class_names,
+        normalization=normalization,
+        size=(8, 8),
+    )
+    path = tmp_path / "errors.html"
+    write_report(classifier, some, path, right_count=0, error_count=20)
+    page = path.read_text(encoding="utf-8")
+    assert page.count("<li ") == 20
+    assert "60 of 120 test images are misclassified" in page
+    assert "20 of the errors are here" in " ".join(page.split())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (16, 48), (300, 200)])
+def test_images_of_any_size_are_shown_as_they_are(tab, tmp_path, size):
+    page = opened(tab, tmp_path, some_of(3, 2, size))
+    first = page.locator("#gallery > li:visible img").first
+    shape = first.evaluate("one => [one.naturalHeight, one.naturalWidth]")
+    assert shape[0] / shape[1] == pytest.approx(size[0] / size[1], rel=0.02)
+    assert max(shape) <= 256
+    assert first.evaluate("one => getComputedStyle(one).objectFit") == "contain"
+    assert ("no Grad-CAM maps" in page.locator("header").inner_text()) == (size == (1, 1))
+    assert page.locator("#gallery > li:visible").first.locator("img").count() == (
+        1 if size == (1, 1) else 3
+    )
+
+
+def test_names_in_any_script_are_on_the_page(tab, tmp_path):
+    names = ("\u732b", "\u0639\u0631\u0628\u064a", "\U0001f408 \ud800")
+    some = replace(some_of(3, 2), class_names=names, files=("a\udcff.png", *["b.png"] * 5))
+    page = opened(tab, tmp_path, some)
+    text = page.locator("main").inner_text()
+    assert "\u732b" in text
+    assert "\u0639\u0631\u0628\u064a" in text
+    assert "\U0001f408 \\ud800" in text
+    assert "a\\udcff.png" in text
 
 
 def test_names_are_text_not_markup(sample, tmp_path, predictions):

@@ -59,6 +59,17 @@ def test_some_of_both_groups_are_tested_and_drawn(few, tiny, errors, count, test
     ]
 
 
+def test_a_folder_is_judged_by_all_of_its_classes(few, tiny):
+    """Its images come class by class: the first right answers would be of the first class."""
+    order = np.argsort(few.train_labels, kind="stable")
+    folder = predictions_with(few, 0, 100).select(order)
+    measured = measure_trust(tiny, folder, CPU).removals["correctly classified"]["random"]
+    sample = correctly_classified(folder, 50)
+    assert np.bincount(sample.labels).tolist() == [5] * 10
+    expected = tiny.predict(sample.images, CPU)[np.arange(50), sample.labels]
+    np.testing.assert_allclose(measured.morf[:, 0], expected, atol=1e-6)
+
+
 def test_removal_is_asked_for_the_predicted_classes(few, tiny):
     predictions = predictions_with(few, 3, 9)
     removals = measure_trust(tiny, predictions, CPU).removals

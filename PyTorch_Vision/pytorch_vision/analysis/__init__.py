@@ -1,9 +1,10 @@
 """What a classifier gets right and wrong, and where it looked.
 
-``predict`` has the answers and figures about them, ``calibration`` whether their probabilities
-hold; ``geometry`` (by ``layout`` and ``operations``) and ``gradcam`` the maps; ``faithfulness`` (by
-``imputation``), ``sanity`` and ``trust`` say how far a map can be trusted; ``curves``, ``plots``
-and ``galleries`` draw; ``report`` writes the page of all errors.
+``predict`` has the answers, ``metrics`` the figures about them, ``calibration`` whether their
+probabilities hold; ``geometry`` (by ``layout`` and ``operations``) and ``gradcam`` the maps;
+``faithfulness`` (by ``imputation``), ``sanity`` and ``trust`` say how far a map can be trusted;
+``classify`` has the classes of new pictures, and ``runs`` compares runs; ``curves``, ``plots`` and
+``galleries`` draw, on what ``figures`` gives them; ``report`` writes the page of errors.
 """
 
 from pytorch_vision.analysis import galleries, plots
@@ -13,39 +14,54 @@ from pytorch_vision.analysis.calibration import (
     temperature,
     temperature_scaled,
 )
+from pytorch_vision.analysis.classify import (
+    FilePrediction,
+    classify_files,
+    write_file_predictions,
+)
 from pytorch_vision.analysis.faithfulness import Removal, baseline_maps, removal
 from pytorch_vision.analysis.geometry import MapGeometry, last_map, map_geometry
 from pytorch_vision.analysis.gradcam import METHODS, grad_cam
+from pytorch_vision.analysis.metrics import Metrics, measure, write_predictions
 from pytorch_vision.analysis.predict import (
     Predictions,
     class_accuracy,
     confusion_matrix,
     correctly_classified,
     describe_choice,
+    largest_confusions,
     misclassified,
     predict,
 )
 from pytorch_vision.analysis.report import write_report
+from pytorch_vision.analysis.runs import FinishedRun, compare_runs
 from pytorch_vision.analysis.sanity import randomization
 from pytorch_vision.analysis.trust import Trust, measure_trust
 
 __all__ = [
     "METHODS",
+    "FilePrediction",
+    "FinishedRun",
     "MapGeometry",
+    "Metrics",
     "Predictions",
     "Removal",
     "Trust",
     "baseline_maps",
     "calibration",
     "class_accuracy",
+    "classify_files",
+    "compare_runs",
     "confusion_matrix",
     "correctly_classified",
     "cross_fitted",
     "describe_choice",
     "galleries",
     "grad_cam",
+    "largest_confusions",
     "last_map",
     "map_geometry",
+    "measure",
     "measure_trust",
     "misclassified",
     "plots",
@@ -54,5 +70,7 @@ __all__ = [
     "removal",
     "temperature",
     "temperature_scaled",
+    "write_file_predictions",
+    "write_predictions",
     "write_report",
 ]

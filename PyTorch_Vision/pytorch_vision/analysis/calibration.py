@@ -118,7 +118,7 @@ def describe_scaling(predictions: Predictions) -> str:
     return (
         f"Expected calibration error {before_error:.1f} %; {after_error:.1f} % with the logits "
         f"divided by {np.mean(temperatures):.2f}, a temperature that was found on the other half "
-        "of the test images each."
+        f"of the {predictions.kind}s each."
     )
 
 

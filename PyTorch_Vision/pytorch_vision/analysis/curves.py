@@ -8,16 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pytorch_vision.analysis.figures import finished, fit, new_figure
 from pytorch_vision.models import History
 from pytorch_vision.training import RangeTest
 
-DPI = 110  # ten inches are then about as wide as a page of GitHub
 OUTLIER = 3.0  # a run whose median is so many times the best run's does not set the scale
-
-
-def plain(text: str) -> str:
-    """Return a text as matplotlib needs it to draw it as it is, dollar signs and all."""
-    return text.replace("$", r"\$")
 
 
 def loss_and_accuracy(history: History, title: str = "") -> Figure:
@@ -27,8 +22,7 @@ def loss_and_accuracy(history: History, title: str = "") -> Figure:
         history: what ``fit`` returned; without any epoch, the axes stay empty and say so.
         title: what was trained on what.
     """
-    figure = Figure(figsize=(10, 4.2), dpi=DPI, layout="constrained")
-    figure.suptitle(plain(title), fontsize=11)
+    figure = new_figure(10, 4.2, title)
     quantities = {"loss": ("Loss (cross-entropy)", ".3f"), "accuracy": ("Accuracy (%)", ".2f")}
     for axes, (name, (label, form)) in zip(figure.subplots(1, 2), quantities.items(), strict=True):
         axes.set(xlabel="Epoch", ylabel=label)
@@ -42,9 +36,11 @@ def loss_and_accuracy(history: History, title: str = "") -> Figure:
         for part, style in {"train": "C0o-", "test": "C1s-"}.items():
             values = history.column(f"{part}_{name}")
             last = f"{part}: {values[-1]:{form}} after epoch {epochs[-1]}"
+            if (part, name) == ("train", "loss"):
+                last += "\n(label smoothing included)"
             axes.plot(epochs, values, style, markersize=4, label=last)
         axes.legend()
-    return figure
+    return finished(figure)
 
 
 def compare(histories: Mapping[str, History], title: str = "") -> Figure:
@@ -62,8 +58,7 @@ def compare(histories: Mapping[str, History], title: str = "") -> Figure:
     """
     if not histories:
         raise ValueError("there are no histories to compare, expected one or more by name")
-    figure = Figure(figsize=(10, 4.2), dpi=DPI, layout="constrained")
-    figure.suptitle(plain(title), fontsize=11)
+    figure = new_figure(10, 4.2, title)
     columns = {
         "test_loss": ("Test loss (cross-entropy)", ".3f"),
         "test_accuracy": ("Test accuracy (%)", ".2f"),
@@ -86,11 +81,11 @@ def compare(histories: Mapping[str, History], title: str = "") -> Figure:
                 linestyle=("-", "--", "-.", ":")[number // 10 % 4],
                 marker="osD^v"[number % 5],
                 markersize=4,
-                label=plain(f"{name}: {last}{outside}"),
+                label=fit(name, 4, form=f"{{}}: {last}{outside}"),
             )
         _set_scale(axes, [values[name] for name in near])
         axes.legend(fontsize=9)
-    return figure
+    return finished(figure)
 
 
 def _near_the_best(sizes: Mapping[str, np.ndarray]) -> list[str]:
@@ -123,8 +118,7 @@ def lr_finder(test: RangeTest, title: str = "") -> Figure:
         "learning_rate": "SGD's learning rate",
         "muon_learning_rate": "Muon's learning rate",
     }
-    figure = Figure(figsize=(7, 4.2), dpi=DPI, layout="constrained")
-    figure.suptitle(plain(title), fontsize=11)
+    figure = new_figure(7, 4.2, title)
     axes = figure.subplots()
     axes.plot(test.rates, test.losses)
     axes.axvline(
@@ -138,4 +132,4 @@ def lr_finder(test: RangeTest, title: str = "") -> Figure:
     )
     axes.grid(alpha=0.3, which="both")
     axes.legend()
-    return figure
+    return finished(figure)

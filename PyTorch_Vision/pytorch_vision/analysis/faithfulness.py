@@ -4,7 +4,6 @@ Take these away, or all others, and see what the probability of the class does. 
 "A Consistent and Efficient Evaluation Strategy for Attribution Methods" (ROAD), arXiv 2202.00449.
 """
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,14 +13,18 @@ import scipy.integrate
 import scipy.ndimage
 import scipy.stats
 import torch
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import Tensor
 
+from pytorch_vision.analysis.figures import percent
 from pytorch_vision.analysis.imputation import fill
 from pytorch_vision.data import eval_batches
 from pytorch_vision.models import Classifier
+from pytorch_vision.models.adapter import Adapter
+from pytorch_vision.models.inference import images_at_once
+from pytorch_vision.models.networks import evaluating
 from pytorch_vision.runtime import Machine
-from pytorch_vision.runtime.devices import device_settings, make_fabric, memory_explained, place
+from pytorch_vision.runtime.devices import device_settings, make_fabric, memory_explained
+from pytorch_vision.runtime.terminal import Bar
 
 FRACTIONS = (0.1, 0.3, 0.6)  # of the pixels that are taken away
 BATCH_SIZE = 250
@@ -103,47 +106,49 @@ def removal(
         if map_.shape != images.shape[:3]:
             raise ValueError(f"map {name!r} is {map_.shape}, expected {images.shape[:3]}")
     fabric = make_fabric(machine)
-    network = place(fabric, classifier.network)
-    training = network.training
     chance, noise = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     pixels = images.shape[1] * images.shape[2]
     counts = [round(fraction * pixels) for fraction in fractions]
-    curves = {name: np.empty((2, len(images), len(counts) + 1), np.float32) for name in maps}
-    network.eval()
-    try:
-        with memory_explained(), device_settings(fabric.device):
-            batches = eval_batches(images, classifier.normalization, fabric.device, BATCH_SIZE)
-            for batch, part in _with_bar(batches, len(images)):
-                asked = torch.from_numpy(np.asarray(classes[part], np.int64)).to(batch.device)
-                whole = _probabilities(fabric, network, batch, asked)
-                for name, map_ in maps.items():
-                    ranks = torch.from_numpy(_ranks(map_[part], chance)).to(batch.device)
-                    curves[name][:, part, 0] = whole
-                    for column, count in enumerate(counts, start=1):
-                        for row, missing in enumerate((ranks < count, ranks >= pixels - count)):
-                            filled = fill(batch, missing, noise)
-                            answers = _probabilities(fabric, network, filled, asked)
-                            curves[name][row, part, column] = answers
-    finally:
-        network.train(training)
+    curves = {name: np.full((2, len(images), len(counts) + 1), np.nan, np.float32) for name in maps}
+    size = min(BATCH_SIZE, images_at_once(classifier.size, fabric.device))
+    with (
+        memory_explained(),
+        device_settings(fabric.device),
+        classifier.on(fabric) as adapter,
+        evaluating(adapter.network),
+    ):
+        batches = eval_batches(images, classifier.normalization, fabric.device, size)
+        for batch, part in _with_bar(batches, len(images)):
+            asked = torch.from_numpy(np.asarray(classes[part], np.int64)).to(batch.device)
+            whole = _probabilities(fabric, adapter, batch, asked)
+            for name, map_ in maps.items():
+                ranks = torch.from_numpy(_ranks(map_[part], chance)).to(batch.device)
+                curves[name][:, part, 0] = whole
+                for column, count in enumerate(counts, start=1):
+                    for row, missing in enumerate((ranks < count, ranks >= pixels - count)):
+                        filled = fill(batch, missing, noise)
+                        answers = _probabilities(fabric, adapter, filled, asked)
+                        curves[name][row, part, column] = answers
     shares = np.array([0.0, *fractions])
     return {name: Removal(shares, most, least) for name, (most, least) in curves.items()}
 
 
 def _probabilities(
-    fabric: lightning_fabric.Fabric, network: nn.Module, batch: Tensor, classes: Tensor
+    fabric: lightning_fabric.Fabric, adapter: Adapter, batch: Tensor, classes: Tensor
 ) -> np.ndarray:
     """Return the probability that each image of a batch is of its class, float32 (B,)."""
-    with torch.inference_mode(), fabric.autocast():
-        logits = network(batch).float()
+    with torch.no_grad(), fabric.autocast():
+        logits = adapter(batch)
     return logits.softmax(1).gather(1, classes[:, None])[:, 0].cpu().numpy()
 
 
 def _with_bar(batches: Iterator[Tensor], count: int) -> Iterator[tuple[Tensor, slice]]:
     """Yield each batch with its place among ``count`` images, and show how many are done."""
-    with tqdm(total=count, desc="Pixels taken away", unit=" images", file=sys.stdout) as bar:
+    with Bar(total=count, desc="Pixels taken away", unit=" images") as bar:
+        done = 0  # bar.n stays 0 where bars are switched off
         for batch in batches:
-            yield batch, slice(bar.n, bar.n + len(batch))
+            yield batch, slice(done, done + len(batch))
+            done += len(batch)
             bar.update(len(batch))
 
 
@@ -181,9 +186,10 @@ def describe_removal(by_map: Removal, at_random: Removal) -> str:
     before = by_map.morf[:, 0].mean()
     marked, random = (one.morf[:, column].mean() for one in (by_map, at_random))
     return (
-        f"When the {by_map.fractions[column]:.0%} of the pixels that the map calls most important "
-        f"are taken away, the probability of the predicted class falls from {before:.0%} to "
-        f"{marked:.0%} on average; when as many random pixels are, to {random:.0%}."
+        f"When the {percent(by_map.fractions[column])} of the pixels that the map calls most "
+        "important are taken away, the probability of the predicted class falls from "
+        f"{percent(before)} to {percent(marked)} on average; when as many random pixels are, to "
+        f"{percent(random)}."
     )
 
 

@@ -6,15 +6,15 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from pytorch_vision.analysis.plots import plain
+from pytorch_vision.analysis.figures import LINE, SMALL, finished, fit, new_figure, percent
 from pytorch_vision.analysis.predict import Predictions
 from pytorch_vision.data import ImageData, Normalization, TrainLoader, denormalize
 from pytorch_vision.models.inference import scaled_down
 from pytorch_vision.training import TrainConfig
 
 PANEL = 1.9  # inches, the width of one small image
-BAR = 0.9  # inches, the width of a colour bar with its label
-DPI = 110  # five panels across are then about as wide as a page of GitHub
+MARGIN = 0.12  # inches, between one caption and the next
+BAR = 1.0  # inches, the width of a colour bar with its label
 HEAT = "inferno"  # perceptually even: equal steps of heat look equally large
 
 
@@ -38,14 +38,13 @@ def training_views(data: ImageData, config: TrainConfig, count: int = 4) -> Figu
         columns.append(views.permute(0, 2, 3, 1).numpy())
         height, width = views.shape[2:]
         titles.append(f"epoch {epoch + 1}" + (f", {height}x{width}" if scale < 1 else ""))
-    figure, panels = _panels(
-        count, len(columns), 1.2, 1.25, f"Training images of {data.name}, as the network sees them"
-    )
-    for images, title, axes in zip(columns, titles, panels.T, strict=True):
-        axes[0].set_title(title, fontsize=9)
+    title = f"Training images of {data.name}, as the network sees them"
+    figure, panels = _panels(count, len(columns), 1.2, _aspect(data.train_images), 1, title)
+    for images, caption, axes in zip(columns, titles, panels.T, strict=True):
+        axes[0].set_title(caption, fontsize=SMALL)
         for image, panel in zip(images, axes, strict=True):
             panel.imshow(image, interpolation="nearest")
-    return figure
+    return finished(figure)
 
 
 def gallery(predictions: Predictions, title: str = "") -> Figure:
@@ -56,13 +55,15 @@ def gallery(predictions: Predictions, title: str = "") -> Figure:
         title: how they were chosen.
     """
     rows = _rows_of_five(predictions)
-    figure, panels = _panels(rows, 5, PANEL, PANEL + 0.4, title)
     predicted = _captions("predicted", predictions, predictions.predicted)
     true = _captions("true", predictions, predictions.labels)
-    for i, (image, panel) in enumerate(zip(predictions.images, panels.flat, strict=False)):
-        _show(panel, image, f"{true[i]}\n{predicted[i]}")
+    captions = [f"{one}\n{other}" for one, other in zip(true, predicted, strict=True)]
+    lines = rows * _most_lines(captions)
+    figure, panels = _panels(rows, 5, PANEL, _aspect(predictions.images), lines, title)
+    for image, caption, panel in zip(predictions.images, captions, panels.flat, strict=False):
+        _show(panel, image, caption)
     _say_if_none(figure, predictions)
-    return figure
+    return finished(figure)
 
 
 def gradcam_gallery(
@@ -82,13 +83,18 @@ def gradcam_gallery(
         title: how the images were chosen.
     """
     rows, high = _rows_of_five(predictions), 2 if true_maps is None else 3
-    figure, panels = _panels(high * rows, 5, PANEL, PANEL + 0.22, title, BAR)
-    columns = panels.reshape(rows, high, 5).transpose(0, 2, 1).reshape(-1, high)
+    names = [fit(name, PANEL - MARGIN, lines=2) for name in predictions.names]
     predicted = _captions("predicted", predictions, predictions.predicted)
     true = _captions("true", predictions, predictions.labels)
+    shown = [names, predicted] if true_maps is None else [names, predicted, true]
+    lines = rows * (1 + sum(map(_most_lines, shown)))
+    figure, panels = _panels(
+        high * rows, 5, PANEL, _aspect(predictions.images), lines, title, beside=BAR
+    )
+    columns = panels.reshape(rows, high, 5).transpose(0, 2, 1).reshape(-1, high)
     for i, (image, stacked) in enumerate(zip(predictions.images, columns, strict=False)):
         gap = "\n" if i >= 5 else ""  # sets the bands apart
-        _show(stacked[0], image, f"{gap}test image {predictions.indices[i]}")
+        _show(stacked[0], image, f"{gap}{names[i]}")
         stacked[0].title.set_fontweight("bold")
         _show(stacked[1], overlay(image, predicted_maps[i]), predicted[i])
         if true_maps is not None:
@@ -96,7 +102,7 @@ def gradcam_gallery(
     _say_if_none(figure, predictions)
     if len(predictions):
         _heat_bar(figure, panels)
-    return figure
+    return finished(figure)
 
 
 def explanation(
@@ -110,22 +116,29 @@ def explanation(
         captions: N texts, one for each map.
         title: what the image is.
     """
-    figure, panels = _panels(1, len(maps) + 1, PANEL, PANEL + 0.22, title, BAR)
+    texts = [fit(caption, PANEL - MARGIN, lines=3) for caption in captions]
+    figure, panels = _panels(
+        1, len(maps) + 1, PANEL, _aspect(image[None]), _most_lines(texts), title, beside=BAR
+    )
     _show(panels[0, 0], image, "as the network sees it")
-    for heat, caption, panel in zip(maps, captions, panels[0, 1:], strict=True):
-        _show(panel, overlay(image, heat), caption)
+    for heat, text, panel in zip(maps, texts, panels[0, 1:], strict=True):
+        _show(panel, overlay(image, heat), text)
     _heat_bar(figure, panels)
-    return figure
+    return finished(figure)
 
 
-def overlay(image: np.ndarray, heat: np.ndarray, alpha: float = 0.5) -> np.ndarray:
+def overlay(image: np.ndarray, heat: np.ndarray, alpha: float = 0.7) -> np.ndarray:
     """Blend a map in [0, 1] (H, W), in colour, over a uint8 image (H, W, 3).
 
+    The colour covers the more, the hotter it is, so that elsewhere the image stays what it is.
+
     Returns:
-        float64 (H, W, 3) in [0, 1]: (1 - alpha) of the image plus alpha of the colour.
+        float64 (H, W, 3) in [0, 1]: c of the colour and (1 - c) of the image, where c is ``alpha``
+        times the heat.
     """
     colour = ScalarMappable(Normalize(0, 1), HEAT).to_rgba(heat)[..., :3]
-    return (1 - alpha) * image / 255 + alpha * colour
+    cover = alpha * np.clip(heat, 0, 1)[..., None]
+    return (1 - cover) * image / 255 + cover * colour
 
 
 def _rows_of_five(predictions: Predictions) -> int:
@@ -134,15 +147,29 @@ def _rows_of_five(predictions: Predictions) -> int:
 
 def _captions(kind: str, predictions: Predictions, labels: np.ndarray) -> list[str]:
     """Return, for each image, the name and the probability of one class."""
+    names = predictions.class_names
     return [
-        f"{kind}: {predictions.class_names[label]} ({row[label]:.0%})"
+        fit(names[label], PANEL - MARGIN, lines=2, form=f"{kind}: {{}} ({percent(row[label])})")
         for label, row in zip(labels, predictions.probabilities, strict=True)
     ]
 
 
 def _show(panel: Axes, image: np.ndarray, caption: str) -> None:
     panel.imshow(image, interpolation="nearest")
-    panel.set_title(plain(caption), fontsize=9)
+    panel.set_title(caption, fontsize=SMALL)
+    height, width = image.shape[:2]
+    aspect = _aspect(image[None])
+    if height > aspect * width:  # the panel stays as wide as its caption
+        panel.set_xlim((width - height / aspect) / 2 - 0.5, (width + height / aspect) / 2 - 0.5)
+
+
+def _most_lines(captions: list[str]) -> int:
+    return max((caption.count("\n") + 1 for caption in captions), default=1)
+
+
+def _aspect(images: np.ndarray) -> float:
+    """Return the height of a panel for these images, as a share of its width."""
+    return min(max(images.shape[1] / images.shape[2], 0.3), 1.5)
 
 
 def _say_if_none(figure: Figure, predictions: Predictions) -> None:
@@ -162,15 +189,26 @@ def _heat_bar(figure: Figure, panels: np.ndarray) -> None:
 
 
 def _panels(
-    rows: int, columns: int, width: float, height: float, title: str, beside: float = 0
+    rows: int,
+    columns: int,
+    width: float,
+    aspect: float,
+    lines: int,
+    title: str,
+    beside: float = 0,
 ) -> tuple[Figure, np.ndarray]:
-    """Return a figure of empty panels, width by height inches each, without any axes.
+    """Return a figure of empty panels, without any axes.
 
-    ``beside`` inches are left on the right for something else.
+    Args:
+        rows, columns: of panels.
+        width: of each, in inches.
+        aspect: its height, as a share of its width.
+        lines: of all captions, one below the other.
+        title: of the figure.
+        beside: inches that are left on the right for something else.
     """
-    size = (columns * width + beside, rows * height + 0.35)
-    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
-    figure.suptitle(plain(title), fontsize=11)
+    height = rows * (width * aspect + 0.05) + LINE * lines + 0.35
+    figure = new_figure(columns * width + beside, height, title)
     panels = figure.subplots(rows, columns, squeeze=False)
     for panel in panels.flat:
         panel.set_axis_off()

@@ -1,6 +1,5 @@
 """Where the cells of a layer's map lie on the input image, and which layer has one."""
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pytorch_vision.analysis.layout import Layout, mean_of, of_image
 from pytorch_vision.analysis.operations import behind
 from pytorch_vision.models import Classifier
+from pytorch_vision.models.adapter import Adapter, find_call
+from pytorch_vision.models.networks import copied, device_of
 from pytorch_vision.runtime.devices import random_state_kept
 
 
@@ -45,9 +46,8 @@ def map_geometry(classifier: Classifier, layer: nn.Module | str | None = None) -
         ValueError: there is no such layer, its output is no map, or it lies behind an operation
             whose geometry is not known, which is named.
     """
-    network = classifier.network
-    name = None if layer is None else layer_name(network, layer)
-    return trace_geometry(copy.deepcopy(network).cpu().float().eval(), name, classifier.size)[1]
+    name = None if layer is None else layer_name(classifier.network, layer)
+    return _traced(classifier, name)[1]
 
 
 def last_map(classifier: Classifier) -> str:
@@ -58,15 +58,21 @@ def last_map(classifier: Classifier) -> str:
     Raises:
         ValueError: there is none; names the operation behind which nothing is known.
     """
-    network = copy.deepcopy(classifier.network).cpu().float().eval()
-    return trace_geometry(network, None, classifier.size)[0]
+    return _traced(classifier, None)[0]
+
+
+def _traced(classifier: Classifier, name: str | None) -> tuple[str, MapGeometry]:
+    duplicate = copied(classifier.network).cpu().eval()
+    call = find_call(duplicate, classifier.size)
+    return trace_geometry(Adapter(duplicate, call), name, classifier.size)
 
 
 def trace_geometry(
-    model: nn.Module, name: str | None, input_size: tuple[int, int]
+    adapter: Adapter, name: str | None, input_size: tuple[int, int]
 ) -> tuple[str, MapGeometry]:
-    """Do the work of ``map_geometry`` with a float32 model in evaluation mode, on any device."""
-    device = next(model.parameters()).device
+    """Do the work of ``map_geometry`` with a network in evaluation mode, on any device."""
+    model = adapter.network
+    device = device_of(model)
     tracer, image = _Tracer(), torch.zeros(1, 3, *input_size, device=device)
     seen: dict[str, tuple[Any, Layout | None, str | None]] = {}
 
@@ -86,7 +92,7 @@ def trace_geometry(
         tracer,
     ):
         tracer.mark(image, of_image(image.shape))
-        model(image)
+        adapter(image)
     for handle in handles:
         handle.remove()
     if name is not None:

@@ -7,7 +7,6 @@ pixel offset + stride * i, and with padding the outer cells can even lie outside
 ``map_geometry`` finds stride and offset, and ``grad_cam`` samples the map at the true places.
 """
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +21,12 @@ from pytorch_vision.analysis.geometry import MapGeometry, layer_name, trace_geom
 from pytorch_vision.data import eval_batches
 from pytorch_vision.data.images import check_images
 from pytorch_vision.models import Classifier
+from pytorch_vision.models.adapter import Adapter, find_call
+from pytorch_vision.models.inference import PIXELS
+from pytorch_vision.models.networks import copied, device_of
 from pytorch_vision.runtime.devices import device_settings, memory_explained, random_state_kept
+
+BATCH_SIZE = 250  # at most
 
 
 def grad_cam(
@@ -32,7 +36,7 @@ def grad_cam(
     layer: nn.Module | str | None = None,
     method: str = "gradcam",
     aligned: bool = True,
-    batch_size: int = 250,
+    batch_size: int | None = None,
 ) -> np.ndarray:
     """Return, for each image, how much each of its pixels supports a class, or several.
 
@@ -50,7 +54,8 @@ def grad_cam(
             "eigencam" (arXiv 2008.00299), which does not depend on the class.
         aligned: sample the map where its cells truly lie (cells outside of the image are cut
             off); False stretches it over the image, as is usual.
-        batch_size: how many images go through the model at once, which bounds the memory.
+        batch_size: how many images go through the model at once, which bounds the memory; None
+            for 250 small ones, and fewer of more than 64x64 pixels.
 
     Returns:
         float32 (N, H, W), or (K, N, H, W) for K classes each; every map is divided by its own
@@ -73,6 +78,8 @@ def grad_cam(
             f"classes is {classes.dtype} of shape {classes.shape}, expected one integer for each "
             f"of {len(images)} images, or several rows of that"
         )
+    if batch_size is None:
+        batch_size = max(1, min(BATCH_SIZE, PIXELS // (size[0] * size[1])))
     smaller = f"try batch_size={max(1, batch_size // 2)}"
     with memory_explained(f"maps of {batch_size} images at once", smaller):
         pixels = _pixel_maps(
@@ -99,11 +106,12 @@ def _pixel_maps(
 ) -> Tensor:
     """Return the maps of all rows of classes, one after the other: float32 (K * N, H, W)."""
     size = images.shape[1:3]
-    duplicate = copy.deepcopy(classifier.network).float().eval().requires_grad_(False)
-    device = next(duplicate.parameters()).device
+    duplicate = copied(classifier.network).eval().requires_grad_(False)
+    device = device_of(duplicate)
+    adapter = Adapter(duplicate, find_call(duplicate, size))
     geometry = None
     if aligned or name is None:
-        name, traced = trace_geometry(duplicate, name, size)
+        name, traced = trace_geometry(adapter, name, size)
         geometry = traced if aligned else None
     maps = []
     with (
@@ -114,10 +122,10 @@ def _pixel_maps(
         device_settings(device, tf32=False),
     ):
         duplicate.get_submodule(name).register_forward_hook(_begin_graph)
-        cam = METHODS[method](duplicate, [duplicate.get_submodule(name)])
+        cam = METHODS[method](adapter, [duplicate.get_submodule(name)])
         normalization = classifier.normalization
         first = next(eval_batches(images[:1], normalization, device))
-        _check_call(duplicate, name, first, classes, cam.uses_gradients)
+        _check_call(adapter, name, first, classes, cam.uses_gradients)
         for row in classes.reshape(-1, len(images)):
             batches = eval_batches(images, normalization, device, batch_size)
             for batch, start in zip(batches, range(0, len(images), batch_size), strict=True):
@@ -185,14 +193,20 @@ METHODS: dict[str, Any] = {
     "xgradcam": _XGradCAM,
     "eigencam": _EigenCAM,
 }
+METHOD_NAMES = {  # as their authors write them
+    "gradcam": "Grad-CAM",
+    "gradcam++": "Grad-CAM++",
+    "xgradcam": "XGrad-CAM",
+    "eigencam": "Eigen-CAM",
+}
 
 
 def _check_call(
-    model: nn.Module, name: str, image: Tensor, classes: np.ndarray, needs_gradient: bool
+    model: Adapter, name: str, image: Tensor, classes: np.ndarray, needs_gradient: bool
 ) -> None:
     """Raise ValueError for a class that the model has not, or a layer no gradient reaches."""
     outputs = []
-    handle = model.get_submodule(name).register_forward_hook(
+    handle = model.network.get_submodule(name).register_forward_hook(
         lambda _module, _inputs, output: outputs.append(output)
     )
     logits = model(image)

@@ -1,16 +1,19 @@
 """Charts of a training (from ``curves``) and of a test: each returns a Figure, saving nothing."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from pytorch_vision.analysis.calibration import BINS, calibration
-from pytorch_vision.analysis.curves import DPI, compare, loss_and_accuracy, lr_finder, plain
+from pytorch_vision.analysis.curves import compare, loss_and_accuracy, lr_finder
 from pytorch_vision.analysis.faithfulness import interval
-from pytorch_vision.analysis.predict import Predictions
+from pytorch_vision.analysis.figures import LINE, SMALL, finished, fit, new_figure, percent
+from pytorch_vision.analysis.gradcam import METHOD_NAMES
+from pytorch_vision.analysis.predict import Predictions, largest_confusions
 from pytorch_vision.analysis.predict import class_accuracy as accuracy_of_classes
 from pytorch_vision.analysis.predict import confusion_matrix as count_confusions
 from pytorch_vision.analysis.trust import Trust
@@ -21,45 +24,111 @@ __all__ = [
     "confusion_matrix",
     "loss_and_accuracy",
     "lr_finder",
-    "plain",
     "reliability",
     "trust",
 ]
 
 
+MOST_CLASSES = 30  # whose matrix can still be read
+LARGEST = 25  # confusions, and worst and best classes, where there are more classes
+NAME = 2.2  # inches, the longest name beside a chart
+
+
 def confusion_matrix(predictions: Predictions, title: str = "") -> Figure:
-    """Draw how often each true class (row) was taken for each class (column)."""
-    figure = Figure(figsize=(7.6, 6.8), dpi=DPI, layout="constrained")
-    figure.suptitle(plain(title), fontsize=11)
+    """Draw how often each true class (row) was taken for each class (column).
+
+    A cell's colour is its share of its row. Of more than 30 classes, the largest confusions are
+    drawn in place of the matrix.
+    """
+    if len(predictions.class_names) > MOST_CLASSES:
+        return _largest_confusions(predictions, title)
+    matrix = count_confusions(predictions)
+    counts = matrix.sum(axis=1, keepdims=True)
+    names = [fit(name, NAME) for name in predictions.class_names]
+    side = max(5.2, 0.42 * len(names))
+    figure = new_figure(side + 2.4, side + 1.6, title)
     axes = figure.subplots()
-    display = ConfusionMatrixDisplay(
-        count_confusions(predictions), display_labels=list(map(plain, predictions.class_names))
-    )
+    display = ConfusionMatrixDisplay(matrix / np.maximum(counts, 1), display_labels=names)
     # few errors beside many successes: on an even scale all errors would look like none
     display.plot(
         ax=axes,
         cmap="Blues",
         colorbar=False,
-        xticks_rotation=45,
-        values_format="d",
-        im_kw={"norm": PowerNorm(0.4)},
-        text_kw={"fontsize": 9},
+        im_kw={"norm": PowerNorm(0.4, 0, 1)},
+        text_kw={"fontsize": SMALL},
     )
+    for text, count in zip(display.text_.flat, matrix.flat, strict=True):
+        text.set_text(str(count))
+        text.set_fontsize(SMALL if count < 10_000 else 7)
+    _slant(axes)
     axes.set(xlabel="Predicted class", ylabel="True class")
-    return figure
+    return finished(figure)
+
+
+def _slant(axes: Axes) -> None:
+    """Slant the names below a chart, each ending under its own tick."""
+    for label in axes.get_xticklabels():
+        label.set(rotation=45, ha="right", rotation_mode="anchor")
+
+
+def _largest_confusions(predictions: Predictions, title: str) -> Figure:
+    """Draw which classes were most often taken for which, as bars."""
+    every = largest_confusions(predictions)
+    largest = every[:LARGEST]
+    figure = new_figure(9, 1.4 + 2 * LINE * max(len(largest), 3), title)
+    axes = figure.subplots()
+    places = np.arange(len(largest))
+    axes.barh(places, [one.count for one in largest], color="C0")
+    names = [
+        f"{fit(predictions.class_names[one.true], NAME)} → "
+        f"{fit(predictions.class_names[one.predicted], NAME)}"
+        for one in largest
+    ]
+    axes.set_yticks(places, names, fontsize=SMALL)
+    for place, one in enumerate(largest):
+        text = f" {one.count:,} ({percent(one.share)})"
+        axes.text(one.count, place, text, va="center", fontsize=SMALL)
+    axes.invert_yaxis()
+    axes.margins(x=0.25, y=0.02)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title(
+        f"{len(largest)} largest of {len(every):,} confusions among "
+        f"{len(predictions.class_names):,} classes",
+        fontsize=10,
+    )
+    axes.set(
+        xlabel="Images (share of the true class)",
+        ylabel="True class → predicted class",
+    )
+    axes.grid(alpha=0.3, axis="x")
+    return finished(figure)
 
 
 def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
-    """Draw the share of each true class that was correctly classified, the best class on top."""
+    """Draw the share of each true class that was correctly classified, the best class on top.
+
+    Classes without any image are left out; of more than 50 classes, the best 25 and the worst 25
+    are drawn.
+    """
     accuracy = accuracy_of_classes(predictions)
-    order = [label for label in np.argsort(accuracy) if np.isfinite(accuracy[label])]
+    order = np.argsort(accuracy, kind="stable")[: np.isfinite(accuracy).sum()]
+    places, total = np.arange(len(order)), len(order)
+    if total > 2 * LARGEST:
+        order = np.concatenate([order[:LARGEST], order[-LARGEST:]])
+        places = np.concatenate([np.arange(LARGEST), np.arange(LARGEST) + LARGEST + 1])
     overall = 100 * np.mean(predictions.predicted == predictions.labels)
-    figure = Figure(figsize=(8, 1 + 0.33 * len(order)), dpi=DPI, layout="constrained")
-    figure.suptitle(plain(title), fontsize=11)
+    figure = new_figure(8, 1.2 + (0.33 if total < LARGEST else 0.25) * len(order), title)
     axes = figure.subplots()
+    if len(order) < total:
+        axes.set_title(
+            f"the {LARGEST} best and the {LARGEST} worst of {total:,} classes", fontsize=10
+        )
+        axes.axhline(LARGEST, color="0.6", linewidth=1, linestyle=":")
     axes.axvline(overall, color="C1", linestyle="--", label=f"all classes: {overall:.2f} %")
-    axes.plot(accuracy[order], [plain(predictions.class_names[label]) for label in order], "o")
-    for place, label in enumerate(order):
+    axes.plot(accuracy[order], places, "o")
+    names = [fit(predictions.class_names[label], NAME) for label in order]
+    axes.set_yticks(places, names, fontsize=10 if total < LARGEST else SMALL)
+    for place, label in zip(places, order, strict=True):
         above = accuracy[label] >= overall
         axes.annotate(
             f"{accuracy[label]:.1f}",
@@ -68,13 +137,13 @@ def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
             textcoords="offset points",
             ha="left" if above else "right",
             va="center",
-            fontsize=9,
+            fontsize=SMALL,
         )
-    axes.set_xlabel("Correctly classified test images of the class (%)")
-    axes.margins(x=0.1)
+    axes.set_xlabel("Correctly classified images of the class (%)")
+    axes.margins(x=0.12, y=0.6 / max(len(order) - 1, 1))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    return figure
+    return finished(figure)
 
 
 def trust(measured: Trust, title: str = "") -> Figure:
@@ -84,8 +153,7 @@ def trust(measured: Trust, title: str = "") -> Figure:
         measured: what ``measure_trust`` returned.
         title: of which network.
     """
-    figure = Figure(figsize=(10, 8.4), dpi=DPI, layout="constrained")
-    figure.suptitle(plain(title), fontsize=11)
+    figure = new_figure(10, 8.4, title)
     (*above, scores, sanity) = figure.subplots(2, 2).flat
     for axes, (group, maps) in zip(above, measured.removals.items(), strict=True):
         for number, (name, one) in enumerate(maps.items()):
@@ -101,8 +169,8 @@ def trust(measured: Trust, title: str = "") -> Figure:
         )
         axes.plot([], [], "k-", label="most important first")
         axes.plot([], [], "k--", label="least important first")
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     above[0].legend(loc="lower left", fontsize=9)
     for shift, form, (group, maps) in zip(
         (-0.1, 0.1), "os", measured.removals.items(), strict=True
@@ -125,13 +193,17 @@ def trust(measured: Trust, title: str = "") -> Figure:
         # two methods can agree everywhere: a thinner line on a thicker one shows both
         width, marker = max(1.5, 5 - 1.5 * number), "osx^"[number % 4]
         sanity.plot(
-            ["nothing", *correlations],
+            range(len(known)),
             known,
             marker=marker,
             markersize=5,
             linewidth=width,
-            label=name,
+            label=METHOD_NAMES.get(name, name),
         )
+    parts = ["nothing", *next(iter(measured.randomized.values()), {})]
+    sanity.set_xticks(range(len(parts)), [fit(part, 1) for part in parts])
+    if len(parts) > 6:
+        _slant(sanity)
     sanity.axhline(0, color="grey", linewidth=1)
     sanity.set(
         title="Does the map depend on what was learned?",
@@ -141,7 +213,7 @@ def trust(measured: Trust, title: str = "") -> Figure:
     sanity.legend(fontsize=9)
     for axes in figure.axes:
         axes.grid(alpha=0.3)
-    return figure
+    return finished(figure)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -159,8 +231,7 @@ def reliability(
         title: of which network.
         scaled: the same, with the logits divided by a temperature, to draw beside them.
     """
-    figure = Figure(figsize=(6.4, 6.4), dpi=DPI, layout="constrained")
-    figure.suptitle(plain(title), fontsize=11)
+    figure = new_figure(6.4, 6.4, title)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     drawn = {"as it is": predictions} | ({} if scaled is None else {"with temperature": scaled})
     for number, (name, some) in enumerate(drawn.items()):
@@ -181,12 +252,16 @@ def reliability(
         )
     above.set(xlabel="", ylabel="Share correctly classified", xlim=(0, 1.02), ylim=(0, 1.02))
     above.legend(loc="best", fontsize=9)  # a bin of few images can lie anywhere
-    below.set(xlabel="Probability given to the predicted class", ylabel="Test images", yscale="log")
+    below.set(
+        xlabel="Probability given to the predicted class",
+        ylabel=f"{predictions.kind.capitalize()}s",
+        yscale="log",
+    )
     below.set_ylim(bottom=0.7)
     below.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     below.yaxis.set_minor_formatter(NullFormatter())
     for axes in (above, below):
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         axes.grid(alpha=0.3)
-    above.yaxis.set_major_formatter(PercentFormatter(1))
-    return figure
+    above.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    return finished(figure)

@@ -4,14 +4,16 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
-import sklearn.metrics
 
 from pytorch_vision.data import ImageData
 from pytorch_vision.data.images import balanced_indices
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine
+from pytorch_vision.runtime.checks import whole_number
 
-Order = Literal["first", "confident", "spread"]
+Order = Literal["first", "confident", "spread", "auto"]
+Split = Literal["test", "train"]
+KINDS = {"test": "test image", "train": "training image"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +24,12 @@ class Predictions:
         images: uint8 (N, H, W, 3).
         labels: int64 (N,), the true classes.
         probabilities: float32 (N, C), each row summing to 1.
-        indices: int64 (N,), where each image stands in the test set.
+        indices: int64 (N,), where each image stands in its set.
         class_names: the C names, by label.
+        files: the file that each image came from, N of them, where the data knows it.
+        split: whether they are "test" or training ("train") images.
+        choice: how they were chosen from all, for a title, as in "the first 10 errors in test
+            order".
     """
 
     images: np.ndarray
@@ -31,6 +37,9 @@ class Predictions:
     probabilities: np.ndarray
     indices: np.ndarray
     class_names: tuple[str, ...]
+    files: tuple[str | None, ...] | None = None
+    split: Split = "test"
+    choice: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,6 +54,19 @@ class Predictions:
         """The probability of the predicted class, float32 (N,)."""
         return self.probabilities.max(axis=1, initial=0)
 
+    @property
+    def names(self) -> list[str]:
+        """What each image is called: its file, or else its place, as in "test image 3"."""
+        files = self.files or (None,) * len(self)
+        return [
+            file or f"{self.kind} {index}" for file, index in zip(files, self.indices, strict=True)
+        ]
+
+    @property
+    def kind(self) -> str:
+        """What one of them is: a "test image" or a "training image"."""
+        return KINDS[self.split]
+
     def select(self, which: np.ndarray) -> "Predictions":
         """Return the chosen predictions, by a boolean mask (N,) or by positions."""
         return replace(
@@ -53,31 +75,51 @@ class Predictions:
             labels=self.labels[which],
             probabilities=self.probabilities[which],
             indices=self.indices[which],
+            files=None if self.files is None else tuple(np.array(self.files, object)[which]),
         )
 
 
-def predict(classifier: Classifier, data: ImageData, machine: Machine | None = None) -> Predictions:
+def predict(
+    classifier: Classifier,
+    data: ImageData,
+    machine: Machine | None = None,
+    split: Split = "test",
+) -> Predictions:
     """Classify the test images, in order, in the device and precision that they were tested in.
 
     The network is put on the device, and left in the mode it was in. For images without labels
     there is ``classifier.predict``.
 
+    Args:
+        classifier: whose answers are asked for.
+        data: of the same classes and size.
+        machine: ``Machine()`` if None.
+        split: "train" for the training images, as they are: there, an error that the network is
+            sure of is often a wrong label.
+
     Raises:
-        ValueError: the data has other classes or another size.
+        ValueError: the data has other classes or another size, or no images in this split.
         MemoryError: the GPU has too little memory.
     """
+    if split not in KINDS:
+        raise ValueError(f"split is {split!r}, expected {', '.join(map(repr, KINDS))}")
     classifier.check(data)
+    images, labels = getattr(data, f"{split}_images"), getattr(data, f"{split}_labels")
+    if not len(images):
+        raise ValueError(f"{data.name} has no {KINDS[split]}s")
     return Predictions(
-        images=data.test_images,
-        labels=data.test_labels,
-        probabilities=classifier.predict(data.test_images, machine),
-        indices=np.arange(len(data.test_labels)),
+        images=images,
+        labels=labels,
+        probabilities=classifier.predict(images, machine),
+        indices=np.arange(len(labels)),
         class_names=data.class_names,
+        files=getattr(data, f"{split}_files"),
+        split=split,
     )
 
 
 def misclassified(
-    predictions: Predictions, count: int | None = None, order: Order = "first"
+    predictions: Predictions, count: int | None = None, order: Order = "auto"
 ) -> Predictions:
     """Return the images whose predicted class is not the true one.
 
@@ -85,24 +127,29 @@ def misclassified(
         predictions: what ``predict`` returned.
         count: at most so many; None for all.
         order: "first" in test order; the most "confident" first; or "spread" over the true
-            classes: the first of each class, then the second of each, put in test order.
+            classes: the first of each class, then the second of each, put in test order. "auto"
+            is a fair sample: the first ones where the classes come in random order, as in
+            CIFAR-10; where they come one after the other, as in a folder, some of each class,
+            drawn at random.
 
     Raises:
         ValueError: ``count`` is negative, or there is no such order.
     """
-    return _chosen(predictions, predictions.predicted != predictions.labels, count, order)
+    return _chosen(predictions, predictions.predicted != predictions.labels, count, order, "errors")
 
 
 def correctly_classified(
-    predictions: Predictions, count: int | None = None, order: Order = "first"
+    predictions: Predictions, count: int | None = None, order: Order = "auto"
 ) -> Predictions:
     """Return the images whose predicted class is the true one; arguments as above."""
-    return _chosen(predictions, predictions.predicted == predictions.labels, count, order)
+    right = predictions.predicted == predictions.labels
+    return _chosen(predictions, right, count, order, "correct answers")
 
 
 def describe_choice(order: Order, count: int, what: str = "errors") -> str:
     """Say in a title which errors, or correct answers, were chosen; ``count`` is their number."""
     return {
+        "auto": f"{count} {what}, a fair sample",
         "first": f"the first {count} {what} in test order",
         "confident": f"the {count} most confident {what}",
         "spread": f"{count} {what} spread over the true classes",
@@ -116,27 +163,79 @@ def check_order(order: str) -> None:
 
 
 def _chosen(
-    predictions: Predictions, mask: np.ndarray, count: int | None, order: Order
+    predictions: Predictions, mask: np.ndarray, count: int | None, order: Order, what: str
 ) -> Predictions:
     check_order(order)
+    count = None if count is None else whole_number(count, "count")
     if count is not None and count < 0:
         raise ValueError(f"count is {count}, expected 0 or more")
-    chosen = np.flatnonzero(mask)
-    count = len(chosen) if count is None else min(count, len(chosen))
+    candidates = np.flatnonzero(mask)
+    count = len(candidates) if count is None else min(count, len(candidates))
+    random = np.random.default_rng(0)
+    if order == "auto" and _in_random_order(predictions.labels):
+        order = "first"
+    elif order == "auto":
+        order, candidates = "spread", random.permutation(candidates)
     if order == "confident":
-        chosen = chosen[np.argsort(-predictions.confidence[chosen], kind="stable")]
+        candidates = candidates[np.argsort(-predictions.confidence[candidates], kind="stable")]
     if order == "spread" and count:
-        chosen = chosen[balanced_indices(predictions.labels[chosen], count)]
-    return predictions.select(chosen[:count])
+        # which classes have one more than the others is drawn, not left to their names
+        ranks = random.permutation(len(predictions.class_names))
+        labels = ranks[predictions.labels[candidates]]
+        candidates = np.sort(candidates[balanced_indices(labels, count)])
+    chosen = predictions.select(candidates[:count])
+    return replace(chosen, choice=describe_choice(order, count, what))
+
+
+def _in_random_order(labels: np.ndarray) -> bool:
+    """Return whether the class changes from image to image about as often as by chance."""
+    shares = np.unique(labels, return_counts=True)[1] / max(len(labels), 1)
+    by_chance = len(labels) * (1 - np.square(shares).sum())
+    changes = np.diff(labels)
+    return bool((changes < 0).any() and np.count_nonzero(changes) >= 0.75 * by_chance)
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often one class was taken for another.
+
+    Attributes:
+        true, predicted: the two classes.
+        count: how many images of the true class were taken for the other.
+        share: of all images of the true class, in (0, 1].
+    """
+
+    true: int
+    predicted: int
+    count: int
+    share: float
+
+
+def largest_confusions(predictions: Predictions, count: int | None = None) -> list[Confusion]:
+    """Return which classes were most often taken for which, the most frequent first.
+
+    Args:
+        predictions: what ``predict`` returned.
+        count: at most so many; None for all that occurred.
+    """
+    wrong = predictions.predicted != predictions.labels
+    classes = len(predictions.class_names)
+    pairs, counts = np.unique(
+        predictions.labels[wrong] * classes + predictions.predicted[wrong], return_counts=True
+    )
+    true, taken_for = np.divmod(pairs, classes)
+    shares = counts / _class_counts(predictions)[true]
+    return [
+        Confusion(int(true[i]), int(taken_for[i]), int(counts[i]), float(shares[i]))
+        for i in np.lexsort((-shares, -counts))[:count]
+    ]
 
 
 def confusion_matrix(predictions: Predictions) -> np.ndarray:
     """Count the images by true class (row) and predicted class (column): int64 (C, C)."""
-    return sklearn.metrics.confusion_matrix(
-        predictions.labels,
-        predictions.predicted,
-        labels=range(len(predictions.class_names)),
-    )
+    classes = len(predictions.class_names)
+    pairs = predictions.labels * classes + predictions.predicted
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
 def class_accuracy(predictions: Predictions) -> np.ndarray:
@@ -145,8 +244,12 @@ def class_accuracy(predictions: Predictions) -> np.ndarray:
     Returns:
         float64 (C,) in percent; NaN for a class without any image.
     """
-    matrix = confusion_matrix(predictions)
-    counts = matrix.sum(axis=1)
-    return 100 * np.divide(
-        matrix.diagonal(), counts, out=np.full(len(counts), np.nan), where=counts > 0
-    )
+    right = predictions.labels[predictions.predicted == predictions.labels]
+    hits = np.bincount(right, minlength=len(predictions.class_names))
+    counts = _class_counts(predictions)
+    return 100 * np.divide(hits, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+
+
+def _class_counts(predictions: Predictions) -> np.ndarray:
+    """Return how many images each true class has: int64 (C,)."""
+    return np.bincount(predictions.labels, minlength=len(predictions.class_names))

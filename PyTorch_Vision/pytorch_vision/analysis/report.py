@@ -1,9 +1,8 @@
-"""The page of all errors, and of some correct answers: one HTML file, with a filter and maps."""
+"""The page of errors, and of some correct answers: one HTML file, with filters and maps."""
 
 import base64
 import io
 import os
-import sys
 from importlib import resources
 from typing import Any
 
@@ -11,22 +10,32 @@ import matplotlib
 import numpy as np
 from jinja2 import Environment
 from PIL import Image
-from tqdm import tqdm
 
 from pytorch_vision.analysis.calibration import describe_scaling
 from pytorch_vision.analysis.faithfulness import baseline_maps, describe_removal, removal
+from pytorch_vision.analysis.figures import cut
 from pytorch_vision.analysis.galleries import HEAT, overlay
+from pytorch_vision.analysis.geometry import last_map
 from pytorch_vision.analysis.gradcam import grad_cam
+from pytorch_vision.analysis.metrics import measure
+from pytorch_vision.analysis.plots import LARGEST, MOST_CLASSES
 from pytorch_vision.analysis.predict import (
+    Order,
     Predictions,
     confusion_matrix,
     correctly_classified,
+    largest_confusions,
     misclassified,
 )
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine, atomic_write
+from pytorch_vision.runtime.terminal import Bar
 
 CHUNK = 100  # images whose maps are made at once, between two moves of the bar
+NOTED = 2**22  # pixels of errors by which the maps are judged: all 4,096 of 32x32, 83 of 224x224
+SMALL = 128  # pixels a side up to which an image is kept as it is; larger ones are compressed
+SIDE = 256  # pixels that the longer side of a larger one is brought to
+LONG = 90  # letters of class names that fit side by side above the matrix
 STOPS = np.linspace(0, 1, 9)  # of the colour bar's gradient
 
 
@@ -36,97 +45,143 @@ def write_report(
     path: str | os.PathLike,
     right_count: int = 100,
     machine: Machine | None = None,
+    error_count: int = 2000,
 ) -> None:
-    """Write a self-contained HTML page of every misclassified image, and of some correct answers.
+    """Write a self-contained HTML page of the misclassified images, and of some correct answers.
 
-    It needs no network, no other file and no server. Each image takes about 10 kB. A bar shows how
-    far the maps are. The page is written whole or not at all.
+    It needs no network, no other file and no server. Each image takes about 10 kB, one of more
+    than 128 pixels a side up to 100 kB. A bar shows how far the maps are. The page is written
+    whole or not at all.
 
     Args:
         classifier: what predicted.
-        predictions: of all test images, misclassified or not.
+        predictions: of all test images, misclassified or not; of training images, the page begins
+            with the errors that the network is most sure of.
         path: the file; its folder is made if it is missing.
-        right_count: how many correct answers to show beside all errors, spread over the classes.
+        right_count: how many correct answers to show beside the errors, spread over the classes.
         machine: ``Machine()`` if None.
+        error_count: at most so many errors, which a browser can still show; a fair sample of test
+            images, the most confident ones of training images.
 
     Raises:
+        ValueError: there are no predictions.
         OSError: it cannot be written.
     """
-    errors = misclassified(predictions)
+    order: Order = "confident" if predictions.split == "train" else "auto"
+    errors = misclassified(predictions, error_count, order)
+    errors = errors.select(np.argsort(errors.indices))
     correct = correctly_classified(predictions, right_count, "spread")
-    images = np.concatenate([errors.images, errors.images, correct.images])
-    classes = np.concatenate([errors.predicted, errors.labels, correct.predicted])
-    maps = [np.zeros((0, *images.shape[1:3]), np.float32)]
-    with tqdm(total=len(images), desc="Grad-CAM", unit=" maps", file=sys.stdout) as bar:
-        for start in range(0, len(images), CHUNK):
-            some = slice(start, start + CHUNK)
-            maps.append(grad_cam(classifier, images[some], classes[some]))
-            bar.update(len(maps[-1]))
-    predicted, true, of_correct = np.split(np.concatenate(maps), [len(errors), 2 * len(errors)])
+    try:
+        without_maps = ""
+        last_map(classifier)
+    except ValueError as error:  # the network has none whose place on the image is known
+        without_maps = str(error)
+    cards = []
+    total = 2 * len(errors) + len(correct)
+    with Bar(total=total, desc="Grad-CAM", unit=" maps") as bar:
+        for shown in (errors, correct):
+            for start in range(0, len(shown), CHUNK):
+                some = shown.select(np.arange(start, min(start + CHUNK, len(shown))))
+                classes = [some.predicted, some.labels][: 2 if shown is errors else 1]
+                maps = None
+                if not without_maps:
+                    maps = grad_cam(classifier, some.images, np.stack(classes))
+                cards += _cards(some, maps)
+                bar.update(len(some) * len(classes))
     page = _page(
         predictions,
-        _cards(errors, predicted, true) + _cards(correct, of_correct),
+        cards,
         title=classifier.description,
-        note=_note(classifier, errors, predicted, machine),
+        without_maps=without_maps,
+        note="" if without_maps else _note(classifier, errors, machine),
         confidence=describe_scaling(predictions) if len(predictions) > 1 else "",
     )
     with atomic_write(path) as file:
-        file.write(page.encode())
+        file.write(page.encode(errors="backslashreplace"))
 
 
-def _note(
-    classifier: Classifier, errors: Predictions, maps: np.ndarray, machine: Machine | None
-) -> str:
+def _note(classifier: Classifier, errors: Predictions, machine: Machine | None) -> str:
     """Say in a sentence how far the maps of the errors can be trusted."""
     if not len(errors):
         return ""
-    both = {"map": maps, "random": baseline_maps(errors.images)["random"]}
-    removals = removal(classifier, errors.images, errors.predicted, both, (0.3,), machine)
+    height, width = errors.images.shape[1:3]
+    some = misclassified(errors, max(1, NOTED // (height * width)))
+    maps = grad_cam(classifier, some.images, some.predicted)
+    both = {"map": maps, "random": baseline_maps(some.images)["random"]}
+    removals = removal(classifier, some.images, some.predicted, both, (0.3,), machine)
     return describe_removal(removals["map"], removals["random"])
 
 
 def _page(predictions: Predictions, cards: list[dict[str, Any]], **texts: str) -> str:
-    """Return the page of some cards, with a matrix of all predictions above them."""
-    matrix = confusion_matrix(predictions)
+    """Return the page of some cards, with figures of all predictions above them."""
+    names, metrics = predictions.class_names, measure(predictions)
+    wrong = predictions.predicted != predictions.labels
+    many = len(names) > MOST_CLASSES
+    confusions = largest_confusions(predictions)
+    shares = {(one.true, one.predicted): one.share for one in confusions}
     template = resources.files("pytorch_vision.analysis") / "report.html"
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         **texts,
+        kind=predictions.kind,
+        training=predictions.split == "train",
         errors=sum(not card["correct"] for card in cards),
+        all_errors=int(np.count_nonzero(wrong)),
         correct=sum(card["correct"] for card in cards),
-        names=predictions.class_names,
+        names=names,
+        short=cut,
         count=len(predictions),
         cards=cards,
-        matrix=matrix.tolist(),
-        most=int((matrix - np.diag(matrix.diagonal())).max(initial=1)),
+        matrix=[] if many else confusion_matrix(predictions).tolist(),
+        shares=shares,
+        most=max(shares.values(), default=1),
+        upright=sum(map(len, names)) > LONG,
+        largest=confusions[:LARGEST] if many else [],
+        confusions=len(confusions),
+        metrics=metrics,
+        rows=metrics.worst[:LARGEST] if many else np.flatnonzero(metrics.counts),
+        true_classes=sorted({card["true"] for card in cards}),
+        predicted_classes=sorted({card["predicted"] for card in cards}),
+        small=max(predictions.images.shape[1:3]) <= SMALL,
         heat=[matplotlib.colors.to_hex(colour) for colour in matplotlib.colormaps[HEAT](STOPS)],
     )
 
 
-def _cards(
-    shown: Predictions, predicted_maps: np.ndarray, true_maps: np.ndarray | None = None
-) -> list[dict[str, Any]]:
-    """Return what the page says of each image; correct answers have one map."""
+def _cards(shown: Predictions, maps: np.ndarray | None) -> list[dict[str, Any]]:
+    """Return what the page says of each image.
+
+    Args:
+        shown: the images.
+        maps: float32 (2, N, H, W), of the predicted and of the true classes; of correct answers,
+            which have one class, (1, N, H, W); None where there are no maps.
+    """
+    names = shown.names
     return [
         {
+            "name": names[i],
             "index": int(shown.indices[i]),
-            "correct": true_maps is None,
+            "correct": bool(shown.labels[i] == shown.predicted[i]),
             "true": int(shown.labels[i]),
             "predicted": int(shown.predicted[i]),
             "true_probability": float(shown.probabilities[i, shown.labels[i]]),
             "predicted_probability": float(shown.confidence[i]),
-            "image": _png(image),
-            "predicted_overlay": _png(overlay(image, predicted_maps[i])),
-            "true_overlay": None if true_maps is None else _png(overlay(image, true_maps[i])),
+            "image": _picture(image),
+            "overlays": [] if maps is None else [_picture(overlay(image, m[i])) for m in maps],
         }
         for i, image in enumerate(shown.images)
     ]
 
 
-def _png(image: np.ndarray) -> str:
+def _picture(image: np.ndarray) -> str:
     """Return an image, uint8 or in [0, 1], (H, W, 3), as a data URL."""
     if image.dtype != np.uint8:
         image = (255 * image).round().astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "png", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    picture, buffer = Image.fromarray(image), io.BytesIO()
+    if max(picture.size) <= SMALL:
+        form = "png"
+        picture.save(buffer, form, optimize=True)
+    else:
+        form = "jpeg"
+        picture.thumbnail((SIDE, SIDE))
+        picture.save(buffer, form, quality=88)
+    return f"data:image/{form};base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -4,19 +4,18 @@ Throw that away, layer by layer, and see whether the map changes. Julius Adebayo
 Checks for Saliency Maps", arXiv 1810.03292.
 """
 
-import copy
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import scipy.stats
 import torch
-from tqdm import tqdm
 
 from pytorch_vision.analysis.gradcam import METHODS, grad_cam
 from pytorch_vision.models import Classifier
+from pytorch_vision.models.networks import copied, device_of
 from pytorch_vision.runtime.devices import random_state_kept
+from pytorch_vision.runtime.terminal import Bar
 
 
 def randomization(
@@ -46,15 +45,13 @@ def randomization(
     parts = [
         name for name, child in classifier.network.named_children() if list(child.parameters())
     ]
-    network = copy.deepcopy(classifier.network)
+    network = copied(classifier.network)
     randomized = classifier.with_network(network)
     correlations: dict[str, dict[str, np.ndarray]] = {method: {} for method in methods}
     true_maps = {}
     with (
-        random_state_kept(next(network.parameters()).device),
-        tqdm(
-            total=(len(parts) + 1) * len(methods), desc="Layers randomised", file=sys.stdout
-        ) as bar,
+        random_state_kept(device_of(network)),
+        Bar(total=(len(parts) + 1) * len(methods), desc="Layers randomised") as bar,
     ):
         torch.manual_seed(seed)
         for part in (None, *reversed(parts)):

@@ -34,7 +34,8 @@ def measure_trust(
 ) -> Trust:
     """Take pixels away in the order of the maps, and throw away what the network learned.
 
-    Each tenth image is tested, but at least 50, half of them misclassified, if there are so many.
+    A tenth of the images is tested, a fair sample as ``misclassified`` takes it, but at least 50,
+    half of them misclassified, if there are so many.
 
     Args:
         classifier: what predicted.
@@ -49,5 +50,5 @@ def measure_trust(
         images, classes = chosen.images, chosen.predicted
         maps = {"Grad-CAM": grad_cam(classifier, images, classes), **baseline_maps(images)}
         removals[group] = removal(classifier, images, classes, maps, machine=machine)
-    few = correct.select(np.arange(min(RANDOMIZED, len(correct))))
+    few = correctly_classified(correct, RANDOMIZED)
     return Trust(removals, randomization(classifier, few.images, few.predicted))

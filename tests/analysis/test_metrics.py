@@ -1,0 +1,107 @@
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pytorch_vision.analysis import measure, predict, write_predictions
+from pytorch_vision.analysis.metrics import evaluation
+from pytorch_vision.runtime import Machine
+from pytorch_vision.training import evaluate
+
+CPU = Machine(accelerator="cpu")
+
+
+def rows_of(path) -> list[list[str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_each_class_has_its_figures(predictions):
+    """The matrix is [[1, 1, 0], [2, 0, 0], [0, 0, 1]]."""
+    metrics = measure(predictions)
+    np.testing.assert_allclose(metrics.precision, [1 / 3, 0, 1])
+    np.testing.assert_allclose(metrics.recall, [1 / 2, 0, 1])
+    np.testing.assert_allclose(metrics.f1, [0.4, 0, 1])
+    assert metrics.counts.tolist() == [2, 2, 1]
+    assert metrics.accuracy == pytest.approx(2 / 5)
+    assert metrics.balanced_accuracy == pytest.approx(1 / 2)
+    assert metrics.top5 is None
+    assert metrics.worst.tolist() == [1, 0, 2]
+
+
+def test_what_is_not_known_is_no_number(predictions, tmp_path):
+    """Neither for a class without images, nor for one that no image was taken for."""
+    some = replace(predictions, labels=np.array([0, 1, 0, 0, 1]))
+    some = replace(some, probabilities=np.eye(3, dtype=np.float32)[[0] * 5])
+    metrics = measure(some)
+    np.testing.assert_equal(metrics.precision, [0.6, np.nan, np.nan])
+    np.testing.assert_equal(metrics.recall, [1, 0, np.nan])
+    assert metrics.balanced_accuracy == 0.5
+    assert "Classes without any image: 1." in str(metrics)
+    metrics.to_csv(tmp_path / "metrics.csv")
+    assert rows_of(tmp_path / "metrics.csv") == [
+        ["class", "precision", "recall", "f1", "images"],
+        ["a", "0.6", "1", "0.75", "3"],
+        ["b", "", "0", "0", "2"],
+        ["c", "", "", "", "0"],
+    ]
+
+
+@pytest.mark.parametrize("count", [19, 20, 1000])
+def test_of_many_classes_the_worst_are_told_and_the_five_most_probable_count(count, predictions):
+    labels, probabilities = np.arange(count), np.zeros((count, count), np.float32)
+    for label in labels:
+        more_probable = label % 7  # so many classes than the true one
+        probabilities[label, (label + np.arange(1, more_probable + 1)) % count] = 0.9
+        probabilities[label, label] = 0.5
+    some = replace(
+        predictions,
+        images=np.zeros((count, 2, 2, 3), np.uint8),
+        labels=labels,
+        probabilities=probabilities,
+        indices=labels,
+        class_names=tuple(f"class {label} {'x' * 80}" for label in labels),
+    )
+    metrics = measure(some)
+    expected = None if count < 20 else pytest.approx(np.mean(labels % 7 < 5))
+    assert metrics.top5 == expected
+    lines = str(metrics).splitlines()
+    assert ("top-5" in lines[0]) == (count >= 20)
+    assert max(map(len, lines)) <= 100
+    assert len(lines) == (count + 2 if count < 1000 else 33)
+    assert count < 1000 or lines[-1] == "These 30 of 1,000 classes have the lowest F1."
+
+
+def test_the_test_line_is_that_of_a_test(few, tiny):
+    told, expected = evaluation(predict(tiny, few, CPU)), evaluate(tiny, few, CPU)
+    assert (told.correct, told.count, told.only) == (expected.correct, 50, expected.only)
+    assert told.loss == pytest.approx(expected.loss, abs=1e-5)
+
+
+def test_one_answer_for_every_image_is_told(predictions):
+    same = replace(predictions, probabilities=np.eye(3, dtype=np.float32)[[2] * 5])
+    assert evaluation(same).only == "c"
+    assert "taken for 'c'" in str(evaluation(same))
+    alike = replace(same, labels=np.full(5, 2))
+    assert evaluation(alike).only is None
+
+
+def test_the_table_of_predictions_has_the_files(predictions, tmp_path):
+    files = ("a/1.png", "a/\udcff.png", None, "é.png", 'x,"y".png')
+    write_predictions(replace(predictions, files=files), tmp_path / "new" / "table.csv")
+    rows = rows_of(tmp_path / "new" / "table.csv")
+    assert rows[0][:3] == ["image", "true class", "predicted class"]
+    assert [row[0] for row in rows[1:]] == [
+        "a/1.png",
+        r"a/\udcff.png",
+        "test image 2",
+        "é.png",
+        'x,"y".png',
+    ]
+    assert rows[2][1:] == ["b", "a", "0.6000", "0.2000"]
+
+
+def test_no_prediction_has_no_figures(predictions):
+    with pytest.raises(ValueError, match="no predictions"):
+        measure(predictions.select(np.arange(0)))
