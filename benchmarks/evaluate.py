@@ -11,8 +11,9 @@ import torch
 
 from pytorch_vision.data import eval_batches, load_data
 from pytorch_vision.models import Classifier
+from pytorch_vision.models.inference import images_at_once
 from pytorch_vision.runtime import Processes
-from pytorch_vision.runtime.devices import describe_hardware, device_settings, make_fabric, place
+from pytorch_vision.runtime.devices import describe_hardware, device_settings, make_fabric
 from pytorch_vision.training.evaluate import evaluate_on
 
 ROUNDS = 5
@@ -21,19 +22,23 @@ ROUNDS = 5
 def main() -> None:
     data, fabric = load_data("sample"), make_fabric()
     classifier = Classifier("ResNet18", data)
-    network = place(fabric, classifier.network).eval()
-    batches = list(eval_batches(data.test_images, classifier.normalization, fabric.device))
+    network = fabric.to_device(classifier.network).eval()
+    size = images_at_once(data.size, fabric.device)
+    batches = list(eval_batches(data.test_images, classifier.normalization, fabric.device, size))
 
     def forward() -> None:
-        with torch.inference_mode(), fabric.autocast():
+        with torch.no_grad(), fabric.autocast():
             for images in batches:
-                logits = network(images)
+                logits = network(images.to(memory_format=torch.channels_last))
         float(logits.sum())  # waits for the device
 
     processes = Processes(fabric)
-    works = {"evaluate": lambda: evaluate_on(processes, classifier, data), "forward pass": forward}
-    best = dict.fromkeys(works, float("inf"))
-    with device_settings(fabric.device):
+    with device_settings(fabric.device), classifier.on(fabric) as adapter:
+        works = {
+            "evaluate": lambda: evaluate_on(processes, classifier, data, adapter),
+            "forward pass": forward,
+        }
+        best = dict.fromkeys(works, float("inf"))
         for _ in range(ROUNDS):
             for name, work in works.items():
                 start = time.perf_counter()

@@ -3,10 +3,11 @@
 The weights that come with a clone of PyTorch_Vision lie in ``weights/``, beside the package.
 """
 
+import contextlib
 import copy
 import json
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ from typing import Any
 import lightning_fabric
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pytorch_vision.data import ImageData, Normalization
 from pytorch_vision.data.images import check_class_names, check_images
 from pytorch_vision.data.pictures import MAX_SIDE, Resize, check_resize
-from pytorch_vision.models.collection import create, describe_network, network_name
+from pytorch_vision.models.adapter import Adapter, find_call
+from pytorch_vision.models.collection import create, describe_network, made_by_of, network_name
 from pytorch_vision.models.history import History
-from pytorch_vision.models.inference import logits_of
+from pytorch_vision.models.inference import images_at_once, logits_of, scaled_size
+from pytorch_vision.models.networks import load_tensors, order_kept, ready, tensors_of
 from pytorch_vision.models.weights import (
     fill_network,
     load_weights,
@@ -30,8 +33,14 @@ from pytorch_vision.models.weights import (
     save_weights,
 )
 from pytorch_vision.runtime import Machine
-from pytorch_vision.runtime.devices import device_settings, make_fabric, memory_explained, place
-from pytorch_vision.runtime.files import CheckpointError, checked_text, first_line
+from pytorch_vision.runtime.devices import device_settings, make_fabric, memory_explained
+from pytorch_vision.runtime.files import (
+    CheckpointError,
+    checked_text,
+    first_line,
+    printable,
+    user_path,
+)
 
 LARGEST_CLASSES = 100_000
 PRETRAINED = Path(__file__).parents[2] / "weights" / "resnet18_cifar10.safetensors"
@@ -46,8 +55,11 @@ class Classifier:
     ``analysis`` asks it.
 
     Args:
-        network: any ``torch.nn.Module`` that gives logits (N, C) for float32 images (N, 3, H, W);
-            or the name of one, as ``models.create`` knows it, which is made with random weights.
+        network: any ``torch.nn.Module`` that gives logits (N, C) for float32 images (N, 3, H, W),
+            or (N, 1, H, W), in a tensor, or as ``models.adapter.as_logits`` finds them; or the name
+            of one, as ``models.create`` knows it, which is made with random weights. It is taken
+            out of ``torch.compile`` and DataParallel, its lazy layers are made, and it becomes
+            float32 if it is of another type.
         data: what it is trained on. Classes, size and normalisation come from there, unless they
             are given.
         class_names: by the logit's place.
@@ -57,6 +69,7 @@ class Classifier:
             are pictures of a folder.
         history: of its training.
         description: network and data, for print-outs.
+        split_id: that of the data, by which a folder that a part was held out of is known again.
         options: what else ``models.create`` needs for a network, such as
             ``conv_padding="standard"``.
 
@@ -77,6 +90,7 @@ class Classifier:
         resize: Resize = "crop",
         history: History | None = None,
         description: str = "",
+        split_id: str = "",
         **options: Any,
     ) -> None:
         if data is None and (class_names is None or normalization is None or size is None):
@@ -89,14 +103,25 @@ class Classifier:
             network = create(network, len(self.class_names), **options)
         elif options:
             raise ValueError(f"{', '.join(options)}: only for a network that is made by its name")
-        self.network: nn.Module = network
-        self.size: Any = size if data is None or size is not None else data.size
+        size_of: Any = size if data is None or size is not None else data.size
+        self.size: tuple[int, int] = (int(size_of[0]), int(size_of[1]))
+        self.network = network
         self.resize = check_resize(resize)
         self.normalization: Any = normalization
         if data is not None and normalization is None:
             self.normalization = Normalization.of(data.train_images)
         self.history = history or History()
-        self.description = description or self.describe(data)
+        self.split_id = data.split_id if data is not None else split_id
+        self.description = printable(description or self.describe(data))
+
+    @property
+    def network(self) -> nn.Module:
+        """The network, as ``models.networks.ready`` makes it."""
+        return self._network
+
+    @network.setter
+    def network(self, network: nn.Module) -> None:
+        self._network = ready(network, self.size)
 
     def __str__(self) -> str:
         return self.description
@@ -130,33 +155,39 @@ class Classifier:
                 f"{rows}x{columns}: read them in that size"
             )
 
-    def check_outputs(self, fabric: lightning_fabric.Fabric) -> None:
-        """Show the network a black image, and refuse one that cannot answer.
+    def check_outputs(self, fabric: lightning_fabric.Fabric, scale: float = 1.0) -> Adapter:
+        """Show the network a black image, and return it as it is called; or refuse it.
 
         Args:
             fabric: of ``make_fabric``, on whose device the network stands.
+            scale: the part of their height and width at which images are shown.
 
         Raises:
-            ValueError: it has not one logit for each class.
+            ValueError: it does not take images of this size, or has not one logit for each class.
         """
-        logits = next(self.logits(fabric, np.zeros((1, *self.size, 3), np.uint8)))
-        expected = (1, len(self.class_names))
-        if logits.shape != expected:
-            raise ValueError(
-                f"the network gives {tuple(logits.shape)} for one image, expected {expected}: one "
-                "logit for each class"
-            )
+        height, width = scaled_size(self.size, scale)
+        classes = len(self.class_names)
+        call = find_call(self.network, (height, width), classes, fabric.autocast)
+        return Adapter(self.network, call, classes)
 
-    def logits(
-        self, fabric: lightning_fabric.Fabric, images: np.ndarray, scale: float = 1.0
-    ) -> Generator[Tensor]:
-        """Yield the logits of uint8 images, as ``inference.logits_of`` does."""
-        return logits_of(fabric, self.network, images, self.normalization, scale)
+    @contextlib.contextmanager
+    def on(self, fabric: lightning_fabric.Fabric) -> Iterator[Adapter]:
+        """Put the network on Fabric's device, and give it as it is called fastest there.
+
+        Afterwards it stays on the device; its weights are in the memory order that they had.
+
+        Raises:
+            ValueError: as for ``check_outputs``.
+        """
+        fabric.to_device(self.network)
+        with order_kept(self.network):
+            yield self.check_outputs(fabric)
 
     def predict(self, images: np.ndarray, machine: Machine | None = None) -> np.ndarray:
         """Return each image's class probabilities.
 
-        The network is put on the device, and left in the mode it was in.
+        The network is put on the device and stays there; its layers are left in the mode, and its
+        weights in the memory order, that they had.
 
         Args:
             images: uint8 (N, H, W, 3), of the classifier's size.
@@ -166,7 +197,8 @@ class Classifier:
             float32 (N, C), each row summing to 1.
 
         Raises:
-            ValueError: the images are of another type or size.
+            ValueError: the images are of another type or size, or the network takes none of this
+                size or has not one logit for each class.
             MemoryError: the GPU has too little memory.
         """
         check_images(images)
@@ -176,9 +208,9 @@ class Classifier:
                 f"{self.size[0]}x{self.size[1]}"
             )
         fabric = make_fabric(machine)
-        with memory_explained(), device_settings(fabric.device):
-            place(fabric, self.network)
-            batches = self.logits(fabric, images)
+        size = images_at_once(self.size, fabric.device)
+        with memory_explained(), device_settings(fabric.device), self.on(fabric) as adapter:
+            batches = logits_of(fabric, adapter, images, self.normalization, batch_size=size)
             return np.concatenate([logits.softmax(dim=1).cpu().numpy() for logits in batches])
 
     def begin_with(self, path: str | os.PathLike) -> str:
@@ -195,8 +227,8 @@ class Classifier:
         Raises:
             CheckpointError: the file is missing or damaged, or less than half of its weights fit.
         """
-        path = _known(path)
-        own, (tensors, texts) = self.network.state_dict(), load_weights(path)
+        path = weights_path(path)
+        own, (tensors, texts) = tensors_of(self.network), load_weights(path)
         fitting = {
             name: tensor
             for name, tensor in tensors.items()
@@ -208,31 +240,34 @@ class Classifier:
                 f"{path} does not fit {describe_network(self.network)}: of its {len(own)} tensors "
                 f"only {len(fitting)} have the name and the shape of one in the file"
             )
-        self.network.load_state_dict(fitting, strict=False)
-        described = checked_text(json.loads(texts.get("description", '"an earlier run"')), 500)
+        load_tensors(self.network, {**own, **fitting})
+        described = checked_text(json.loads(texts.get("description", '"an earlier run"')))
         new = f"; new: {', '.join(others)}" if others else ""
         return f"Beginning with the weights of {described}{new}"
 
-    def save(self, path: str | os.PathLike, dtype: torch.dtype = torch.float32) -> None:
+    def save(self, path: str | os.PathLike, dtype: torch.dtype | None = None) -> None:
         """Write all of the classifier as one safetensors file, whole or not at all.
 
         Args:
             path: the file; its folder is made if it is missing.
-            dtype: that floating-point tensors are stored in.
+            dtype: that floating-point tensors are stored in; None for their own, float32.
 
         Raises:
             OSError: it cannot be written; what was there before is untouched.
         """
         metadata = {
-            "network": getattr(self.network, "made_by", None),
+            "network": made_by_of(self.network),
             "class_names": self.class_names,
             "normalization": (self.normalization.mean, self.normalization.std),
             "history": [asdict(record) for record in self.history.records],
             "description": self.description,
             "size": self.size,
             "resize": self.resize,
+            "split_id": self.split_id,
         }
-        save_weights(path, self.network, {k: json.dumps(v) for k, v in metadata.items()}, dtype)
+        save_weights(
+            path, self.network, {k: json.dumps(v, default=repr) for k, v in metadata.items()}, dtype
+        )
 
     @classmethod
     def load(
@@ -251,7 +286,7 @@ class Classifier:
             CheckpointError: the file is missing, damaged, another one's, or its weights do not fit
                 the network.
         """
-        path = _known(path)
+        path = weights_path(path)
         tensors, texts = load_weights(path)
         try:
             metadata = {EARLIER_NAMES.get(k, k): json.loads(text) for k, text in texts.items()}
@@ -260,6 +295,7 @@ class Classifier:
                 network = restored_network(path, made, names, tensors)
             else:
                 network = network if isinstance(network, nn.Module) else network(len(names))
+                network = ready(network, _size(metadata))
                 fill_network(path, network, made, tensors)
             return cls(
                 network,
@@ -268,7 +304,8 @@ class Classifier:
                 size=_size(metadata),
                 resize=check_resize(metadata.get("resize", "crop")),
                 history=History.from_dicts(metadata["history"]),
-                description=checked_text(metadata["description"], 500),
+                description=checked_text(metadata["description"]),
+                split_id=checked_text(metadata.get("split_id", "")),
             )
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             if isinstance(error, CheckpointError):
@@ -279,21 +316,21 @@ class Classifier:
             ) from error
 
 
-def _known(path: str | os.PathLike) -> Path:
+def weights_path(path: str | os.PathLike) -> Path:
     """Return the path of weights, which can be named "pretrained"."""
     if path == "pretrained" and not PRETRAINED.is_file():
         raise CheckpointError(
             f"there are no weights at {PRETRAINED}; they come with a clone of PyTorch_Vision, not "
             "with an installed package: train your own, or name another file"
         )
-    return PRETRAINED if path == "pretrained" else Path(path)
+    return PRETRAINED if path == "pretrained" else user_path(path)
 
 
 def _names(metadata: dict[str, Any]) -> tuple[str, ...]:
     names = metadata["class_names"]
     if not isinstance(names, list) or len(names) > LARGEST_CLASSES:
         raise ValueError("its class names are no list, or too many")
-    return check_class_names([checked_text(name, 200) for name in names])
+    return check_class_names([checked_text(name) for name in names])
 
 
 def _size(metadata: dict[str, Any]) -> tuple[int, int]:

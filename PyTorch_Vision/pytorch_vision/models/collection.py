@@ -48,7 +48,7 @@ def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
         raise ValueError(f"model {name!r} cannot be made with {call}: {error}") from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"{name} made {type(model).__name__}, expected a torch.nn.Module")
-    if not hasattr(model, "made_by"):
+    if made_by_of(model) is None:
         model.made_by = {"name": name, **options}  # type: ignore[assignment]
     return model
 
@@ -80,8 +80,13 @@ def describe_network(network: nn.Module | dict[str, Any]) -> str:
 def _made_by(network: nn.Module | dict[str, Any]) -> dict[str, Any]:
     if isinstance(network, dict):
         return network
-    own: Any = getattr(network, "made_by", {"name": type(network).__name__})
-    return own
+    return made_by_of(network) or {"name": type(network).__name__}
+
+
+def made_by_of(network: nn.Module) -> dict[str, Any] | None:
+    """Return how ``create`` made a network: name and options; None if it was made otherwise."""
+    own = getattr(network, "made_by", None)  # somebody's own network may call anything so
+    return own if isinstance(own, dict) and isinstance(own.get("name"), str) else None
 
 
 def _builder(name: str) -> Callable[..., nn.Module]:

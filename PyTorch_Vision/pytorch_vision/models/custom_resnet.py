@@ -80,6 +80,7 @@ def stem(mirrored: bool) -> nn.Sequential:
     else:
         filters.weight.data = torch.cat([cosines, -cosines, random])
         norm = nn.BatchNorm2d(64)
+    filters.weight.data += 0.0  # of two zeros the positive one
     return nn.Sequential(filters.requires_grad_(False), norm, nn.ReLU(inplace=True))
 
 

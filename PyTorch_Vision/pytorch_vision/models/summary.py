@@ -1,13 +1,14 @@
 """The layer table of a network."""
 
 import contextlib
-import copy
 import io
 
 import torch
 import torchsummary
 
+from pytorch_vision.models.adapter import find_call
 from pytorch_vision.models.classifier import Classifier
+from pytorch_vision.models.networks import copied
 
 
 def print_summary(classifier: Classifier) -> None:
@@ -20,14 +21,18 @@ def print_summary(classifier: Classifier) -> None:
 
     Args:
         classifier: its network can be on any device.
+
+    Raises:
+        ValueError: the network does not take images of this size.
     """
-    network, image_shape = classifier.network, (3, *classifier.size)
-    duplicate = copy.deepcopy(network).cpu().eval()
+    network, size = classifier.network, classifier.size
+    duplicate = copied(network).cpu().eval()
+    call = find_call(duplicate, size)
     table = io.StringIO()
     try:
         with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(table):
-            torchsummary.summary(duplicate, image_shape, device="cpu")
-    except (AttributeError, TypeError, KeyError):  # it expects each layer to return one tensor
+            torchsummary.summary(duplicate, (call.channels, *size), device="cpu")
+    except Exception:  # it expects each layer to return one tensor, and calls them otherwise
         total = sum(parameter.numel() for parameter in network.parameters())
         print(
             f"{type(network).__name__}: {total:,} parameters (torchsummary cannot list its layers)"

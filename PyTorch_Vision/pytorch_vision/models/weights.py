@@ -11,41 +11,56 @@ from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from pytorch_vision.models.collection import create, describe_network, is_ours
-from pytorch_vision.runtime.files import CheckpointError, atomic_write, is_system_error
+from pytorch_vision.models.collection import create, describe_network, is_ours, made_by_of
+from pytorch_vision.models.networks import HALVES, load_tensors, tensors_of
+from pytorch_vision.runtime.files import (
+    LONGEST_TEXT,
+    CheckpointError,
+    atomic_write,
+    is_system_error,
+)
 
 CHECKSUM = "sha256"  # its name in the header
+NOT_FINITE = "not_finite"  # of the list of tensors that may hold infinity
+COMPLEX = "::complex"  # what the name of complex numbers ends in
 
 
 def save_weights(
     path: str | os.PathLike,
     model: nn.Module,
     metadata: dict[str, str],
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Write a model's weights and running statistics as safetensors, whole or not at all.
 
-    The header also gets a checksum of all tensors and strings, as safetensors has none.
+    The header also gets a checksum of all tensors and strings, as safetensors has none. A tensor
+    of several names is written once for each: safetensors knows no others. Complex numbers are
+    written as pairs.
 
     Args:
         path: the file; its folder is made if it is missing.
         model: on any device.
         metadata: strings kept in the file's header.
-        dtype: that floating-point tensors are stored in.
+        dtype: that floating-point tensors are stored in; None for their own.
     """
-    tensors = {
-        name: tensor.detach()
-        .cpu()
-        .to(dtype if tensor.is_floating_point() else tensor.dtype)
-        .contiguous()
-        for name, tensor in model.state_dict().items()
-    }
+    tensors = {}
+    for name, tensor in tensors_of(model).items():
+        if tensor.is_complex():
+            name, tensor = name + COMPLEX, torch.view_as_real(tensor.resolve_conj())
+        kept = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+        tensors[name] = tensor.to("cpu", kept, copy=True, memory_format=torch.contiguous_format)
+    # a mask may hold infinity, which what was learned may not
+    learned = {name for name, one in model.named_parameters() if one.requires_grad}
+    odd = [name for name, one in tensors.items() if name not in learned and not _is_finite(one)]
+    metadata = {**metadata, **({NOT_FINITE: json.dumps(odd)} if odd else {})}
     with atomic_write(path) as file:
         file.write(to_bytes(tensors, {**metadata, CHECKSUM: _checksum(tensors, metadata)}))
 
 
 def load_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors, float32, and the metadata of a safetensors file; it can run no code.
+    """Return the tensors and the metadata of a safetensors file; it can run no code.
+
+    What is in half precision becomes float32.
 
     Raises:
         CheckpointError: the file is missing, damaged, not of ``save_weights``, or holds weights
@@ -74,13 +89,24 @@ def load_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
         raise CheckpointError(
             f"{path} is damaged: its checksum does not fit. Fetch it again, or train again."
         )
+    odd = metadata.pop(NOT_FINITE, "")
     for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
+        if json.dumps(name) not in odd and not _is_finite(tensor):
             raise CheckpointError(f"{path} cannot be used: {name} in it is not finite")
-    return {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in tensors.items()
-    }, metadata
+    return dict(_as_used(name, tensor) for name, tensor in tensors.items()), metadata
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(tensor.float().isfinite().all())
+
+
+def _as_used(name: str, tensor: Tensor) -> tuple[str, Tensor]:
+    """Return name and numbers of a tensor of a file, as a network has them."""
+    if tensor.dtype in HALVES:
+        tensor = tensor.float()
+    if name.endswith(COMPLEX):
+        return name.removesuffix(COMPLEX), torch.view_as_complex(tensor)
+    return name, tensor
 
 
 def _checksum(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
@@ -106,7 +132,7 @@ def made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
     if network is None:
         return None
     name = network["name"]
-    if not isinstance(name, str) or len(name) > 100:
+    if not isinstance(name, str) or len(name) > LONGEST_TEXT:
         raise ValueError("its network has no name")
     if name == "ResNet":
         blocks = network["blocks"]
@@ -140,10 +166,10 @@ def restored_network(
     with torch.random.fork_rng(devices=[]):
         with torch.device("meta"):  # no memory but that of the tensors
             model = create(name, len(names), **options)
-        model.load_state_dict(tensors, assign=True)
+        load_tensors(model, tensors, assign=True)
         if any(buffer.is_meta for buffer in model.buffers()):  # what no file keeps is made anew
             model = create(name, len(names), **options)
-            model.load_state_dict(tensors)
+            load_tensors(model, tensors)
     return model
 
 
@@ -155,12 +181,12 @@ def fill_network(
     Raises:
         CheckpointError: they do not fit; names what differs, and leaves the network as it was.
     """
-    own = getattr(model, "made_by", None)
+    own = made_by_of(model)
     if own and network and own != network and is_ours(own["name"]) and is_ours(network["name"]):
         raise CheckpointError(
             f"{path} is a {describe_network(network)}, expected a {describe_network(model)}"
         )
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()}
     given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     wrong = [name for name in shapes.keys() | given.keys() if shapes.get(name) != given.get(name)]
     if wrong:
@@ -170,4 +196,4 @@ def fill_network(
             f"{given.get(name, 'missing')}, expected {shapes.get(name, 'nothing of that name')} "
             f"({len(wrong)} of {len(shapes)} tensors differ)"
         )
-    model.load_state_dict(tensors)
+    load_tensors(model, tensors)

@@ -94,6 +94,15 @@ def _several_processes(start_method: Literal["fork", "popen"]) -> DDPStrategy:
     return DDPStrategy(start_method=start_method, **settings)
 
 
+def expect_unused_parameters(fabric: lightning_fabric.Fabric) -> None:
+    """Have DistributedDataParallel look, in every step, which parameters take no part.
+
+    Where all of them do, it would warn that looking is for nothing.
+    """
+    strategy: Any = fabric.strategy  # which takes its settings before there is a network
+    strategy._ddp_kwargs["find_unused_parameters"] = True
+
+
 def in_notebook() -> bool:
     """Tell whether Python is interactive, where other processes must be forks of this one."""
     return hasattr(sys, "ps1")

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -61,7 +62,10 @@ def _move(banks: list[nn.Parameter], moves: Tensor, lr: float) -> None:
     out, inputs = moves.shape[1:]
     length = lr * max(1, out / inputs) ** 0.5
     for weight, move in zip(banks, moves, strict=True):
-        weight.mul_(out**0.5 / weight.norm())
+        if weight.grad is None:  # it took no part
+            continue
+        growth = out**0.5 / weight.norm()
+        weight.mul_(growth.where(growth.isfinite(), 1))  # filters that are zero have no size yet
         weight.sub_(move.view_as(weight), alpha=length)
 
 
@@ -169,9 +173,7 @@ def make_optimizer(
             sgd, config.peak_learning_rate, total_steps=steps, cycle_momentum=False
         )
         return CombinedOptimizer([sgd]), [schedule]
-    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
-    weights: list[Any] = [module.weight for module in convolutions]
-    filters = [weight for weight in weights if weight.requires_grad]
+    filters = [weight for weight in _weights(model, nn.Conv2d) if weight.requires_grad]
     optimizers: list[Optimizer] = [_sgd(model, filters, config)]
     if filters:
         optimizers.append(FilterMuon(filters, config.muon_learning_rate))
@@ -183,12 +185,22 @@ def make_optimizer(
     return CombinedOptimizer(optimizers), [LambdaLR(optimizer, factor) for optimizer in optimizers]
 
 
+def _weights(model: nn.Module, kinds: Any) -> list[nn.Parameter]:
+    """Return the weights of layers of some kinds, each once.
+
+    Those that a layer computes of others, as ``weight_norm`` has it, are not among them.
+    """
+    layers = [module for module in model.modules() if isinstance(module, kinds)]
+    weights = [layer._parameters.get("weight") for layer in layers]
+    real = [weight for weight in weights if weight is not None and weight.is_floating_point()]
+    return list({id(weight): weight for weight in real}.values())
+
+
 def _sgd(model: nn.Module, excluded: list[nn.Parameter], config: TrainConfig) -> SGD:
     """Return SGD in which convolution and linear weights decay; biases and BatchNorm do not."""
     seen = {id(parameter) for parameter in excluded}
     trained = [p for p in model.parameters() if p.requires_grad and id(p) not in seen]
-    layers = [module for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
-    weights = {id(layer.weight) for layer in layers}
+    weights = {id(weight) for weight in _weights(model, (nn.Conv2d, nn.Linear))}
     decaying = [parameter for parameter in trained if id(parameter) in weights]
     others = [parameter for parameter in trained if id(parameter) not in weights]
     return SGD(
@@ -206,15 +218,39 @@ def _sgd(model: nn.Module, excluded: list[nn.Parameter], config: TrainConfig) ->
 def move_average(averaged: nn.Module, model: nn.Module, weight: float) -> None:
     """Move averaged weights and running statistics a part of the way to a model's.
 
+    What else the model keeps, such as frozen weights, masks and counters, is copied.
+
     Args:
         averaged: a copy of ``model``; changed in place.
         model: the network in training.
         weight: the part of the way, in [0, 1].
     """
-    get_ema_multi_avg_fn(1 - weight)(_float_tensors(averaged), _float_tensors(model), None)
+    (moved, set_to), (moving, fixed) = _parts(averaged, model), _parts(model, model)
+    if moved:
+        get_ema_multi_avg_fn(1 - weight)(moved, moving, None)
+    if set_to:
+        torch._foreach_copy_(set_to, fixed)
 
 
-def _float_tensors(model: nn.Module) -> list[Tensor]:
-    """Return the parameters and the running statistics of a model, without their gradients."""
-    tensors = [*model.parameters(), *model.buffers()]
-    return [tensor.detach() for tensor in tensors if tensor.is_floating_point()]
+def _parts(network: nn.Module, model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Return what is averaged of a network, and what is copied, as ``model`` is trained.
+
+    Averaged are trained parameters and the running statistics of normalisation layers; these
+    layers' counters are neither.
+    """
+    moved: list[Tensor] = []
+    fixed: list[Tensor] = []
+    for own, other in zip(network.parameters(), model.parameters(), strict=True):
+        (moved if other.requires_grad else fixed).append(own.detach())
+    norms = {
+        id(buffer)
+        for layer in network.modules()
+        if isinstance(layer, _NormBase)
+        for buffer in layer.buffers(recurse=False)
+    }
+    for buffer in network.buffers():
+        if id(buffer) not in norms:
+            fixed.append(buffer.detach())
+        elif buffer.is_floating_point():
+            moved.append(buffer.detach())
+    return moved, fixed

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pytorch_vision.data.loaders import TrainLoader
+from pytorch_vision.data.loaders import TrainLoader, batch_count
 from pytorch_vision.runtime import Processes
 from pytorch_vision.training.config import TrainConfig
 
@@ -40,7 +40,7 @@ class Pruning:
     def steps(self) -> int:
         """Return how many batches the run has."""
         counts = [self._count(epoch) for epoch in range(self.config.epochs)]
-        return sum(-(-count // self.loader.batch_size) for count in counts)
+        return sum(batch_count(count, self.loader.batch_size) for count in counts)
 
     def _count(self, epoch: int) -> int:
         """Return how many images an epoch shows."""
@@ -60,7 +60,7 @@ class Pruning:
         if self.config.pruning == 0:
             return
         indices = self.loader.batch_of(self.order, batch)
-        indices = indices[self.processes.part_of(len(indices))]  # may be none, of a single label
+        indices = indices[self.loader.part(len(indices))]  # may be none, of a single label
         losses = F.cross_entropy(logits.float(), labels, reduction="none")[: len(indices)]
         self.seen[torch.from_numpy(indices).to(losses.device, non_blocking=True)] = losses
 

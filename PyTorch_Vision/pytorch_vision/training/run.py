@@ -1,6 +1,7 @@
 """A training run: the state that a checkpoint holds, and the step that moves it on."""
 
-import copy
+import contextlib
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -10,15 +11,30 @@ from torch import Tensor, nn
 
 from pytorch_vision.data import ImageData, train_loader
 from pytorch_vision.models import Classifier, EpochRecord, History
+from pytorch_vision.models.adapter import Adapter, Call, has_unused_parameters
 from pytorch_vision.models.inference import scaled_down
+from pytorch_vision.models.networks import copied, load_tensors, put_in_order, tensors_of
 from pytorch_vision.runtime import Processes
 from pytorch_vision.runtime.cuda_graphs import CudaGraphs, is_capturable
-from pytorch_vision.runtime.devices import describe_hardware, place
+from pytorch_vision.runtime.devices import (
+    describe_hardware,
+    is_lack_of_memory,
+    random_state,
+    set_random_state,
+)
+from pytorch_vision.runtime.launch import expect_unused_parameters
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.evaluate import Evaluation
 from pytorch_vision.training.optimizers import make_optimizer, move_average
 from pytorch_vision.training.progress import Progress
 from pytorch_vision.training.pruning import Pruning
+from pytorch_vision.training.statistics import (
+    are_young,
+    compute_anew,
+    kept,
+    some_images,
+    statistics_of,
+)
 
 
 class Run:
@@ -28,8 +44,10 @@ class Run:
         processes: that train together, each with its own ``Run``.
         classifier: its network is trained in place.
         data, config: as for ``fit``.
+        adapter: calls the network, on the device already; found out anew if None.
 
     Attributes:
+        adapter: calls the network that is trained.
         loader: gives the training batches.
         pruning: chooses which images it gives.
         network: that is trained.
@@ -44,9 +62,15 @@ class Run:
         classifier: Classifier,
         data: ImageData,
         config: TrainConfig,
+        adapter: Adapter | None = None,
     ) -> None:
         self.processes, self.classifier, self.config = processes, classifier, config
         self.fabric = fabric = processes.fabric
+        fabric.to_device(classifier.network)
+        self.adapter = adapter or classifier.check_outputs(fabric)
+        self.network: nn.Module = classifier.network
+        if not any(parameter.requires_grad for parameter in self.network.parameters()):
+            raise ValueError(f"there is nothing to train in {classifier}: all of it is frozen")
         self.loader = train_loader(
             data,
             classifier.normalization,
@@ -59,14 +83,16 @@ class Run:
         )
         self.pruning = Pruning(self.loader, config, processes, fabric.device)
         self.hardware = describe_hardware(fabric)
-        self.network: nn.Module = place(fabric, classifier.network)
-        self.step_network: Any = fabric.setup_module(self.network)
+        if processes.world_size > 1 and has_unused_parameters(self.adapter, classifier.size):
+            expect_unused_parameters(fabric)
+        self.step_network: Any = fabric.setup_module(self.adapter)
         optimizer, self.schedulers = make_optimizer(self.network, config, self.pruning.steps())
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
-        self.averaged = copy.deepcopy(self.network) if config.average_weights else self.network
+        self.averaged = copied(self.network) if config.average_weights else self.network
         alone = fabric.device.type == "cuda" and processes.world_size == 1
         self.graphs = CudaGraphs(alone and is_capturable(self.network))
         self.progress = Progress()
+        self.tried = False  # whether a step went well
         self._forget_losses()
 
     def begin_epoch(self) -> None:
@@ -91,8 +117,8 @@ class Run:
         """
         images, labels = self.fabric.to_device((images, labels))
         images = scaled_down(images, self.config.scale_in(self.progress.epoch))
-        images = images.to(memory_format=torch.channels_last)
-        loss, logits, gradients = self.graphs(self._backward, images, labels)
+        images = images.to(memory_format=self.adapter.call.memory_format)
+        loss, logits, gradients = self._tried_backward(images, labels)
         for parameter, gradient in zip(self.network.parameters(), gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()
@@ -107,6 +133,32 @@ class Run:
             self.bad_batch = torch.where(fine, self.bad_batch, self.progress.batch)
         self._average()
         self.progress.batch += 1
+
+    def _tried_backward(self, images: Tensor, labels: Tensor) -> Any:
+        """Do as ``_backward``; if the first time fails, call the network in another way.
+
+        What a network does in training can be more than what it does in a test.
+        """
+        try:
+            outcome = self.graphs(self._backward, images, labels)
+            self.tried = True
+            return outcome
+        except (RuntimeError, TypeError) as error:
+            if self.tried or is_lack_of_memory(error):
+                raise
+            usual = self.adapter.call
+            for call in usual.others():
+                if (call.channels, call.alone) == (usual.channels, usual.alone):
+                    self._call(call)
+                    with contextlib.suppress(RuntimeError, TypeError):
+                        return self._backward(images, labels)
+            self._call(usual)
+            raise
+
+    def _call(self, call: Call) -> None:
+        self.adapter.call = call
+        for network in {self.network, self.averaged}:
+            put_in_order(network, call.memory_format)
 
     def _backward(
         self, images: Tensor, labels: Tensor
@@ -147,12 +199,39 @@ class Run:
                 "'32-true'."
             )
         loss, correct = self.processes.total(*self.sums.tolist())
-        seen = min(self.progress.batch * self.loader.batch_size, len(self.loader.chosen))
+        seen = self.loader.shown(self.progress.batch)
         return loss / seen, 100 * correct / seen
 
-    def tested(self) -> Classifier:
-        """Return the classifier as it is tested, with the history so far."""
-        return self.classifier.with_network(self.averaged, self.progress.history)
+    @contextlib.contextmanager
+    def tested(self) -> Iterator[Classifier]:
+        """Give the classifier as it is tested, with the history so far.
+
+        Its statistics are computed anew where they are young; afterwards they are as they were.
+        """
+        with kept(self.averaged):
+            self.mature()
+            yield self.classifier.with_network(self.averaged, self.progress.history)
+
+    def mature(self) -> None:
+        """Compute BatchNorm's statistics anew where there were too few steps for them."""
+        if are_young(self.averaged, self.schedulers[0].last_epoch):
+            compute_anew(
+                self.tester,
+                some_images(self.loader.images, self.config.seed),
+                self.classifier.normalization,
+                self.loader.batch_size,
+                self.scale,
+            )
+
+    @property
+    def scale(self) -> float:
+        """At what part of their height and width images are shown, and tested, by now."""
+        return self.config.scale_in(max(0, self.progress.epoch - (self.progress.batch == 0)))
+
+    @property
+    def tester(self) -> Adapter:
+        """Calls the network that is tested."""
+        return Adapter(self.averaged, self.adapter.call, self.adapter.classes)
 
     def record(self, result: Evaluation, test_seconds: float) -> None:
         """Record the current epoch, with the result of its test, and begin the next one."""
@@ -196,16 +275,20 @@ class Run:
 
     def share_statistics(self) -> None:
         """Average BatchNorm's running statistics over the processes, as a test needs them."""
-        models = {id(model): model for model in (self.network, self.averaged)}.values()
-        buffers = [buffer for model in models for buffer in model.buffers()]
-        self.processes.average([buffer for buffer in buffers if buffer.is_floating_point()])
+        models = dict.fromkeys((self.network, self.averaged))
+        self.processes.average([one for model in models for one in statistics_of(model)])
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the run consists of between two batches, over all processes."""
         self.share_statistics()
         sums = torch.tensor(self.processes.total(*self.sums.tolist()))
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        return {"parts": parts, "progress": asdict(self.progress), "sums": sums}
+        return {
+            "parts": parts,
+            "progress": asdict(self.progress),
+            "sums": sums,
+            "random": random_state(self.fabric.device),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what ``state_dict`` returned.
@@ -224,12 +307,13 @@ class Run:
             part.load_state_dict(saved)
         self.progress = Progress.from_dict(state["progress"])
         self.sums = (state["sums"] * self.processes.is_main).to(self.fabric.device)
+        set_random_state(state["random"], self.fabric.device)
 
     def finish(self) -> None:
         """Leave what was tested in the caller's classifier, with its history, and no gradients."""
         self.optimizer.zero_grad()
         if self.averaged is not self.network:
-            self.network.load_state_dict(self.averaged.state_dict())
+            load_tensors(self.network, tensors_of(self.averaged))
         self.classifier.history = self.progress.history
 
 

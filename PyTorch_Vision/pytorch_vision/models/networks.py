@@ -1,0 +1,183 @@
+"""What other people's networks need before they are used like ours: unwrapped, copied, kept."""
+
+import contextlib
+import copy
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parameter import is_lazy
+
+HALVES = (torch.float16, torch.bfloat16)
+
+
+def unwrapped(network: nn.Module) -> nn.Module:
+    """Return the network inside of ``torch.compile`` and (Distributed)DataParallel.
+
+    Both give other names to its weights, and take other inputs than ours.
+    """
+    while True:
+        inner: Any = getattr(network, "_orig_mod", None)  # its class takes a second to import
+        if isinstance(network, (DataParallel, DistributedDataParallel)):
+            inner = network.module
+        if inner is None:
+            return network
+        network = inner
+
+
+def ready(network: nn.Module, size: tuple[int, int]) -> nn.Module:
+    """Return a network whose weights can be trained, averaged, kept and counted.
+
+    It is unwrapped; lazy layers get their shape from an empty image; one without any float32
+    becomes float32, as its images are (lower precision is the machine's business); and buffers
+    that ``expand`` made get memory of their own.
+
+    Args:
+        network: changed in place.
+        size: height and width of its images.
+    """
+    network = unwrapped(network)
+    tensors = [*network.parameters(), *network.buffers()]
+    if any(map(is_lazy, tensors)):
+        _materialize(network, size)
+    types = {one.dtype for one in network.parameters() if one.is_floating_point()}
+    if types and torch.float32 not in types:
+        network.float()
+    for tensor in [*network.parameters(), *network.buffers()]:
+        if torch._debug_has_internal_overlap(tensor) == 1:
+            tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+    return network
+
+
+def _materialize(network: nn.Module, size: tuple[int, int]) -> None:
+    error: Exception | None = None
+    for channels in (3, 1):
+        try:
+            with evaluating(network), torch.no_grad():
+                network(torch.zeros(1, channels, *size, device=device_of(network)))
+            return
+        except Exception as caught:  # of whatever kind somebody's own network raises
+            error = error or caught
+    raise ValueError(
+        f"{type(network).__name__} has lazy layers, which cannot be made for images of "
+        f"{size[0]}x{size[1]} pixels: {error}"
+    ) from error
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Return where a network's weights are; the CPU if it has none."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        return tensor.device
+    return torch.device("cpu")
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """Return a copy of a network, as ``copy.deepcopy`` makes it where it can.
+
+    That refuses tensors which a layer has computed and keeps, as old ``weight_norm`` does or a
+    network that remembers its features: they are copied without their gradients. What cannot be
+    copied at all, such as a lock, is shared.
+    """
+    memo: dict[int, Any] = {}
+    values = [value for module in network.modules() for value in vars(module).values()]
+    for tensor in _tensors(values):
+        if not tensor.is_leaf:
+            memo[id(tensor)] = tensor.detach().clone()
+    try:
+        return copy.deepcopy(network, dict(memo))
+    except Exception:  # pickling says it in many ways
+        for value in values:
+            try:
+                copy.deepcopy(value, dict(memo))
+            except Exception:
+                if not isinstance(value, dict):
+                    memo[id(value)] = value
+        return copy.deepcopy(network, memo)
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, dict):
+        yield from _tensors(list(values.values()))
+    elif isinstance(values, (list, tuple)):
+        for value in values:
+            yield from _tensors(value)
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network in evaluation mode, and each of its layers back to its own afterwards."""
+    before = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+def tensors_of(network: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a network's ``state_dict``; some modules keep other things there."""
+    return {
+        name: value.detach()
+        for name, value in network.state_dict().items()
+        if isinstance(value, Tensor)
+    }
+
+
+def load_tensors(network: nn.Module, tensors: dict[str, Tensor], assign: bool = False) -> None:
+    """Put the tensors of ``tensors_of`` into a network of the same names and shapes.
+
+    Raises:
+        RuntimeError: it has others.
+    """
+    others = {
+        name: value for name, value in network.state_dict().items() if not isinstance(value, Tensor)
+    }
+    network.load_state_dict({**others, **tensors}, assign=assign)
+
+
+def memory_order(network: nn.Module) -> torch.memory_format:
+    """Return channels-last if a filter of a network is in that order, and else contiguous."""
+    last = any(
+        tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+        for tensor in _filters(network)
+    )
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def put_in_order(network: nn.Module, memory_format: torch.memory_format) -> None:
+    """Put a network's four-dimensional weights in a memory order, in place."""
+    for tensor in _filters(network):
+        tensor.data = tensor.data.to(memory_format=memory_format)
+
+
+@contextlib.contextmanager
+def order_kept(network: nn.Module) -> Iterator[None]:
+    """Put each weight back in the memory order that it had.
+
+    In another one, somebody's own loop would be slower than it was.
+    """
+    before = [(tensor, tensor.stride()) for tensor in _filters(network)]
+    try:
+        yield
+    finally:
+        for tensor, stride in before:
+            if tensor.stride() != stride:
+                as_before = torch.empty_strided(
+                    tensor.shape, stride, dtype=tensor.dtype, device=tensor.device
+                )
+                tensor.data = as_before.copy_(tensor.data)
+
+
+def _filters(network: nn.Module) -> list[Tensor]:
+    """Return four-dimensional tensors, but those that share their memory: they must go on to."""
+    tensors = [*network.parameters(), *network.buffers()]
+    memory = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors)
+    return [
+        one for one in tensors if one.ndim == 4 and memory[one.untyped_storage().data_ptr()] == 1
+    ]
