@@ -3,9 +3,11 @@
 In the order of the data's way: ``downloads`` and ``formats`` serve ``sources``, which has
 CIFAR-10's bytes and their proof; ``pictures`` reads image files; ``images`` holds what is in
 memory; ``cifar10`` and ``folder`` put them together, and ``load`` chooses; ``transforms``,
-``draws`` and ``loaders`` make batches of it.
+``draws`` and ``loaders`` make batches of it. Of a folder, ``layout`` finds what lies where, and
+``decoding`` reads it once; ``duplicates`` finds what is there twice.
 """
 
+from pytorch_vision.data.duplicates import Duplicates, find_duplicates
 from pytorch_vision.data.folder import load_folder
 from pytorch_vision.data.images import ImageData, hold_out, subset
 from pytorch_vision.data.load import load_data
@@ -17,11 +19,13 @@ from pytorch_vision.data.transforms import Augmentation, Normalization, denormal
 __all__ = [
     "Augmentation",
     "DataError",
+    "Duplicates",
     "ImageData",
     "Normalization",
     "TrainLoader",
     "denormalize",
     "eval_batches",
+    "find_duplicates",
     "hold_out",
     "load_data",
     "load_folder",

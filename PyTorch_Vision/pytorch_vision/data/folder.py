@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import psutil
 
 from pytorch_vision.data.decoding import Decoded, cache_path, decode_files
 from pytorch_vision.data.images import ImageData, counts_of_share, held_out
-from pytorch_vision.data.layout import Layout, find_layout
+from pytorch_vision.data.layout import Layout, LeftOut, find_layout
 from pytorch_vision.data.pictures import Resize, check_resize
 from pytorch_vision.runtime.checks import height_and_width, whole_number
 from pytorch_vision.runtime.files import printable, user_path
@@ -77,14 +78,18 @@ def load_folder(
         raise ValueError(f"held_out_share is {held_out_share}, expected more than 0, less than 1")
     if not path.is_dir():
         raise ValueError(f"{printable(str(path))} is not a folder")
-    layout = find_layout(path, known)
+    left_out: LeftOut = defaultdict(list)
+    try:
+        layout = find_layout(path, known, left_out)
+    finally:  # it may also be why there is no layout
+        _tell_what_was_left_out(path, left_out)
     files, labels, in_train = _listed(layout)
     name = printable(path.resolve().name)
     say(_memory_needed(name, len(files), size))
     kept = None if cache is None else cache_path(user_path(cache), path, size, resize)
     decoded = decode_files(files, size, resize, name, kept)
     labels, in_train = labels[decoded.readable], in_train[decoded.readable]
-    _tell_what_was_left_out(path, layout, decoded)
+    _tell_what_cannot_be_read(decoded)
     split = ""
     if not layout.divided:
         counts = counts_of_share(labels, len(layout.class_names), held_out_share)
@@ -204,15 +209,18 @@ def _check_every_class(
         raise ValueError(f"{shown} has no readable picture to test on{few}")
 
 
-def _tell_what_was_left_out(path: Path, layout: Layout, decoded: Decoded) -> None:
+def _tell_what_was_left_out(path: Path, left_out: LeftOut) -> None:
+    for reason, paths in sorted(left_out.items()):
+        if paths:
+            say(f"Left out, {reason}: {_listing([_inside(one, path) for one in paths])}")
+
+
+def _tell_what_cannot_be_read(decoded: Decoded) -> None:
     if reasons := decoded.reasons:
         more = len(reasons) - LISTED
         listed = reasons[:LISTED] + ([f"and {more:,} more"] if more > 0 else [])
         total = len(decoded.readable)
         say(f"{len(reasons):,} of {total:,} files were left out:", *listed, sep="\n  ")
-    for reason, paths in sorted(layout.left_out.items()):
-        if paths:
-            say(f"Left out, {reason}: {_listing([_inside(one, path) for one in paths])}")
 
 
 def _listing(names: Sequence[str], most: int = NAMED) -> str:
@@ -253,10 +261,10 @@ def _tell_what_there_is(data: ImageData, layout: Layout, path: Path) -> None:
         say(f"Kept for training alone, as there are only one or two: {_listing(small)}")
     if train.any() and train.max() >= UNEQUAL * train.min():
         say(
-            f"The classes are very unequal, from {train.min():,} pictures "
-            f"({data.class_names[train.argmin()]}) to {train.max():,} "
-            f"({data.class_names[train.argmax()]}): accuracy tells most of the large ones. Look at "
-            "each class's own, and find more pictures of the small ones."
+            f"The classes are very unequal: {data.class_names[train.argmin()]} has "
+            f"{train.min():,} to train on, {data.class_names[train.argmax()]} {train.max():,}. "
+            "Accuracy tells most of the large ones: look at each class's own, and find more "
+            "pictures of the small ones."
         )
 
 
@@ -272,7 +280,16 @@ def _summary(counts: np.ndarray, names: Sequence[str]) -> str:
 
 
 def _tell_of_odd_pictures(data: ImageData, sizes: np.ndarray, resize: Resize) -> None:
-    """Say which pictures are nothing but one colour, and how many lost most of themselves."""
+    """Say how large pictures were, which are of one colour, and which lost most of themselves."""
+    order = np.argsort(sizes.prod(axis=1, dtype=np.int64), kind="stable")
+    some = order[[0, len(order) // 2, -1]]
+    small, middling, large = (f"{width:,}x{height:,}" for height, width in sizes[some])
+    enlarged = int((sizes < data.size).any(axis=1).sum())
+    told = f"from {small} to {large} pixels, half of them {middling} or fewer"
+    say(
+        f"As they came, pictures have {told if small != large else f'{small} pixels'}"
+        + (f"; {enlarged:,} are smaller than wanted, and were enlarged." if enlarged else ".")
+    )
     plain = [
         file
         for images, files in (

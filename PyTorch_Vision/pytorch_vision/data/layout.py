@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from pytorch_vision.data.pictures import is_picture
+from pytorch_vision.data.pictures import pictures_of
 from pytorch_vision.runtime.files import printable
 from pytorch_vision.runtime.terminal import Bar
 
@@ -40,6 +40,8 @@ HELPERS = {
 OURS = (  # by these a folder that a run wrote is known
     "weights.safetensors",
     "checkpoint.pt",
+    "run.json",
+    "predictions*.csv",
     "errors.html",
     "history.csv",
     "confusion_matrix.png",
@@ -101,12 +103,12 @@ class Folder:
 
     @cached_property
     def has_pictures(self) -> bool:
-        return any(map(is_picture, self.all_files))
+        return bool(pictures_of(self.all_files))
 
     @property
     def pictures(self) -> list[str]:
         """Those that lie in the folder itself."""
-        return [file for file in self.files if is_picture(file)]
+        return pictures_of(self.files)
 
 
 @dataclass
@@ -125,36 +127,33 @@ class Layout:
         class_names: in alphabetical order, or those that were known before.
         train, test: the parts; without a train part, all is in ``test`` and undivided.
         divided: whether the folder itself says what is tested on.
-        left_out: what is not used, by the reason.
     """
 
     class_names: tuple[str, ...]
     train: Part | None
     test: Part
     divided: bool
-    left_out: LeftOut
 
 
-def find_layout(path: Path, known: tuple[str, ...] = ()) -> Layout:
+def find_layout(path: Path, known: tuple[str, ...], left_out: LeftOut) -> Layout:
     """Find classes and parts in a folder, whatever other programs have put there.
 
     Args:
         path: the folder.
         known: the classes, if it is to be tested on by a network that has them; it may then have
             only some of these classes, and no part to train on.
+        left_out: a defaultdict of lists; what is not used is added, also if all is refused.
 
     Raises:
         ValueError: the layout cannot be meant; names the folder, and says what is expected.
     """
-    left_out: LeftOut = defaultdict(list)
     folder = _descended(_scan(path, left_out), known)
     parts = _parts(folder, known)
     if not parts:
         classes = _classes(folder, known, left_out)
         _check_classes(folder, classes, known)
-        return Layout(
-            known or tuple(sorted(classes)), None, Part(str(folder), classes), False, left_out
-        )
+        names = known or tuple(sorted(classes))
+        return Layout(names, None, Part(str(folder), classes), divided=False)
     train = None
     if "train" in parts:
         top = parts["train"][0]
@@ -169,7 +168,12 @@ def find_layout(path: Path, known: tuple[str, ...] = ()) -> Layout:
     ]
     if len(names) == 1 and not known and train:
         raise ValueError(_one_class(train.folder, names[0]))
-    return Layout(names, train, test, True, left_out)
+    return Layout(names, train, test, divided=True)
+
+
+def find_files(path: Path) -> list[str]:
+    """Return all files in a folder and below, but for those of other programs and of our runs."""
+    return _scan(path, defaultdict(list)).all_files
 
 
 def _scan(path: Path, left_out: LeftOut) -> Folder:

@@ -145,10 +145,16 @@ def read_picture(path: str | os.PathLike, size: tuple[int, int], resize: Resize)
     return Picture(image, (upright.height, upright.width), mode)
 
 
-def is_picture(path: str) -> bool:
-    """Tell by its name whether a file is meant to be a picture; if that says nothing, look."""
-    if _suffix(path) in _extensions() or _kind(path).startswith("image/"):
-        return True
+def pictures_of(files: list[str], looked_at: int = 20) -> list[str]:
+    """Return those files that are meant to be pictures, by their names.
+
+    If that says nothing of any, the first ones are looked at: pictures need no extension.
+    """
+    named = [one for one in files if _suffix(one) in _extensions() or "image/" in _kind(one)]
+    return named or [one for one in files[:looked_at] if _is_picture(one)]
+
+
+def _is_picture(path: str) -> bool:
     try:
         with open(path, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")

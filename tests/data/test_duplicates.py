@@ -1,0 +1,124 @@
+"""Images that are there twice are found; images that are merely alike are not."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from pytorch_vision.commands import main
+from pytorch_vision.data import ImageData, find_duplicates, subset
+
+
+def changed(image: np.ndarray, kind: str) -> np.ndarray:
+    """Return an image as a second copy of it looks, after somebody has worked on it."""
+    picture = Image.fromarray(image)
+    if kind == "brighter":
+        return (image * 0.8 + 40).astype(np.uint8)
+    if kind == "blurred":
+        return np.asarray(picture.filter(ImageFilter.GaussianBlur(0.6)))
+    if kind == "resized":
+        return np.asarray(picture.resize((24, 24)).resize((32, 32)))
+    return np.asarray(
+        picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=64).convert("RGB")
+    )
+
+
+@pytest.fixture
+def data(sample) -> ImageData:
+    """Images of which no two are alike, as far as the test below shows."""
+    few = subset(sample, 100)
+    return replace(few, test_images=sample.test_images[:50], test_labels=sample.test_labels[:50])
+
+
+def test_nothing_is_found_where_nothing_is(data):
+    found = find_duplicates(data)
+    assert not found.pairs
+    assert not found.in_training.any()
+    assert found.describe() == "No two images are the same, or nearly so."
+
+
+@pytest.mark.parametrize("kind", ["brighter", "blurred", "resized", "palette"])
+def test_a_copy_on_the_other_side_is_found(data, kind):
+    """Whatever its brightness, sharpness, size or colours were."""
+    test = data.test_images.copy()
+    for place in (3, 7):
+        test[place] = changed(data.train_images[10 * place], kind)
+    found = find_duplicates(replace(data, test_images=test))
+    assert np.flatnonzero(found.in_training).tolist() == [3, 7]
+    assert sorted((a, b) for a, b, _ in found.pairs) == [(30, 103), (70, 107)]
+    assert all(0.9 < similarity < 1 for *_, similarity in found.pairs)
+
+
+def test_the_same_images_are_told_from_near_ones(data):
+    train, test = data.train_images.copy(), data.test_images.copy()
+    train[20] = train[4]
+    test[0] = train[4]
+    test[1] = test[2]
+    test[5] = changed(train[4], "brighter")
+    found = find_duplicates(replace(data, train_images=train, test_images=test))
+    assert found.pairs[:3] == [(4, 20, 1.0), (4, 100, 1.0), (101, 102, 1.0)]
+    assert [pair[:2] for pair in found.pairs[3:]] == [(4, 105)]
+    assert np.flatnonzero(found.in_training).tolist() == [0, 5]
+    told = found.describe()
+    assert "twice: 3 the same, 1 nearly so (1 pairs in training, 1 in test)." in told
+    assert "Of the test images, 2 (4.0%) are in training too" in told
+
+
+def test_names_classes_and_a_table(data, tmp_path):
+    """A pair with two classes is told, as one of them is wrong."""
+    files = {
+        "train_files": tuple(f"train/{i}.png" for i in range(100)),
+        "test_files": tuple(f"test/{i}, a.png" for i in range(50)),
+    }
+    test = data.test_images.copy()
+    place = int(np.flatnonzero(data.test_labels != data.train_labels[4])[0])
+    test[place] = data.train_images[4]
+    named = replace(data, test_images=test, **files)
+    found = find_duplicates(named)
+    first, second = (data.class_names[i] for i in (data.train_labels[4], data.test_labels[place]))
+    assert f"  train/4.png ({first}), test/{place}, a.png ({second}): the same" in found.describe()
+    assert "Of these pairs 1 have two classes: is one of them wrong?" in found.describe()
+    assert "train image 4" in find_duplicates(replace(data, test_images=test)).describe()
+    found.to_csv(tmp_path / "duplicates.csv")
+    with open(tmp_path / "duplicates.csv", newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["similarity", "first", "first_class", "second", "second_class"],
+            ["1.0000", "train/4.png", first, f"test/{place}, a.png", second],
+        ]
+
+
+def test_many_of_one_colour_cost_no_more(few):
+    """Nor are they near: there is nothing in them to compare."""
+    plain = np.zeros((2000, 32, 32, 3), np.uint8)
+    plain += np.arange(2000, dtype=np.uint8)[:, None, None, None] // 2
+    labels = np.zeros(2000, np.int64)
+    found = find_duplicates(replace(few, train_images=plain, train_labels=labels))
+    assert len(found.pairs) == 2000 - 128
+    assert not found.in_training.any()
+
+
+def test_the_command_line_checks_a_folder(tmp_path, few, capsys):
+    for label in (0, 1):
+        (tmp_path / "mine" / few.class_names[label]).mkdir(parents=True)
+    for number, (image, label) in enumerate(zip(few.train_images, few.train_labels, strict=True)):
+        if label < 2:
+            path = tmp_path / "mine" / few.class_names[label] / f"{number}.png"
+            Image.fromarray(image).save(path)
+    with Image.open(path) as picture:
+        picture.save(path.with_name("copy.png"))
+        picture.resize((90, 70)).save(path.with_name("large copy.png"))
+    (path.parent / "notes.txt").write_text("")
+    where = ("--data", str(tmp_path / "mine"), "--root", str(tmp_path), "--size", "32")
+    assert main(["check", *where, "--output", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    for text in (
+        "1 of 23 files were left out:",
+        " to train on, 2 to test on\n",
+        "As they came, pictures have from 32x32 to 90x70 pixels, half of them 32x32 or fewer",
+        "Images that are there twice: 1 the same, ",
+        f"Table in {tmp_path / 'out' / 'duplicates.csv'}",
+    ):
+        assert text in printed
+    assert "copy.png" in (tmp_path / "out" / "duplicates.csv").read_text()
