@@ -69,7 +69,7 @@ def run(*settings: str) -> tuple[Row, list[float]]:
     """Train with seed 0; return a row, and the test accuracy after the last epoch."""
     output = FOLDER / "seed0"
     arguments = ("-m", "pytorch_vision", "train", *settings)
-    text, whole = work("seed0", *arguments, "--output", str(output))
+    text, whole = work("seed0", *arguments, "--output", str(output), "--overwrite", "true")
     command = f"python {' '.join(arguments)}"
     if "failed with status" in text:
         return ("a whole run", last_line(text), command), []

@@ -114,7 +114,7 @@ def test_the_whole_job(folder, few, run):
     Image.new("LA", (70, 50), 128).save(folder / "cat.png")
     one = run("explain", "--image", "cat.png", *weights)
     assert "cat.png: 70x50 pixels, mode LA; its central 50x50 pixels resized to 32" in one
-    assert len(re.findall(r"\w+ \(\d+\.\d%\)", one)) == 3
+    assert len(re.findall(r"\w+ \(\d+\.\d ?%\)", one)) == 3
     assert Image.open(pictures / "cat_gradcam.png").width > 600
 
     reported = run("report", *images, *weights, "--output", "new")
@@ -123,7 +123,7 @@ def test_the_whole_job(folder, few, run):
     page = (folder / "new" / "errors.html").read_text()
     assert page.count('data-answers="wrong"') == errors
     assert page.count('data-answers="right"') == 50 - errors
-    assert re.search(r"When the 30% of the pixels [^<]* random pixels are, to \d+%\.", page)
+    assert re.search(r"When the 30 ?% of the pixels [^<]* random pixels are, to \d+ ?%\.", page)
 
 
 def test_pictures_and_a_network_of_ones_own(folder, run, capsys):
@@ -235,14 +235,51 @@ def test_images_of_one_name_have_pictures_of_their_own(folder, run, trained, cap
     assert "none.png" in printed.err
 
 
-@pytest.mark.parametrize("place", ["pipe", "ascii", "closed", "full"])
+def test_new_pictures_are_classified(folder, run, trained):
+    paint(folder / "new" / "deep")
+    (folder / "new" / "notes.png").write_text("no picture")
+    told = run("predict", "new", "mine/red/1.png", *OF_WEIGHTS)
+    assert "61 pictures in runs/mine-networks-small/predictions.csv; 1 could not be read" in told
+    for name in ("red", "blue", "green"):
+        assert f"  {name}: " in told
+    assert "predictions-2.csv" in run("predict", "mine/red/1.png", *OF_WEIGHTS)
+    assert "predictions-2.csv" in run("predict", "mine/red/1.png", *OF_WEIGHTS)
+
+
+def test_runs_are_compared(folder, run, trained, capsys):
+    run(*trained, "--learning-rate", "0.05", "--seed", "1")
+    runs = [f"runs/{name}" for name in names_in(folder / "runs")]
+    told = run("compare", *runs)
+    header, first, second = (re.split(r"\s{2,}", line) for line in told.splitlines()[:3])
+    assert [first[header.index(n)] for n in ("run", "learning_rate", "seed")] == [
+        "runs/mine-networks-small",
+        "none",
+        "0",
+    ]
+    assert [second[header.index(n)] for n in ("learning_rate", "seed")] == ["0.05", "1"]
+    assert "momentum" not in header
+    assert Image.open(folder / "runs" / "comparison.png").width > 600
+    assert main(["compare", "mine"]) == 1
+    assert "mine holds no run" in capsys.readouterr().err
+
+
+def test_weights_are_exported(folder, run, trained):
+    pytest.importorskip("onnxscript")
+    told = run("export", *OF_WEIGHTS)
+    assert "to within 0.0001" in told
+    assert "written to runs/mine-networks-small/model.onnx" in told
+    assert "model.onnx" in run("export", *OF_WEIGHTS)
+    assert "model-2.onnx" not in names_in(folder / "runs" / "mine-networks-small")
+
+
+@pytest.mark.parametrize("place", ["pipe", "ascii", "full"])
 def test_what_cannot_be_shown_costs_no_work(folder, place):
     """By the shell, as only a process of its own has a standard output that it can lose."""
     paint(folder / "mine")
     (folder / "mine" / "red").rename(folder / "mine" / "красный")
     words = "train --data mine --size 32 --model networks:small --epochs 1"
     command = f"{sys.executable} -m pytorch_vision {words}"
-    ending = {"pipe": "| head -1", "ascii": "", "closed": ">&-", "full": ">/dev/full"}[place]
+    ending = {"pipe": "| head -1", "ascii": "", "full": ">/dev/full"}[place]
     encoding = {"PYTHONIOENCODING": "ascii"} if place == "ascii" else {}
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"{command} {ending}"],
@@ -311,7 +348,7 @@ def test_help(capsys, command):
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
     assert ended.value.code == 0
-    assert "--data" in capsys.readouterr().out
+    assert "--output" in capsys.readouterr().out
 
 
 def test_version(capsys):

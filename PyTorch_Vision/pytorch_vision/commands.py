@@ -1,7 +1,9 @@
-"""The command line: train, evaluate, explain, report and find-lr."""
+"""The command line: look at data, train, evaluate, explain, predict, compare and export."""
 
 import argparse
+import hashlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -12,7 +14,10 @@ from PIL import Image
 
 from pytorch_vision import __version__
 from pytorch_vision.analysis import (
+    FinishedRun,
     Predictions,
+    classify_files,
+    compare_runs,
     correctly_classified,
     cross_fitted,
     galleries,
@@ -21,22 +26,24 @@ from pytorch_vision.analysis import (
     misclassified,
     plots,
     predict,
+    write_file_predictions,
     write_predictions,
     write_report,
 )
 from pytorch_vision.analysis.figures import percent
 from pytorch_vision.analysis.metrics import evaluation
-from pytorch_vision.data import DataError, ImageData, read_image
+from pytorch_vision.data import DataError, ImageData, find_duplicates, read_image
 from pytorch_vision.data.load import is_ours
 from pytorch_vision.models import Classifier, print_summary
 from pytorch_vision.models.classifier import weights_path
+from pytorch_vision.models.export import TOLERANCE, check_export, export_onnx
 from pytorch_vision.runtime import (
     CheckpointError,
     Processes,
     ProcessLostError,
     start_processes,
 )
-from pytorch_vision.runtime.files import user_path
+from pytorch_vision.runtime.files import free_path, user_path
 from pytorch_vision.runtime.interrupts import ended_by_signals
 from pytorch_vision.runtime.processes import is_main_process, only_main_prints
 from pytorch_vision.runtime.terminal import any_screen, shown
@@ -48,7 +55,9 @@ EXPECTED_ERRORS = (
     FloatingPointError,
     DataError,
     CheckpointError,
+    ModuleNotFoundError,  # of what only an export needs
 )
+MOST_LISTED = 20  # classes
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,10 +86,7 @@ def _run(options: dict[str, Any]) -> int:
             if command in OF_WEIGHTS:
                 chosen = _known_of_weights(chosen)
             settings = Settings.of(**chosen)
-            if files:
-                explain_images(settings, files)
-            else:
-                COMMANDS[command](settings)
+            COMMANDS[command](settings, *([files] if command in FILES else []))
     except (ProcessLostError, MemoryError, OSError) as error:  # of one process, maybe
         return _report(f"error: {error or 'there is no memory left'}", 1)
     except EXPECTED_ERRORS as error:
@@ -141,6 +147,16 @@ def train(settings: Settings) -> None:
     _draw_errors(classifier, data, written.plots, settings)
 
 
+def check(settings: Settings) -> None:
+    """Print what is in the data, and which images are there twice; with --output, in a table."""
+    found = find_duplicates(settings.load_data())
+    print(found.describe())
+    if settings.output:
+        path = user_path(settings.output) / "duplicates.csv"
+        found.to_csv(path)
+        print(f"Table in {path}")
+
+
 def find_lr(settings: Settings) -> None:
     """Find a learning rate by a range test: a short training in which it rises."""
     data = settings.load_data()
@@ -169,8 +185,27 @@ def evaluate_weights(settings: Settings) -> None:
     print(f"Tables in {folder}: metrics.csv, test_predictions.csv")
 
 
-def explain(settings: Settings) -> None:
+def classify(settings: Settings, paths: list[str]) -> None:
+    """Write the classes of new pictures, files or folders of them, to a table."""
+    classifier = settings.load_weights()
+    print(f"Weights: {classifier}")
+    rows = list(classify_files(classifier, paths, settings.machine))
+    table = write_file_predictions(rows, _output(settings).folder / "predictions.csv")
+    counts = Counter(row.class_name for row in rows if not row.problem)
+    for name, count in counts.most_common(MOST_LISTED):
+        print(f"  {name}: {count:,}")
+    if len(counts) > MOST_LISTED:
+        print(f"  and {len(counts) - MOST_LISTED:,} other classes")
+    problems = len(rows) - counts.total()
+    unread = f"; {problems:,} could not be read, and the table says why" if problems else ""
+    print(f"{counts.total():,} pictures in {table}{unread}")
+
+
+def explain(settings: Settings, paths: list[str]) -> None:
     """Draw what given weights get wrong, and where they looked; or explain image files."""
+    if paths:
+        _explain_images(settings, paths)
+        return
     classifier, data = _restore(settings)
     output = _output(settings)
     of_a_run = output.history.exists()  # whose own pictures stay as they are
@@ -179,7 +214,7 @@ def explain(settings: Settings) -> None:
     _draw_errors(classifier, data, folder, settings)
 
 
-def explain_images(settings: Settings, paths: list[str]) -> None:
+def _explain_images(settings: Settings, paths: list[str]) -> None:
     """Print and draw what given weights see in image files.
 
     One that cannot be read is told at the end, and costs the others nothing.
@@ -222,6 +257,30 @@ def report(settings: Settings) -> None:
         page = page.with_name("training_errors.html")
     write_report(classifier, predictions, page, machine=settings.machine)
     print(f"{len(misclassified(predictions)):,} errors in {page}")
+
+
+def compare(settings: Settings, folders: list[str]) -> None:
+    """Print a table of runs, given by their folders, and draw their curves."""
+    runs = [FinishedRun.read(folder) for folder in folders]
+    print(compare_runs(runs))
+    figure = plots.compare({run.name: run.history for run in runs}, "Runs side by side")
+    folder = Path(settings.output or "runs")
+    folder.mkdir(parents=True, exist_ok=True)
+    source = ", ".join(str(user_path(one).resolve()) for one in folders)
+    print(f"Picture in {save_picture(figure, folder / 'comparison.png', source)}")
+
+
+def export(settings: Settings) -> None:
+    """Write given weights as ONNX, for programs without PyTorch."""
+    check_export()
+    classifier = settings.load_weights()
+    print(f"Weights: {classifier}")
+    source = hashlib.sha256(weights_path(settings.weights).read_bytes()).hexdigest()
+    path = export_onnx(classifier, _output(settings).folder / "model.onnx", source)
+    print(
+        f"onnxruntime gives the probabilities of PyTorch, to within {TOLERANCE:g}, for any number "
+        f"of images; written to {path}"
+    )
 
 
 def _restore(settings: Settings) -> tuple[Classifier, ImageData]:
@@ -268,10 +327,8 @@ def save_picture(figure: Figure, path: Path, source: str) -> Path:
         path: of a PNG; of ``cat.png``, the next one is ``cat-2.png``.
         source: what it was made of, which its file keeps.
     """
-    free, number, source = path, 1, shown(source)
-    while free.exists() and _source(free) != source:
-        number += 1
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    source = shown(source)
+    free = free_path(path, lambda there: _source(there) == source)
     figure.savefig(free, metadata={"Source": source})
     return free
 
@@ -291,11 +348,15 @@ def _output(settings: Settings) -> Output:
     return Output.prepare(settings.output or Path(settings.weights).parent)
 
 
-COMMANDS: dict[str, Callable[[Settings], None]] = {
+COMMANDS: dict[str, Callable[..., None]] = {
+    "check": check,
     "train": train,
     "evaluate": evaluate_weights,
+    "predict": classify,
     "explain": explain,
     "report": report,
+    "compare": compare,
+    "export": export,
     "find-lr": find_lr,
 }
 IMAGES = ("data", "root", "size", "resize", "held_out")
@@ -307,15 +368,27 @@ OTHERS = {*IMAGES, *NETWORK, *MACHINE, *WRITTEN, *LOOKED_AT, "checkpoints", "kee
 RECIPE = tuple(name for name in FIELDS if name not in OTHERS)
 # which settings each command has
 OPTIONS = {
+    "check": (*IMAGES, "output"),
     "train": (*IMAGES, *NETWORK, *RECIPE, *MACHINE, "checkpoints", *WRITTEN, "order", "count"),
     "evaluate": (*IMAGES, *NETWORK, *MACHINE, "output"),
+    "predict": (*NETWORK, *MACHINE, "output"),
     "explain": (*IMAGES, *NETWORK, *MACHINE, "output", "order", "count"),
     "report": (*IMAGES, *NETWORK, *MACHINE, "output", "split"),
+    "compare": ("output",),
+    "export": (*NETWORK, "output"),
     "find-lr": (*IMAGES, *NETWORK, *RECIPE, *MACHINE, "output"),
 }
 # those that need weights, and what of their settings is not as in training
-OF_WEIGHTS = ("evaluate", "explain", "report")
+OF_WEIGHTS = ("evaluate", "predict", "explain", "report", "export")
 USUAL = {"data": "what the weights were trained on", "weights": "pretrained"}
+
+
+# those that are told files or folders by their names alone: what they are, and how many
+FILES = {
+    "predict": ("a picture, or a folder of them at any depth", "+"),
+    "explain": ("an image file to explain instead of the test errors", "*"),
+    "compare": ("the folder of a run", "+"),
+}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -331,10 +404,11 @@ def make_parser() -> argparse.ArgumentParser:
         usual = USUAL if command in OF_WEIGHTS else {}
         for name in names:
             _add(added, name, usual.get(name))
+        if command in FILES:
+            text, count = FILES[command]
+            added.add_argument("files", nargs=count, metavar="FILE", help=text)
         if command == "explain":
-            text = "explain this image file instead of the test errors"
-            added.add_argument("files", nargs="*", metavar="FILE", help=text)
-            added.add_argument("--image", action="append", help=f"{text}, as FILE does")
+            added.add_argument("--image", action="append", help="the same as FILE")
     return parser
 
 

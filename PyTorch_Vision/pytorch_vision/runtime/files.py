@@ -7,7 +7,7 @@ import os
 import socket
 import tempfile
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,6 +68,20 @@ def user_path(path: str | os.PathLike) -> Path:
             "of that name is meant"
         )
     return expanded
+
+
+def free_path(path: Path, may_replace: Callable[[Path], bool]) -> Path:
+    """Return a path at which nothing is lost: itself, or with the next free number, as cat-2.png.
+
+    Args:
+        path: of a file.
+        may_replace: tells of a file that is there whether it may be replaced.
+    """
+    free, number = path, 1
+    while free.exists() and not may_replace(free):
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free
 
 
 @contextlib.contextmanager
