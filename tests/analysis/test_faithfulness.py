@@ -197,3 +197,10 @@ def test_wrong_arguments_are_named(tiny, few):
     for fractions in ((), (0.5, 0.2), (0.0, 0.5), (0.5, 1.0)):
         with pytest.raises(ValueError, match="expected rising numbers between 0 and 1"):
             removal(*arguments, {}, fractions)
+
+
+def test_shares_can_come_from_an_array(sees_a_square, squares):
+    images, marked = squares
+    maps, classes = {"marked": marked[:3]}, np.ones(3, np.uint8)
+    found = removal(sees_a_square, images[:3], classes, maps, np.linspace(0.2, 0.8, 3), EXACT)
+    assert found["marked"].fractions == pytest.approx([0, 0.2, 0.5, 0.8])

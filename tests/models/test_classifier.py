@@ -457,3 +457,19 @@ def test_a_safetensors_file_of_somebody_else_is_refused(tmp_path, tiny):
     safetensors.torch.save_file(tiny.network.state_dict(), path)
     with pytest.raises(CheckpointError, match=r"holds other weights .*it has no checksum"):
         Classifier.load(path)
+
+
+def test_numpys_numbers_and_names_are_those_of_a_file(tmp_path):
+    """As they come out of an array; what was saved can be loaded."""
+    history = History((EpochRecord(np.int64(1), *np.ones(7, np.float32)),))
+    classifier = Classifier(
+        tiny_network(),
+        class_names=np.array(list("abcdefghij")),
+        normalization=Normalization(np.full(3, 0.5), np.full(3, 0.25, np.float32)),
+        size=np.array([32, 24]),
+        history=history,
+    )
+    classifier.save(tmp_path / "weights.safetensors")
+    loaded = Classifier.load(tmp_path / "weights.safetensors", tiny_network())
+    assert (loaded.class_names, loaded.size) == (tuple("abcdefghij"), (32, 24))
+    assert loaded.history == history

@@ -100,7 +100,8 @@ def removal(
     Raises:
         ValueError: a map does not fit the images, or the fractions do not rise within (0, 1).
     """
-    if not fractions or list(fractions) != sorted({f for f in fractions if 0 < f < 1}):
+    fractions = [float(fraction) for fraction in fractions]
+    if not fractions or fractions != sorted({f for f in fractions if 0 < f < 1}):
         raise ValueError(f"fractions are {fractions}, expected rising numbers between 0 and 1")
     for name, map_ in maps.items():
         if map_.shape != images.shape[:3]:

@@ -33,6 +33,7 @@ from pytorch_vision.models.weights import (
     save_weights,
 )
 from pytorch_vision.runtime import Machine
+from pytorch_vision.runtime.checks import height_and_width
 from pytorch_vision.runtime.devices import device_settings, make_fabric, memory_explained
 from pytorch_vision.runtime.files import (
     CheckpointError,
@@ -98,13 +99,13 @@ class Classifier:
                 "a classifier needs data, or else its class_names, normalization and size"
             )
         names = class_names if data is None or class_names is not None else data.class_names
-        self.class_names = check_class_names(names or ())
+        self.class_names = check_class_names(() if names is None else names)
         if isinstance(network, str):
             network = create(network, len(self.class_names), **options)
         elif options:
             raise ValueError(f"{', '.join(options)}: only for a network that is made by its name")
         size_of: Any = size if data is None or size is not None else data.size
-        self.size: tuple[int, int] = (int(size_of[0]), int(size_of[1]))
+        self.size: tuple[int, int] = height_and_width(size_of)
         self.network = network
         self.resize = check_resize(resize)
         self.normalization: Any = normalization
@@ -266,7 +267,7 @@ class Classifier:
             "split_id": self.split_id,
         }
         save_weights(
-            path, self.network, {k: json.dumps(v, default=repr) for k, v in metadata.items()}, dtype
+            path, self.network, {k: json.dumps(v, default=_plain) for k, v in metadata.items()}, dtype
         )
 
     @classmethod
@@ -314,6 +315,11 @@ class Classifier:
                 f"{path} holds other weights than `python -m pytorch_vision train` writes "
                 f"({type(error).__name__}: {first_line(error)})"
             ) from error
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: a number of numpy's as Python's, anything else described."""
+    return value.item() if hasattr(value, "item") else repr(value)
 
 
 def weights_path(path: str | os.PathLike) -> Path:

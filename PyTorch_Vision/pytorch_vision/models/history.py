@@ -26,6 +26,11 @@ class EpochRecord:
     train_seconds: float
     test_seconds: float
 
+    def __post_init__(self) -> None:
+        for column in fields(self):  # numpy's numbers, and torch's, are no plain ones in a file
+            value = getattr(self, column.name)
+            object.__setattr__(self, column.name, value.item() if hasattr(value, "item") else value)
+
 
 @dataclass(frozen=True)
 class History:
