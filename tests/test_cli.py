@@ -1,6 +1,7 @@
 """The command line, called in this process where that is the same: importing torch takes long."""
 
 import contextlib
+import csv
 import json
 import os
 import re
@@ -103,6 +104,14 @@ def test_the_whole_job(folder, few, run):
     evaluated = run("evaluate", *images, *weights)
     line = TEST_LINE.search(evaluated)
     assert line[0] == TEST_LINE.search(trained)[0]
+    assert "balanced" in evaluated
+    tables = {}
+    for name in ("metrics.csv", "test_predictions.csv"):
+        with open(pictures.parent / name, newline="", encoding="utf-8") as file:
+            tables[name] = list(csv.reader(file))
+    assert [row[0] for row in tables["metrics.csv"]] == ["class", *sorted(few.class_names)]
+    assert len(tables["test_predictions.csv"]) == 51
+    assert re.fullmatch(r"(test/)?airplane/\d+\.png", tables["test_predictions.csv"][1][0])
 
     run("explain", *images, *weights, "--output", "other", "--order", "spread")
     assert names_in(folder / "other" / "plots") == GALLERIES
@@ -114,7 +123,7 @@ def test_the_whole_job(folder, few, run):
     Image.new("LA", (70, 50), 128).save(folder / "cat.png")
     one = run("explain", "--image", "cat.png", *weights)
     assert "cat.png: 70x50 pixels, mode LA; its central 50x50 pixels resized to 32" in one
-    assert len(re.findall(r"\w+ \(\d+\.\d ?%\)", one)) == 3
+    assert len(re.findall(r"\w+ \(\d+\.\d %\)", one)) == 3
     assert Image.open(pictures / "cat_gradcam.png").width > 600
 
     reported = run("report", *images, *weights, "--output", "new")
@@ -123,7 +132,10 @@ def test_the_whole_job(folder, few, run):
     page = (folder / "new" / "errors.html").read_text()
     assert page.count('data-answers="wrong"') == errors
     assert page.count('data-answers="right"') == 50 - errors
-    assert re.search(r"When the 30 ?% of the pixels [^<]* random pixels are, to \d+ ?%\.", page)
+    assert re.search(r"When the 30 % of the pixels [^<]* random pixels are, to \d+ %\.", page)
+    reported = run("report", *images, *weights, "--output", "new", "--split", "train")
+    assert "errors in new/training_errors.html" in reported
+    assert "training images are misclassified" in (folder / "new/training_errors.html").read_text()
 
 
 def test_pictures_and_a_network_of_ones_own(folder, run, capsys):

@@ -26,7 +26,7 @@ def test_settings_have_one_flat_list_of_names():
     own = {"data": "full", "root": "elsewhere", "size": 48, "resize": "pad", "held_out": 5}
     own |= {"model": "ResNet34", "conv_padding": "standard", "weights": "some.safetensors"}
     own |= {"recipe": "default", "checkpoints": "kept", "keep_on_drive": False, "order": "spread"}
-    own |= {"count": 3, "output": "pictures", "overwrite": True}
+    own |= {"count": 3, "output": "pictures", "overwrite": True, "split": "train"}
     recipe = {
         "epochs": 3,
         "batch_size": 64,
@@ -38,6 +38,7 @@ def test_settings_have_one_flat_list_of_names():
         "nesterov": False,
         "weight_decay": 0.6,
         "label_smoothing": 0.7,
+        "class_weights": 0.3,
         "average_weights": False,
         "progressive_resizing": 0.8,
         "pruning": 0.9,

@@ -161,14 +161,16 @@ def _file(family: str) -> str:
 def _other_fonts() -> dict[int, str]:
     """Return a family for each character that some installed font has, the largest fonts first."""
     fonts: dict[str, list[int]] = {}
-    for entry in font_manager.fontManager.ttflist:
+    # of each family the font that is drawn with: the one whose strokes are nearest to the usual
+    for entry in sorted(font_manager.fontManager.ttflist, key=lambda one: abs(_weight(one) - 400)):
         # the last resort draws a box for everything; a coloured font has no outlines to draw
         if entry.style != "normal" or re.search("last resort|color", entry.name, re.IGNORECASE):
             continue
+        if entry.name in fonts:
+            continue
         try:
             font = FT2Font(entry.fname)
-            if font.scalable:
-                fonts.setdefault(entry.name, list(font.get_charmap()))
+            fonts[entry.name] = list(font.get_charmap()) if font.scalable else []
         except (OSError, RuntimeError, ValueError):  # not a font, or no longer there
             continue
     families: dict[int, str] = {}
@@ -176,3 +178,10 @@ def _other_fonts() -> dict[int, str]:
         for character in characters:
             families.setdefault(character, name)
     return families
+
+
+def _weight(entry: font_manager.FontEntry) -> int:
+    """Return how thick a font's strokes are; 400 is usual."""
+    if isinstance(entry.weight, int):
+        return entry.weight
+    return font_manager.weight_dict.get(entry.weight, 400)

@@ -187,7 +187,7 @@ def trust(measured: Trust, title: str = "") -> Figure:
     scores.set(
         title="Area between the two curves, 95 % interval", xlabel="0: no better than chance"
     )
-    scores.legend(fontsize=9)
+    scores.legend(loc="lower right", ncols=2, fontsize=9)
     for number, (name, correlations) in enumerate(measured.randomized.items()):
         known = [1.0, *map(_mean, correlations.values())]
         # two methods can agree everywhere: a thinner line on a thicker one shows both
