@@ -24,7 +24,7 @@ from pytorch_vision.data.load import check_choice, choice_name, is_folder
 from pytorch_vision.data.pictures import Resize, check_resize
 from pytorch_vision.models import Classifier, create
 from pytorch_vision.models.classifier import weights_path
-from pytorch_vision.models.collection import check_name, is_ours
+from pytorch_vision.models.collection import check_name, has_weights, is_ours
 from pytorch_vision.models.resnet import ConvPadding
 from pytorch_vision.models.weights import load_weights
 from pytorch_vision.runtime import Machine
@@ -88,8 +88,9 @@ class Settings:
     model: Annotated[
         str,
         Field(
-            description="ResNet18, ResNet34, CustomResNet, torchvision:NAME, or module:function "
-            "for your own"
+            description="ResNet18, ResNet34, CustomResNet, torchvision:NAME, torchvision:"
+            "NAME@DEFAULT for one that begins with torchvision's weights, or module:function for "
+            "your own"
         ),
     ] = "ResNet18"
     conv_padding: Annotated[
@@ -204,7 +205,7 @@ class Settings:
         """The name of the recipe, chosen by weights and network if it is left to them."""
         if self.recipe != "auto":
             return self.recipe
-        if self.weights:
+        if self.weights or has_weights(self.model):
             return "finetune"
         return "quick" if self.model == "CustomResNet" else "default"
 

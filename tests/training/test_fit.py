@@ -51,6 +51,7 @@ OTHERS = {
     "nesterov": False,
     "weight_decay": 0.1,
     "label_smoothing": 0.0,
+    "class_weights": 0.5,
     "average_weights": False,
     "progressive_resizing": 0.5,
     "pruning": 0.3,

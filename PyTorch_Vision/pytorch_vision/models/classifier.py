@@ -19,12 +19,28 @@ from torch import nn
 
 from pytorch_vision.data import ImageData, Normalization
 from pytorch_vision.data.images import check_class_names, check_images
-from pytorch_vision.data.pictures import MAX_SIDE, Resize, check_resize
-from pytorch_vision.models.adapter import Adapter, find_call
-from pytorch_vision.models.collection import create, describe_network, made_by_of, network_name
+from pytorch_vision.data.pictures import MAX_SIDE, Resize, check_resize, read_image
+from pytorch_vision.data.transforms import BatchNormalizer
+from pytorch_vision.models.adapter import Adapter, Call, find_call
+from pytorch_vision.models.collection import (
+    create,
+    describe_network,
+    made_by_of,
+    network_name,
+    normalization_of,
+)
 from pytorch_vision.models.history import History
 from pytorch_vision.models.inference import images_at_once, logits_of, scaled_size
-from pytorch_vision.models.networks import load_tensors, order_kept, ready, tensors_of
+from pytorch_vision.models.networks import (
+    copied,
+    device_of,
+    evaluating,
+    load_tensors,
+    memory_order,
+    order_kept,
+    ready,
+    tensors_of,
+)
 from pytorch_vision.models.weights import (
     fill_network,
     load_weights,
@@ -44,6 +60,7 @@ from pytorch_vision.runtime.files import (
 )
 
 LARGEST_CLASSES = 100_000
+FEW = 8  # images that are predicted without autocast
 PRETRAINED = Path(__file__).parents[2] / "weights" / "resnet18_cifar10.safetensors"
 # what a file of an earlier version calls these
 EARLIER_NAMES = {"mean_and_std": "normalization", "fit": "resize"}
@@ -64,7 +81,8 @@ class Classifier:
         data: what it is trained on. Classes, size and normalisation come from there, unless they
             are given.
         class_names: by the logit's place.
-        normalization: of its images; computed from the training images of ``data``.
+        normalization: of its images; that of torchvision's weights, if the network begins with
+            them, or else computed from the training images of ``data``.
         size: height and width of its images, in pixels.
         resize: how pictures of other sizes are brought to it: as those of ``data`` were, if they
             are pictures of a folder.
@@ -94,6 +112,8 @@ class Classifier:
         split_id: str = "",
         **options: Any,
     ) -> None:
+        if isinstance(network, str):
+            normalization = normalization or normalization_of(network)
         if data is None and (class_names is None or normalization is None or size is None):
             raise ValueError(
                 "a classifier needs data, or else its class_names, normalization and size"
@@ -123,6 +143,7 @@ class Classifier:
     @network.setter
     def network(self, network: nn.Module) -> None:
         self._network = ready(network, self.size)
+        self._asked: Any = None  # what the last few images were predicted with
 
     def __str__(self) -> str:
         return self.description
@@ -137,6 +158,10 @@ class Classifier:
         other.network = network
         other.history = self.history if history is None else history
         return other
+
+    def copy(self) -> "Classifier":
+        """Return the same with weights of its own, which no later training changes."""
+        return self.with_network(copied(self.network))
 
     def check(self, data: ImageData) -> None:
         """Refuse data that is not this classifier's.
@@ -184,35 +209,83 @@ class Classifier:
         with order_kept(self.network):
             yield self.check_outputs(fabric)
 
-    def predict(self, images: np.ndarray, machine: Machine | None = None) -> np.ndarray:
+    def predict(
+        self,
+        images: np.ndarray | str | os.PathLike | Sequence[str | os.PathLike],
+        machine: Machine | None = None,
+    ) -> np.ndarray:
         """Return each image's class probabilities.
 
         The network is put on the device and stays there; its layers are left in the mode, and its
-        weights in the memory order, that they had.
+        weights in the memory order, that they had. Up to ``FEW`` images are calculated in float32,
+        unless the machine's precision says otherwise: for them, turning weights into bfloat16 takes
+        longer than it saves.
 
         Args:
-            images: uint8 (N, H, W, 3), of the classifier's size.
+            images: uint8 (N, H, W, 3), of the classifier's size; or image files, or one, which are
+                read and brought to that size as those were that it learned from.
             machine: ``Machine()`` if None.
 
         Returns:
             float32 (N, C), each row summing to 1.
 
         Raises:
-            ValueError: the images are of another type or size, or the network takes none of this
-                size or has not one logit for each class.
+            ValueError: the images are of another type or size, a file cannot be read as one, or the
+                network takes none of this size or has not one logit for each class.
+            OSError: a file cannot be opened.
             MemoryError: the GPU has too little memory.
         """
+        pixels = self._pixels(images)
+        machine = machine or Machine()
+        device = machine.first_device
+        few = min(FEW, images_at_once(self.size, device))
+        if len(pixels) <= few and machine.precision == "auto":
+            return self._predict_few(pixels, device)
+        fabric = make_fabric(machine)
+        size = images_at_once(self.size, fabric.device)
+        with memory_explained(), device_settings(fabric.device), self.on(fabric) as adapter:
+            batches = logits_of(fabric, adapter, pixels, self.normalization, batch_size=size)
+            return np.concatenate([logits.softmax(dim=1).cpu().numpy() for logits in batches])
+
+    def _pixels(
+        self, images: np.ndarray | str | os.PathLike | Sequence[str | os.PathLike]
+    ) -> np.ndarray:
+        """Return images as ``predict`` takes them, read from files if they are names of some."""
+        if isinstance(images, (str, os.PathLike)):
+            images = [images]
+        if not isinstance(images, np.ndarray):
+            named = all(isinstance(one, (str, os.PathLike)) for one in images)
+            if not named or not len(images):
+                raise ValueError("images are no array uint8 (N, H, W, 3), and no paths of files")
+            images = np.stack([read_image(one, self.size, self.resize)[0] for one in images])
         check_images(images)
         if images.shape[1:3] != self.size:
             raise ValueError(
                 f"images are {images.shape[1]}x{images.shape[2]} pixels, {self} takes "
                 f"{self.size[0]}x{self.size[1]}"
             )
-        fabric = make_fabric(machine)
-        size = images_at_once(self.size, fabric.device)
-        with memory_explained(), device_settings(fabric.device), self.on(fabric) as adapter:
-            batches = logits_of(fabric, adapter, images, self.normalization, batch_size=size)
-            return np.concatenate([logits.softmax(dim=1).cpu().numpy() for logits in batches])
+        return images
+
+    def _predict_few(self, images: np.ndarray, device: torch.device) -> np.ndarray:
+        """Do as ``predict``, with nothing set up anew for a network that was asked before."""
+        if device_of(self.network) != device:
+            self.network.to(device)
+        with memory_explained(), evaluating(self.network), torch.no_grad():
+            key = (self.network, device, self.normalization)
+            if self._asked is None or self._asked[0] != key:
+                normalize = BatchNormalizer(self.normalization, device)
+                self._asked = key, normalize, self._exact_adapter()
+            _, normalize, adapter = self._asked
+            logits = adapter(normalize(torch.from_numpy(images.copy()).to(device)))
+            return logits.softmax(dim=1).cpu().numpy()
+
+    def _exact_adapter(self) -> Adapter:
+        """Return the network as it is called in float32, its weights where they are."""
+        first = Call(memory_format=memory_order(self.network), autocast=False)
+        calls = [first, *(call for call in first.others() if not call.autocast)]
+        with order_kept(self.network):
+            call = find_call(self.network, self.size, len(self.class_names), calls=calls)
+        return Adapter(self.network, call, len(self.class_names))
 
     def begin_with(self, path: str | os.PathLike) -> str:
         """Put the weights of an earlier training into the network, to train on from there.
@@ -267,7 +340,10 @@ class Classifier:
             "split_id": self.split_id,
         }
         save_weights(
-            path, self.network, {k: json.dumps(v, default=_plain) for k, v in metadata.items()}, dtype
+            path,
+            self.network,
+            {k: json.dumps(v, default=_plain) for k, v in metadata.items()},
+            dtype,
         )
 
     @classmethod

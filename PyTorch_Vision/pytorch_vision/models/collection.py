@@ -4,13 +4,18 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
+import torch
 import torchvision
 from torch import nn
 
+from pytorch_vision.data import Normalization
 from pytorch_vision.models.custom_resnet import CustomResNet
 from pytorch_vision.models.resnet import ResNet, ResNet18, ResNet34, check_num_classes
+from pytorch_vision.runtime.files import first_line
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "ResNet18": ResNet18,
@@ -18,16 +23,20 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "CustomResNet": CustomResNet,
 }
 TORCHVISION = "torchvision:"
+WEIGHTS = "@"  # before the name of torchvision's own weights
 # these two also answer from the middle of the network, unless they are told not to
 WITH_AUXILIARY = {"googlenet", "inception_v3"}
 
 
 def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
-    """Return a new network, its weights random.
+    """Return a new network, its weights random, or those that torchvision has for it.
 
     Args:
         name: "ResNet18", "ResNet34" or "CustomResNet"; "torchvision:NAME" for one of torchvision's
-            classification networks, such as "torchvision:mobilenet_v3_small"; or
+            classification networks, such as "torchvision:mobilenet_v3_small";
+            "torchvision:NAME@DEFAULT" (or another of its names for weights) for one that begins
+            with torchvision's own, learned on ImageNet, but for the classifier where there are
+            other classes than theirs (torchvision downloads them; their licence is theirs); or
             "module:function" for a function of your own, which is imported (from the working
             directory, too) and called with ``num_classes`` and the options.
         num_classes: the number of logits.
@@ -37,7 +46,8 @@ def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
         The network. Its attribute ``made_by`` keeps name and options, for ``Classifier.save``.
 
     Raises:
-        ValueError: there is no such network, or it refuses an option.
+        ValueError: there is no such network, it refuses an option, or torchvision's weights cannot
+            be fetched; says where to put their file.
     """
     check_num_classes(num_classes)
     builder, asked = _builder(name), {"num_classes": num_classes, **options}
@@ -49,8 +59,23 @@ def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ValueError(f"{name} made {type(model).__name__}, expected a torch.nn.Module")
     if made_by_of(model) is None:
-        model.made_by = {"name": name, **options}  # type: ignore[assignment]
+        # without the weights to begin with: whoever reads a file of it has better ones
+        made_by: Any = {"name": name.partition(WEIGHTS)[0], **options}
+        model.made_by = made_by
     return model
+
+
+def has_weights(name: str) -> bool:
+    """Tell whether a name says which of torchvision's weights the network begins with."""
+    return name.startswith(TORCHVISION) and WEIGHTS in name
+
+
+def normalization_of(name: str) -> Normalization | None:
+    """Return that of the images which torchvision's weights were learned on; None without any."""
+    if not has_weights(name):
+        return None
+    preset = _torchvision_weights(*name.removeprefix(TORCHVISION).split(WEIGHTS, 1)).transforms()
+    return Normalization(tuple(preset.mean), tuple(preset.std))
 
 
 def check_name(name: str) -> None:
@@ -99,23 +124,78 @@ def _builder(name: str) -> Callable[..., nn.Module]:
     if name.count(":") == 1:
         return _own_builder(*name.split(":"))
     raise ValueError(
-        f"model is {name!r}, expected one of {', '.join(MODELS)}, torchvision:NAME, or "
+        f"model is {name!r}, expected one of {', '.join(MODELS)}, torchvision:NAME, "
+        "torchvision:NAME@DEFAULT, or "
         "module:function for a function of your own"
     )
 
 
 def _torchvision_builder(name: str) -> Callable[..., nn.Module]:
+    name, at, weights_name = name.partition(WEIGHTS)
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         raise ValueError(f"torchvision has no network {name!r}; it has {', '.join(known)}")
     extra = {"aux_logits": False, "init_weights": True} if name in WITH_AUXILIARY else {}
+    weights = _torchvision_weights(name, weights_name) if at else None
+    if weights is not None and name in WITH_AUXILIARY:
+        extra["transform_input"] = True  # to the normalisation that they were learned with
 
     def build(num_classes: int, **options: Any) -> nn.Module:
-        return torchvision.models.get_model(
+        model = torchvision.models.get_model(
             name, weights=None, num_classes=num_classes, **{**extra, **options}
         )
+        if weights is not None:
+            _fill(model, f"torchvision:{name}@{weights_name}", weights)
+            if "transform_input" in extra:
+                model.made_by = {"name": f"{TORCHVISION}{name}", "transform_input": True}
+        return model
 
     return build
+
+
+def _torchvision_weights(name: str, weights_name: str) -> Any:
+    """Return torchvision's description of weights.
+
+    Raises:
+        ValueError: it has none of this name; says which it has.
+    """
+    known = torchvision.models.get_model_weights(name)
+    if weights_name not in known.__members__:
+        has = ", ".join(known.__members__) or "none"
+        raise ValueError(f"torchvision has no weights {weights_name!r} for {name}; it has {has}")
+    return known[weights_name]
+
+
+def _fill(model: nn.Module, name: str, weights: Any) -> None:
+    """Put torchvision's weights into a network, but for those of another shape.
+
+    Raises:
+        ValueError: they cannot be fetched or read; says where to put the file.
+    """
+    folder = Path(torch.hub.get_dir(), "checkpoints")
+    file = folder / Path(urlparse(weights.url).path).name
+    there = file.exists()
+    try:
+        tensors = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        own = model.state_dict()
+        fitting = {
+            key: tensor
+            for key, tensor in tensors.items()
+            if key in own and own[key].shape == tensor.shape
+        }
+        if 2 * len(fitting) < len(own):
+            raise RuntimeError(f"only {len(fitting)} of {len(own)} tensors fit")
+    except Exception as error:  # of the network, of the disk, or of whatever reads a damaged file
+        if there:
+            raise ValueError(
+                f"{file} does not hold the weights of {name} ({first_line(error)}): move it away, "
+                f"or put the file there that {weights.url} has"
+            ) from error
+        raise ValueError(
+            f"the weights of {name} cannot be fetched ({first_line(error)}): put the file from "
+            f"{weights.url} into {folder}"
+        ) from error
+    model.load_state_dict(fitting, strict=False)
 
 
 def _own_builder(module: str, function: str) -> Callable[..., nn.Module]:

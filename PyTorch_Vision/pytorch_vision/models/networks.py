@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -69,7 +70,7 @@ def _materialize(network: nn.Module, size: tuple[int, int]) -> None:
 
 def device_of(network: nn.Module) -> torch.device:
     """Return where a network's weights are; the CPU if it has none."""
-    for tensor in (*network.parameters(), *network.buffers()):
+    for tensor in itertools.chain(network.parameters(), network.buffers()):
         return tensor.device
     return torch.device("cpu")
 
@@ -111,13 +112,14 @@ def _tensors(values: Any) -> Iterator[Tensor]:
 @contextlib.contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """Put a network in evaluation mode, and each of its layers back to its own afterwards."""
-    before = [(module, module.training) for module in network.modules()]
-    network.eval()
+    training = [module for module in network.modules() if module.training]
+    if training:
+        network.eval()
     try:
         yield
     finally:
-        for module, training in before:
-            module.training = training
+        for module in training:
+            module.training = True
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:

@@ -11,7 +11,13 @@ from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from pytorch_vision.models.collection import create, describe_network, is_ours, made_by_of
+from pytorch_vision.models.collection import (
+    create,
+    describe_network,
+    has_weights,
+    is_ours,
+    made_by_of,
+)
 from pytorch_vision.models.networks import HALVES, load_tensors, tensors_of
 from pytorch_vision.runtime.files import (
     LONGEST_TEXT,
@@ -157,7 +163,9 @@ def restored_network(
     """
     name = "a network of somebody's own" if network is None else network["name"]
     options = {key: value for key, value in (network or {}).items() if key != "name"}
-    torchvisions_own = name.startswith("torchvision:") and options
+    # with other options, or weights to begin with, torchvision would download some
+    other = options.keys() - {"transform_input"} or has_weights(name)
+    torchvisions_own = name.startswith("torchvision:") and other
     if network is None or not is_ours(name) or torchvisions_own:
         raise CheckpointError(
             f"{path} holds the weights of {name}, which only you can make: give it as "

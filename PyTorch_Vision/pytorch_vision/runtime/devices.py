@@ -65,6 +65,13 @@ class Machine:
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     @property
+    def first_device(self) -> torch.device:
+        """Where the work of a single device is done."""
+        return torch.device(
+            "cpu" if self.chosen_accelerator == "cpu" else f"{self.chosen_accelerator}:0"
+        )
+
+    @property
     def chosen_precision(self) -> Precision:
         """The precision, chosen by the device if it is left to it."""
         if self.precision != "auto":

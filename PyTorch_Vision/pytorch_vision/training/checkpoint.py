@@ -30,6 +30,7 @@ from pytorch_vision.runtime.files import (
 from pytorch_vision.runtime.terminal import Bar, Screen, say
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.identity import identity
+from pytorch_vision.training.own import Own
 from pytorch_vision.training.progress import Progress
 
 NAME = "checkpoint.pt"
@@ -158,7 +159,7 @@ class Checkpoints:
 
     Args:
         folder: where; None keeps nothing, and every method then does nothing.
-        config, data, classifier: what the run is made of, which a checkpoint must agree with.
+        config, data, classifier, own: what the run is made of, which a checkpoint must agree with.
     """
 
     def __init__(
@@ -167,10 +168,12 @@ class Checkpoints:
         config: TrainConfig,
         data: ImageData,
         classifier: Classifier,
+        own: Own,
     ) -> None:
         self.folder = None if folder is None else user_path(folder)
         if folder is not None:
-            self.identity = identity(config, data, classifier)  # hashes all images: once, only here
+            # hashes all images: once, only here
+            self.identity = {**identity(config, data, classifier), **own.identity()}
         self.saved_at = time.monotonic()
 
     @contextlib.contextmanager

@@ -66,6 +66,16 @@ class TrainConfig:
         ),
     ] = 5e-4
     label_smoothing: Annotated[float, Field(ge=0, lt=1, description="of the training loss")] = 0.1
+    class_weights: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="how much of the inverse of its class's frequency an image counts in the "
+            "loss, where classes are unequal: that to the power of this, 1 on average; 0 counts "
+            "all alike, 1 all classes alike",
+        ),
+    ] = 0.0
     average_weights: Annotated[
         bool,
         Field(

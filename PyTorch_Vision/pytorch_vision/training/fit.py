@@ -37,6 +37,7 @@ from pytorch_vision.runtime.terminal import BAR, Bar, bar_line, say
 from pytorch_vision.training.checkpoint import NAME, Checkpoints
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.evaluate import evaluate_on
+from pytorch_vision.training.own import Loss, MakeOptimizer, Own
 from pytorch_vision.training.run import Run
 
 AfterEpoch = Callable[[Classifier], object]
@@ -58,6 +59,8 @@ def fit(
     machine: Machine | None = None,
     checkpoints: str | os.PathLike | None = None,
     after_epoch: AfterEpoch | None = None,
+    loss: Loss | None = None,
+    optimizer: MakeOptimizer | None = None,
 ) -> History:
     """Train a classifier in place, fill in its history, and return that.
 
@@ -82,8 +85,18 @@ def fit(
             bit for bit; on a GPU the last bits can differ, because cuDNN chooses its kernels anew
             in every process.
         after_epoch: is called after each epoch, in the first process, with the classifier as it
-            was tested and its history so far: to save it (the next epoch changes its weights), to
-            draw it, to send its last record to a logger. Training ends early if it returns True.
+            was tested and its history so far: to save it (the next epoch changes its weights; its
+            ``copy()`` stays as it is), to draw it, to send its last record to a logger. Training
+            ends early if it returns True; the classifier is then the one that was tested last.
+        loss: of your own, in place of the recipe's cross-entropy, smoothing and class weights: a
+            function of logits, float32 (N, C), and labels, int64 (N,), such as
+            ``torch.nn.MultiMarginLoss()``. It gives a mean over the images, or a number for each.
+        optimizer: of your own, in place of the recipe's: a function that makes one of a list of
+            parameters, such as ``lambda parameters: torch.optim.AdamW(parameters, lr=1e-3)``. Its
+            rates rise over the first tenth of the steps, and then fall to zero. It steps without a
+            closure. A checkpoint keeps its state, and knows it and the loss by their code, but
+            not by that of the functions that they call; numbers that they keep elsewhere, as in
+            a global variable or a parameter of the loss, are in no checkpoint.
 
     Raises:
         FloatingPointError: the loss stopped being finite; names epoch and batch.
@@ -97,10 +110,11 @@ def fit(
     """
     classifier.check(data)
     config = config or TrainConfig()
+    own = Own(loss, optimizer)
     fabric = start_processes(machine or Machine())
     if fabric.world_size > 1 and in_notebook():
-        return _fit_in_forks(fabric, classifier, data, config, checkpoints, after_epoch)
-    return _fit(fabric, classifier, data, config, checkpoints, after_epoch)
+        return _fit_in_forks(fabric, classifier, data, config, checkpoints, after_epoch, own)
+    return _fit(fabric, classifier, data, config, checkpoints, after_epoch, own)
 
 
 def _fit_in_forks(
@@ -110,10 +124,11 @@ def _fit_in_forks(
     config: TrainConfig,
     checkpoints: str | os.PathLike | None,
     after_epoch: AfterEpoch | None,
+    own: Own,
 ) -> History:
     """Train in forks of this process; the weights come back in memory that all share."""
     classifier.network.cpu().share_memory()
-    arguments = (classifier, data, config, checkpoints, after_epoch)
+    arguments = (classifier, data, config, checkpoints, after_epoch, own)
     try:
         with interrupts_forwarded():
             work: Any = _fit_in_fork
@@ -160,6 +175,7 @@ def _fit(
     config: TrainConfig,
     checkpoints: str | os.PathLike | None,
     after_epoch: AfterEpoch | None,
+    own: Own,
 ) -> History:
     processes = Processes(fabric)
     batch_size = config.batch_size_for(len(data.train_labels))
@@ -181,8 +197,8 @@ def _fit(
                 say(evaluate_on(processes, classifier, data, adapter, train_batch_size=batch_size))
                 return classifier.history
             _check_small_images(classifier, fabric, config)
-            kept = Checkpoints(checkpoints, config, data, classifier)
-            arguments = (processes, classifier, data, config, adapter)
+            kept = Checkpoints(checkpoints, config, data, classifier, own)
+            arguments = (processes, classifier, data, config, adapter, own)
             _train(Run(*arguments), kept, data, after_epoch, interrupted)
     return classifier.history
 

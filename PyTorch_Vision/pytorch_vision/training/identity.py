@@ -42,6 +42,20 @@ def describe_layers(network: nn.Module) -> str:
     return f"{type(network).__name__} with {parameters:,} parameters (layers {layers})"
 
 
+def describe_callable(function: Any) -> str:
+    """Name a function, or what can be called like one, the same in every process.
+
+    A function of Python is told by its code, anything else by what it shows of itself.
+    """
+    functions = sorted({_describe_function(one) for one in _functions_in(function)})
+    if isinstance(function, types.FunctionType):
+        return functions[0]
+    if isinstance(function, type):
+        return f"{function.__module__}.{function.__qualname__}"
+    text = ADDRESS.sub("", repr(function))
+    return text + (f" of {', '.join(functions)}" if functions else "")
+
+
 def describe_steps(steps: Iterable[Any]) -> str:
     """Return in a text what albumentations' steps do, the same in every process.
 

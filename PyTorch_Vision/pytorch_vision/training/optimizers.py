@@ -12,9 +12,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from pytorch_vision.runtime.cuda_graphs import CudaGraphs
 from pytorch_vision.runtime.devices import fast_dtype
 from pytorch_vision.training.config import TrainConfig
+from pytorch_vision.training.own import Own
 
 WARM_UP = 0.1  # the share of all steps in which Muon's rate rises
 MUON_MOMENTUM = 0.6  # this and the next suit small images
+NONE = Own()
 NEWTON_SCHULZ_STEPS = 3
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the coefficients that Muon's authors chose
 
@@ -149,7 +151,7 @@ class CombinedOptimizer(Optimizer):
 
 
 def make_optimizer(
-    model: nn.Module, config: TrainConfig, steps: int
+    model: nn.Module, config: TrainConfig, steps: int, own: Own = NONE
 ) -> tuple[CombinedOptimizer, list[LRScheduler]]:
     """Return the optimizer that a configuration names, and its schedules, SGD's first.
 
@@ -160,13 +162,24 @@ def make_optimizer(
     "sgd" gives SGD for all parameters, under a OneCycleLR that leaves the momentum as it is
     (Leslie Smith and Nicholay Topin, "Super-Convergence", arXiv 1708.07120).
 
+    An optimizer of the caller's own has all parameters, and its rates rise and fall as Muon's do.
+
     Frozen parameters (``requires_grad`` False) are left alone.
 
     Args:
         model: on the device and in the memory order that it will be trained in.
         config: names the optimizer, its rates, momentum and weight decay.
         steps: how many there will be in the whole run.
+        own: the caller's optimizer, if there is one.
     """
+    warm_up = max(1, round(WARM_UP * steps))
+
+    def factor(step: int) -> float:
+        return min((step + 1) / warm_up, (steps - step) / max(1, steps - warm_up + 1))
+
+    if own.optimizer is not None:
+        made = own.make_optimizer([one for one in model.parameters() if one.requires_grad])
+        return CombinedOptimizer([made]), [LambdaLR(made, factor)]
     if config.optimizer == "sgd":
         sgd = _sgd(model, [], config)
         schedule = OneCycleLR(
@@ -177,11 +190,6 @@ def make_optimizer(
     optimizers: list[Optimizer] = [_sgd(model, filters, config)]
     if filters:
         optimizers.append(FilterMuon(filters, config.muon_learning_rate))
-    warm_up = max(1, round(WARM_UP * steps))
-
-    def factor(step: int) -> float:
-        return min((step + 1) / warm_up, (steps - step) / max(1, steps - warm_up + 1))
-
     return CombinedOptimizer(optimizers), [LambdaLR(optimizer, factor) for optimizer in optimizers]
 
 

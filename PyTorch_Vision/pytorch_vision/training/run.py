@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,7 +26,8 @@ from pytorch_vision.runtime.devices import (
 from pytorch_vision.runtime.launch import expect_unused_parameters
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.evaluate import Evaluation
-from pytorch_vision.training.optimizers import make_optimizer, move_average
+from pytorch_vision.training.optimizers import NONE, make_optimizer, move_average
+from pytorch_vision.training.own import Own
 from pytorch_vision.training.progress import Progress
 from pytorch_vision.training.pruning import Pruning
 from pytorch_vision.training.statistics import (
@@ -45,6 +47,7 @@ class Run:
         classifier: its network is trained in place.
         data, config: as for ``fit``.
         adapter: calls the network, on the device already; found out anew if None.
+        own: the caller's loss and optimizer, if there are any.
 
     Attributes:
         adapter: calls the network that is trained.
@@ -63,6 +66,7 @@ class Run:
         data: ImageData,
         config: TrainConfig,
         adapter: Adapter | None = None,
+        own: Own = NONE,
     ) -> None:
         self.processes, self.classifier, self.config = processes, classifier, config
         self.fabric = fabric = processes.fabric
@@ -86,11 +90,17 @@ class Run:
         if processes.world_size > 1 and has_unused_parameters(self.adapter, classifier.size):
             expect_unused_parameters(fabric)
         self.step_network: Any = fabric.setup_module(self.adapter)
-        optimizer, self.schedulers = make_optimizer(self.network, config, self.pruning.steps())
+        optimizer, self.schedulers = make_optimizer(self.network, config, self.pruning.steps(), own)
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.averaged = copied(self.network) if config.average_weights else self.network
         alone = fabric.device.type == "cuda" and processes.world_size == 1
-        self.graphs = CudaGraphs(alone and is_capturable(self.network))
+        self.graphs = CudaGraphs(alone and own.loss is None and is_capturable(self.network))
+        self.own_loss: Any = own.loss  # which may be a module with tensors of its own
+        if isinstance(own.loss, nn.Module):
+            self.own_loss = fabric.to_device(own.loss)
+        self.weights = class_weights(data, config.class_weights)
+        if self.weights is not None:
+            self.weights = self.weights.to(fabric.device)
         self.progress = Progress()
         self.tried = False  # whether a step went well
         self._forget_losses()
@@ -166,13 +176,30 @@ class Run:
         """Return a batch's loss, its logits, and the gradient of each parameter."""
         self.optimizer.zero_grad()
         logits = self.step_network(images)
-        loss = F.cross_entropy(
-            logits, labels, label_smoothing=self.config.label_smoothing, reduction="sum"
-        )
+        loss = self._loss(logits, labels)
         share = self.processes.world_size / self.loader.count(self.progress.batch)
         self.fabric.backward(loss * share)
         gradients = [parameter.grad for parameter in self.network.parameters()]
         return loss.detach(), logits.detach(), gradients
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the sum of the losses of this process's part of a batch."""
+        if self.own_loss is None:
+            return F.cross_entropy(
+                logits,
+                labels,
+                self.weights,
+                label_smoothing=self.config.label_smoothing,
+                reduction="sum",
+            )
+        part = self.loader.part(self.loader.count(self.progress.batch))
+        if part.start == part.stop:  # its images do not count
+            return 0 * logits.sum()
+        loss = self.own_loss(logits, labels)
+        if not isinstance(loss, Tensor) or loss.shape not in ((), labels.shape):
+            shown = tuple(loss.shape) if isinstance(loss, Tensor) else loss
+            raise ValueError(f"loss gives {shown!r}, expected one number, or one for each image")
+        return loss.mean() * len(labels)
 
     def _average(self) -> None:
         """Move the averaged weights: over a tenth of the steps so far, up to a whole epoch."""
@@ -315,6 +342,23 @@ class Run:
         if self.averaged is not self.network:
             load_tensors(self.network, tensors_of(self.averaged))
         self.classifier.history = self.progress.history
+
+
+def class_weights(data: ImageData, share: float) -> Tensor | None:
+    """Return how much an image of each class counts in the loss; None for all alike.
+
+    It is n_c ** -share of a class with n_c training images, and 1 on average over the images. A
+    class without any has 1.
+
+    Returns:
+        float32 (C,).
+    """
+    if share == 0:
+        return None
+    counts = np.bincount(data.train_labels, minlength=len(data.class_names))
+    weights = np.where(counts > 0, counts.clip(1).astype(np.float64) ** -share, 0)
+    weights *= counts.sum() / (weights * counts).sum()
+    return torch.tensor(np.where(counts > 0, weights, 1), dtype=torch.float32)
 
 
 def _check_alike(own: dict[str, Any], saved: dict[str, Any]) -> None:

@@ -1,0 +1,55 @@
+"""A loss and an optimizer of the caller's own, in place of the recipe's."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pytorch_vision.training.identity import describe_callable
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+MakeOptimizer = Callable[[list[nn.Parameter]], Optimizer]
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a caller trains with in place of the recipe's.
+
+    Attributes:
+        loss: of logits float32 (N, C) and labels int64 (N,); a mean over the images, or one number
+            for each.
+        optimizer: makes one of the parameters that are trained.
+
+    Raises:
+        ValueError: one of them cannot be called.
+    """
+
+    loss: Loss | None = None
+    optimizer: MakeOptimizer | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and not callable(value):
+                raise ValueError(f"{name} is {value!r}, expected a function")
+
+    def identity(self) -> dict[str, Any]:
+        """Return in plain text by what a checkpoint knows them again; nothing for nothing."""
+        return {
+            f"own {name}": describe_callable(value)
+            for name, value in vars(self).items()
+            if value is not None
+        }
+
+    def make_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
+        """Call ``optimizer``.
+
+        Raises:
+            ValueError: it makes something else.
+        """
+        assert self.optimizer is not None
+        made = self.optimizer(parameters)
+        if not isinstance(made, Optimizer):
+            raise ValueError(f"optimizer made {type(made).__name__}, expected a torch optimizer")
+        return made
