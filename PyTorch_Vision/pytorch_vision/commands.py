@@ -178,11 +178,11 @@ def evaluate_weights(settings: Settings) -> None:
     classifier, data = _restore(settings)
     predictions = predict(classifier, data, settings.machine)
     metrics = measure(predictions)
-    print(evaluation(predictions), metrics, sep="\n")
     folder = _output(settings).folder
     metrics.to_csv(folder / "metrics.csv")
     write_predictions(predictions, folder / "test_predictions.csv")
-    print(f"Tables in {folder}: metrics.csv, test_predictions.csv")
+    print(metrics, f"Tables in {folder}: metrics.csv, test_predictions.csv", sep="\n")
+    print(evaluation(predictions))
 
 
 def classify(settings: Settings, paths: list[str]) -> None:

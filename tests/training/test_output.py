@@ -277,3 +277,13 @@ def test_where_nothing_can_be_written_shows_without_making_anything(tmp_path):
             Output.check(folder)
     Output.check(tmp_path / "new" / "run")
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_folder_of_the_users_called_unfinished_keeps_what_is_in_it(tmp_path, few, tiny):
+    (tmp_path / "unfinished" / "plots").mkdir(parents=True)
+    mine = tmp_path / "unfinished" / "plots" / "mine.png"
+    mine.write_text("precious")
+    config = TrainConfig(epochs=1, batch_size=64, optimizer="sgd")
+    train_into(Output.prepare(tmp_path), tiny, few, config)
+    assert mine.read_text() == "precious"
+    assert [path.name for path in (tmp_path / "unfinished").iterdir()] == ["plots"]

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -145,6 +144,18 @@ class Output:
                 self.unfinished.folder.rmdir()
         return written
 
+    def remove(self) -> None:
+        """Remove what a run has written here, and then the folder, unless it holds something else.
+
+        What cannot be removed stays.
+        """
+        for file in (self.weights, self.history, self.folder / manifest.NAME):
+            with contextlib.suppress(OSError):
+                file.unlink()
+        for folder in (self.plots, self.folder):
+            with contextlib.suppress(OSError):  # not there, or not empty
+                folder.rmdir()
+
 
 def train_into(
     output: Output,
@@ -210,7 +221,7 @@ def _begin(output: Output, made_with: manifest.Manifest) -> None:
     if before.get("identity") == made_with["identity"]:
         made_with["started"] = before.get("started", made_with["started"])
     else:  # another run's, which may be replaced
-        shutil.rmtree(output.unfinished.folder, ignore_errors=True)
+        output.unfinished.remove()
     manifest.write(output.unfinished.folder, made_with)
 
 
@@ -227,7 +238,7 @@ def _fail(output: Output, made_with: manifest.Manifest, error: BaseException) ->
     if output.history.exists():
         _note(output, made_with | {"status": f"failed: {first_line(error)}"})
     else:
-        shutil.rmtree(output.folder, ignore_errors=True)
+        output.remove()
 
 
 def _end(
@@ -253,5 +264,5 @@ def _end(
         },
     )
     if written is output:
-        shutil.rmtree(output.unfinished.folder, ignore_errors=True)
+        output.unfinished.remove()
     return written
