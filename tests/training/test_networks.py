@@ -19,6 +19,7 @@ from torch.nn.utils import parametrizations
 from pytorch_vision.analysis import grad_cam, last_map, removal
 from pytorch_vision.data import Augmentation, ImageData, subset
 from pytorch_vision.models import Classifier, print_summary
+from pytorch_vision.models.networks import tensors_of
 from pytorch_vision.runtime import Machine
 from pytorch_vision.training import TrainConfig, evaluate, find_learning_rate, fit
 
@@ -180,6 +181,22 @@ class Zero(Body):
         return x + self.conv2(x)
 
 
+class Foreign(Body):
+    """Keeps things in its state that are no tensors, and some that no file may hold."""
+
+    steps = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.steps += self.training
+        return super().forward(x)
+
+    def get_extra_state(self) -> Any:
+        return {"steps": self.steps, "kind": object}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.steps = state["steps"]
+
+
 class OfChannels(Body):
     """BatchNorm on features that are no maps: it cannot be trained on one image."""
 
@@ -245,6 +262,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "data parallel": lambda: nn.DataParallel(Body()),
     "compiled": lambda: torch.compile(Body()),
     "scripted": lambda: torch.jit.script(tiny_network()),
+    "traced": lambda: torch.jit.trace(tiny_network().eval(), torch.zeros(2, 3, 32, 32)),
+    "foreign state": Foreign,
     "frozen": frozen,
     "float64": lambda: tiny_network().double(),
     "half": lambda: tiny_network().half(),
@@ -274,10 +293,11 @@ def made(kind: str) -> nn.Module:
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_it_is_trained_tested_kept_and_explained(data, tmp_path, kind, machine, capsys):
     classifier = Classifier(made(kind), data)
-    before = copy.deepcopy({k: v.clone() for k, v in classifier.network.state_dict().items()})
+    find_learning_rate(classifier, data, CONFIG, machine, steps=10)
+    before = copy.deepcopy(tensors_of(classifier.network))
     order = [parameter.stride() for parameter in classifier.network.parameters()]
     history = fit(classifier, data, CONFIG, machine)
-    after = classifier.network.state_dict()
+    after = tensors_of(classifier.network)
     assert any(not torch.equal(before[name], after[name]) for name in before)
     assert [parameter.stride() for parameter in classifier.network.parameters()] == order
     result = evaluate(classifier, data, machine)
@@ -287,7 +307,7 @@ def test_it_is_trained_tested_kept_and_explained(data, tmp_path, kind, machine, 
     path = tmp_path / "weights.safetensors"
     classifier.save(path)
     other = Classifier.load(path, made(kind))
-    for name, tensor in classifier.network.state_dict().items():
+    for name, tensor in after.items():
         assert torch.equal(other.network.state_dict()[name], tensor), name
     found = classifier.predict(data.test_images, EXACT)
     np.testing.assert_allclose(other.predict(data.test_images, EXACT), found, atol=1e-5)
@@ -298,6 +318,7 @@ def test_it_is_trained_tested_kept_and_explained(data, tmp_path, kind, machine, 
     if kind not in (
         "one channel, flat",
         "scripted",
+        "traced",
         "five dimensions",
     ):  # no map, or none that is known
         layer = last_map(classifier)
@@ -306,7 +327,9 @@ def test_it_is_trained_tested_kept_and_explained(data, tmp_path, kind, machine, 
         removal(classifier, data.test_images[:3], np.arange(3), {"map": maps}, (0.5,), machine)
 
 
-@pytest.mark.parametrize("kind", ["view", "odd buffers", "two names", "chance", "weight_norm"])
+@pytest.mark.parametrize(
+    "kind", ["view", "odd buffers", "two names", "chance", "weight_norm", "foreign state"]
+)
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_it_goes_on_as_if_it_had_not_stopped(data, tmp_path, kind):
     """What a network draws from is kept, too."""
@@ -320,9 +343,16 @@ def test_it_goes_on_as_if_it_had_not_stopped(data, tmp_path, kind):
             random.seed(7), np.random.seed(7)
             classifier = Classifier(made(kind), data)
         fit(classifier, data, config, EXACT, tmp_path if stops else None)
-        kept.append(classifier.network.state_dict())
-    for name, tensor in whole[0].items():
-        assert torch.equal(tensor, resumed[0][name]), name
+        kept.append(classifier.network)
+    for name, tensor in tensors_of(whole[0]).items():
+        assert torch.equal(tensor, resumed[0].state_dict()[name]), name
+
+
+def test_a_network_whose_layers_are_hidden_is_not_explained(data):
+    classifier = Classifier(made("scripted"), data)
+    for explain in (last_map, lambda c: grad_cam(c, data.test_images[:1], [0])):
+        with pytest.raises(ValueError, match="its layers cannot be looked into: explain the netw"):
+            explain(classifier)
 
 
 def test_names_of_one_weight_stay_one(data, tmp_path):

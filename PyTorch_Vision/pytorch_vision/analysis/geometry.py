@@ -61,7 +61,17 @@ def last_map(classifier: Classifier) -> str:
     return _traced(classifier, None)[0]
 
 
+def check_layers(network: nn.Module) -> None:
+    """Raise ValueError for a network whose layers cannot be looked into."""
+    if isinstance(network, torch.jit.ScriptModule):
+        raise ValueError(
+            f"{type(network).__name__} is compiled, and its layers cannot be looked into: explain "
+            "the network that it was made of, with its weights"
+        )
+
+
 def _traced(classifier: Classifier, name: str | None) -> tuple[str, MapGeometry]:
+    check_layers(classifier.network)
     duplicate = copied(classifier.network).cpu().eval()
     call = find_call(duplicate, classifier.size)
     return trace_geometry(Adapter(duplicate, call), name, classifier.size)
@@ -194,6 +204,7 @@ def _flat(values: Any) -> list[Any]:
 
 def layer_name(model: nn.Module, layer: nn.Module | str) -> str:
     """Return a layer's dotted name, checking that the model has it."""
+    check_layers(model)
     names = {name: module for name, module in model.named_modules() if name}
     for name, module in names.items():
         if layer is module or layer == name:

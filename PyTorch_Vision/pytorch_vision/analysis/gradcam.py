@@ -17,7 +17,7 @@ from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, XGradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from pytorch_vision.analysis.geometry import MapGeometry, layer_name, trace_geometry
+from pytorch_vision.analysis.geometry import MapGeometry, check_layers, layer_name, trace_geometry
 from pytorch_vision.data import eval_batches
 from pytorch_vision.data.images import check_images
 from pytorch_vision.models import Classifier
@@ -106,6 +106,7 @@ def _pixel_maps(
 ) -> Tensor:
     """Return the maps of all rows of classes, one after the other: float32 (K * N, H, W)."""
     size = images.shape[1:3]
+    check_layers(classifier.network)
     duplicate = copied(classifier.network).eval().requires_grad_(False)
     device = device_of(duplicate)
     adapter = Adapter(duplicate, find_call(duplicate, size))

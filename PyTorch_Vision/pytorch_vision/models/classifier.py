@@ -35,7 +35,7 @@ from pytorch_vision.models.networks import (
     copied,
     device_of,
     evaluating,
-    load_tensors,
+    load_state,
     memory_order,
     order_kept,
     ready,
@@ -314,7 +314,7 @@ class Classifier:
                 f"{path} does not fit {describe_network(self.network)}: of its {len(own)} tensors "
                 f"only {len(fitting)} have the name and the shape of one in the file"
             )
-        load_tensors(self.network, {**own, **fitting})
+        load_state(self.network, {**own, **fitting})
         described = checked_text(json.loads(texts.get("description", '"an earlier run"')))
         new = f"; new: {', '.join(others)}" if others else ""
         return f"Beginning with the weights of {described}{new}"

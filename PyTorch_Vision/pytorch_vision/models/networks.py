@@ -88,7 +88,7 @@ def copied(network: nn.Module) -> nn.Module:
         if not tensor.is_leaf:
             memo[id(tensor)] = tensor.detach().clone()
     try:
-        return copy.deepcopy(network, dict(memo))
+        result = copy.deepcopy(network, dict(memo))
     except Exception:  # pickling says it in many ways
         for value in values:
             try:
@@ -96,7 +96,11 @@ def copied(network: nn.Module) -> nn.Module:
             except Exception:
                 if not isinstance(value, dict):
                     memo[id(value)] = value
-        return copy.deepcopy(network, memo)
+        result = copy.deepcopy(network, memo)
+    for parameter in result.parameters():
+        if not parameter.is_leaf:  # the copy of a traced one is computed from it
+            parameter.detach_().requires_grad_()
+    return result
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:
@@ -131,16 +135,33 @@ def tensors_of(network: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def load_tensors(network: nn.Module, tensors: dict[str, Tensor], assign: bool = False) -> None:
-    """Put the tensors of ``tensors_of`` into a network of the same names and shapes.
+def state_of(network: nn.Module) -> dict[str, Any]:
+    """Return what a checkpoint keeps of a network: its ``state_dict``, but for foreign objects."""
+    state = network.state_dict()  # with the versions of its layers, which a copy would lack
+    for name in [name for name, value in state.items() if not _is_plain(value)]:
+        del state[name]
+    return state
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_plain, [*value.keys(), *value.values()]))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (Tensor, bool, int, float, str))
+
+
+def load_state(network: nn.Module, state: dict[str, Any], assign: bool = False) -> None:
+    """Put what ``tensors_of`` or ``state_of`` returned into a network of the same names and shapes.
 
     Raises:
         RuntimeError: it has others.
     """
-    others = {
-        name: value for name, value in network.state_dict().items() if not isinstance(value, Tensor)
-    }
-    network.load_state_dict({**others, **tensors}, assign=assign)
+    whole = network.state_dict()
+    for name in [name for name, value in whole.items() if isinstance(value, Tensor)]:
+        del whole[name]
+    whole.update(state)
+    network.load_state_dict(whole, assign=assign)
 
 
 def memory_order(network: nn.Module) -> torch.memory_format:

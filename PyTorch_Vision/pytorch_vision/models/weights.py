@@ -18,7 +18,7 @@ from pytorch_vision.models.collection import (
     is_ours,
     made_by_of,
 )
-from pytorch_vision.models.networks import HALVES, load_tensors, tensors_of
+from pytorch_vision.models.networks import HALVES, load_state, tensors_of
 from pytorch_vision.runtime.files import (
     LONGEST_TEXT,
     CheckpointError,
@@ -174,10 +174,10 @@ def restored_network(
     with torch.random.fork_rng(devices=[]):
         with torch.device("meta"):  # no memory but that of the tensors
             model = create(name, len(names), **options)
-        load_tensors(model, tensors, assign=True)
+        load_state(model, tensors, assign=True)
         if any(buffer.is_meta for buffer in model.buffers()):  # what no file keeps is made anew
             model = create(name, len(names), **options)
-            load_tensors(model, tensors)
+            load_state(model, tensors)
     return model
 
 
@@ -204,4 +204,4 @@ def fill_network(
             f"{given.get(name, 'missing')}, expected {shapes.get(name, 'nothing of that name')} "
             f"({len(wrong)} of {len(shapes)} tensors differ)"
         )
-    load_tensors(model, tensors)
+    load_state(model, tensors)

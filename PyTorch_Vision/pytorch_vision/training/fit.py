@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from pytorch_vision.data import ImageData
 from pytorch_vision.models import Classifier, EpochRecord, History
-from pytorch_vision.models.networks import copied, load_tensors, tensors_of
+from pytorch_vision.models.networks import copied, load_state, tensors_of
 from pytorch_vision.runtime import (
     CheckpointError,
     Machine,
@@ -156,7 +156,7 @@ def _fit_in_fork(
     except EXPECTED_ERRORS as error:
         return error
     if fabric.is_global_zero:
-        load_tensors(shared, tensors_of(trained.network))
+        load_state(shared, tensors_of(trained.network))
     return [asdict(record) for record in history.records]
 
 

@@ -14,7 +14,7 @@ from pytorch_vision.data import ImageData, train_loader
 from pytorch_vision.models import Classifier, EpochRecord, History
 from pytorch_vision.models.adapter import Adapter, Call, has_unused_parameters
 from pytorch_vision.models.inference import scaled_down
-from pytorch_vision.models.networks import copied, load_tensors, put_in_order, tensors_of
+from pytorch_vision.models.networks import copied, load_state, put_in_order, state_of, tensors_of
 from pytorch_vision.runtime import Processes
 from pytorch_vision.runtime.cuda_graphs import CudaGraphs, is_capturable
 from pytorch_vision.runtime.devices import (
@@ -309,7 +309,10 @@ class Run:
         """Return all that the run consists of between two batches, over all processes."""
         self.share_statistics()
         sums = torch.tensor(self.processes.total(*self.sums.tolist()))
-        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        parts = {
+            name: state_of(part) if isinstance(part, nn.Module) else part.state_dict()
+            for name, part in self._parts().items()
+        }
         return {
             "parts": parts,
             "progress": asdict(self.progress),
@@ -331,7 +334,10 @@ class Run:
                 continue
             if part in self.schedulers:  # torch takes whatever it is given
                 _check_alike(part.state_dict(), saved)
-            part.load_state_dict(saved)
+            if isinstance(part, nn.Module):
+                load_state(part, saved)
+            else:
+                part.load_state_dict(saved)
         self.progress = Progress.from_dict(state["progress"])
         self.sums = (state["sums"] * self.processes.is_main).to(self.fabric.device)
         set_random_state(state["random"], self.fabric.device)
@@ -340,7 +346,7 @@ class Run:
         """Leave what was tested in the caller's classifier, with its history, and no gradients."""
         self.optimizer.zero_grad()
         if self.averaged is not self.network:
-            load_tensors(self.network, tensors_of(self.averaged))
+            load_state(self.network, tensors_of(self.averaged))
         self.classifier.history = self.progress.history
 
 
