@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from pytorch_vision.data import Normalization, eval_batches
-from pytorch_vision.models import MODELS, ResNet, create
-from pytorch_vision.models.collection import describe_network, network_name
+from pytorch_vision.models import ResNet, create
+from pytorch_vision.models.collection import MODELS, describe_network, network_name
 
 
 @pytest.mark.parametrize("name", MODELS)
