@@ -14,7 +14,6 @@ from small import tiny_classifier, tiny_network
 
 from pytorch_vision.data import Normalization
 from pytorch_vision.models import (
-    MODELS,
     PRETRAINED,
     Classifier,
     EpochRecord,
@@ -23,7 +22,7 @@ from pytorch_vision.models import (
     ResNet18,
     create,
 )
-from pytorch_vision.models.collection import describe_network
+from pytorch_vision.models.collection import MODELS, describe_network
 from pytorch_vision.models.weights import load_weights, save_weights
 from pytorch_vision.runtime import CheckpointError, Machine
 from pytorch_vision.runtime.devices import make_fabric
