@@ -96,7 +96,7 @@ def test_the_whole_job(folder, few, run):
     trained = run("train", *images, "--epochs", "1", "--model", "CustomResNet")
     assert "few: 100 training and 50 test images of 32x32 pixels in 10 classes" in trained
     pictures = folder / "runs" / "few-CustomResNet" / "plots"
-    assert names_in(pictures) == sorted([*GALLERIES, "history.csv", "loss_accuracy.png"])
+    assert names_in(pictures) == sorted([*GALLERIES, "history.csv", "training_curves.png"])
     for name in GALLERIES:
         assert Image.open(pictures / name).width > 600
 
@@ -147,7 +147,7 @@ def test_pictures_and_a_network_of_ones_own(folder, run, capsys):
     trained = run("train", *images, *network, *settings)
     assert "48 training and 12 test images of 48x48 pixels in 3 classes" in trained
     output = folder / "runs" / "mine-networks-small"
-    assert names_in(output / "plots") == sorted([*GALLERIES, "history.csv", "loss_accuracy.png"])
+    assert names_in(output / "plots") == sorted([*GALLERIES, "history.csv", "training_curves.png"])
 
     weights = ("--weights", str(output / "weights.safetensors"))
     evaluated = run("evaluate", "--data", "mine", *network, *weights)
@@ -341,7 +341,7 @@ def test_a_network_without_a_map_has_all_other_pictures(folder, capsys):
     assert "no layer of this network gives a map" in capsys.readouterr().err
     pictures = folder / "runs" / "sample-networks-flat" / "plots"
     others = [name for name in GALLERIES if "gradcam" not in name]
-    assert set(names_in(pictures)) >= {"loss_accuracy.png", *others}
+    assert set(names_in(pictures)) >= {"training_curves.png", *others}
     assert (pictures.parent / "weights.safetensors").exists()
 
 

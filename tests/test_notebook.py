@@ -233,7 +233,7 @@ def test_it_runs_in_an_empty_folder(notebook, tmp_path, published, monkeypatch):
         str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.png") if p.parent != tmp_path
     }
     assert {
-        "runs/sample/plots/loss_accuracy.png",
+        "runs/sample/plots/training_curves.png",
         "runs/sample/plots/misclassified.png",
         "runs/sample/plots/misclassified_gradcam.png",
         "runs/sample/plots/correct_gradcam.png",

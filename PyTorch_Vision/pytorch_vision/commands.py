@@ -142,8 +142,8 @@ def train(settings: Settings) -> None:
     print(f"Weights in {written.weights}")
     if written.is_unfinished:
         raise KeyboardInterrupt(f"Interrupted: what there is of it is in {written.folder}")
-    curves = plots.loss_and_accuracy(classifier.history, classifier.description)
-    curves.savefig(written.plots / "loss_accuracy.png")
+    curves = plots.training_curves(classifier.history, classifier.description)
+    curves.savefig(written.plots / "training_curves.png")
     _draw_errors(classifier, data, written.plots, settings)
 
 

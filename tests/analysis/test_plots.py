@@ -19,20 +19,22 @@ from pytorch_vision.models import EpochRecord, History
 from pytorch_vision.training import RangeTest
 
 
-def test_curves_show_training_and_test_together():
+def test_curves_show_training_and_test_together_and_the_learning_rate():
     history = History(
-        tuple(EpochRecord(e, 2 / e, 40 + e, 3 / e, 30 + e, 0.1, 1, 1) for e in (1, 2, 3))
+        tuple(EpochRecord(e, 2 / e, 40 + e, 3 / e, 30 + e, 0.1 / e, 1, 1) for e in (1, 2, 3))
     )
-    figure = plots.loss_and_accuracy(history, "a title")
-    loss, accuracy = figure.axes
+    figure = plots.training_curves(history, "a title")
+    loss, accuracy, rate = figure.axes
     assert figure.get_suptitle() == "a title"
-    assert (loss.get_xlabel(), accuracy.get_xlabel()) == ("Epoch", "Epoch")
+    assert {axes.get_xlabel() for axes in figure.axes} == {"Epoch"}
+    assert "learning rate" in rate.get_ylabel()
     assert "Loss" in loss.get_ylabel()
     assert "%" in accuracy.get_ylabel()
     drawn = [[list(line.get_ydata()) for line in axes.lines] for axes in figure.axes]
     assert drawn == [
         [history.column("train_loss"), history.column("test_loss")],
         [history.column("train_accuracy"), history.column("test_accuracy")],
+        [history.column("learning_rate")],
     ]
     labels = [text.get_text() for text in accuracy.get_legend().get_texts()]
     assert labels == ["train: 43.00 after epoch 3", "test: 33.00 after epoch 3"]
@@ -40,7 +42,7 @@ def test_curves_show_training_and_test_together():
 
 
 def test_curves_of_no_epoch_say_so():
-    figure = plots.loss_and_accuracy(History())
+    figure = plots.training_curves(History())
     assert all("no epoch" in axes.texts[0].get_text() for axes in figure.axes)
 
 
@@ -197,7 +199,7 @@ def test_reliability_beside_that_with_a_temperature(some_predictions):
 
 def test_nothing_is_saved(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    plots.loss_and_accuracy(History())
+    plots.training_curves(History())
     assert not list(tmp_path.iterdir())
 
 

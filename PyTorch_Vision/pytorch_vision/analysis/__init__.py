@@ -4,10 +4,11 @@
 probabilities hold; ``geometry`` (by ``layout`` and ``operations``) and ``gradcam`` the maps;
 ``faithfulness`` (by ``imputation``), ``sanity`` and ``trust`` say how far a map can be trusted;
 ``classify`` has the classes of new pictures, and ``runs`` compares runs; ``curves``, ``plots`` and
-``galleries`` draw, on what ``figures`` gives them; ``report`` writes the page of errors.
+``galleries`` draw, on what ``figures`` gives them; ``report`` writes the page of errors, and
+``lessons`` what was learned.
 """
 
-from pytorch_vision.analysis import galleries, plots
+from pytorch_vision.analysis import galleries, lessons, plots
 from pytorch_vision.analysis.calibration import (
     calibration,
     cross_fitted,
@@ -58,6 +59,7 @@ __all__ = [
     "grad_cam",
     "largest_confusions",
     "last_map",
+    "lessons",
     "map_geometry",
     "measure",
     "measure_trust",

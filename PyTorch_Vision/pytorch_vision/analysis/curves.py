@@ -15,32 +15,44 @@ from pytorch_vision.training import RangeTest
 OUTLIER = 3.0  # a run whose median is so many times the best run's does not set the scale
 
 
-def loss_and_accuracy(history: History, title: str = "") -> Figure:
-    """Draw loss and accuracy, of training and of test, against the epoch.
+def training_curves(history: History, title: str = "") -> Figure:
+    """Draw loss and accuracy, of training and of test, and the learning rate, by epoch.
 
     Args:
         history: what ``fit`` returned; without any epoch, the axes stay empty and say so.
         title: what was trained on what.
     """
-    figure = new_figure(10, 4.2, title)
-    quantities = {"loss": ("Loss (cross-entropy)", ".3f"), "accuracy": ("Accuracy (%)", ".2f")}
-    for axes, (name, (label, form)) in zip(figure.subplots(1, 2), quantities.items(), strict=True):
-        axes.set(xlabel="Epoch", ylabel=label)
-        axes.grid(alpha=0.3)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    figure = new_figure(13, 4.2, title)
+    loss, accuracy, rate = figure.subplots(1, 3, width_ratios=(4, 4, 3))
+    for axes, label in (
+        (loss, "Loss (cross-entropy)"),
+        (accuracy, "Accuracy (%)"),
+        (rate, "SGD's learning rate after the epoch"),
+    ):
+        _by_epoch(axes, label)
         if not history.records:
             axes.text(0.5, 0.5, "no epoch was trained", ha="center", transform=axes.transAxes)
-            continue
+    if history.records:
         epochs = history.column("epoch")
-        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
-        for part, style in {"train": "C0o-", "test": "C1s-"}.items():
-            values = history.column(f"{part}_{name}")
-            last = f"{part}: {values[-1]:{form}} after epoch {epochs[-1]}"
-            if (part, name) == ("train", "loss"):
-                last += "\n(label smoothing included)"
-            axes.plot(epochs, values, style, markersize=4, label=last)
-        axes.legend()
+        for axes, name, form in ((loss, "loss", ".3f"), (accuracy, "accuracy", ".2f")):
+            for part, style in {"train": "C0o-", "test": "C1s-"}.items():
+                values = history.column(f"{part}_{name}")
+                last = f"{part}: {values[-1]:{form}} after epoch {epochs[-1]}"
+                if (part, name) == ("train", "loss"):
+                    last += "\n(label smoothing included)"
+                axes.plot(epochs, values, style, markersize=4, label=last)
+            axes.legend(fontsize=9)
+        rate.plot(epochs, history.column("learning_rate"), "C2o-", markersize=4)
+        rate.set_ylim(bottom=0)
+        for axes in (loss, accuracy, rate):
+            axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     return finished(figure)
+
+
+def _by_epoch(axes: Axes, label: str) -> None:
+    axes.set(xlabel="Epoch", ylabel=label)
+    axes.grid(alpha=0.3)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def compare(histories: Mapping[str, History], title: str = "") -> Figure:
@@ -64,9 +76,7 @@ def compare(histories: Mapping[str, History], title: str = "") -> Figure:
         "test_accuracy": ("Test accuracy (%)", ".2f"),
     }
     for axes, (column, (label, form)) in zip(figure.subplots(1, 2), columns.items(), strict=True):
-        axes.set(xlabel="Epoch", ylabel=label)
-        axes.grid(alpha=0.3)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        _by_epoch(axes, label)
         values = {name: np.array(one.column(column)) for name, one in histories.items()}
         # of the accuracy, the errors are what is compared
         sizes = values if column == "test_loss" else {n: 100 - v for n, v in values.items()}

@@ -9,7 +9,7 @@ from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from pytorch_vision.analysis.calibration import BINS, calibration
-from pytorch_vision.analysis.curves import compare, loss_and_accuracy, lr_finder
+from pytorch_vision.analysis.curves import compare, lr_finder, training_curves
 from pytorch_vision.analysis.faithfulness import interval
 from pytorch_vision.analysis.figures import LINE, SMALL, finished, fit, new_figure, percent
 from pytorch_vision.analysis.gradcam import METHOD_NAMES
@@ -22,9 +22,9 @@ __all__ = [
     "class_accuracy",
     "compare",
     "confusion_matrix",
-    "loss_and_accuracy",
     "lr_finder",
     "reliability",
+    "training_curves",
     "trust",
 ]
 

@@ -45,7 +45,7 @@ OURS = (  # by these a folder that a run wrote is known
     "errors.html",
     "history.csv",
     "confusion_matrix.png",
-    "loss_accuracy.png",
+    "training_curves.png",
     "lr_finder_*.png",
     "*_gradcam.png",
     "cifar10.npz",

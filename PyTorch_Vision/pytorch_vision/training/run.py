@@ -125,32 +125,55 @@ class Run:
             images: float32 (N, 3, H, W), normalised.
             labels: int64 (N,).
         """
+        images, labels = self._placed(images, labels)  # on the device
+        loss, logits = self._set_gradients(images, labels)  # which calls backward
+        self.optimizer.step()
+        self._note(loss, logits, labels)
+        for scheduler in self.schedulers:
+            scheduler.step()
+        self._average()  # moves the weights that are tested
+        self.progress.batch += 1
+
+    def backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, list]:
+        """Return a batch's loss, its logits, and the gradient of each parameter."""
+        self.optimizer.zero_grad()
+        logits = self.step_network(images)
+        loss = self._loss(logits, labels)
+        share = self.processes.world_size / self.loader.count(self.progress.batch)
+        self.fabric.backward(loss * share)
+        gradients = [parameter.grad for parameter in self.network.parameters()]
+        return loss.detach(), logits.detach(), gradients
+
+    def _placed(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a batch on the device, in the size and the memory order of the moment."""
         images, labels = self.fabric.to_device((images, labels))
         images = scaled_down(images, self.config.scale_in(self.progress.epoch))
-        images = images.to(memory_format=self.adapter.call.memory_format)
+        return images.to(memory_format=self.adapter.call.memory_format), labels
+
+    def _set_gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Set the parameters' gradients; return the batch's loss and its logits."""
         loss, logits, gradients = self._tried_backward(images, labels)
         for parameter, gradient in zip(self.network.parameters(), gradients, strict=True):
             parameter.grad = gradient
-        self.optimizer.step()
+        return loss, logits
+
+    @torch.no_grad()
+    def _note(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add a step to what is told of the epoch, and to what pruning chooses by."""
         self.progress.learning_rate = float(self.schedulers[0].get_last_lr()[0])
-        for scheduler in self.schedulers:
-            scheduler.step()
         self.pruning.note(self.progress.batch, logits, labels)
-        with torch.no_grad():
-            self.sums[0] += loss
-            self.sums[1] += (logits.argmax(1) == labels).sum()
-            fine = loss.isfinite() | (self.bad_batch >= 0)
-            self.bad_batch = torch.where(fine, self.bad_batch, self.progress.batch)
-        self._average()
-        self.progress.batch += 1
+        self.sums[0] += loss
+        self.sums[1] += (logits.argmax(1) == labels).sum()
+        fine = loss.isfinite() | (self.bad_batch >= 0)
+        self.bad_batch = torch.where(fine, self.bad_batch, self.progress.batch)
 
     def _tried_backward(self, images: Tensor, labels: Tensor) -> Any:
-        """Do as ``_backward``; if the first time fails, call the network in another way.
+        """Do as ``backward``; if the first time fails, call the network in another way.
 
         What a network does in training can be more than what it does in a test.
         """
         try:
-            outcome = self.graphs(self._backward, images, labels)
+            outcome = self.graphs(self.backward, images, labels)
             self.tried = True
             return outcome
         except (RuntimeError, TypeError) as error:
@@ -161,7 +184,7 @@ class Run:
                 if (call.channels, call.alone) == (usual.channels, usual.alone):
                     self._call(call)
                     with contextlib.suppress(RuntimeError, TypeError):
-                        return self._backward(images, labels)
+                        return self.backward(images, labels)
             self._call(usual)
             raise
 
@@ -169,18 +192,6 @@ class Run:
         self.adapter.call = call
         for network in {self.network, self.averaged}:
             put_in_order(network, call.memory_format)
-
-    def _backward(
-        self, images: Tensor, labels: Tensor
-    ) -> tuple[Tensor, Tensor, list[Tensor | None]]:
-        """Return a batch's loss, its logits, and the gradient of each parameter."""
-        self.optimizer.zero_grad()
-        logits = self.step_network(images)
-        loss = self._loss(logits, labels)
-        share = self.processes.world_size / self.loader.count(self.progress.batch)
-        self.fabric.backward(loss * share)
-        gradients = [parameter.grad for parameter in self.network.parameters()]
-        return loss.detach(), logits.detach(), gradients
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the sum of the losses of this process's part of a batch."""

@@ -1,0 +1,80 @@
+import re
+
+import numpy as np
+import pytest
+from small import tiny_classifier
+
+from pytorch_vision.analysis import Predictions, lessons
+from pytorch_vision.data.cifar10 import CIFAR10_CLASSES
+from pytorch_vision.models.resnet import BasicBlock
+from pytorch_vision.settings import Settings
+from pytorch_vision.training.run import Run
+
+
+@pytest.fixture
+def classifier(few):
+    return tiny_classifier(few)
+
+
+def answered(answers: list[tuple[int, int, int]], names: tuple[str, ...]) -> Predictions:
+    """Predictions by true class, predicted class (60 %) and second guess (40 %)."""
+    labels, predicted, second = np.array(answers).T
+    probabilities = np.zeros((len(answers), len(names)), np.float32)
+    probabilities[np.arange(len(answers)), second] = 0.4
+    probabilities[np.arange(len(answers)), predicted] = 0.6
+    images = np.zeros((len(answers), 32, 32, 3), np.uint8)
+    return Predictions(images, labels, probabilities, np.arange(len(answers)), names)
+
+
+def test_the_source_is_the_librarys_own():
+    block = lessons.source(BasicBlock.forward)
+    assert block.startswith("```python\ndef forward(self, x: Tensor) -> Tensor:\n    out = ")
+    assert "self.shortcut(x)" in block
+    step = lessons.source(Run.step, Run.backward)
+    assert step.count("\ndef ") == 2
+    for line in ("optimizer.zero_grad()", "backward(loss", "optimizer.step()", "scheduler.step()"):
+        assert line in step
+
+
+def test_what_errors_have_in_common(classifier):
+    names = ("ant", "b*e", "cow")
+    answers = [(0, 0, 1)] * 6 + [(1, 1, 0)] * 2 + [(0, 1, 2), (1, 0, 1), (2, 0, 2), (2, 2, 0)]
+    told = lessons.lessons_learned(classifier, answered(answers, names))
+    assert "75.00 % of 12 test images are correctly classified" in told
+    assert "would be right for at most 58 %" in told  # 7 of 12
+    assert "of 3 errors, 2 (67 %) take *ant* for *b\\*e*" in told
+    assert "*cow* is found least often (50.0 % of its images) and *ant* most often (85.7 %)" in told
+    assert "in 2 (67 %), the true class was the second guess" in told
+    assert "probability of 60 % or more, the surest with 60 %" in told
+    assert "87.12" not in told  # these are no images of CIFAR-10
+
+
+def test_without_errors_there_is_nothing_in_common(classifier):
+    told = lessons.lessons_learned(classifier, answered([(0, 0, 1), (1, 1, 0)], ("ant", "bee")))
+    assert "100.00 % of 2 test images" in told
+    assert "have in common.** There are none." in told
+
+
+def test_the_original_is_compared_on_the_same_images_only(classifier):
+    some = answered([(0, 0, 1), (1, 0, 1)] * 50, CIFAR10_CLASSES)
+    told = lessons.lessons_learned(classifier, some)
+    assert "87.12 % are no figure to compare this with" in told
+    assert '`DATA = "full"`' in told
+    told = lessons.lessons_learned(classifier, some.select(np.arange(10_000) % 100))
+    assert "The original notebook, ResNet18 after 20 epochs, had 87.12 % of the same images" in told
+    assert '`DATA = "full"`' not in told
+
+
+@pytest.mark.parametrize("classes", [CIFAR10_CLASSES, ("ant", "bee")])
+@pytest.mark.parametrize("count", [2, 10_000])
+@pytest.mark.parametrize("name", ["ResNet18", "CustomResNet", "mine"])
+def test_each_of_the_three_steps_is_a_setting(classifier, classes, count, name):
+    classifier.description = f"{name} on something"
+    told = lessons.lessons_learned(
+        classifier, answered([(0, 0, 1)] * (count - 1) + [(1, 0, 1)], classes)
+    )
+    steps = re.findall(r"^\d\. `([A-Z]+) = (.+)`: .*[a-z0-9]\.$", told, re.MULTILINE)
+    assert len(dict(steps)) == 3
+    for setting, value in steps:
+        if "photographs" not in value:  # a folder that the reader has
+            Settings.from_notebook({setting: value.strip('"')}, prefix="NONE_")
