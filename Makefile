@@ -1,17 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 NOTEBOOK := S8_ResNet18
-# errors only: it warns of pictures without alternative texts, for which its page has no place
-CONVERT := $(BIN)/jupyter nbconvert --log-level=ERROR
-
-# Execute into runs/, over a socket of this user's own; fold each progress bar's carriage returns
-# into its last line; make a page.
-define EXECUTE
-$(CONVERT) --to notebook --execute --ExecutePreprocessor.record_timing=False \
-	--KernelManager.transport=ipc --output-dir runs $(NOTEBOOK).ipynb
-$(CONVERT) --to notebook --inplace --coalesce-streams runs/$(NOTEBOOK).ipynb
-$(CONVERT) --to html runs/$(NOTEBOOK).ipynb
-endef
 
 .DEFAULT_GOAL := help
 .PHONY: help run full quick test gpu torture lint docs publish clean
@@ -22,20 +11,20 @@ help:  ## list the targets
 run: .venv/installed  ## execute the notebook (without a GPU: on the bundled sample) into runs/
 	@echo "Executing $(NOTEBOOK).ipynb; on two CPU cores the bundled sample takes 10 minutes or more."
 	@echo "A smaller network, for a shorter wait: S8_MODEL=CustomResNet make run"
-	$(EXECUTE)
+	$(BIN)/python run_notebook.py
 	@echo "See runs/$(NOTEBOOK).html. All 50,000 images, on whatever device there is: make full"
 
 full: export S8_DATA := full
 full: .venv/installed  ## execute the notebook on all 50,000 images, 20 epochs, on any device
 	@echo "Executing $(NOTEBOOK).ipynb in full: minutes on a GPU, hours on a CPU."
-	$(EXECUTE)
+	$(BIN)/python run_notebook.py
 
 quick: export S8_DATA := full
 quick: export S8_MODEL := CustomResNet
 quick: .venv/installed  ## execute the notebook on all 50,000 images with a smaller network, 9 epochs
 	@echo "Executing $(NOTEBOOK).ipynb with CustomResNet: half an hour on two CPU cores with AVX512-BF16,"
 	@echo "and two hours or more without."
-	$(EXECUTE)
+	$(BIN)/python run_notebook.py
 
 test: .venv/installed lint  ## run all tests, the notebook on a CPU subset among them
 	$(BIN)/python -m pytest --nbval-lax tests $(NOTEBOOK).ipynb

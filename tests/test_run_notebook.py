@@ -1,0 +1,60 @@
+"""The program behind ``make run``, with a notebook that takes a moment."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+ROOT = Path(__file__).parents[1]
+TRAINING = """
+print("Training on a machine")
+for epoch in (1, 2):
+    for share in (50, 100):
+        print(f"\\rEpoch {epoch}/2 Loss=1: {share}%", end="")
+    print("\\nTest set: 1 of 2 right")
+"""
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """The module's names, its notebook and its folder replaced."""
+    monkeypatch.setattr(sys, "argv", ["run_notebook.py"])
+    names = runpy.run_path(str(ROOT / "run_notebook.py"))
+    replaced = {"ROOT": tmp_path, "NOTEBOOK": tmp_path / "book.ipynb", "RUNS": tmp_path / "runs"}
+    names["main"].__globals__.update(replaced)
+    return names["main"]
+
+
+def test_it_tells_where_it_is_and_writes_notebook_and_page(program, tmp_path, capfd):
+    cells = [
+        new_markdown_cell("# A book\n\n## 1. Training"),
+        new_code_cell(TRAINING),
+        new_markdown_cell("## 2. Results"),
+        new_code_cell("print('forty-two')"),
+    ]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "book.ipynb")
+    program()
+    told = [line[10:].strip() for line in capfd.readouterr().out.splitlines()]
+    assert told == [
+        "1. Training",
+        "Training on a machine",
+        "epoch 1/2: Test set: 1 of 2 right, about 0:00 to go",
+        "Test set: 1 of 2 right",
+        "2. Results",
+        "done",
+    ]
+    written = nbformat.read(tmp_path / "runs" / "book.ipynb", as_version=4)
+    assert "50%" not in written.cells[1].outputs[0].text
+    assert written.cells[3].outputs[0].text == "forty-two\n"
+    assert "forty-two" in (tmp_path / "runs" / "book.html").read_text()
+
+
+def test_a_cell_that_fails_ends_it_with_its_error_and_writes_nothing(program, tmp_path):
+    cells = [new_code_cell("raise ValueError('epochs is -1')")]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "book.ipynb")
+    with pytest.raises(SystemExit, match="epochs is -1"):
+        program()
+    assert not (tmp_path / "runs").exists()
