@@ -1,6 +1,7 @@
 """The notebook as it is stored, its setup cell, and its run in an empty folder."""
 
 import ast
+import inspect
 import json
 import os
 import re
@@ -13,7 +14,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from pytorch_vision.models.resnet import BasicBlock
 from pytorch_vision.settings import FIELDS
+from pytorch_vision.training.run import Run
 
 ROOT = Path(__file__).parents[1]
 PATH = ROOT / "S8_ResNet18.ipynb"
@@ -73,6 +76,20 @@ def test_it_shows_its_training(notebook):
     printed = "".join(output.text for output in training.outputs)
     assert len(re.findall(r"^Epoch \d+/\d+ Loss=.*100%\|█+\|", printed, re.MULTILINE)) == 20
     assert len(re.findall(r"^Test set: Average loss: .*%\)$", printed, re.MULTILINE)) == 20
+
+
+def test_its_contents_are_its_headings(notebook):
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    contents = re.findall(r"^(\d+\. )\[(.+)\]\(#(\w+)\)$", texts[0], re.MULTILINE)
+    sections = re.findall(r'<a name="(\w+)"></a>\n\n## (.+)$', "\n".join(texts), re.MULTILINE)
+    assert [(name, number + title) for number, title, name in contents] == sections
+    assert len(sections) == "\n".join(texts).count("\n## ") == 12
+
+
+def test_it_shows_the_librarys_source_as_it_is(notebook):
+    printed = "".join(text for text in texts(notebook) if text)
+    for function in (BasicBlock.forward, Run.step, Run.backward):
+        assert inspect.getsource(function) in printed
 
 
 def test_its_metadata(notebook):

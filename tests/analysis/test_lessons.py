@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 from small import tiny_classifier
 
-from pytorch_vision.analysis import Predictions, lessons
+from pytorch_vision.analysis import Predictions, lessons_learned
 from pytorch_vision.data.cifar10 import CIFAR10_CLASSES
-from pytorch_vision.models.resnet import BasicBlock
 from pytorch_vision.settings import Settings
-from pytorch_vision.training.run import Run
 
 
 @pytest.fixture
@@ -26,20 +24,10 @@ def answered(answers: list[tuple[int, int, int]], names: tuple[str, ...]) -> Pre
     return Predictions(images, labels, probabilities, np.arange(len(answers)), names)
 
 
-def test_the_source_is_the_librarys_own():
-    block = lessons.source(BasicBlock.forward)
-    assert block.startswith("```python\ndef forward(self, x: Tensor) -> Tensor:\n    out = ")
-    assert "self.shortcut(x)" in block
-    step = lessons.source(Run.step, Run.backward)
-    assert step.count("\ndef ") == 2
-    for line in ("optimizer.zero_grad()", "backward(loss", "optimizer.step()", "scheduler.step()"):
-        assert line in step
-
-
 def test_what_errors_have_in_common(classifier):
     names = ("ant", "b*e", "cow")
     answers = [(0, 0, 1)] * 6 + [(1, 1, 0)] * 2 + [(0, 1, 2), (1, 0, 1), (2, 0, 2), (2, 2, 0)]
-    told = lessons.lessons_learned(classifier, answered(answers, names))
+    told = lessons_learned(classifier, answered(answers, names))
     assert "75.00 % of 12 test images are correctly classified" in told
     assert "would be right for at most 58 %" in told  # 7 of 12
     assert "of 3 errors, 2 (67 %) take *ant* for *b\\*e*" in told
@@ -50,17 +38,17 @@ def test_what_errors_have_in_common(classifier):
 
 
 def test_without_errors_there_is_nothing_in_common(classifier):
-    told = lessons.lessons_learned(classifier, answered([(0, 0, 1), (1, 1, 0)], ("ant", "bee")))
+    told = lessons_learned(classifier, answered([(0, 0, 1), (1, 1, 0)], ("ant", "bee")))
     assert "100.00 % of 2 test images" in told
     assert "have in common.** There are none." in told
 
 
 def test_the_original_is_compared_on_the_same_images_only(classifier):
     some = answered([(0, 0, 1), (1, 0, 1)] * 50, CIFAR10_CLASSES)
-    told = lessons.lessons_learned(classifier, some)
+    told = lessons_learned(classifier, some)
     assert "87.12 % are no figure to compare this with" in told
     assert '`DATA = "full"`' in told
-    told = lessons.lessons_learned(classifier, some.select(np.arange(10_000) % 100))
+    told = lessons_learned(classifier, some.select(np.arange(10_000) % 100))
     assert "The original notebook, ResNet18 after 20 epochs, had 87.12 % of the same images" in told
     assert '`DATA = "full"`' not in told
 
@@ -70,9 +58,7 @@ def test_the_original_is_compared_on_the_same_images_only(classifier):
 @pytest.mark.parametrize("name", ["ResNet18", "CustomResNet", "mine"])
 def test_each_of_the_three_steps_is_a_setting(classifier, classes, count, name):
     classifier.description = f"{name} on something"
-    told = lessons.lessons_learned(
-        classifier, answered([(0, 0, 1)] * (count - 1) + [(1, 0, 1)], classes)
-    )
+    told = lessons_learned(classifier, answered([(0, 0, 1)] * (count - 1) + [(1, 0, 1)], classes))
     steps = re.findall(r"^\d\. `([A-Z]+) = (.+)`: .*[a-z0-9]\.$", told, re.MULTILINE)
     assert len(dict(steps)) == 3
     for setting, value in steps:

@@ -8,7 +8,7 @@ probabilities hold; ``geometry`` (by ``layout`` and ``operations``) and ``gradca
 ``lessons`` what was learned.
 """
 
-from pytorch_vision.analysis import galleries, lessons, plots
+from pytorch_vision.analysis import galleries, plots
 from pytorch_vision.analysis.calibration import (
     calibration,
     cross_fitted,
@@ -23,6 +23,7 @@ from pytorch_vision.analysis.classify import (
 from pytorch_vision.analysis.faithfulness import Removal, baseline_maps, removal
 from pytorch_vision.analysis.geometry import MapGeometry, last_map, map_geometry
 from pytorch_vision.analysis.gradcam import METHODS, grad_cam
+from pytorch_vision.analysis.lessons import lessons_learned
 from pytorch_vision.analysis.metrics import Metrics, measure, write_predictions
 from pytorch_vision.analysis.predict import (
     Predictions,
@@ -59,7 +60,7 @@ __all__ = [
     "grad_cam",
     "largest_confusions",
     "last_map",
-    "lessons",
+    "lessons_learned",
     "map_geometry",
     "measure",
     "measure_trust",

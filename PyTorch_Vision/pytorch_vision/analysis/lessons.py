@@ -1,9 +1,6 @@
-"""What the notebook says in words of its own: what a run has shown, and the library's source."""
+"""What a test has shown, in words: the result, what the errors have in common, what to try next."""
 
-import inspect
 import re
-import textwrap
-from collections.abc import Callable
 
 import numpy as np
 
@@ -36,12 +33,6 @@ def lessons_learned(classifier: Classifier, predictions: Predictions) -> str:
         f"{_next_steps(classifier, predictions)}",
     )
     return "\n\n".join(parts)
-
-
-def source(*functions: Callable) -> str:
-    """Return the source of functions, as a block of Markdown."""
-    texts = [textwrap.dedent(inspect.getsource(function)) for function in functions]
-    return "```python\n" + "\n".join(texts) + "```"
 
 
 def _result(classifier: Classifier, predictions: Predictions) -> str:

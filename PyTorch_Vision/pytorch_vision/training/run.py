@@ -119,8 +119,6 @@ class Run:
     def step(self, images: Tensor, labels: Tensor) -> None:
         """Train on this process's part of a batch; does not wait for the device.
 
-        Gradients are averaged over the processes, so a process's losses are weighted by its part.
-
         Args:
             images: float32 (N, 3, H, W), normalised.
             labels: int64 (N,).
@@ -135,7 +133,10 @@ class Run:
         self.progress.batch += 1
 
     def backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, list]:
-        """Return a batch's loss, its logits, and the gradient of each parameter."""
+        """Return a batch's loss, its logits, and the gradient of each parameter.
+
+        Gradients are averaged over the processes, so a process's losses are weighted by its part.
+        """
         self.optimizer.zero_grad()
         logits = self.step_network(images)
         loss = self._loss(logits, labels)
