@@ -34,6 +34,7 @@ def test_settings_have_one_flat_list_of_names():
         "optimizer": "sgd",
         "muon_learning_rate": 0.3,
         "learning_rate": 0.4,
+        "transfer_learning_rate": 0.4,
         "momentum": 0.5,
         "nesterov": False,
         "weight_decay": 0.6,
@@ -152,6 +153,8 @@ def test_weights_have_a_recipe_of_their_own():
     assert Settings.of(weights="pretrained").config == tuned
     assert Settings.of(weights="pretrained", model="CustomResNet").config == tuned
     assert Settings.of(weights="pretrained", recipe="default").config == TrainConfig()
+    chosen = Settings.of(weights="pretrained", learning_rate=0.01).config.for_transfer()
+    assert chosen.peak_learning_rate == 0.01  # for other classes, too
 
 
 def test_custom_resnet_is_mirrored_where_its_images_are(few):

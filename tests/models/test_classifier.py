@@ -289,10 +289,16 @@ def test_weights_to_begin_with(tmp_path, trained):
     same = trained.with_network(ResNet((1, 1, 1, 1), 10, "standard"))
     assert same.begin_with(path) == "Beginning with the weights of a network on a few"
     assert torch.equal(same.network.linear.weight, trained.network.linear.weight)
+    assert not same.is_partly_new
+    renamed = trained.with_network(ResNet((1, 1, 1, 1), 10, "standard"))
+    renamed.class_names = tuple("abcdefghij")
+    assert renamed.begin_with(path).endswith("a network on a few, whose classes are others")
+    assert renamed.is_partly_new
     fewer = trained.with_network(ResNet((1, 1, 1, 1), 3, "standard"))
     random = fewer.network.linear.weight.clone()
     told = fewer.begin_with(path)
     assert told.endswith("a network on a few; new: linear.bias, linear.weight")
+    assert fewer.is_partly_new
     assert torch.equal(fewer.network.linear.weight, random)
     assert torch.equal(fewer.network.conv1.weight, trained.network.conv1.weight)
     other = trained.with_network(create("CustomResNet"))

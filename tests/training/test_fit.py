@@ -47,6 +47,7 @@ OTHERS = {
     "optimizer": "sgd",
     "muon_learning_rate": 0.2,
     "learning_rate": 0.3,
+    "transfer_learning_rate": 0.3,
     "momentum": 0.5,
     "nesterov": False,
     "weight_decay": 0.1,
@@ -165,6 +166,17 @@ def test_the_history_is_the_classifiers(few, tiny):
     assert history.records[-1].test_loss == result.loss
     assert history.records[-1].test_accuracy == result.accuracy
     assert len(fit(tiny, few, CONFIG).records) == 3
+
+
+def test_weights_of_other_classes_are_tuned_at_a_rate_of_their_own(few):
+    tuned, usual = tiny_classifier(few), tiny_classifier(few)
+    tuned.is_partly_new = True
+    config = TrainConfig.finetune(epochs=2)
+    history = fit(tuned, few, config, EXACT)
+    same = replace(config, learning_rate=config.transfer_learning_rate)
+    assert fit(usual, few, same, EXACT).column("train_loss") == history.column("train_loss")
+    assert history.records[0].learning_rate > config.learning_rate
+    assert not tuned.is_partly_new  # another training of it is gentle
 
 
 def test_first_epochs_can_show_smaller_images(few, tiny, tmp_path, capsys):

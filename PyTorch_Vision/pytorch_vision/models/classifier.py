@@ -25,6 +25,7 @@ from pytorch_vision.models.adapter import Adapter, Call, find_call
 from pytorch_vision.models.collection import (
     create,
     describe_network,
+    has_weights,
     made_by_of,
     network_name,
     normalization_of,
@@ -93,6 +94,8 @@ class Classifier:
             ``conv_padding="standard"``.
 
     Attributes: the arguments above, by the same names.
+        is_partly_new: whether its weights are those of an earlier training on other classes, and
+            its last layer, mostly, random; False once it was trained.
 
     Raises:
         ValueError: something of this is missing, or of a wrong kind.
@@ -120,6 +123,7 @@ class Classifier:
             )
         names = class_names if data is None or class_names is not None else data.class_names
         self.class_names = check_class_names(() if names is None else names)
+        self.is_partly_new = isinstance(network, str) and has_weights(network)
         if isinstance(network, str):
             network = create(network, len(self.class_names), **options)
         elif options:
@@ -315,8 +319,12 @@ class Classifier:
                 f"only {len(fitting)} have the name and the shape of one in the file"
             )
         load_state(self.network, {**own, **fitting})
+        names = json.loads(texts.get("class_names", "null"))
+        self.is_partly_new = bool(others) or names not in (None, list(self.class_names))
         described = checked_text(json.loads(texts.get("description", '"an earlier run"')))
         new = f"; new: {', '.join(others)}" if others else ""
+        if self.is_partly_new and not others:
+            new = ", whose classes are others"
         return f"Beginning with the weights of {described}{new}"
 
     def save(self, path: str | os.PathLike, dtype: torch.dtype | None = None) -> None:

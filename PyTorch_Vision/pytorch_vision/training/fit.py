@@ -139,6 +139,7 @@ def _fit_in_forks(
     if isinstance(outcome, Exception):
         raise outcome
     classifier.history = History(tuple(EpochRecord(**record) for record in outcome))
+    classifier.is_partly_new = False
     return classifier.history
 
 

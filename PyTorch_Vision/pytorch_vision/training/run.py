@@ -68,6 +68,7 @@ class Run:
         adapter: Adapter | None = None,
         own: Own = NONE,
     ) -> None:
+        config = config.for_transfer() if classifier.is_partly_new else config
         self.processes, self.classifier, self.config = processes, classifier, config
         self.fabric = fabric = processes.fabric
         fabric.to_device(classifier.network)
@@ -360,6 +361,7 @@ class Run:
         if self.averaged is not self.network:
             load_state(self.network, tensors_of(self.averaged))
         self.classifier.history = self.progress.history
+        self.classifier.is_partly_new = False
 
 
 def class_weights(data: ImageData, share: float) -> Tensor | None:
