@@ -100,6 +100,17 @@ def test_no_caption_runs_into_another(size, some_predictions):
             assert not one.overlaps(other)
 
 
+def test_no_file_s_name_runs_into_its_neighbour(some_predictions):
+    """They are in bold letters, which are wider."""
+    names = [f"Oceania/{'Norfolk Island'[:count]}s.png" for count in range(2, 15)]
+    for name in names:
+        predictions = replace(some_predictions(2), files=(name, name))
+        figure = galleries.gradcam_gallery(predictions, np.zeros((2, 32, 32)))
+        figure.draw_without_rendering()
+        one, other = (axes.title.get_window_extent() for axes in figure.axes[:2])
+        assert other.x0 - one.x1 > 5
+
+
 def test_correct_answers_have_one_map_each(some_predictions):
     predictions = some_predictions(7)
     maps = np.random.default_rng(1).random((7, 32, 32), np.float32)
@@ -138,10 +149,15 @@ def test_overlay_covers_the_more_the_hotter_and_leaves_the_rest():
 
 
 def test_training_views_are_what_the_epochs_show(few):
+    order = np.argsort(few.train_labels, kind="stable")  # as in a folder
+    images, labels = few.train_images[order], few.train_labels[order]
+    few = replace(few, train_images=images, train_labels=labels)
     figure = galleries.training_views(few, TrainConfig(epochs=20), count=2)
     shown = [picture.get_array() for picture in pictures(figure)]
     assert len(shown) == 16
-    np.testing.assert_allclose(shown[0], few.train_images[0] / 255)
+    for row, image in zip((0, 1), (images[labels == 0][0], images[labels == 1][0]), strict=True):
+        drawn = next(one.images[0] for one in figure.axes[8 * row :]).get_array()
+        np.testing.assert_allclose(drawn, image / 255)
     assert not any(np.allclose(shown[0], other) for other in shown[1:8])
     titles = [axes.get_title() for axes in figure.axes[:8]]
     assert titles[:2] + titles[7:] == ["as it is", "epoch 1", "epoch 20"]

@@ -3,6 +3,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from pytorch_vision.analysis import (
@@ -119,6 +120,29 @@ def test_a_colour_is_a_share_of_its_row(some_predictions):
     assert [text.get_text() for text in axes.texts] == [*["10"] * 2, "0", "1", "1", *["0"] * 4]
 
 
+def test_each_number_can_be_read_on_its_colour(some_predictions):
+    """On a scale that is steep at first, the middle of the colours is not that of the shares."""
+    labels = np.repeat(np.arange(20), 20)
+    predicted = (np.tile(np.arange(20), 20) >= labels).astype(int)  # shares of 0, 5, 10, ... %
+    predictions = replace(
+        some_predictions(400),
+        labels=labels,
+        probabilities=np.eye(20, dtype=np.float32)[predicted],
+        class_names=tuple("abcdefghijklmnopqrst"),
+    )
+    (axes,) = plots.confusion_matrix(predictions).axes
+    (picture,) = axes.images
+    below = picture.to_rgba(picture.get_array())[..., :3].reshape(-1, 3)
+    above = np.array([to_rgb(text.get_color()) for text in axes.texts])
+    light, dark = (np.sort([_luminance(below), _luminance(above)], axis=0) + 0.05)[::-1]
+    assert (light / dark).min() > 4.5  # as WCAG 2 asks for
+
+
+def _luminance(colours: np.ndarray) -> np.ndarray:
+    linear = np.where(colours > 0.04045, ((colours + 0.055) / 1.055) ** 2.4, colours / 12.92)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
 def test_all_images_taken_for_one_class_and_a_class_without_any():
     predictions = many_classes(6)
     all_one = replace(
@@ -138,6 +162,10 @@ def test_class_accuracy_is_written_beside_each_class(some_predictions):
     written = {float(text.get_text()) for text in axes.texts}
     assert written == {round(value, 1) for value in class_accuracy(predictions)}
     assert "%" in axes.get_xlabel()
+    counts = np.bincount(predictions.labels).tolist()
+    assert {label.get_text() for label in axes.get_yticklabels()} == {
+        f"{name} ({count})" for name, count in zip(("ant", "bee", "cow"), counts, strict=True)
+    }
     right = (predictions.predicted == predictions.labels).mean()
     assert f"{100 * right:.2f} %" in axes.get_legend().get_texts()[0].get_text()
 
@@ -170,21 +198,24 @@ def test_reliability_shows_the_bins_and_the_error(some_predictions):
     assert counted.get_xy()[:, 1].max() == np.histogram(predictions.confidence, 15, (0, 1))[0].max()
 
 
-@pytest.mark.parametrize("label", [0, 1])
-def test_no_bin_hides_behind_the_legend(some_predictions, label):
-    """An unsure image that is right stands above all others; a sure one that is wrong, below."""
-    unsure, sure = (0.34, 0.33, 0.33), (0.9, 0.05, 0.05)
+def test_no_bin_hides_behind_the_legend_or_the_frame(some_predictions):
+    """A bin of few images can lie anywhere, and several do."""
+    sure = np.linspace(0.4, 0.99, 40, dtype=np.float32)[:, None]
     predictions = replace(
-        some_predictions(1),
-        labels=np.array([label]),
-        probabilities=np.array([sure if label else unsure], np.float32),
+        some_predictions(40),
+        labels=(15 * sure[:, 0]).astype(int) % 2,  # one bin is right, the next one wrong
+        probabilities=np.hstack([sure, (1 - sure) / 2, (1 - sure) / 2]),
     )
     figure = plots.reliability(predictions, "a network", temperature_scaled(predictions, 1.1))
-    figure.draw_without_rendering()
+    assert inside(figure)
     above = figure.axes[0]
-    box = above.get_legend().get_window_extent()
+    box, frame = above.get_legend().get_window_extent(), above.get_window_extent().padded(-4)
+    assert not box.overlaps(figure._suptitle.get_window_extent())
+    assert set(above.lines[1].get_ydata()) == {0, 1}
     for line in above.lines[1:]:
-        assert not box.contains(*above.transData.transform(line.get_xydata()[0]))
+        for place in above.transData.transform(line.get_xydata()):
+            assert not box.padded(2).contains(*place)
+            assert frame.contains(*place)
 
 
 def test_reliability_beside_that_with_a_temperature(some_predictions):
@@ -227,6 +258,23 @@ def test_trust_shows_curves_scores_and_correlations():
     np.testing.assert_allclose(marked, means)
     np.testing.assert_allclose(sanity.lines[0].get_ydata(), [1, 0.6, 0.1])
     assert [text.get_text() for text in sanity.get_legend().get_texts()] == ["Grad-CAM"]
+
+
+@pytest.mark.parametrize("sure", [0.3, 0.4, 0.6, 0.9])
+def test_trust_s_legend_hides_no_curve(sure):
+    falling = sure * np.linspace(1, 0.5, 4) * np.ones((5, 1))
+    one = Removal(np.array([0, 0.1, 0.3, 0.6]), falling, np.full((5, 4), sure))
+    maps = dict.fromkeys(("map", "random", "centre", "edges"), one)
+    removals = {"correctly classified": maps, "misclassified": maps}
+    figure = plots.trust(Trust(removals, {"gradcam": {"linear": np.array([0.5])}}))
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    box = axes.get_legend().get_window_extent()
+    for line in axes.lines:
+        if len(line.get_xdata()):
+            ends = axes.transData.transform(line.get_xydata())
+            along = np.linspace(ends[:-1], ends[1:], 20).reshape(-1, 2)
+            assert not any(box.contains(*place) for place in along)
 
 
 def history_of(*accuracies: float, loss: float = 1.0) -> History:

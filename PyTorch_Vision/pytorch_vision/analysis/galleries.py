@@ -9,27 +9,32 @@ from matplotlib.figure import Figure
 from pytorch_vision.analysis.figures import LINE, SMALL, finished, fit, new_figure, percent
 from pytorch_vision.analysis.predict import Predictions
 from pytorch_vision.data import ImageData, Normalization, TrainLoader, denormalize
+from pytorch_vision.data.images import balanced_indices
 from pytorch_vision.models.inference import scaled_down
 from pytorch_vision.training import TrainConfig
 
 PANEL = 1.9  # inches, the width of one small image
 MARGIN = 0.12  # inches, between one caption and the next
+BOLD = 1.15  # times as wide as the letters of a text that is not bold
 BAR = 1.0  # inches, the width of a colour bar with its label
 HEAT = "inferno"  # perceptually even: equal steps of heat look equally large
 
 
 def training_views(data: ImageData, config: TrainConfig, count: int = 4) -> Figure:
-    """Draw the first training images as they are, and as seven epochs of a training vary them.
+    """Draw some training images as they are, and as seven epochs of a training vary them.
 
-    The epochs are spread over all there are; if these are fewer than seven, more are added.
+    The images are the first ones of the first classes. The epochs are spread over all there are; if
+    these are fewer than seven, more are added.
 
     Args:
         data, config: what training is given.
         count: how many images, one a row.
     """
-    normalization, every = Normalization.of(data.train_images), np.arange(count)
+    normalization = Normalization.of(data.train_images)
+    every = balanced_indices(data.train_labels, min(count, len(data.train_labels)))
+    count = len(every)
     loader = TrainLoader(data, normalization, config.augmentation, count, config.seed)
-    columns, titles = [data.train_images[:count] / 255], ["as it is"]
+    columns, titles = [data.train_images[every] / 255], ["as it is"]
     for epoch in np.linspace(0, max(config.epochs, 7) - 1, 7).round().astype(int).tolist():
         loader.vary(config.augmentation_in(epoch))
         views = loader.augment(every, loader.draws(every, epoch, 0))
@@ -83,7 +88,7 @@ def gradcam_gallery(
         title: how the images were chosen.
     """
     rows, high = _rows_of_five(predictions), 2 if true_maps is None else 3
-    names = [fit(name, PANEL - MARGIN, lines=2) for name in predictions.names]
+    names = [fit(name, PANEL - MARGIN, BOLD * SMALL, lines=2) for name in predictions.names]
     predicted = _captions("predicted", predictions, predictions.predicted)
     true = _captions("true", predictions, predictions.labels)
     shown = [names, predicted] if true_maps is None else [names, predicted, true]

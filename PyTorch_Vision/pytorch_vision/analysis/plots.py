@@ -48,17 +48,20 @@ def confusion_matrix(predictions: Predictions, title: str = "") -> Figure:
     side = max(5.2, 0.42 * len(names))
     figure = new_figure(side + 2.4, side + 1.6, title)
     axes = figure.subplots()
-    display = ConfusionMatrixDisplay(matrix / np.maximum(counts, 1), display_labels=names)
+    shares = matrix / np.maximum(counts, 1)
+    display = ConfusionMatrixDisplay(shares, display_labels=names)
     # few errors beside many successes: on an even scale all errors would look like none
+    scale = PowerNorm(0.4, 0, 1)
     display.plot(
         ax=axes,
         cmap="Blues",
         colorbar=False,
-        im_kw={"norm": PowerNorm(0.4, 0, 1)},
+        im_kw={"norm": scale},
         text_kw={"fontsize": SMALL},
     )
-    for text, count in zip(display.text_.flat, matrix.flat, strict=True):
+    for text, count, share in zip(display.text_.flat, matrix.flat, shares.flat, strict=True):
         text.set_text(str(count))
+        text.set_color("white" if scale(share) > 0.7 else "black")
         text.set_fontsize(SMALL if count < 10_000 else 7)
     _slant(axes)
     axes.set(xlabel="Predicted class", ylabel="True class")
@@ -107,10 +110,11 @@ def _largest_confusions(predictions: Predictions, title: str) -> Figure:
 def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
     """Draw the share of each true class that was correctly classified, the best class on top.
 
-    Classes without any image are left out; of more than 50 classes, the best 25 and the worst 25
-    are drawn.
+    Beside each stands how many images it has: of few, an accuracy says little. Classes without any
+    image are left out; of more than 50 classes, the best 25 and the worst 25 are drawn.
     """
     accuracy = accuracy_of_classes(predictions)
+    counts = count_confusions(predictions).sum(axis=1)
     order = np.argsort(accuracy, kind="stable")[: np.isfinite(accuracy).sum()]
     places, total = np.arange(len(order)), len(order)
     if total > 2 * LARGEST:
@@ -126,7 +130,10 @@ def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
         axes.axhline(LARGEST, color="0.6", linewidth=1, linestyle=":")
     axes.axvline(overall, color="C1", linestyle="--", label=f"all classes: {overall:.2f} %")
     axes.plot(accuracy[order], places, "o")
-    names = [fit(predictions.class_names[label], NAME) for label in order]
+    names = [
+        fit(predictions.class_names[label], NAME, form=f"{{}} ({counts[label]:,})")
+        for label in order
+    ]
     axes.set_yticks(places, names, fontsize=10 if total < LARGEST else SMALL)
     for place, label in zip(places, order, strict=True):
         above = accuracy[label] >= overall
@@ -140,6 +147,7 @@ def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
             fontsize=SMALL,
         )
     axes.set_xlabel("Correctly classified images of the class (%)")
+    axes.set_ylabel("Class (its images)")
     axes.margins(x=0.12, y=0.6 / max(len(order) - 1, 1))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
@@ -171,7 +179,7 @@ def trust(measured: Trust, title: str = "") -> Figure:
         axes.plot([], [], "k--", label="least important first")
         axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    above[0].legend(loc="lower left", fontsize=9)
+    above[0].legend(loc="best", fontsize=9)  # a network that is unsure has its lines lower
     for shift, form, (group, maps) in zip(
         (-0.1, 0.1), "os", measured.removals.items(), strict=True
     ):
@@ -250,8 +258,9 @@ def reliability(
             histtype="stepfilled" if number == 0 else "step",
             linewidth=2,
         )
-    above.set(xlabel="", ylabel="Share correctly classified", xlim=(0, 1.02), ylim=(0, 1.02))
-    above.legend(loc="best", fontsize=9)  # a bin of few images can lie anywhere
+    above.set(xlabel="", ylabel="Share correctly classified", xlim=(0, 1.02), ylim=(-0.03, 1.03))
+    # a bin of few images can lie anywhere: the legend lies outside
+    above.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), frameon=False, fontsize=9)
     below.set(
         xlabel="Probability given to the predicted class",
         ylabel=f"{predictions.kind.capitalize()}s",
