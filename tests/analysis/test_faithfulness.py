@@ -161,9 +161,11 @@ def test_the_sentence(removals):
     text = describe_removal(removals["square"], removals["random"])
     fallen = removals["square"].morf[:, 2].mean()
     before = removals["square"].morf[:, 0].mean()
-    assert f"from {100 * before:.0f} % to {100 * fallen:.0f} %" in text
+    assert f"from {100 * before:.1f} % to {100 * fallen:.1f} %" in text
     assert "When the 30 % of the pixels" in text
-    assert text.endswith(f"to {100 * removals['random'].morf[:, 2].mean():.0f} %.")
+    assert text.endswith(f"to {100 * removals['random'].morf[:, 2].mean():.1f} %.")
+    chance = describe_removal(removals["random"], removals["random"])
+    assert chance.endswith("So these maps are no better than chance.")
 
 
 def test_bars_switched_off_change_no_figure(tiny, few, tmp_path):

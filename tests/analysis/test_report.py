@@ -20,6 +20,7 @@ from pytorch_vision.analysis import (
     Predictions,
     correctly_classified,
     grad_cam,
+    map_geometry,
     misclassified,
     removal,
     write_report,
@@ -285,7 +286,13 @@ def test_500_errors_stay_under_15_mb(sample, tmp_path):
     assert len(page.encode()) <= 15_000_000
 
 
-def opened(tab: Page, folder: Path, predictions: Predictions, width: int = 1200) -> Page:
+def opened(
+    tab: Page,
+    folder: Path,
+    predictions: Predictions,
+    width: int = 1200,
+    description: str = "a network",
+) -> Page:
     """The page of some predictions of a tiny network, opened in a window of some width."""
     names, size = predictions.class_names, predictions.images.shape[1:3]
     layers = nn.Conv2d(3, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, len(names))
@@ -294,7 +301,7 @@ def opened(tab: Page, folder: Path, predictions: Predictions, width: int = 1200)
         class_names=names,
         normalization=Normalization((0.5, 0.5, 0.5), (0.2, 0.2, 0.2)),
         size=(int(size[0]), int(size[1])),
-        description="a network",
+        description=description,
     )
     write(folder, predictions, classifier, 3)
     tab.set_viewport_size({"width": width, "height": 900})
@@ -341,6 +348,21 @@ def test_a_matrix_that_is_wider_than_its_window_says_so(tab, tmp_path):
     page.set_viewport_size({"width": 1400, "height": 900})
     page.wait_for_function("!document.querySelector('.scroller').classList.contains('scrolls')")
     assert not hint.is_visible()
+
+
+def test_no_name_breaks_inside_a_word_or_widens_a_narrow_window(tab, tmp_path):
+    predictions = some_of(7, 3, name="mimetypes")
+    predictions = replace(predictions, class_names=("mimetypes", *predictions.class_names[1:]))
+    page = opened(tab, tmp_path, predictions, 420, "torchvision:efficientnet_v2_small on icons")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    row = page.locator('tbody th[scope="row"]').first
+    assert row.bounding_box()["height"] < 40  # one line
+    hint = page.locator(".hint").first.bounding_box()
+    top = page.evaluate(
+        "([x, y]) => document.elementFromPoint(x, y).className",
+        [hint["x"] + hint["width"] - 3, hint["y"] + hint["height"] - 3],
+    )
+    assert "hint" in top  # not under the shade of the matrix
 
 
 def test_cells_fill_their_rows(tab, tmp_path):
@@ -448,8 +470,10 @@ def test_names_in_any_script_are_on_the_page(tab, tmp_path):
 
 def test_names_are_text_not_markup(sample, tmp_path, predictions):
     names = ("<b>bold</b>", *sample.class_names[1:])
-    some = replace(predictions.select(np.arange(30)), class_names=names)
+    files = tuple(f"<b>/a_{number}&.png" for number in range(30))
+    some = replace(predictions.select(np.arange(30)), class_names=names, files=files)
     page = write(tmp_path, some, tiny_classifier(sample, description="<script>alert(1)</script>"))
+    assert "&lt;b&gt;/<wbr>a_<wbr>" in page  # where a line of it may end
     assert "<b>bold" not in page
     assert "<script>alert" not in page
     assert "&lt;b&gt;bold" in page
@@ -474,7 +498,9 @@ def test_the_page_says_what_the_parts_of_analysis_say(sample, tmp_path, predicti
     both = {"map": maps, "random": baseline_maps(errors.images)["random"]}
     removals = removal(classifier, errors.images, errors.predicted, both, (0.3,))
     note = describe_removal(removals["map"], removals["random"])
-    assert f"How far to believe the maps: {html.escape(note)}</p>" in page
+    apart = map_geometry(classifier).stride[0]
+    fine = f"The cells of a map lie {apart:g} pixels apart, on images of 32x32. "
+    assert f"How far to believe the maps: {html.escape(fine + note)}</p>" in page
     scaling = html.escape(describe_scaling(some))
     assert f"How far to believe the probabilities: {scaling}</p>" in page
     ways = {

@@ -117,8 +117,8 @@ def describe_scaling(predictions: Predictions) -> str:
     before_error, after_error = (100 * calibration(p).error for p in (predictions, after))
     return (
         f"Expected calibration error {before_error:.1f} %; {after_error:.1f} % with the logits "
-        f"divided by {np.mean(temperatures):.2f}, a temperature that was found on the other half "
-        f"of the {predictions.kind}s each."
+        f"divided by {np.mean(temperatures):.2f}, the mean of two temperatures: each half of the "
+        f"{predictions.kind}s has the one best for the other half."
     )
 
 

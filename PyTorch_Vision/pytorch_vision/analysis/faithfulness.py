@@ -186,11 +186,12 @@ def describe_removal(by_map: Removal, at_random: Removal) -> str:
     column = 1 + int(np.argmin(np.abs(by_map.fractions[1:] - 0.3)))
     before = by_map.morf[:, 0].mean()
     marked, random = (one.morf[:, column].mean() for one in (by_map, at_random))
+    more = before - marked > before - random
     return (
         f"When the {percent(by_map.fractions[column])} of the pixels that the map calls most "
-        "important are taken away, the probability of the predicted class falls from "
-        f"{percent(before)} to {percent(marked)} on average; when as many random pixels are, to "
-        f"{percent(random)}."
+        "important are taken away, the probability of the predicted class goes from "
+        f"{percent(before, 1)} to {percent(marked, 1)} on average; when as many random pixels are, "
+        f"to {percent(random, 1)}." + ("" if more else " So these maps are no better than chance.")
     )
 
 

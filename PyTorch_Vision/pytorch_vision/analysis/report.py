@@ -15,7 +15,7 @@ from pytorch_vision.analysis.calibration import describe_scaling
 from pytorch_vision.analysis.faithfulness import baseline_maps, describe_removal, removal
 from pytorch_vision.analysis.figures import cut
 from pytorch_vision.analysis.galleries import HEAT, overlay
-from pytorch_vision.analysis.geometry import last_map
+from pytorch_vision.analysis.geometry import map_geometry
 from pytorch_vision.analysis.gradcam import grad_cam
 from pytorch_vision.analysis.metrics import measure
 from pytorch_vision.analysis.plots import LARGEST, MOST_CLASSES
@@ -73,7 +73,7 @@ def write_report(
     correct = correctly_classified(predictions, right_count, "spread")
     try:
         without_maps = ""
-        last_map(classifier)
+        map_geometry(classifier)
     except ValueError as error:  # the network has none whose place on the image is known
         without_maps = str(error)
     cards = []
@@ -101,7 +101,7 @@ def write_report(
 
 
 def _note(classifier: Classifier, errors: Predictions, machine: Machine | None) -> str:
-    """Say in a sentence how far the maps of the errors can be trusted."""
+    """Say how fine the maps of the errors are, and how far they can be trusted."""
     if not len(errors):
         return ""
     height, width = errors.images.shape[1:3]
@@ -109,7 +109,9 @@ def _note(classifier: Classifier, errors: Predictions, machine: Machine | None) 
     maps = grad_cam(classifier, some.images, some.predicted)
     both = {"map": maps, "random": baseline_maps(some.images)["random"]}
     removals = removal(classifier, some.images, some.predicted, both, (0.3,), machine)
-    return describe_removal(removals["map"], removals["random"])
+    apart = max(map_geometry(classifier).stride)
+    fine = f"The cells of a map lie {apart:g} pixels apart, on images of {height}x{width}. "
+    return fine + describe_removal(removals["map"], removals["random"])
 
 
 def _page(predictions: Predictions, cards: list[dict[str, Any]], **texts: str) -> str:
