@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from pytorch_vision.analysis import FinishedRun, compare_runs
@@ -22,13 +24,17 @@ def run(name: str, fingerprint: str = "a", **settings: object) -> FinishedRun:
 
 def test_a_table_has_what_differs_and_what_came_out():
     table = compare_runs([run("one", momentum=0.9), run("two", seed=1, momentum=0.9)])
-    header, first, second = (line.split("  ") for line in table.splitlines())
-    assert [text.strip() for text in header if text.strip()] == [
-        "run", "network", "seed", "epochs", "test accuracy", "best", "loss", "seconds",
-    ]  # fmt: skip
-    shown = [text.strip() for text in first if text.strip()]
-    assert shown == ["one", "ResNet18 on mine", "0", "3", "45.00 %", "50.00 % (2)", "1.0000", "6.0"]
-    assert "two" in second
+    header, first, second, *below = (re.split(r"\s{2,}", line) for line in table.splitlines())
+    assert header == ["run", "network", "epochs", "test accuracy", "best", "loss", "seconds"]
+    assert first == ["one", "ResNet18 on mine", "3", "45.00 %", "50.00 % (2)", "1.0000", "6.0"]
+    assert second[0] == "two"
+    assert below[1:] == [["seed", "0, 1"]]
+
+
+def test_a_table_fits_a_terminal_however_much_differs():
+    """Other networks have other recipes, which differ in many settings."""
+    runs = [run(f"run-{n}", **{f"setting_{i}": n / 7 for i in range(20)}) for n in range(4)]
+    assert max(map(len, compare_runs(runs).splitlines())) <= 100
 
 
 def test_other_images_are_said():

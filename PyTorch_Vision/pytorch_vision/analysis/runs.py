@@ -11,6 +11,7 @@ from pytorch_vision.training import Output, manifest
 
 # settings that make no difference in what a run gives, or have a column of their own
 NOT_SHOWN = {
+    "model",
     "root",
     "checkpoints",
     "keep_on_drive",
@@ -60,7 +61,7 @@ class FinishedRun:
 
 
 def compare_runs(runs: Sequence[FinishedRun]) -> str:
-    """Return a table of runs: what they were made of, what differs, and what came out.
+    """Return a table of runs and what came out, and below it which of their settings differ.
 
     Args:
         runs: one or more.
@@ -68,26 +69,30 @@ def compare_runs(runs: Sequence[FinishedRun]) -> str:
     settings = [run.part("settings") for run in runs]
     names = sorted({name for one in settings for name in one} - NOT_SHOWN)
     differing = [n for n in names if len({repr(one.get(n)) for one in settings}) > 1]
-    header = ["run", "network", *differing, "epochs", "test accuracy", "best", "loss", "seconds"]
-    rows = [_row(run, differing) for run in runs]
-    table = _aligned([header, *rows])
+    header = ["run", "network", "epochs", "test accuracy", "best", "loss", "seconds"]
+    table = _aligned([header, *map(_row, runs)])
+    if differing:
+        table += "\nTheir settings differ in these, in the order of the runs:"
+        width = max(map(len, differing))
+        for name in differing:
+            values = (one.get(name) for one in settings)
+            shown = ", ".join("none" if v in (None, "") else _short(v) for v in values)
+            table += f"\n{name:{width}}  {shown}"
     prints = {run.part("data").get("fingerprint") for run in runs}
     if len(prints) > 1:
         table += "\nThey were not all trained and tested on the same images."
     return table
 
 
-def _row(run: FinishedRun, settings: Sequence[str]) -> list[str]:
-    values = [run.part("settings").get(name, "") for name in settings]
-    network = run.part("network").get("name") or "unknown"
-    shown = [run.name, network, *("none" if v in (None, "") else v for v in values)]
+def _row(run: FinishedRun) -> list[str]:
+    shown = [run.name, str(run.part("network").get("name") or "unknown")]
     records = run.history.records
     if not records:
-        return [*map(str, shown), "0", "", "", "", ""]
+        return [*shown, "0", "", "", "", ""]
     last, best = records[-1], max(records, key=lambda record: record.test_accuracy)
     seconds = sum(run.history.column("train_seconds")) + sum(run.history.column("test_seconds"))
     return [
-        *map(str, shown),
+        *shown,
         str(len(records)),
         f"{last.test_accuracy:.2f} %",
         f"{best.test_accuracy:.2f} % ({best.epoch})",
@@ -96,12 +101,15 @@ def _row(run: FinishedRun, settings: Sequence[str]) -> list[str]:
     ]
 
 
+def _short(text: Any) -> str:
+    """Return a text that is no wider than a column: of a longer one, the end is what differs."""
+    text = printable(str(text))
+    return text if len(text) <= WIDEST else f"…{text[1 - WIDEST :]}"
+
+
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows in columns of their widest text; of a longer one, the end is what differs."""
-    short = [
-        [text if len(text) <= WIDEST else f"…{text[1 - WIDEST :]}" for text in map(printable, row)]
-        for row in rows
-    ]
+    """Return rows in columns of their widest text."""
+    short = [list(map(_short, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*short, strict=True)]
     lines = (
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
