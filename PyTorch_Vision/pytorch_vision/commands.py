@@ -46,7 +46,7 @@ from pytorch_vision.runtime import (
 from pytorch_vision.runtime.files import free_path, user_path
 from pytorch_vision.runtime.interrupts import ended_by_signals
 from pytorch_vision.runtime.processes import is_main_process, only_main_prints
-from pytorch_vision.runtime.terminal import any_screen, shown
+from pytorch_vision.runtime.terminal import any_screen, counted, shown
 from pytorch_vision.settings import FIELDS, Settings
 from pytorch_vision.training import Output, find_learning_rate, fit, manifest
 
@@ -198,7 +198,7 @@ def classify(settings: Settings, paths: list[str]) -> None:
         print(f"  and {len(counts) - MOST_LISTED:,} other classes")
     problems = len(rows) - counts.total()
     unread = f"; {problems:,} could not be read, and the table says why" if problems else ""
-    print(f"{counts.total():,} pictures in {table}{unread}")
+    print(f"{counted(counts.total(), 'picture')} in {table}{unread}")
 
 
 def explain(settings: Settings, paths: list[str]) -> None:
@@ -207,7 +207,7 @@ def explain(settings: Settings, paths: list[str]) -> None:
         _explain_images(settings, paths)
         return
     classifier, data = _restore(settings)
-    output = _output(settings)
+    output = Output.prepare(_output(settings).folder)
     of_a_run = output.history.exists()  # whose own pictures stay as they are
     folder = output.folder / "explained" if of_a_run else output.plots
     folder.mkdir(exist_ok=True)
@@ -228,7 +228,7 @@ def _explain_images(settings: Settings, paths: list[str]) -> None:
         except (ValueError, OSError) as error:
             failed.append(str(error))
             continue
-        output = output or _output(settings)
+        output = output or Output.prepare(_output(settings).folder)
         print(summary)
         probabilities = classifier.predict(image[None], settings.machine)[0]
         likely = probabilities.argsort()[::-1][:3]
@@ -256,7 +256,7 @@ def report(settings: Settings) -> None:
     if settings.split == "train":
         page = page.with_name("training_errors.html")
     write_report(classifier, predictions, page, machine=settings.machine)
-    print(f"{len(misclassified(predictions)):,} errors in {page}")
+    print(f"{counted(len(misclassified(predictions)), 'error')} in {page}")
 
 
 def compare(settings: Settings, folders: list[str]) -> None:
@@ -342,10 +342,17 @@ def _source(path: Path) -> str:
 
 
 def _output(settings: Settings) -> Output:
-    """Return the folder that was asked for, or that of the weights."""
-    if not settings.output and settings.weights == "pretrained":
-        return Output.prepare("runs/pretrained")
-    return Output.prepare(settings.output or Path(settings.weights).parent)
+    """Return the folder that was asked for, or that of the weights, before anything is made.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    of_weights = "runs/pretrained"
+    if settings.weights != "pretrained":
+        of_weights = str(Path(settings.weights).parent)
+    output = Output(user_path(settings.output or of_weights))
+    Output.check(output.folder)
+    return output
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

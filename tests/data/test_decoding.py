@@ -56,7 +56,7 @@ def test_pictures_are_read_once(folder, reads, capsys):
     assert equal(first, again)
     told_again = capsys.readouterr().out
     for printed in (told, told_again):
-        assert "1 of 11 files were left out:" in printed
+        assert "1 of 11 files was left out:" in printed
         assert "notes.txt is not an image" in printed
     (kept,) = (folder / "kept").iterdir()
     assert f"Kept for the next time in {kept}" in told

@@ -62,8 +62,8 @@ def test_the_same_images_are_told_from_near_ones(data):
     assert [pair[:2] for pair in found.pairs[3:]] == [(4, 105)]
     assert np.flatnonzero(found.in_training).tolist() == [0, 5]
     told = found.describe()
-    assert "twice: 3 the same, 1 nearly so (1 pairs in training, 1 in test)." in told
-    assert "Of the test images, 2 (4.0%) are in training too" in told
+    assert "twice: 3 the same, 1 nearly so (pairs within training: 1, within test: 1)." in told
+    assert "Test images that are in training too, or nearly so: 2 of 50. They say nothing" in told
 
 
 def test_names_classes_and_a_table(data, tmp_path):
@@ -78,14 +78,23 @@ def test_names_classes_and_a_table(data, tmp_path):
     named = replace(data, test_images=test, **files)
     found = find_duplicates(named)
     first, second = (data.class_names[i] for i in (data.train_labels[4], data.test_labels[place]))
-    assert f"  train/4.png ({first}), test/{place}, a.png ({second}): the same" in found.describe()
-    assert "Of these pairs 1 have two classes: is one of them wrong?" in found.describe()
+    pair = f"  train/4.png ({first}), test/{place}, a.png ({second})"
+    assert f"{pair}: the same, in training and test" in found.describe()
+    assert "Pairs of two classes: 1. Is one of them wrong?" in found.describe()
     assert "train image 4" in find_duplicates(replace(data, test_images=test)).describe()
     found.to_csv(tmp_path / "duplicates.csv")
     with open(tmp_path / "duplicates.csv", newline="") as file:
         assert list(csv.reader(file)) == [
-            ["similarity", "first", "first_class", "second", "second_class"],
-            ["1.0000", "train/4.png", first, f"test/{place}, a.png", second],
+            [
+                "similarity",
+                "first",
+                "first_class",
+                "first_part",
+                "second",
+                "second_class",
+                "second_part",
+            ],
+            ["1.0000", "train/4.png", first, "train", f"test/{place}, a.png", second, "test"],
         ]
 
 
@@ -114,9 +123,9 @@ def test_the_command_line_checks_a_folder(tmp_path, few, capsys):
     assert main(["check", *where, "--output", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     for text in (
-        "1 of 23 files were left out:",
+        "1 of 23 files was left out:",
         " to train on, 2 to test on\n",
-        "As they came, pictures have from 32x32 to 90x70 pixels, half of them 32x32 or fewer",
+        "As they came, pictures have from 32x32 to 90x70 pixels, a middling one 32x32.",
         "Images that are there twice: 1 the same, ",
         f"Table in {tmp_path / 'out' / 'duplicates.csv'}",
     ):

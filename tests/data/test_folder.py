@@ -190,6 +190,20 @@ def test_each_class_is_held_out_by_its_share(tmp_path, capsys):
     assert "30 of 145 files were left out:" in printed
     assert "Kept for training alone, as there are only one or two: one, two\n" in printed
     assert "very unequal: one has 1 to train on, common 80. Accuracy tells most of" in printed
+    assert "or let them weigh more (class_weights)" in printed
+
+
+def test_one_picture_is_not_told_as_several(tmp_path, capsys):
+    paint = Image.new("RGB", (8, 8))
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+    for path in (*(f"cat/{number}.png" for number in range(3)), "dog/0.png"):
+        paint.save(tmp_path / path)
+    (tmp_path / "dog" / "broken.png").write_text("")
+    load_folder(tmp_path, 8)
+    printed = capsys.readouterr().out
+    assert "1 of 5 files was left out:" in printed
+    assert "a share of each class is held out for that, 1 picture." in printed
 
 
 def test_a_folder_of_which_nothing_can_be_held_out_is_refused(tmp_path):

@@ -89,7 +89,7 @@ def test_an_image_of_the_right_size_is_read_as_it_is(tmp_path, few):
     image, told = read_image(tmp_path / "a.png")
     assert image.dtype == np.uint8
     assert np.array_equal(image, few.test_images[0])
-    assert told == "a.png: 32x32 pixels, mode RGB; its central 32x32 pixels resized to 32x32"
+    assert told == "a.png: 32x32 pixels, mode RGB; as large as it is to be"
 
 
 def test_the_central_part_is_resized(tmp_path):

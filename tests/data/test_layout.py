@@ -54,7 +54,7 @@ def test_what_other_programs_keep_there_is_left_out(tmp_path, capsys, helper, be
     assert counts_of(load(tmp_path)) == {"cat": (4, 1), "dog": (4, 1)}
     printed = capsys.readouterr().out
     assert f"Left out, hidden, or another program's: {helper}, " in printed
-    assert "files were left out" not in printed
+    assert "left out:" not in printed
 
 
 @pytest.mark.parametrize(

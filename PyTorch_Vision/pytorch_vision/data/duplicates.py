@@ -24,7 +24,11 @@ NEAREST = 10  # that are looked at, of an image
 SIMILAR = 0.8  # correlation of the pixels, from which on images are nearly the same
 ENTRIES = 4_000_000  # of a matrix that is held at once
 BATCH = 1000  # pairs whose pixels are compared at once
-COLUMNS = ("similarity", "first", "first_class", "second", "second_class")
+COLUMNS = (
+    "similarity",
+    *("first", "first_class", "first_part"),
+    *("second", "second_class", "second_part"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,17 +95,19 @@ class Duplicates:
         within = [sum(b < count for _, b, _ in pairs), sum(a >= count for a, _, _ in pairs)]
         lines = [
             f"Images that are there twice: {same:,} the same, {len(pairs) - same:,} nearly so "
-            f"({within[0]:,} pairs in training, {within[1]:,} in test).",
-            f"Of the test images, {across:,} ({across / len(self.data.test_labels):.1%}) are in "
-            "training too, or nearly so"
-            + (": they say nothing about new pictures." if across else "."),
+            f"(pairs within training: {within[0]:,}, within test: {within[1]:,}).",
+            "Test images that are in training too, or nearly so: "
+            f"{across:,} of {len(self.data.test_labels):,}"
+            + (". They say nothing about new pictures." if across else "."),
         ]
         other = sum(self.class_name(a) != self.class_name(b) for a, b, _ in pairs)
         if other:
-            lines.append(f"Of these pairs {other:,} have two classes: is one of them wrong?")
+            lines.append(f"Pairs of two classes: {other:,}. Is one of them wrong?")
         for a, b, similarity in pairs[:most]:
-            alike = "the same" if similarity == 1 else f"nearly the same ({similarity:.3f})"
-            lines.append(f"  {self._shown(a)}, {self._shown(b)}: {alike}")
+            alike = f"nearly the same ({min(similarity, 0.999):.3f})"
+            both = ", in training and test" if a < count <= b else ""
+            alike = "the same" if similarity == 1 else alike
+            lines.append(f"  {self._shown(a)}, {self._shown(b)}: {alike}{both}")
         if len(pairs) > most:
             lines.append(f"  and {len(pairs) - most:,} more")
         return "\n".join(lines)
@@ -120,8 +126,8 @@ class Duplicates:
         writer = csv.writer(text)
         writer.writerow(COLUMNS)
         for a, b, similarity in self.pairs:
-            images = (self.name(a), self.class_name(a), self.name(b), self.class_name(b))
-            writer.writerow((f"{similarity:.4f}", *images))
+            images = ((self.name(one), self.class_name(one), self._find(one)[0]) for one in (a, b))
+            writer.writerow((f"{similarity:.4f}", *(text for one in images for text in one)))
         with atomic_write(path) as file:
             file.write(text.getvalue().encode())
 

@@ -16,7 +16,7 @@ from pytorch_vision.data.layout import Layout, LeftOut, find_layout
 from pytorch_vision.data.pictures import Resize, check_resize
 from pytorch_vision.runtime.checks import height_and_width, whole_number
 from pytorch_vision.runtime.files import printable, user_path
-from pytorch_vision.runtime.terminal import say
+from pytorch_vision.runtime.terminal import counted, say
 
 SHARE_OF_MEMORY = 0.8  # that the images may take of what is available
 SMALLEST = 32  # pixels a side
@@ -220,7 +220,8 @@ def _tell_what_cannot_be_read(decoded: Decoded) -> None:
         more = len(reasons) - LISTED
         listed = reasons[:LISTED] + ([f"and {more:,} more"] if more > 0 else [])
         total = len(decoded.readable)
-        say(f"{len(reasons):,} of {total:,} files were left out:", *listed, sep="\n  ")
+        were = "was" if len(reasons) == 1 else "were"
+        say(f"{len(reasons):,} of {total:,} files {were} left out:", *listed, sep="\n  ")
 
 
 def _listing(names: Sequence[str], most: int = NAMED) -> str:
@@ -239,8 +240,8 @@ def _tell_what_there_is(data: ImageData, layout: Layout, path: Path) -> None:
         say(f"Tested on: {layout.test.folder}.")
     elif train.any():
         say(
-            f"Trained on: {layout.test.folder}, which has no folder to test on: "
-            f"{len(data.test_labels):,} pictures, a share of each class, are held out for that."
+            f"Trained on: {layout.test.folder}, which has no folder to test on: a share of each "
+            f"class is held out for that, {counted(len(data.test_labels), 'picture')}."
         )
     else:
         say(
@@ -264,7 +265,7 @@ def _tell_what_there_is(data: ImageData, layout: Layout, path: Path) -> None:
             f"The classes are very unequal: {data.class_names[train.argmin()]} has "
             f"{train.min():,} to train on, {data.class_names[train.argmax()]} {train.max():,}. "
             "Accuracy tells most of the large ones: look at each class's own, and find more "
-            "pictures of the small ones."
+            "pictures of the small ones, or let them weigh more (class_weights)."
         )
 
 
@@ -285,10 +286,10 @@ def _tell_of_odd_pictures(data: ImageData, sizes: np.ndarray, resize: Resize) ->
     some = order[[0, len(order) // 2, -1]]
     small, middling, large = (f"{width:,}x{height:,}" for height, width in sizes[some])
     enlarged = int((sizes < data.size).any(axis=1).sum())
-    told = f"from {small} to {large} pixels, half of them {middling} or fewer"
+    told = f"from {small} to {large} pixels, a middling one {middling}"
     say(
         f"As they came, pictures have {told if small != large else f'{small} pixels'}"
-        + (f"; {enlarged:,} are smaller than wanted, and were enlarged." if enlarged else ".")
+        + (f"; smaller than wanted, and enlarged: {enlarged:,}." if enlarged else ".")
     )
     plain = [
         file

@@ -110,6 +110,8 @@ def read_image(
     picture = read_picture(path, size, resize)
     (height, width), (rows, columns) = size, picture.size
     summary = f"{printable(Path(path).name)}: {columns}x{rows} pixels, mode {picture.mode}; "
+    if (rows, columns) == size:
+        return picture.image, f"{summary}as large as it is to be"
     if resize == "crop":
         scale = min(columns / width, rows / height)
         summary += f"its central {scale * width:.0f}x{scale * height:.0f} pixels resized"

@@ -94,6 +94,11 @@ def say(*lines: object, sep: str = "\n") -> None:
     print(*lines, sep=sep, file=Screen())
 
 
+def counted(number: int, noun: str) -> str:
+    """Return how many there are of something, such as "1 picture" or "1,234 pictures"."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def is_watched() -> bool:
     """Tell whether somebody can watch a bar move: at a terminal, or in a notebook."""
     try:
