@@ -423,6 +423,8 @@ def test_weights_come_back(tmp_path, tiny, dtype):
 
 def test_bad_weights_are_named(tmp_path, tiny):
     path = tmp_path / "weights.safetensors"
+    with pytest.raises(CheckpointError, match="is a folder: name the file of weights in it"):
+        Classifier.load(tmp_path)
     with pytest.raises(CheckpointError, match=r"no weights at .*weights\.safetensors"):
         load_weights(path)
     save_weights(path, tiny.network, {})

@@ -18,6 +18,15 @@ def test_each_is_made_by_its_name(name):
         assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("resnet18", "ResNet18 or torchvision:resnet18"), ("VGG11", "torchvision:vgg11")],
+)
+def test_what_may_be_meant_by_a_name_is_said(name, meant):
+    with pytest.raises(ValueError, match=rf"model is '{name}'.*; do you mean {meant}\?"):
+        create(name)
+
+
 def test_options_go_to_the_network():
     standard = create("ResNet34", conv_padding="standard")
     assert describe_network(standard) == "ResNet34 (conv_padding='standard')"

@@ -123,16 +123,22 @@ def _builder(name: str) -> Callable[..., nn.Module]:
         return _torchvision_builder(name.removeprefix(TORCHVISION))
     if name.count(":") == 1:
         return _own_builder(*name.split(":"))
+    known = [*MODELS, *(f"{TORCHVISION}{one}" for one in _torchvision_names())]
+    meant = [one for one in known if name.lower() in (one.lower(), one.removeprefix(TORCHVISION))]
     raise ValueError(
         f"model is {name!r}, expected one of {', '.join(MODELS)}, torchvision:NAME, "
-        "torchvision:NAME@DEFAULT, or "
-        "module:function for a function of your own"
+        "torchvision:NAME@DEFAULT, or module:function for a function of your own"
+        + (f"; do you mean {' or '.join(meant)}?" if meant else "")
     )
+
+
+def _torchvision_names() -> list[str]:
+    return torchvision.models.list_models(module=torchvision.models)
 
 
 def _torchvision_builder(name: str) -> Callable[..., nn.Module]:
     name, at, weights_name = name.partition(WEIGHTS)
-    known = torchvision.models.list_models(module=torchvision.models)
+    known = _torchvision_names()
     if name not in known:
         raise ValueError(f"torchvision has no network {name!r}; it has {', '.join(known)}")
     extra = {"aux_logits": False, "init_weights": True} if name in WITH_AUXILIARY else {}

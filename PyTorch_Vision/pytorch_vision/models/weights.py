@@ -81,6 +81,10 @@ def load_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
         raise CheckpointError(
             f"there are no weights at {path}; train first, or name another file"
         ) from None
+    except IsADirectoryError:
+        raise CheckpointError(
+            f"{path} is a folder: name the file of weights in it, as weights.safetensors"
+        ) from None
     except Exception as error:  # a damaged or foreign file can fail anywhere inside the reader
         if is_system_error(error):
             raise
