@@ -98,6 +98,22 @@ def test_names_classes_and_a_table(data, tmp_path):
         ]
 
 
+def test_what_matters_most_is_named_first_and_each_motif_once(data):
+    train, test = data.train_images.copy(), data.test_images.copy()
+    labels, other = np.zeros(100, np.int64), np.zeros(50, np.int64)
+    train[1:30] = train[0]
+    test[1] = train[40]
+    test[2], other[2] = train[41], 1
+    found = replace(data, train_images=train, train_labels=labels)
+    told = find_duplicates(replace(found, test_images=test, test_labels=other)).describe()
+    assert [line.split(" image ")[1].split()[0] for line in told.splitlines()[3:6]] == [
+        "41",
+        "40",
+        "0",
+    ]
+    assert "and 28 more" in told
+
+
 def test_many_of_one_colour_cost_no_more(few):
     """Nor are they near: there is nothing in them to compare."""
     plain = np.zeros((2000, 32, 32, 3), np.uint8)

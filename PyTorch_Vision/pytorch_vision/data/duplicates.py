@@ -79,6 +79,9 @@ class Duplicates:
         """Return the class that an image is labelled with."""
         return self.data.class_names[self._find(index)[2]]
 
+    def _of_one_class(self, pair: tuple[int, int, float]) -> bool:
+        return self.class_name(pair[0]) == self.class_name(pair[1])
+
     def _find(self, index: int) -> tuple[str, int, int]:
         count = len(self.data.train_labels)
         if index < count:
@@ -86,7 +89,10 @@ class Duplicates:
         return "test", index - count, int(self.data.test_labels[index - count])
 
     def describe(self, most: int = 10) -> str:
-        """Say in a few lines how many there are, and name the most similar."""
+        """Say in a few lines how many there are, and name some, each motif once.
+
+        Those of two classes come first, then those in training and test, then the most similar.
+        """
         pairs, count = self.pairs, len(self.data.train_labels)
         if not pairs:
             return "No two images are the same, or nearly so."
@@ -100,16 +106,18 @@ class Duplicates:
             f"{across:,} of {len(self.data.test_labels):,}"
             + (". They say nothing about new pictures." if across else "."),
         ]
-        other = sum(self.class_name(a) != self.class_name(b) for a, b, _ in pairs)
-        if other:
+        if other := sum(not self._of_one_class(pair) for pair in pairs):
             lines.append(f"Pairs of two classes: {other:,}. Is one of them wrong?")
-        for a, b, similarity in pairs[:most]:
+        named: dict[int, tuple[int, int, float]] = {}
+        for pair in sorted(pairs, key=lambda pair: (self._of_one_class(pair), pair[1] < count)):
+            named.setdefault(pair[0], pair)
+        for a, b, similarity in list(named.values())[:most]:
             alike = f"nearly the same ({min(similarity, 0.999):.3f})"
             both = ", in training and test" if a < count <= b else ""
             alike = "the same" if similarity == 1 else alike
             lines.append(f"  {self._shown(a)}, {self._shown(b)}: {alike}{both}")
-        if len(pairs) > most:
-            lines.append(f"  and {len(pairs) - most:,} more")
+        if more := len(pairs) - min(len(named), most):
+            lines.append(f"  and {more:,} more")
         return "\n".join(lines)
 
     def _shown(self, index: int) -> str:
