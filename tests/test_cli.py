@@ -247,7 +247,7 @@ def test_images_of_one_name_have_pictures_of_their_own(folder, run, trained, cap
     assert "none.png" in printed.err
 
 
-def test_new_pictures_are_classified(folder, run, trained):
+def test_new_pictures_are_classified(folder, run, trained, capsys):
     paint(folder / "new" / "deep")
     (folder / "new" / "notes.png").write_text("no picture")
     told = run("predict", "new", "mine/red/1.png", *OF_WEIGHTS)
@@ -259,6 +259,9 @@ def test_new_pictures_are_classified(folder, run, trained):
     assert "predictions-2.csv" in run("predict", "mine/red/1.png", *OF_WEIGHTS)
     run("predict", "mine/red/1.png", *OF_WEIGHTS, "--output", "other")
     assert names_in(folder / "other") == ["predictions.csv"]  # and no folder for pictures
+    assert main(["predict", "new/notes.png", *OF_WEIGHTS, "--output", "none"]) == 1
+    refusal = "none of 1 file could be read: none/predictions.csv says why"
+    assert refusal in capsys.readouterr().err
 
 
 def test_runs_are_compared(folder, run, trained, capsys):

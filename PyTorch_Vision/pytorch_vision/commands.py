@@ -192,6 +192,8 @@ def classify(settings: Settings, paths: list[str]) -> None:
     rows = list(classify_files(classifier, paths, settings.machine))
     table = write_file_predictions(rows, _output(settings).folder / "predictions.csv")
     counts = Counter(row.class_name for row in rows if not row.problem)
+    if not counts:
+        raise ValueError(f"none of {counted(len(rows), 'file')} could be read: {table} says why")
     for name, count in counts.most_common(MOST_LISTED):
         print(f"  {name}: {count:,}")
     if len(counts) > MOST_LISTED:
