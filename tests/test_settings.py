@@ -153,8 +153,8 @@ def test_weights_have_a_recipe_of_their_own():
     assert Settings.of(weights="pretrained").config == tuned
     assert Settings.of(weights="pretrained", model="CustomResNet").config == tuned
     assert Settings.of(weights="pretrained", recipe="default").config == TrainConfig()
-    chosen = Settings.of(weights="pretrained", learning_rate=0.01).config.for_transfer()
-    assert chosen.peak_learning_rate == 0.01  # for other classes, too
+    chosen = Settings.of(weights="pretrained", learning_rate=0.01).config
+    assert chosen.for_transfer() == chosen  # for other classes, too
 
 
 def test_custom_resnet_is_mirrored_where_its_images_are(few):

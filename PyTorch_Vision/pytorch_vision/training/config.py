@@ -60,8 +60,9 @@ class TrainConfig:
         Field(
             gt=0,
             allow_inf_nan=False,
-            description="in place of learning_rate where the weights to begin with are those of "
-            "other classes, and the network's last layer is new; none is learning_rate",
+            description="where the weights to begin with are those of other classes, and so the "
+            "network's last layer is new: Muon's peak, in place of the optimizer and the learning "
+            "rates above; none is to train as with any weights",
         ),
     ] = None
     momentum: Annotated[float, Field(ge=0, lt=1, description="of SGD")] = 0.9
@@ -122,10 +123,11 @@ class TrainConfig:
         return 0.05 if self.optimizer == "muon" else 0.2
 
     def for_transfer(self) -> "TrainConfig":
-        """Return the recipe with its rate for weights of other classes, if it has one."""
-        if self.transfer_learning_rate is None:
+        """Return the recipe as it trains weights of other classes."""
+        rate = self.transfer_learning_rate
+        if rate is None:
             return self
-        return replace(self, learning_rate=self.transfer_learning_rate)
+        return replace(self, optimizer="muon", learning_rate=None, muon_learning_rate=rate)
 
     def batch_size_for(self, images: int) -> int:
         """Return the batch size, chosen or by the number of training images."""
@@ -178,18 +180,19 @@ class TrainConfig:
 
     @classmethod
     def finetune(cls, **changes: Any) -> "TrainConfig":
-        """Return a training that begins with weights of an earlier one: few epochs of SGD.
+        """Return a training that begins with weights of an earlier one: five epochs.
 
-        With the same classes it is gentle. Muon moves every filter by a fixed part of its size at
-        each step, whatever it has learned already: one epoch of it took the committed weights from
-        95 % to 74.8 % of the test images, and one of SGD at this rate to 94.8 %. With other classes
-        the last layer is new, and all of the network learns faster: at the gentle rate it ended
-        below a training from random weights.
+        With the same classes it is gentle SGD. Muon moves every filter by a fixed part of its size
+        at each step, whatever it has learned already: one epoch of it took the committed weights
+        from 95 % to 74.8 % of the test images, and one of SGD at this rate to 94.8 %. With other
+        classes there is more to learn, and it is Muon at half its usual rate: gentle SGD ended
+        below a training from random weights (``docs/recipes.md``).
         """
-        rates: dict[str, Any] = {"learning_rate": 0.001, "transfer_learning_rate": 0.05}
-        if changes.get("learning_rate") is not None:  # chosen for whatever there is to tune
-            rates = {}
-        return replace(cls(epochs=5, optimizer="sgd", **rates), **changes)
+        rates: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.001}
+        chosen = {"optimizer", "learning_rate", "muon_learning_rate"}
+        if not any(changes.get(name) is not None for name in chosen):
+            rates["transfer_learning_rate"] = 0.05
+        return replace(cls(epochs=5, **rates), **changes)
 
     @classmethod
     def quick(cls, **changes: Any) -> "TrainConfig":
