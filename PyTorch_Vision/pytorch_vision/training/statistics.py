@@ -21,9 +21,7 @@ from pytorch_vision.models.inference import scaled_down
 from pytorch_vision.models.networks import evaluating
 from pytorch_vision.runtime.devices import random_state_kept
 
-USUAL_MOMENTUM = 0.1  # PyTorch's default
-FEW_STEPS = 10  # up to which a third or more of what they hold is of before, then
-WINDOWS = 10  # how often a smaller momentum must have forgotten all that was before
+WINDOWS = 5  # of 1 / momentum steps, after which less than 1 % of what they hold is of before
 IMAGES, PIXELS = 1024, 2**26  # are enough to know means and variances
 
 
@@ -46,7 +44,7 @@ def are_young(network: nn.Module, steps: int) -> bool:
         steps: of its training so far.
     """
     return any(
-        steps < (FEW_STEPS if momentum >= USUAL_MOMENTUM else WINDOWS / momentum)
+        steps < WINDOWS / momentum
         for layer in network.modules()
         if isinstance(layer, _NormBase) and layer.running_mean is not None
         for momentum in [layer.momentum]
