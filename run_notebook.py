@@ -21,6 +21,8 @@ from traitlets.config import Config
 ROOT = Path(__file__).parent
 NOTEBOOK = ROOT / "S8_ResNet18.ipynb"
 RUNS = ROOT / "runs"
+# on a narrow screen, what was printed scrolls in place of wrapping
+STYLE = "<style>.jp-OutputArea-output pre { white-space: pre; overflow-x: auto; }</style></head>"
 TRAINING = re.compile(r"Epoch (\d+)/(\d+) |^((?:Training on|Test set:).*)$", re.MULTILINE)
 
 
@@ -89,7 +91,7 @@ def main() -> None:
     RUNS.mkdir(exist_ok=True)
     nbformat.write(notebook, RUNS / NOTEBOOK.name)
     page, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": NOTEBOOK.stem}})
-    (RUNS / f"{NOTEBOOK.stem}.html").write_text(page, encoding="utf-8")
+    (RUNS / f"{NOTEBOOK.stem}.html").write_text(page.replace("</head>", STYLE, 1), encoding="utf-8")
     client.tell("done")
 
 

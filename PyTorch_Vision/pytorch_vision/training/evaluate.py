@@ -45,7 +45,7 @@ class Evaluation:
             f"Test set: Average loss: {self.loss:.4f}, "
             f"Accuracy: {self.correct}/{self.count} ({self.accuracy:.2f}%)"
             + (f" at {self.scale:g} of their size" if self.scale < 1 else "")
-            + (f"\nAll of them were taken for {self.only!r}" if self.only is not None else "")
+            + (f", all taken for {self.only!r}" if self.only is not None else "")
         )
 
 
