@@ -23,7 +23,14 @@ from pytorch_vision.runtime.checks import declared
 from pytorch_vision.settings import FIELDS, Settings
 from pytorch_vision.training import TrainConfig, fit
 
-OF_A_TRIAL = ("model", "conv_padding", "recipe", *declared(TrainConfig), *declared(Augmentation))
+OF_A_TRIAL = (
+    "model",
+    "conv_padding",
+    "filters",
+    "recipe",
+    *declared(TrainConfig),
+    *declared(Augmentation),
+)
 NAMES = [name for name in FIELDS if name in OF_A_TRIAL]  # the data is loaded before
 
 

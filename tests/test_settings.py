@@ -25,6 +25,7 @@ def test_settings_have_one_flat_list_of_names():
     """Each goes to the part that it belongs to."""
     own = {"data": "full", "root": "elsewhere", "size": 48, "resize": "pad", "held_out": 5}
     own |= {"model": "ResNet34", "conv_padding": "standard", "weights": "some.safetensors"}
+    own |= {"filters": "identity"}
     own |= {"recipe": "default", "checkpoints": "kept", "keep_on_drive": False, "order": "spread"}
     own |= {"count": 3, "output": "pictures", "overwrite": True, "split": "train"}
     recipe = {
@@ -126,14 +127,14 @@ def test_devices_are_a_number_or_all():
 
 def test_what_is_left_open_follows_from_the_data():
     assert Settings.of().data == Settings.of(data="auto").data == default_data()
-    config = Settings.of().config
+    config = Settings.of(data="full").config
     assert [config.batch_size_for(count) for count in (1, 5000, 5001, 50_000)] == [32, 32, 512, 512]
     assert Settings.of(batch_size=64).config.batch_size_for(1000) == 64
 
 
 def test_a_recipe_is_what_is_changed():
     assert Settings.of(recipe="original", epochs=2).config == TrainConfig.original(epochs=2)
-    assert Settings.of().config == TrainConfig()
+    assert Settings.of(data="full").config == TrainConfig()
     quick = Settings.of(model="CustomResNet", padding=1).config
     assert quick.augmentation == replace(TrainConfig.quick().augmentation, padding=1)
 
@@ -146,6 +147,28 @@ def test_custom_resnet_has_a_recipe_of_its_own():
     assert (quick.augmentation.padding, quick.augmentation.cutout) == (3, 8)
     assert not quick.average_weights
     assert Settings.of(model="CustomResNet", recipe="default").config == TrainConfig()
+
+
+def test_the_sample_has_a_recipe_of_its_own(tmp_path, few):
+    few_images = Settings.of(data="sample")
+    assert few_images.config == Settings.of(recipe="few").config == TrainConfig.few()
+    (tmp_path / "sample").mkdir()
+    for other in (
+        {"data": "1000"},
+        {"data": str(tmp_path / "sample")},
+        {"data": "sample", "model": "torchvision:resnet18"},
+    ):
+        assert Settings.of(**other).config == TrainConfig()
+    image = torch.randn(1, 64, 9, 9)
+    for settings, alike in (
+        (few_images, True),
+        (Settings.of(data="sample", filters="random"), False),
+        (Settings.of(data="sample", recipe="default"), False),
+        (Settings.of(data="full", filters="identity"), True),
+    ):
+        block = settings.classifier(few).network.layer2[0]
+        passed_on = torch.nn.functional.conv2d(image, block.conv1.weight[:64], padding=1)
+        assert torch.allclose(passed_on, image, atol=1e-6) == alike
 
 
 def test_weights_have_a_recipe_of_their_own():

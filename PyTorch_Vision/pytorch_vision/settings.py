@@ -25,6 +25,7 @@ from pytorch_vision.data.pictures import Resize, check_resize
 from pytorch_vision.models import Classifier, create
 from pytorch_vision.models.classifier import weights_path
 from pytorch_vision.models.collection import check_name, has_weights, is_ours
+from pytorch_vision.models.filters import begin_as_identity
 from pytorch_vision.models.resnet import ConvPadding
 from pytorch_vision.models.weights import load_weights
 from pytorch_vision.runtime import Machine
@@ -97,6 +98,14 @@ class Settings:
         ConvPadding | None,
         Field(description="of a ResNet: the original notebook's, or standard, 1 throughout"),
     ] = None
+    filters: Annotated[
+        Literal["random", "identity"] | None,
+        Field(
+            description="what the 3x3 filters begin as, where there are no weights: random, or "
+            "passing on what they are given (identity), which learns sooner from few images; none "
+            "is identity for the recipe few, else random"
+        ),
+    ] = None
     weights: Annotated[
         PathText,
         Field(
@@ -105,10 +114,10 @@ class Settings:
         ),
     ] = ""
     recipe: Annotated[
-        Literal["auto", "default", "quick", "finetune", "original"],
+        Literal["auto", "default", "few", "quick", "finetune", "original"],
         Field(
             description="ready-made settings of a training; auto is finetune with weights, quick "
-            "for CustomResNet, else default"
+            "for CustomResNet, few for a ResNet of ours on the bundled sample, else default"
         ),
     ] = "auto"
     checkpoints: Annotated[
@@ -154,13 +163,12 @@ class Settings:
         for name in values:
             check_known(name)
         own = cls(**_part(values, cls))
+        own = replace(own, data=default_data() if own.data == "auto" else check_choice(own.data))
         recipe = RECIPES[own.chosen_recipe]
         augmentation = replace(recipe().augmentation, **_part(values, Augmentation))
         config = recipe(**_part(values, TrainConfig), augmentation=augmentation)
-        data = default_data() if own.data == "auto" else check_choice(own.data)
         check_name(own.model)
-        machine = Machine(**_part(values, Machine))
-        return replace(own, data=data, config=config, machine=machine)
+        return replace(own, config=config, machine=Machine(**_part(values, Machine)))
 
     @classmethod
     def from_notebook(cls, constants: Mapping[str, Any], prefix: str = "S8_") -> "Settings":
@@ -207,7 +215,11 @@ class Settings:
             return self.recipe
         if self.weights or has_weights(self.model):
             return "finetune"
-        return "quick" if self.model == "CustomResNet" else "default"
+        if self.model == "CustomResNet":
+            return "quick"
+        # a network of somebody's own may take no smaller images
+        few = self.data == "sample" and self.model.startswith("ResNet")
+        return "few" if few else "default"
 
     def load_data(self, like: Classifier | None = None) -> ImageData:
         """Return the images, and print them; what weights there are is looked at before.
@@ -278,6 +290,9 @@ class Settings:
             options["mirrored"] = self.config.augmentation.flip != "none"
         resize = self.resize or check_resize(RESIZE)
         classifier = Classifier(self.model, data, resize=resize, **options)
+        filters = self.filters or ("identity" if self.chosen_recipe == "few" else "random")
+        if filters == "identity" and not has_weights(self.model):
+            begin_as_identity(classifier.network)
         if self.weights and self.config.epochs:
             say(classifier.begin_with(self.weights))
         elif self.weights:

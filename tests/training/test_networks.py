@@ -501,7 +501,7 @@ def test_a_network_says_that_it_knows_one_answer(data, capsys):
         network[-1].bias[3] = 9
     classifier = Classifier(network, data)
     assert str(evaluate(classifier, data, EXACT)).endswith(
-        f"\nAll of them were taken for {data.class_names[3]!r}"
+        f", all taken for {data.class_names[3]!r}"
     )
     one = replace(data, test_labels=np.zeros_like(data.test_labels))  # as it should be, then
     assert evaluate(classifier, one, EXACT).only is None

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pytorch_vision.models.filters import edges_and_colours
 from pytorch_vision.models.mirrored import MirrorBatchNorm2d, MirrorConv2d
 from pytorch_vision.models.resnet import check_images, check_num_classes
 
@@ -47,20 +48,6 @@ def convolution(
         MirrorBatchNorm2d(out_channels) if mirrored else nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
-
-
-def edges_and_colours() -> Tensor:
-    """Return 27 filters that see brightness and two colour differences, each at nine frequencies.
-
-    They are the three cosines of the DCT-II, over colour, height and width: nearly the principal
-    components of any photograph's 3x3 patches. So, scaled by the BatchNorm after them, they
-    whiten the image. arXiv 2404.00498 computes such filters from the training images.
-
-    Returns:
-        float32 (27, 3, 3, 3), orthonormal.
-    """
-    cosines = F.normalize(torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]]))
-    return torch.einsum("kc,iy,jx->kijcyx", cosines, cosines, cosines).reshape(27, 3, 3, 3)
 
 
 def stem(mirrored: bool) -> nn.Sequential:

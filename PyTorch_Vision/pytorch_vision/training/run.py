@@ -104,6 +104,7 @@ class Run:
             self.weights = self.weights.to(fabric.device)
         self.progress = Progress()
         self.tried = False  # whether a step went well
+        self.matured: tuple[int, list[Tensor]] = (-1, [])  # at which step, and what was computed
         self._forget_losses()
 
     def begin_epoch(self) -> None:
@@ -254,14 +255,22 @@ class Run:
 
     def mature(self) -> None:
         """Compute BatchNorm's statistics anew where there were too few steps for them."""
-        if are_young(self.averaged, self.schedulers[0].last_epoch):
-            compute_anew(
-                self.tester,
-                some_images(self.loader.images, self.config.seed),
-                self.classifier.normalization,
-                self.loader.batch_size,
-                self.scale,
-            )
+        step = self.schedulers[0].last_epoch
+        if not are_young(self.averaged, step):
+            return
+        statistics = statistics_of(self.averaged)
+        if self.matured[0] == step:  # computed already, for the test of this epoch
+            with torch.no_grad():
+                torch._foreach_copy_(statistics, self.matured[1])
+            return
+        compute_anew(
+            self.tester,
+            some_images(self.loader.images, self.config.seed),
+            self.classifier.normalization,
+            self.loader.batch_size,
+            self.scale,
+        )
+        self.matured = step, [one.clone() for one in statistics]
 
     @property
     def scale(self) -> float:

@@ -22,7 +22,7 @@ from pytorch_vision.models.networks import evaluating
 from pytorch_vision.runtime.devices import random_state_kept
 
 WINDOWS = 5  # of 1 / momentum steps, after which less than 1 % of what they hold is of before
-IMAGES, PIXELS = 1024, 2**26  # are enough to know means and variances
+IMAGES, PIXELS = 512, 2**26  # are enough to know means and variances
 
 
 def statistics_of(network: nn.Module) -> list[Tensor]:
@@ -83,15 +83,19 @@ def compute_anew(
     unhooked = Adapter(network, adapter.call, adapter.classes, hooked=False)
     with random_state_kept(device), evaluating(network):
         layers = _moving(network)
-        before = [layer.momentum for layer in layers]
+        momenta = [layer.momentum for layer in layers]
+        counters = [one for layer in layers if (one := layer.num_batches_tracked) is not None]
+        counts = [counter.clone() for counter in counters]
         try:
             for number, batch in enumerate(eval_batches(images, normalization, device, size)):
                 for layer in layers:
                     layer.momentum = 1 / (number + 1)  # a mean over all batches
                 unhooked(scaled_down(batch, scale))
         finally:
-            for layer, momentum in zip(layers, before, strict=True):
+            for layer, momentum in zip(layers, momenta, strict=True):
                 layer.momentum = momentum
+            for counter, count in zip(counters, counts, strict=True):
+                counter.copy_(count)  # these were no steps of the training
 
 
 def _moving(network: nn.Module) -> list[_NormBase]:
