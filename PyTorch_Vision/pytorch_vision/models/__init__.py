@@ -1,7 +1,8 @@
 """Networks, and the classifier that holds one with all that is needed to use it.
 
-``resnet``, ``custom_resnet`` (with ``mirrored``) and ``collection`` make networks, ``summary``
-prints one; ``history`` and ``weights`` serve ``classifier``, which predicts by ``inference``.
+``resnet``, ``custom_resnet`` (with ``mirrored``) and ``collection`` make networks, ``filters``
+says what they begin as, ``summary`` prints one; ``history`` and ``weights`` serve ``classifier``,
+which predicts by ``inference``.
 """
 
 from pytorch_vision.models.classifier import PRETRAINED, Classifier
