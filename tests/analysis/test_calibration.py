@@ -2,14 +2,8 @@ import numpy as np
 import pytest
 import scipy.special
 
-from pytorch_vision.analysis import (
-    Predictions,
-    calibration,
-    cross_fitted,
-    temperature,
-    temperature_scaled,
-)
-from pytorch_vision.analysis.calibration import describe_scaling
+from pytorch_vision.analysis import Predictions, calibration, cross_fitted, temperature
+from pytorch_vision.analysis.calibration import describe_scaling, temperature_scaled
 
 
 def predictions_at(heat: float, count: int = 4000, seed: int = 0) -> Predictions:

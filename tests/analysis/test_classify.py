@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pytorch_vision.analysis import FilePrediction, classify, classify_files, write_file_predictions
+from pytorch_vision.analysis import classify, classify_files, write_file_predictions
+from pytorch_vision.analysis.classify import FilePrediction
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine
 

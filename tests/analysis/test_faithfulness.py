@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from pytorch_vision.analysis import Removal, baseline_maps, grad_cam, removal
-from pytorch_vision.analysis.faithfulness import describe_removal, interval
+from pytorch_vision.analysis import baseline_maps, grad_cam, removal
+from pytorch_vision.analysis.faithfulness import Removal, describe_removal, interval
 from pytorch_vision.data import Normalization
 from pytorch_vision.models import Classifier, ResNet
 from pytorch_vision.runtime import Machine

@@ -9,7 +9,7 @@ from torchvision.models import vgg
 from torchvision.models.maxvit import RelativePositionalMultiHeadAttention
 from torchvision.models.swin_transformer import ShiftedWindowAttention
 
-from pytorch_vision.analysis import last_map, map_geometry
+from pytorch_vision.analysis.geometry import last_map, map_geometry
 from pytorch_vision.data import Normalization
 from pytorch_vision.models import Classifier, ResNet18, ResNet34, create
 

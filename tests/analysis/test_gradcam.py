@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from pytorch_vision.analysis import grad_cam, map_geometry
+from pytorch_vision.analysis import grad_cam
+from pytorch_vision.analysis.geometry import map_geometry
 from pytorch_vision.data import Augmentation, ImageData, Normalization, eval_batches
 from pytorch_vision.models import Classifier, ResNet
 from pytorch_vision.training import TrainConfig, fit

@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 
 from pytorch_vision.analysis import (
     Predictions,
-    Removal,
     calibration,
     class_accuracy,
     confusion_matrix,
     plots,
-    temperature_scaled,
 )
+from pytorch_vision.analysis.calibration import temperature_scaled
+from pytorch_vision.analysis.faithfulness import Removal
 from pytorch_vision.analysis.trust import Trust
 from pytorch_vision.models import EpochRecord, History
 from pytorch_vision.training import RangeTest

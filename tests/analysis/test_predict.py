@@ -7,11 +7,10 @@ from pytorch_vision.analysis import (
     class_accuracy,
     confusion_matrix,
     correctly_classified,
-    largest_confusions,
     misclassified,
     predict,
 )
-from pytorch_vision.analysis.predict import describe_choice
+from pytorch_vision.analysis.predict import describe_choice, largest_confusions
 from pytorch_vision.training import evaluate
 
 

@@ -20,7 +20,6 @@ from pytorch_vision.analysis import (
     Predictions,
     correctly_classified,
     grad_cam,
-    map_geometry,
     misclassified,
     removal,
     write_report,
@@ -28,6 +27,7 @@ from pytorch_vision.analysis import (
 from pytorch_vision.analysis.calibration import describe_scaling
 from pytorch_vision.analysis.faithfulness import baseline_maps, describe_removal
 from pytorch_vision.analysis.galleries import overlay
+from pytorch_vision.analysis.geometry import map_geometry
 from pytorch_vision.data import Normalization
 from pytorch_vision.models import Classifier
 

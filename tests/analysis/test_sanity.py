@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytorch_vision.analysis import randomization
-from pytorch_vision.analysis.sanity import rank_correlation
+from pytorch_vision.analysis.sanity import randomization, rank_correlation
 
 
 def test_a_map_that_uses_no_gradient_does_not_notice_a_new_classifier(tiny, few):

@@ -16,7 +16,8 @@ from small import few_images, tiny_network
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from pytorch_vision.analysis import grad_cam, last_map, removal
+from pytorch_vision.analysis import grad_cam, removal
+from pytorch_vision.analysis.geometry import last_map
 from pytorch_vision.data import Augmentation, ImageData, subset
 from pytorch_vision.models import Classifier, print_summary
 from pytorch_vision.models.networks import tensors_of

@@ -9,45 +9,28 @@ probabilities hold; ``geometry`` (by ``layout`` and ``operations``) and ``gradca
 """
 
 from pytorch_vision.analysis import galleries, plots
-from pytorch_vision.analysis.calibration import (
-    calibration,
-    cross_fitted,
-    temperature,
-    temperature_scaled,
-)
-from pytorch_vision.analysis.classify import (
-    FilePrediction,
-    classify_files,
-    write_file_predictions,
-)
-from pytorch_vision.analysis.faithfulness import Removal, baseline_maps, removal
-from pytorch_vision.analysis.geometry import MapGeometry, last_map, map_geometry
+from pytorch_vision.analysis.calibration import calibration, cross_fitted, temperature
+from pytorch_vision.analysis.classify import classify_files, write_file_predictions
+from pytorch_vision.analysis.faithfulness import baseline_maps, removal
 from pytorch_vision.analysis.gradcam import METHODS, grad_cam
 from pytorch_vision.analysis.lessons import lessons_learned
-from pytorch_vision.analysis.metrics import Metrics, measure, write_predictions
+from pytorch_vision.analysis.metrics import measure, write_predictions
 from pytorch_vision.analysis.predict import (
     Predictions,
     class_accuracy,
     confusion_matrix,
     correctly_classified,
-    largest_confusions,
     misclassified,
     predict,
 )
 from pytorch_vision.analysis.report import write_report
 from pytorch_vision.analysis.runs import FinishedRun, compare_runs
-from pytorch_vision.analysis.sanity import randomization
-from pytorch_vision.analysis.trust import Trust, measure_trust
+from pytorch_vision.analysis.trust import measure_trust
 
 __all__ = [
     "METHODS",
-    "FilePrediction",
     "FinishedRun",
-    "MapGeometry",
-    "Metrics",
     "Predictions",
-    "Removal",
-    "Trust",
     "baseline_maps",
     "calibration",
     "class_accuracy",
@@ -58,19 +41,14 @@ __all__ = [
     "cross_fitted",
     "galleries",
     "grad_cam",
-    "largest_confusions",
-    "last_map",
     "lessons_learned",
-    "map_geometry",
     "measure",
     "measure_trust",
     "misclassified",
     "plots",
     "predict",
-    "randomization",
     "removal",
     "temperature",
-    "temperature_scaled",
     "write_file_predictions",
     "write_predictions",
     "write_report",

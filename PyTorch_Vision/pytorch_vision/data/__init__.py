@@ -7,7 +7,7 @@ memory; ``cifar10`` and ``folder`` put them together, and ``load`` chooses; ``tr
 ``decoding`` reads it once; ``duplicates`` finds what is there twice.
 """
 
-from pytorch_vision.data.duplicates import Duplicates, find_duplicates
+from pytorch_vision.data.duplicates import find_duplicates
 from pytorch_vision.data.folder import load_folder
 from pytorch_vision.data.images import ImageData, hold_out, subset
 from pytorch_vision.data.load import load_data
@@ -19,7 +19,6 @@ from pytorch_vision.data.transforms import Augmentation, Normalization, denormal
 __all__ = [
     "Augmentation",
     "DataError",
-    "Duplicates",
     "ImageData",
     "Normalization",
     "TrainLoader",
