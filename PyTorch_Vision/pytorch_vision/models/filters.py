@@ -33,13 +33,14 @@ def begin_as_identity(network: nn.Module) -> None:
     Args:
         network: with its random weights; changed in place.
     """
+    edges = edges_and_colours()
+    seen = torch.cat([edges, -edges])
     for layer in network.modules():
         if not isinstance(layer, nn.Conv2d) or layer.kernel_size != (3, 3) or layer.groups != 1:
             continue
-        seen = edges_and_colours().to(layer.weight)
         if layer.in_channels > 3:
             nn.init.dirac_(layer.weight[: layer.in_channels])
-        elif layer.in_channels == 3 and layer.out_channels >= 2 * len(seen):
-            layer.weight[: 2 * len(seen)] = torch.cat([seen, -seen])
-            others = layer.weight[2 * len(seen) :]
+        elif layer.in_channels == 3 and layer.out_channels >= len(seen):
+            layer.weight[: len(seen)] = seen
+            others = layer.weight[len(seen) :]
             others /= others.flatten(1).norm(dim=1)[:, None, None, None]
