@@ -5,6 +5,7 @@
 Settings of the notebook are environment variables: ``S8_EPOCHS=2 python run_notebook.py``.
 """
 
+import math
 import re
 import sys
 import tempfile
@@ -23,7 +24,8 @@ NOTEBOOK = ROOT / "S8_ResNet18.ipynb"
 RUNS = ROOT / "runs"
 # on a narrow screen, what was printed scrolls in place of wrapping
 STYLE = "<style>.jp-OutputArea-output pre { white-space: pre; overflow-x: auto; }</style></head>"
-TRAINING = re.compile(r"Epoch (\d+)/(\d+) |^((?:Training on|Test set:).*)$", re.MULTILINE)
+SAID = "Training on|From the checkpoint|Going on|Test set:"
+TRAINING = re.compile(rf"Epoch (\d+)/(\d+) |^((?:{SAID}).*)$", re.MULTILINE)
 
 
 class Client(NotebookClient):
@@ -35,7 +37,7 @@ class Client(NotebookClient):
         resources = {"metadata": {"path": str(ROOT)}}
         super().__init__(notebook, resources=resources, config=config, record_timing=False)
         self.begun = self.training = time.monotonic()
-        self.epoch = (0, 0)
+        self.epoch, self.before = (0, 0), 0.0  # epochs trained before, by an earlier run
 
     async def async_execute_cell(
         self, cell: nbformat.NotebookNode, cell_index: int, *arguments: object, **options: object
@@ -60,11 +62,16 @@ class Client(NotebookClient):
     def tell_training(self, line: str) -> None:
         """Print a line of the training, and how long the rest of it will take."""
         epoch, epochs = self.epoch
-        if line.startswith("Training on"):
-            self.training = time.monotonic()
-        elif epoch < epochs:
-            left = (time.monotonic() - self.training) / epoch * (epochs - epoch)
-            line = f"epoch {epoch}/{epochs}: {line}, about {clock(left)} to go"
+        if line.startswith("From the checkpoint"):
+            self.before = math.inf  # what it printed then says nothing of the time left now
+        elif not line.startswith("Test set:"):
+            self.training, self.before = time.monotonic(), epoch
+        elif epoch:
+            line = f"epoch {epoch}/{epochs}: {line}"
+            if self.before < epoch < epochs:
+                passed = time.monotonic() - self.training
+                left = passed / (epoch - self.before) * (epochs - epoch)
+                line += f", about {clock(left)} to go"
         self.tell(f"   {line}")
 
     def tell(self, line: str) -> None:

@@ -42,7 +42,7 @@ def test_it_tells_where_it_is_and_writes_notebook_and_page(program, tmp_path, ca
         "1. Training",
         "Training on a machine",
         "epoch 1/2: Test set: 1 of 2 right, about 0:00 to go",
-        "Test set: 1 of 2 right",
+        "epoch 2/2: Test set: 1 of 2 right",
         "2. Results",
         "done",
     ]
@@ -50,6 +50,24 @@ def test_it_tells_where_it_is_and_writes_notebook_and_page(program, tmp_path, ca
     assert "50%" not in written.cells[1].outputs[0].text
     assert written.cells[3].outputs[0].text == "forty-two\n"
     assert "forty-two" in (tmp_path / "runs" / "book.html").read_text()
+
+
+def test_of_a_run_that_goes_on_it_tells_the_time_of_its_own_epochs(program, tmp_path, capfd):
+    lines = ["Training on a machine", "From the checkpoint, run on a machine:"]
+    lines += ["Epoch 1/3 Loss=1", "Test set: 1 of 3 right", "Going on from the checkpoint"]
+    lines += ["Epoch 2/3 Loss=1", "Test set: 2 of 3 right"]
+    cells = [new_code_cell(f"print(*{lines}, sep='\\n')")]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "book.ipynb")
+    program()
+    told = [line[10:].strip() for line in capfd.readouterr().out.splitlines()]
+    assert told == [
+        "Training on a machine",
+        "From the checkpoint, run on a machine:",
+        "epoch 1/3: Test set: 1 of 3 right",
+        "Going on from the checkpoint",
+        "epoch 2/3: Test set: 2 of 3 right, about 0:00 to go",
+        "done",
+    ]
 
 
 def test_a_cell_that_fails_ends_it_with_its_error_and_writes_nothing(program, tmp_path):
