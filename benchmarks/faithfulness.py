@@ -10,6 +10,7 @@ nothing of the network. The class is the predicted one. About a quarter of an ho
 CPU cores.
 """
 
+import itertools
 import sys
 import time
 
@@ -42,15 +43,11 @@ def main(weights: list[str]) -> None:
         correct = correctly_classified(predictions, COUNT - len(errors))
         images = np.concatenate([correct.images, errors.images])
         classes = np.concatenate([correct.predicted, errors.predicted])
-        maps = {
-            f"{method} {layer} {'aligned' if aligned else 'stretched'}": grad_cam(
-                classifier, images, classes, layer, method, aligned
-            )
-            for layer in ("layer4", "layer3")
-            for method in METHODS
-            for aligned in (True, False)
-        }
-        maps |= baseline_maps(images)
+        maps = baseline_maps(images)
+        for layer, drawn in itertools.product(("layer4", "layer3"), ("aligned", "stretched")):
+            of_methods = grad_cam(classifier, images, classes, layer, METHODS, drawn == "aligned")
+            names = [f"{method} {layer} {drawn}" for method in METHODS]
+            maps |= zip(names, of_methods, strict=True)
         removals = removal(classifier, images, classes, maps)
 
         accuracy = 100 * np.mean(predictions.predicted == predictions.labels)

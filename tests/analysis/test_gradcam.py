@@ -147,6 +147,22 @@ def test_other_methods_give_other_maps(resnet, few, method):
     assert not np.allclose(maps, grad_cam(*arguments, aligned=False))
 
 
+def test_several_methods_come_from_the_same_passes(resnet, few):
+    images, classes = few.test_images[:3], np.array([[0, 1, 2], [3, 4, 5]])
+    passes = []
+    resnet.network.linear.register_forward_hook(
+        lambda _m, inputs, _o: passes.append(len(inputs[0]))
+    )
+    methods = ["eigencam", "gradcam", "gradcam++", "xgradcam"]
+    maps = grad_cam(resnet, images, classes, "layer3", methods)
+    assert maps.shape == (4, 2, 3, 32, 32)
+    assert passes.count(3) == 2  # one for each row of classes
+    for method, ours in zip(methods, maps, strict=True):
+        assert np.array_equal(ours, grad_cam(resnet, images, classes, "layer3", method)), method
+    assert grad_cam(resnet, images, classes[0], method=["xgradcam"]).shape == (1, 3, 32, 32)
+    assert grad_cam(resnet, images[:0], [], method=methods).shape == (4, 0, 32, 32)
+
+
 def test_a_thousand_images_are_cut_up(tiny, few):
     images = few.test_images.repeat(20, axis=0)
     classes = np.arange(1000) % 10
@@ -221,6 +237,8 @@ def test_wrong_arguments_are_named(resnet, few):
         grad_cam(resnet, images, [0, 1], "layer5")
     with pytest.raises(ValueError, match=r"layer 'linear' gives \(1, 10\), expected a map"):
         grad_cam(resnet, images, [0, 1], "linear")
+    with pytest.raises(ValueError, match="method is 'lime', expected one of gradcam, "):
+        grad_cam(resnet, images, [0, 1], method=["gradcam", "lime"])
     with pytest.raises(ValueError, match="method is 'lime', expected one of gradcam, "):
         grad_cam(resnet, images, [0, 1], method="lime")
     with pytest.raises(ValueError, match="classes is int64 of shape"):

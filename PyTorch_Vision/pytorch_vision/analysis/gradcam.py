@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, XGradCAM
+from pytorch_grad_cam.base_cam import BaseCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
@@ -34,7 +35,7 @@ def grad_cam(
     images: np.ndarray,
     classes: Sequence[int] | np.ndarray,
     layer: nn.Module | str | None = None,
-    method: str = "gradcam",
+    method: str | Sequence[str] = "gradcam",
     aligned: bool = True,
     batch_size: int | None = None,
 ) -> np.ndarray:
@@ -51,26 +52,32 @@ def grad_cam(
         layer: whose output is explained: a module of the network or its dotted name. None for the
             last one whose output is a map, as ``last_map`` finds it: a ResNet's ``layer4``.
         method: "gradcam"; "gradcam++" (arXiv 1710.11063); "xgradcam" (arXiv 2008.02312); or
-            "eigencam" (arXiv 2008.00299), which does not depend on the class.
+            "eigencam" (arXiv 2008.00299), which does not depend on the class. Or several of
+            them, whose maps then come from the same passes through the network.
         aligned: sample the map where its cells truly lie (cells outside of the image are cut
             off); False stretches it over the image, as is usual.
         batch_size: how many images go through the model at once, which bounds the memory; None
             for 250 small ones, and fewer of more than 64x64 pixels.
 
     Returns:
-        float32 (N, H, W), or (K, N, H, W) for K classes each; every map is divided by its own
-        maximum: 0..1 (all 0 where nothing supports the class).
+        float32 (N, H, W), or (K, N, H, W) for K classes each, or (M, N, H, W) or (M, K, N, H, W)
+        for a sequence of M methods; every map is divided by its own maximum: 0..1 (all 0 where
+        nothing supports the class).
 
     Raises:
         ValueError: no such method, no such layer, its output is not a map, no gradient reaches
             it, a class out of range, or images of a wrong kind.
         MemoryError: the GPU has too little memory; says which batch size to try.
     """
-    if method not in METHODS:
-        raise ValueError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
-    classes, size = np.asarray(classes), images.shape[1:3]
-    if not len(images):
-        return np.zeros((*classes.shape, *size), np.float32)
+    methods = [method] if isinstance(method, str) else list(method)
+    for unknown in set(methods) - set(METHODS):
+        raise ValueError(f"method is {unknown!r}, expected one of {', '.join(METHODS)}")
+    classes = np.asarray(classes)
+    shape = (*classes.shape, *images.shape[1:3])
+    if not isinstance(method, str):
+        shape = (len(methods), *shape)
+    if 0 in shape:
+        return np.zeros(shape, np.float32)
     check_images(images)
     one_each = classes.ndim in (1, 2) and classes.shape[-1] == len(images)
     if not one_each or classes.dtype.kind not in "iu":
@@ -79,7 +86,7 @@ def grad_cam(
             f"of {len(images)} images, or several rows of that"
         )
     if batch_size is None:
-        batch_size = max(1, min(BATCH_SIZE, PIXELS // (size[0] * size[1])))
+        batch_size = max(1, min(BATCH_SIZE, PIXELS // (shape[-2] * shape[-1])))
     smaller = f"try batch_size={max(1, batch_size // 2)}"
     with memory_explained(f"maps of {batch_size} images at once", smaller):
         pixels = _pixel_maps(
@@ -87,12 +94,12 @@ def grad_cam(
             images,
             classes,
             None if layer is None else layer_name(classifier.network, layer),
-            method,
+            methods,
             aligned,
             batch_size,
         )
-    peaks = pixels.amax(dim=(1, 2), keepdim=True)
-    return (pixels / peaks.where(peaks > 0, 1)).reshape(*classes.shape, *size).numpy()
+    peaks = pixels.amax(dim=(-2, -1), keepdim=True)
+    return (pixels / peaks.where(peaks > 0, 1)).reshape(shape).numpy()
 
 
 def _pixel_maps(
@@ -100,11 +107,11 @@ def _pixel_maps(
     images: np.ndarray,
     classes: np.ndarray,
     name: str | None,
-    method: str,
+    methods: list[str],
     aligned: bool,
     batch_size: int,
 ) -> Tensor:
-    """Return the maps of all rows of classes, one after the other: float32 (K * N, H, W)."""
+    """Return the maps of all methods and all K rows of classes: float32 (M, K, N, H, W)."""
     size = images.shape[1:3]
     check_layers(classifier.network)
     duplicate = copied(classifier.network).eval().requires_grad_(False)
@@ -114,7 +121,7 @@ def _pixel_maps(
     if aligned or name is None:
         name, traced = trace_geometry(adapter, name, size)
         geometry = traced if aligned else None
-    maps = []
+    rows = []
     with (
         random_state_kept(device),
         torch.inference_mode(False),
@@ -123,11 +130,12 @@ def _pixel_maps(
         device_settings(device, tf32=False),
     ):
         duplicate.get_submodule(name).register_forward_hook(_begin_graph)
-        cam = METHODS[method](adapter, [duplicate.get_submodule(name)])
+        cam = _Cells(adapter, duplicate.get_submodule(name), methods)
         normalization = classifier.normalization
         first = next(eval_batches(images[:1], normalization, device))
         _check_call(adapter, name, first, classes, cam.uses_gradients)
         for row in classes.reshape(-1, len(images)):
+            maps = []
             batches = eval_batches(images, normalization, device, batch_size)
             for batch, start in zip(batches, range(0, len(images), batch_size), strict=True):
                 targets = [ClassifierOutputTarget(int(c)) for c in row[start : start + len(batch)]]
@@ -135,7 +143,8 @@ def _pixel_maps(
                 maps.append(
                     _stretched(cells, size) if geometry is None else _laid(cells, size, geometry)
                 )
-    return torch.cat(maps)
+            rows.append(torch.cat(maps))
+    return torch.stack(rows).movedim(2, 0)
 
 
 def _begin_graph(_module: nn.Module, _inputs: tuple, output: Any) -> Any:
@@ -145,54 +154,11 @@ def _begin_graph(_module: nn.Module, _inputs: tuple, output: Any) -> Any:
     return output
 
 
-class _CellMaps:
-    """Has a method of ``grad-cam`` give its maps in the layer's own cells, unscaled."""
-
-    activations_and_grads: Any
-    get_cam_image: Any
-    target_layers: Any
-    uses_gradients: bool
-
-    def compute_cam_per_layer(
-        self, input_tensor: Tensor, targets: list, eigen_smooth: bool
-    ) -> np.ndarray:
-        """Return float32 (N, rows, columns)."""
-        seen = self.activations_and_grads
-        cells = self.get_cam_image(
-            input_tensor,
-            self.target_layers[0],
-            targets,
-            seen.activations[0].numpy(),
-            seen.gradients[0].numpy() if self.uses_gradients else None,
-            eigen_smooth,
-        )
-        return np.maximum(cells, 0)
-
-    def aggregate_multi_layers(self, cam_per_target_layer: np.ndarray) -> np.ndarray:
-        return cam_per_target_layer
-
-
-class _GradCAM(_CellMaps, GradCAM):
-    pass
-
-
-class _GradCAMPlusPlus(_CellMaps, GradCAMPlusPlus):
-    pass
-
-
-class _XGradCAM(_CellMaps, XGradCAM):
-    pass
-
-
-class _EigenCAM(_CellMaps, EigenCAM):
-    pass
-
-
 METHODS: dict[str, Any] = {
-    "gradcam": _GradCAM,
-    "gradcam++": _GradCAMPlusPlus,
-    "xgradcam": _XGradCAM,
-    "eigencam": _EigenCAM,
+    "gradcam": GradCAM,
+    "gradcam++": GradCAMPlusPlus,
+    "xgradcam": XGradCAM,
+    "eigencam": EigenCAM,
 }
 METHOD_NAMES = {  # as their authors write them
     "gradcam": "Grad-CAM",
@@ -200,6 +166,33 @@ METHOD_NAMES = {  # as their authors write them
     "xgradcam": "XGrad-CAM",
     "eigencam": "Eigen-CAM",
 }
+
+
+class _Cells(BaseCAM):
+    """Gives the maps of several methods of ``grad-cam`` from one pass forward and one back.
+
+    Called with float32 (N, 3, H, W) and N targets it returns float32 (N, methods, rows, columns):
+    the maps in the layer's own cells, unscaled.
+    """
+
+    def __init__(self, network: nn.Module, layer: nn.Module, methods: Sequence[str]) -> None:
+        super().__init__(network, [layer])
+        self.methods = [METHODS[method](network, [layer]) for method in methods]
+        self.uses_gradients = any(method.uses_gradients for method in self.methods)
+        for method in self.methods:
+            method.activations_and_grads.release()  # they get what this one's hooks have seen
+
+    def compute_cam_per_layer(
+        self, input_tensor: Tensor, targets: list, eigen_smooth: bool
+    ) -> np.ndarray:
+        seen = self.activations_and_grads
+        activations = seen.activations[0].numpy()
+        gradients = seen.gradients[0].numpy() if self.uses_gradients else None
+        given = (input_tensor, self.target_layers[0], targets, activations, gradients, eigen_smooth)
+        return np.maximum(np.stack([m.get_cam_image(*given) for m in self.methods], axis=1), 0)
+
+    def aggregate_multi_layers(self, cam_per_target_layer: np.ndarray) -> np.ndarray:
+        return cam_per_target_layer
 
 
 def _check_call(
@@ -226,25 +219,25 @@ def _check_call(
 
 
 def _laid(cells: Tensor, size: tuple[int, int], geometry: MapGeometry) -> Tensor:
-    """Sample maps (N, rows, columns) bilinearly at every pixel's place among the cells."""
+    """Sample maps (N, M, rows, columns) bilinearly at every pixel's place among the cells."""
     down, across = (
         # the pixel's position counted in cells, then as grid_sample has it: -1 for the first
         # cell's centre and 1 for the last one's
         2 * (torch.arange(pixels) - offset) / stride / max(count - 1, 1) - 1
         for pixels, offset, stride, count in zip(
-            size, geometry.offset, geometry.stride, cells.shape[1:], strict=True
+            size, geometry.offset, geometry.stride, cells.shape[2:], strict=True
         )
     )
     grid = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)
     return F.grid_sample(
-        cells[:, None],
+        cells,
         grid.expand(len(cells), -1, -1, -1).to(cells.dtype),
         mode="bilinear",
         padding_mode="border",
         align_corners=True,
-    )[:, 0]
+    )
 
 
 def _stretched(cells: Tensor, size: tuple[int, int]) -> Tensor:
-    """Stretch maps (N, rows, columns) over the image, as if their cells tiled it."""
-    return F.interpolate(cells[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    """Stretch maps (N, M, rows, columns) over the image, as if their cells tiled it."""
+    return F.interpolate(cells, size=size, mode="bilinear", align_corners=False)

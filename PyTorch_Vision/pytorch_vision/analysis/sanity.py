@@ -48,25 +48,21 @@ def randomization(
     network = copied(classifier.network)
     randomized = classifier.with_network(network)
     correlations: dict[str, dict[str, np.ndarray]] = {method: {} for method in methods}
-    true_maps = {}
+    true_maps = grad_cam(randomized, images, classes, layer, methods)
     with (
         random_state_kept(device_of(network)),
-        Bar(total=(len(parts) + 1) * len(methods), desc="Layers randomised") as bar,
+        Bar(total=len(parts), desc="Layers randomised") as bar,
     ):
         torch.manual_seed(seed)
-        for part in (None, *reversed(parts)):
-            if part is not None:
-                for module in network.get_submodule(part).modules():
-                    if hasattr(module, "reset_parameters"):
-                        reset: Any = module.reset_parameters
-                        reset()
-            for method in methods:
-                maps = grad_cam(randomized, images, classes, layer, method)
-                if part is None:
-                    true_maps[method] = maps
-                else:
-                    correlations[method][part] = rank_correlation(true_maps[method], maps)
-                bar.update()
+        for part in reversed(parts):
+            for module in network.get_submodule(part).modules():
+                if hasattr(module, "reset_parameters"):
+                    reset: Any = module.reset_parameters
+                    reset()
+            maps = grad_cam(randomized, images, classes, layer, methods)
+            for method, true, forgotten in zip(methods, true_maps, maps, strict=True):
+                correlations[method][part] = rank_correlation(true, forgotten)
+            bar.update()
     return correlations
 
 
