@@ -22,15 +22,15 @@ full: .venv/installed  ## execute the notebook on all 50,000 images, 20 epochs, 
 quick: export S8_DATA := full
 quick: export S8_MODEL := CustomResNet
 quick: .venv/installed  ## execute the notebook on all 50,000 images with a smaller network, 9 epochs
-	@echo "Executing $(NOTEBOOK).ipynb with CustomResNet: half an hour on two CPU cores with AVX512-BF16,"
-	@echo "and two hours or more without."
+	@echo "Executing $(NOTEBOOK).ipynb with CustomResNet: 15 to 30 minutes on two CPU cores with"
+	@echo "AVX512-BF16, and two hours or more without."
 	$(BIN)/python run_notebook.py
 
 test: .venv/installed lint  ## run all tests, the notebook on a CPU subset among them
 	$(BIN)/python -m pytest --nbval-lax tests $(NOTEBOOK).ipynb
 
 SEEDS ?= 1
-gpu: .venv/installed  ## on a CUDA GPU: all tests, all benchmarks, SEEDS=1 whole runs; print a table
+gpu: .venv/installed  ## on a CUDA GPU: all tests, five benchmarks, SEEDS=1 whole runs; print a table
 	$(BIN)/python benchmarks/gpu.py $(SEEDS)
 
 torture: .venv/installed  ## kill runs, damage files, read hostile ones; print a table

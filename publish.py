@@ -3,7 +3,7 @@
     python publish.py OWNER REPOSITORY [--library https://github.com/OWNER/ANOTHER]
 
 OWNER and REPOSITORY are those of this repository on GitHub, where it must be already. The library
-goes to the address that the notebook's first code cell clones; ``--library`` changes that.
+goes there too, unless ``--library`` names another one, and the notebook then clones it from there.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main(owner: str, repository: str, library: str = "") -> None:
     notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
     title = notebook["cells"][0]
     setup = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
-    library = library or re.findall(ADDRESS, "".join(setup["source"]))[0]
+    library = library or f"https://github.com/{owner}/{repository}"
     if not re.fullmatch(ADDRESS, library):
         sys.exit(f"the library's address is {library!r}, expected https://github.com/OWNER/NAME")
 
@@ -83,6 +83,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("owner")
     parser.add_argument("repository")
-    parser.add_argument("--library", default="", help="address to publish the library at")
+    parser.add_argument("--library", default="", help="another address to publish the library at")
     options = parser.parse_args()
     main(options.owner, options.repository, options.library)

@@ -1,9 +1,9 @@
-"""How faithful each map is to a trained network: the table of README's section on the maps.
+"""How faithful each map is to a trained network: the table of docs/trust.md.
 
     python benchmarks/faithfulness.py [weights ...]
 
 Weights are "pretrained" (the default) or files that ``train`` left. For each network, on 1,000
-test images, half of them misclassified if there are so many: the area between the curves of
+test images, half of them misclassified if there are so many: the mean gap between the curves of
 ``analysis.removal``, with 95 % bootstrap intervals over the images. It is printed for four methods
 on two layers, drawn where the cells are and stretched over the image, and for three maps that know
 nothing of the network. The class is the predicted one. About a quarter of an hour a network on two

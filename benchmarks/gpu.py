@@ -1,4 +1,4 @@
-"""The proof on a CUDA GPU: all tests, all benchmarks, whole runs, and a table for the README.
+"""The proof on a CUDA GPU: all tests, five benchmarks, whole runs, and a table for docs/results.md.
 
     make gpu            # one run of 20 epochs
     make gpu SEEDS=5    # five, with mean and standard deviation

@@ -29,11 +29,11 @@ def commit(folder: Path, files: dict[str, str]) -> None:
 
 @pytest.fixture
 def here(tmp_path) -> Path:
-    """A repository like this one, pushed to me/project; somebody/Library holds something else."""
+    """A repository like this one, pushed to me/project; me/another holds something else."""
     cell = {"metadata": {}, "source": ["# A title\n", "\n", "It begins."]}
     code = {"cell_type": "code", "outputs": [], "source": SETUP.splitlines(keepends=True)}
     notebook = {"cells": [{"cell_type": "markdown", **cell}, code], "nbformat": 4}
-    for name in ("somebody/Library", "me/project", "me/another", "me/empty"):
+    for name in ("me/project", "me/another", "me/empty"):
         git(tmp_path, "init", "--quiet", "--initial-branch", "main", f"github/{name}")
     folder = tmp_path / "here"
     git(tmp_path, "init", "--quiet", "--initial-branch", "main", "here")
@@ -46,7 +46,7 @@ def here(tmp_path) -> Path:
     commit(folder, files)
     git(folder, "push", "--quiet", str(tmp_path / "github/me/project"), "main:trunk")
     git(tmp_path / "github/me/project", "symbolic-ref", "HEAD", "refs/heads/trunk")
-    commit(tmp_path / "github/somebody/Library", {"news": "on its main branch"})
+    commit(tmp_path / "github/me/another", {"news": "on its main branch"})
     return folder
 
 
@@ -72,28 +72,31 @@ def texts(folder: Path) -> tuple[str, str, str]:
 
 
 def test_it_publishes_the_library_and_puts_the_badge_in(here):
-    library = here.parent / "github" / "somebody" / "Library"
-    main = git(library, "rev-parse", "main")
+    library = here.parent / "github" / "me" / "project"
+    trunk = git(library, "rev-parse", "trunk")
     for time in ("once", "again"):
         done = publish(here, "me", "project")
         assert done.returncode == 0, done.stderr
-        assert git(library, "rev-parse", "main") == main
+        assert git(library, "rev-parse", "trunk") == trunk
         readme, first, second = texts(here)
         page = "https://colab.research.google.com/github/me/project/blob/trunk/S8_ResNet18.ipynb"
         badge, beginning = readme.split("\n")[2], readme.split("\n")[4]
         assert badge.endswith(f"]({page})")
         assert beginning == "It begins."
         assert first == readme.rstrip()
-        assert second == SETUP
+        assert second == SETUP.replace("somebody/Library", "me/project")
         commit(here, {f"PyTorch_Vision/{time}": ""})
     published = git(library, "ls-tree", "--name-only", "pytorch-vision").split()
     assert published == ["once", "pyproject.toml"]
 
 
 def test_another_address_of_the_library_goes_into_the_notebook(here):
+    library = here.parent / "github/me/another"
+    main = git(library, "rev-parse", "main")
     done = publish(here, "me", "project", "--library", "https://github.com/me/another")
     assert done.returncode == 0, done.stderr
-    assert git(here.parent / "github/me/another", "ls-tree", "pytorch-vision")
+    assert git(library, "ls-tree", "pytorch-vision")
+    assert git(library, "rev-parse", "main") == main
     assert texts(here)[2] == SETUP.replace("somebody/Library", "me/another")
 
 

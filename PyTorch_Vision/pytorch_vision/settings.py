@@ -96,7 +96,10 @@ class Settings:
     ] = "ResNet18"
     conv_padding: Annotated[
         ConvPadding | None,
-        Field(description="of a ResNet: the original notebook's, or standard, 1 throughout"),
+        Field(
+            description="of a ResNet: original, as in the original notebook, or standard, 1 "
+            "throughout; none is original"
+        ),
     ] = None
     filters: Annotated[
         Literal["random", "identity"] | None,

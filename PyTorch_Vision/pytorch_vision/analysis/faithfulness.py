@@ -58,7 +58,7 @@ class Removal:
 
     @property
     def score(self) -> np.ndarray:
-        """The area between the two curves, float64 (N,) in [-1, 1]: 0 for a map at random."""
+        """The mean gap between the two curves, float64 (N,) in [-1, 1]: 0 for a map at random."""
         return self.lerf_area - self.morf_area
 
     def select(self, which: np.ndarray) -> "Removal":

@@ -193,7 +193,7 @@ def trust(measured: Trust, title: str = "") -> Figure:
     scores.axvline(0, color="grey", linewidth=1)
     scores.margins(y=0.25)
     scores.set(
-        title="Area between the two curves, 95 % interval", xlabel="0: no better than chance"
+        title="Mean gap between the two curves, 95 % interval", xlabel="0: no better than chance"
     )
     scores.legend(loc="lower right", ncols=2, fontsize=9)
     for number, (name, correlations) in enumerate(measured.randomized.items()):
@@ -215,7 +215,7 @@ def trust(measured: Trust, title: str = "") -> Figure:
     sanity.axhline(0, color="grey", linewidth=1)
     sanity.set(
         title="Does the map depend on what was learned?",
-        xlabel="Randomised so far, from the classifier downward",
+        xlabel="Randomised so far, from the last layer to the first",
         ylabel="Rank correlation with the true map",
     )
     sanity.legend(fontsize=9)

@@ -26,7 +26,7 @@ def randomization(
     methods: Sequence[str] = tuple(METHODS),
     seed: int = 0,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Throw away what was learned, from the classifier downward, and compare the maps.
+    """Throw away what was learned, from the last layer to the first, and compare the maps.
 
     The parts of the network are its children that have parameters, the last first. Each is given
     new random weights, and stays so while the next ones follow. A map that stays the same did not

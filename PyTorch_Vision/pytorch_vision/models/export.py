@@ -57,7 +57,7 @@ def check_export() -> None:
     if missing:
         raise ModuleNotFoundError(
             f"export needs {', '.join(missing)}, which is not installed here: "
-            "pip install 'pytorch_vision[export]', or these packages themselves"
+            f"pip install {' '.join(missing)}"
         )
 
 
