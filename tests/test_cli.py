@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import importlib
 import json
 import os
 import re
@@ -337,10 +338,27 @@ def test_both_rates_are_found_for_muon(folder, run):
     assert float(told[2]) == pytest.approx(float(told[1]) / 2, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("def made(num_classes:\n    pass", r"cannot be imported: .* \(mine.py, line 1\)"),
+        ("made = nn.Linear", r"cannot be imported: NameError: name 'nn' .* \(mine.py, line 1\)"),
+        ("def made(num_classes):\n    assert 0, 'no'", r"AssertionError: no \(mine.py, line 2\)"),
+    ],
+)
+def test_a_mistake_in_ones_own_file_is_told_with_its_place(folder, capsys, code, told):
+    (folder / "mine.py").write_text(code)
+    sys.modules.pop("mine", None)
+    importlib.invalidate_caches()
+    assert main(["train", "--data", "sample", "--model", "mine:made"]) == 1
+    assert re.match(f"error: .*{told}$", capsys.readouterr().err.strip())
+
+
 def test_a_network_without_a_map_has_all_other_pictures(folder, capsys):
     job = ["train", "--data", "sample", "--epochs", "1", "--model", "networks:flat"]
-    assert main(job) == 1
-    assert "no layer of this network gives a map" in capsys.readouterr().err
+    assert main(job) == 0
+    printed = capsys.readouterr().out
+    assert "No picture of where it looked: no layer of this network gives a map" in printed
     pictures = folder / "runs" / "sample-networks-flat" / "plots"
     others = [name for name in GALLERIES if "gradcam" not in name]
     assert set(names_in(pictures)) >= {"training_curves.png", *others}

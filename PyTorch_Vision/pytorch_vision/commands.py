@@ -144,7 +144,10 @@ def train(settings: Settings) -> None:
         raise KeyboardInterrupt(f"Interrupted: what there is of it is in {written.folder}")
     curves = plots.training_curves(classifier.history, classifier.description)
     curves.savefig(written.plots / "training_curves.png")
-    _draw_errors(classifier, data, written.plots, settings)
+    try:
+        _draw_errors(classifier, data, written.plots, settings)
+    except ValueError as error:  # it has no map, and is trained all the same
+        print(f"No picture of where it looked: {error}")
 
 
 def check(settings: Settings) -> None:
@@ -296,9 +299,11 @@ def _restore(settings: Settings) -> tuple[Classifier, ImageData]:
 
 def _draw_errors(classifier: Classifier, data: ImageData, folder: Path, settings: Settings) -> None:
     predictions = predict(classifier, data, settings.machine)
-    for name, figure in _error_figures(classifier, predictions, settings):
-        figure.savefig(folder / f"{name}.png")
-    print(f"Pictures in {folder}")
+    try:
+        for name, figure in _error_figures(classifier, predictions, settings):
+            figure.savefig(folder / f"{name}.png")
+    finally:
+        print(f"Pictures in {folder}")
 
 
 def _error_figures(

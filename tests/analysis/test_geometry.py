@@ -3,6 +3,7 @@ from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import nn
 from torchvision.models import vgg
@@ -36,6 +37,29 @@ def test_geometry(build, layer, stride, offset):
     geometry = map_geometry(at(build(), 64), layer)
     assert geometry.stride == (stride, stride)
     assert geometry.offset == (offset, offset)
+
+
+@pytest.mark.parametrize(
+    ("resize", "stride", "offset"),
+    [
+        (partial(F.interpolate, size=64, mode="bilinear"), 1.0, 0.0),
+        (partial(F.interpolate, scale_factor=2), 1.0, 0.0),
+        (partial(F.interpolate, size=63, mode="bilinear", align_corners=True), 1.0, 0.25),
+        (partial(F.interpolate, size=16, mode="bicubic", antialias=True), 4.0, 1.5),
+    ],
+)
+def test_a_network_that_resizes_its_images_is_followed(resize, stride, offset):
+    class Resizing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 2, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(resize(x)).mean((2, 3))[:, :1]
+
+    geometry = map_geometry(at(Resizing()), "conv")
+    assert geometry.stride == pytest.approx((stride, stride))
+    assert geometry.offset == pytest.approx((offset, offset))
 
 
 def measured_centre(network: nn.Module, layer: str, side: int, cell: int, seeds: int) -> float:

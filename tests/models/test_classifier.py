@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 from small import tiny_classifier, tiny_network
 
 from pytorch_vision.data import Normalization
@@ -118,6 +120,29 @@ def test_probabilities_are_the_networks(few, tiny):
 def test_images_of_another_kind_are_not_predicted(tiny, images, message):
     with pytest.raises(ValueError, match=message):
         tiny.predict(images, CPU)
+
+
+def test_pictures_of_pillows_are_predicted_as_their_files(tmp_path, few, tiny):
+    picture = Image.fromarray(few.test_images[0].repeat(3, 0).repeat(2, 1))
+    picture.save(tmp_path / "picture.png")
+    expected = tiny.predict(tmp_path / "picture.png")
+    assert np.array_equal(tiny.predict(picture), expected)
+    both = tiny.predict([picture, tmp_path / "picture.png"])
+    np.testing.assert_allclose(both, expected.repeat(2, 0), atol=1e-6)
+    with pytest.raises(ValueError, match="the picture is 900x3 pixels, of which 'crop' leaves"):
+        tiny.predict(Image.new("RGB", (900, 3)))
+
+
+def test_threads_that_predict_do_not_disturb_each_other(few, tiny):
+    tiny.network.train()
+    before = {name: tensor.clone() for name, tensor in tiny.network.state_dict().items()}
+    images = few.test_images[:20]
+    expected = tiny.predict(images)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: tiny.predict(images), range(40)))
+    assert all(np.array_equal(answer, expected) for answer in answers)
+    for name, tensor in tiny.network.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
 
 
 def test_a_network_of_other_logits_is_refused(few):

@@ -35,6 +35,24 @@ def start(*command: str | Path) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.parametrize(
+    ("variables", "is_main"),
+    [
+        ({"SLURM_PROCID": "3", "SLURM_LOCALID": "3", "SLURM_NTASKS": "4"}, True),
+        ({"RANK": "1"}, True),
+        ({"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}, False),
+        ({"LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}, True),
+    ],
+)
+def test_a_rank_counts_where_processes_work_together(variables, is_main):
+    """Not where a cluster has given one to each of several runs."""
+    program = "from pytorch_vision.runtime.processes import is_main_process as f; print(f())"
+    command = [sys.executable, "-c", program]
+    environment = ENVIRONMENT | variables
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{is_main}\n"
+
+
 @pytest.fixture(scope="module")
 def out(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("processes")

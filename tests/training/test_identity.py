@@ -1,5 +1,6 @@
 """A step is known again in another process, with all that its functions do."""
 
+import os
 import subprocess
 import sys
 import warnings
@@ -8,7 +9,7 @@ from pathlib import Path
 import albumentations as A
 import pytest
 
-from pytorch_vision.training.identity import describe_steps
+from pytorch_vision.training.identity import describe_callable, describe_steps
 
 OWN = """
 import functools, os, sys
@@ -53,6 +54,32 @@ def test_steps_with_functions_are_the_same_in_every_process():
     done = subprocess.run(command, capture_output=True, text=True, cwd=library, check=True)
     assert done.stdout.strip() == described(OWN)
     assert " at 0x" not in done.stdout
+
+
+def test_sets_in_a_function_are_the_same_in_every_process():
+    program = """
+from pytorch_vision.training.identity import describe_callable
+
+names = {"mean", "sum", "none", "all"}
+def loss(kind):
+    return kind in {"one", "two", "three", "four"} and kind in names
+def made(some):
+    return lambda kind: kind in some and later
+    later = 1
+print(describe_callable(loss), describe_callable(made(names)))
+"""
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "12"
+    }
+    assert len(told) == 1
+    assert describe_callable(lambda: {"one"}) != describe_callable(lambda: {"two"})
 
 
 @pytest.mark.parametrize(

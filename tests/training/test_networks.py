@@ -234,6 +234,61 @@ def frozen() -> nn.Module:
     return network
 
 
+class OnePool(nn.Module):
+    """PyTorch's tutorial: one pooling, called twice."""
+
+    def __init__(self, again: nn.Module | None = None) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 6, 5), nn.Conv2d(6, 16, 5)
+        self.pool = nn.MaxPool2d(2, 2)
+        self.last = again or self.pool
+        self.fc1, self.fc2 = nn.Linear(16 * 5 * 5, 84), nn.Linear(84, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.last(F.relu(self.conv2(self.pool(F.relu(self.conv1(x))))))
+        return self.fc2(F.relu(self.fc1(torch.flatten(x, 1))))
+
+
+class FrozenNorm(Body):
+    """With the usual snippet, that forgets what ``train`` returns."""
+
+    def train(self, mode: bool = True) -> Any:
+        super().train(mode)
+
+
+class AllSqueezed(Body):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).squeeze()
+
+
+class PartlyScripted(Body):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = torch.jit.script(self.conv1)
+
+
+class KeptByAHook(Body):
+    """Classifies what a hook, a method, has kept of a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv2.register_forward_hook(self.keep)
+
+    def keep(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        self.kept = output
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.features(x)
+        return self.linear(self.kept.relu().mean((2, 3)))
+
+
+class Enlarged(Body):
+    """As for a network that knows larger images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.interpolate(x, size=(64, 64), mode="bilinear"))
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "view": Viewed,
     "view in training": ViewedInTraining,
@@ -266,6 +321,12 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "traced": lambda: torch.jit.trace(tiny_network().eval(), torch.zeros(2, 3, 32, 32)),
     "foreign state": Foreign,
     "frozen": frozen,
+    "one pooling": OnePool,
+    "no answer to train": FrozenNorm,
+    "all squeezed": AllSqueezed,
+    "partly scripted": PartlyScripted,
+    "kept by a hook": KeptByAHook,
+    "enlarged images": Enlarged,
     "float64": lambda: tiny_network().double(),
     "half": lambda: tiny_network().half(),
     "five dimensions": lambda: nn.Sequential(
@@ -354,6 +415,87 @@ def test_a_network_whose_layers_are_hidden_is_not_explained(data):
     for explain in (last_map, lambda c: grad_cam(c, data.test_images[:1], [0])):
         with pytest.raises(ValueError, match="its layers cannot be looked into: explain the netw"):
             explain(classifier)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "eigencam"])
+def test_a_layer_that_is_called_twice_is_explained_by_its_last_call(data, method):
+    shared, own = OnePool(), OnePool(nn.MaxPool2d(2, 2))
+    own.load_state_dict(shared.state_dict())
+    assert last_map(Classifier(shared, data)) == "pool"
+    maps = [
+        grad_cam(Classifier(network, data), data.test_images[:5], np.arange(5), layer, method)
+        for network, layer in ((shared, "pool"), (own, "last"))
+    ]
+    np.testing.assert_array_equal(*maps)
+    assert maps[0].max() == 1
+
+
+def test_layers_of_a_compiled_networks_wrapper_stay(data):
+    class Wrapper(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model, self.extra = torch.compile(Body()), nn.Linear(10, 10)
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                return super().__getattr__(name)
+            except AttributeError:
+                return getattr(self.model, name)
+
+    assert isinstance(Classifier(Wrapper(), data).network, Wrapper)
+
+
+def test_what_the_caller_does_with_gradients_changes_nothing(data):
+    def work(classifier: Classifier) -> list[float]:
+        history = fit(classifier, data, replace(CONFIG, epochs=2), EXACT)
+        find_learning_rate(classifier, data, CONFIG, EXACT, steps=10)
+        assert grad_cam(classifier, data.test_images[:2], [0, 1]).max() == 1
+        return [*history.column("train_loss"), evaluate(classifier, data, EXACT).loss]
+
+    expected = work(Classifier(tiny_network(), data))
+    for mode in (torch.no_grad, torch.inference_mode):
+        classifier = Classifier(tiny_network(), data)
+        with mode():
+            assert work(classifier) == expected
+    classifier = Classifier(tiny_network(), data)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert work(classifier) == expected
+
+
+def test_what_is_seldom_meant_is_told(data, capsys):
+    class Hidden(Body):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = [nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)]
+            self.known = {"first": self.conv1}
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(self.blocks[1](self.blocks[0](x))).softmax(1)
+
+    fit(Classifier(Hidden(), data), data, CONFIG, EXACT)
+    printed = capsys.readouterr().out
+    assert "blocks holds layers that are neither trained nor saved" in printed
+    assert "known" not in printed
+    assert "seems to end with a softmax" in printed
+    for network in (Body(), nn.Sequential(tiny_network(), nn.LogSoftmax(1))):
+        fit(Classifier(network, data), data, CONFIG, EXACT)
+    printed = capsys.readouterr().out
+    assert "softmax" not in printed
+    assert "holds" not in printed
+
+
+def test_what_is_no_network_and_no_data_is_named(data):
+    for given, message in (
+        (Body, r"network is the class Body, expected a network: Body\(\)"),
+        (Body().state_dict(), "network is a dict, of weights maybe: make the network"),
+        ([1], "network is list, expected a torch.nn.Module"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Classifier(given, data)
+    with pytest.raises(ValueError, match="classifier is Body, expected a Classifier"):
+        fit(Body(), data)
+    with pytest.raises(ValueError, match="data is list, expected ImageData"):
+        fit(Classifier(Body(), data), [1, 2])
 
 
 def test_names_of_one_weight_stay_one(data, tmp_path):

@@ -88,11 +88,57 @@ def test_a_run_with_both_goes_on_to_the_same_bits_and_knows_them(few, tmp_path):
         ({"optimizer": lambda parameters: parameters}, "optimizer made list, expected a torch opt"),
         ({"loss": lambda logits, labels: logits}, r"loss gives \(16, 10\), expected one number"),
         ({"loss": lambda logits, labels: 1.0}, "loss gives 1.0, expected one number"),
+        ({"loss": lambda logits, labels: logits.detach().mean()}, "the logits have no gradient of"),
+        ({"loss": nn.CrossEntropyLoss}, r"loss is the class .*, expected one of its kind: Cross"),
+        (
+            {"optimizer": torch.optim.AdamW(nn.Linear(1, 1).parameters())},
+            r"made already; expected a function that makes one: optimizer=lambda weights: AdamW\(",
+        ),
+        ({"optimizer": torch.optim.LBFGS}, "LBFGS cannot be used here: expected an optimizer with"),
     ],
 )
 def test_what_is_none_is_named(few, tiny, own, message):
     with pytest.raises(ValueError, match=message):
         fit(tiny, few, CONFIG, EXACT, **own)
+
+
+def test_numpys_numbers_in_an_optimizer_are_kept(few, tiny, tmp_path):
+    def make(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(
+            parameters, lr=np.float64(0.01), betas=(np.float64(0.9), 0.99), weight_decay=np.int64(0)
+        )
+
+    fit(tiny, few, CONFIG, EXACT, tmp_path, lambda tested: np.True_, optimizer=make)
+    history = fit(tiny_classifier(few), few, CONFIG, EXACT, tmp_path, optimizer=make)
+    assert len(history.records) == 2
+
+
+@pytest.mark.parametrize("answer", [True, np.True_, torch.tensor(True)])
+def test_whatever_is_true_ends_a_training(few, tiny, answer):
+    assert len(fit(tiny, few, CONFIG, EXACT, after_epoch=lambda _: answer).records) == 1
+
+
+@pytest.mark.parametrize("answer", [1, "yes", torch.tensor(2.5), np.float32(1), np.False_])
+def test_nothing_else_does(few, tiny, answer):
+    assert len(fit(tiny, few, CONFIG, EXACT, after_epoch=lambda _: answer).records) == 2
+
+
+def test_a_loss_whose_weights_nobody_trains_is_told(few, tiny, capsys):
+    class Centres(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.centres = nn.Parameter(torch.ones(10))
+
+        def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            return F.cross_entropy(logits * self.centres, labels)
+
+    loss = Centres()
+    fit(tiny, few, CONFIG, EXACT, loss=loss)
+    assert "The loss has weights of its own" in capsys.readouterr().out
+    make = lambda parameters: torch.optim.SGD([*parameters, *loss.parameters()], lr=0.1)  # noqa: E731
+    fit(tiny, few, CONFIG, EXACT, loss=loss, optimizer=make)
+    assert "The loss has weights" not in capsys.readouterr().out
+    assert not torch.equal(loss.centres, torch.ones(10))
 
 
 def test_class_weights_are_the_inverse_of_the_frequency(few):

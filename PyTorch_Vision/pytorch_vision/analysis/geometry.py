@@ -11,7 +11,7 @@ from pytorch_vision.analysis.layout import Layout, mean_of, of_image
 from pytorch_vision.analysis.operations import behind
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.adapter import Adapter, find_call
-from pytorch_vision.models.networks import copied, device_of
+from pytorch_vision.models.networks import copied_to_look, device_of
 from pytorch_vision.runtime.devices import random_state_kept
 
 
@@ -72,9 +72,14 @@ def check_layers(network: nn.Module) -> None:
 
 def _traced(classifier: Classifier, name: str | None) -> tuple[str, MapGeometry]:
     check_layers(classifier.network)
-    duplicate = copied(classifier.network).cpu().eval()
-    call = find_call(duplicate, classifier.size)
-    return trace_geometry(Adapter(duplicate, call), name, classifier.size)
+    adapter = adapter_to_look(classifier, torch.device("cpu"))
+    return trace_geometry(adapter, name, classifier.size)
+
+
+def adapter_to_look(classifier: Classifier, device: torch.device) -> Adapter:
+    """Return a copy of a classifier's network, as it is called in float32, to look into."""
+    duplicate = copied_to_look(classifier.network).to(device)
+    return Adapter(duplicate, find_call(duplicate, classifier.size))
 
 
 def trace_geometry(
@@ -93,7 +98,7 @@ def trace_geometry(
 
         return hook
 
-    wanted = [name] if name else [layer for layer, _ in model.named_modules() if layer]
+    wanted = [name] if name else _hookable(model)
     handles = [model.get_submodule(layer).register_forward_hook(keep(layer)) for layer in wanted]
     with (
         random_state_kept(device),
@@ -115,6 +120,15 @@ def trace_geometry(
         "no layer of this network gives a map whose place on the image is known"
         + (f": on the way lies {tracer.unknown}" if tracer.unknown else "")
     )
+
+
+def _hookable(model: nn.Module) -> list[str]:
+    """Return the names of a model's layers that can be looked into."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if name and not isinstance(module, torch.jit.ScriptModule)
+    ]
 
 
 def _is_map(output: Any) -> bool:

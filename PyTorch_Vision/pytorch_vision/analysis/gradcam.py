@@ -18,13 +18,19 @@ from pytorch_grad_cam.base_cam import BaseCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from pytorch_vision.analysis.geometry import MapGeometry, check_layers, layer_name, trace_geometry
+from pytorch_vision.analysis.geometry import (
+    MapGeometry,
+    adapter_to_look,
+    check_layers,
+    layer_name,
+    trace_geometry,
+)
 from pytorch_vision.data import eval_batches
 from pytorch_vision.data.images import check_images
 from pytorch_vision.models import Classifier
-from pytorch_vision.models.adapter import Adapter, find_call
+from pytorch_vision.models.adapter import Adapter
 from pytorch_vision.models.inference import PIXELS
-from pytorch_vision.models.networks import copied, device_of
+from pytorch_vision.models.networks import device_of
 from pytorch_vision.runtime.devices import device_settings, memory_explained, random_state_kept
 
 BATCH_SIZE = 250  # at most
@@ -114,9 +120,9 @@ def _pixel_maps(
     """Return the maps of all methods and all K rows of classes: float32 (M, K, N, H, W)."""
     size = images.shape[1:3]
     check_layers(classifier.network)
-    duplicate = copied(classifier.network).eval().requires_grad_(False)
-    device = device_of(duplicate)
-    adapter = Adapter(duplicate, find_call(duplicate, size))
+    device = device_of(classifier.network)
+    adapter = adapter_to_look(classifier, device)
+    duplicate = adapter.network.requires_grad_(False)
     geometry = None
     if aligned or name is None:
         name, traced = trace_geometry(adapter, name, size)
@@ -129,7 +135,8 @@ def _pixel_maps(
         torch.autocast(device.type, enabled=False),
         device_settings(device, tf32=False),
     ):
-        duplicate.get_submodule(name).register_forward_hook(_begin_graph)
+        # before the network's own hooks, which may keep what they are given for later layers
+        duplicate.get_submodule(name).register_forward_hook(_begin_graph, prepend=True)
         cam = _Cells(adapter, duplicate.get_submodule(name), methods)
         normalization = classifier.normalization
         first = next(eval_batches(images[:1], normalization, device))
@@ -186,8 +193,8 @@ class _Cells(BaseCAM):
         self, input_tensor: Tensor, targets: list, eigen_smooth: bool
     ) -> np.ndarray:
         seen = self.activations_and_grads
-        activations = seen.activations[0].numpy()
-        gradients = seen.gradients[0].numpy() if self.uses_gradients else None
+        activations = seen.activations[-1].numpy()  # of its last call, where there are several
+        gradients = seen.gradients[-1].numpy() if self.uses_gradients else None
         given = (input_tensor, self.target_layers[0], targets, activations, gradients, eigen_smooth)
         return np.maximum(np.stack([m.get_cam_image(*given) for m in self.methods], axis=1), 0)
 
@@ -210,8 +217,8 @@ def _check_call(
         raise ValueError(f"class {unknown[0]} is out of range, expected 0..{logits.shape[1] - 1}")
     if not needs_gradient:
         return
-    linked = logits.requires_grad and outputs[0].requires_grad
-    if not linked or torch.autograd.grad(logits.sum(), outputs[0], allow_unused=True)[0] is None:
+    linked = logits.requires_grad and outputs[-1].requires_grad
+    if not linked or torch.autograd.grad(logits.sum(), outputs[-1], allow_unused=True)[0] is None:
         raise ValueError(
             f"no gradient of the logits reaches layer {name!r}; choose one that they depend on "
             "without a detach() in between, or method='eigencam', which needs no gradient"

@@ -146,6 +146,21 @@ def _padded(args: tuple, source: Layout, before: Tensor, after: Tensor) -> Layou
     return layout
 
 
+def _resampled(args: tuple, source: Layout, before: Tensor, after: Tensor) -> Layout | None:
+    """Stretch rows and columns, which then lie closer together, or further apart."""
+    corners, layout = args[2:3] == (True,), source
+    for number in (2, 3):
+        if len(source.dimensions[number]) > 1:
+            return None
+        step, old, new = source.dimensions[number][0], before.shape[number], after.shape[number]
+        ratio = (old - 1) / max(new - 1, 1) if corners else old / new
+        shift = 0 if corners else (ratio - 1) / 2
+        layout = layout.moved(step.down * shift, step.across * shift)
+        sides = Factor(new, step.down * ratio, step.across * ratio)
+        layout = layout.with_dimension(number, (sides,))
+    return layout
+
+
 def _sliced(args: tuple, source: Layout, before: Tensor, after: Tensor) -> Layout | None:
     number = (args[1] if len(args) > 1 else 0) % before.ndim
     start = args[2] if len(args) > 2 and args[2] is not None else 0
@@ -212,6 +227,17 @@ _RULES: dict[str, Any] = {
     "_adaptive_avg_pool2d": _pooled_to_size,
     "adaptive_max_pool2d": _pooled_to_size,
     **dict.fromkeys(("constant_pad_nd", "reflection_pad2d", "replication_pad2d"), _padded),
+    **dict.fromkeys(
+        (
+            "upsample_nearest2d",
+            "_upsample_nearest_exact2d",
+            "upsample_bilinear2d",
+            "_upsample_bilinear2d_aa",
+            "upsample_bicubic2d",
+            "_upsample_bicubic2d_aa",
+        ),
+        _resampled,
+    ),
     "slice": _sliced,
     **dict.fromkeys(("split", "split_with_sizes", "chunk"), _split),
     "unbind": _unbound,

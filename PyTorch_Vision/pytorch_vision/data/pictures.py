@@ -130,8 +130,7 @@ def read_picture(path: str | os.PathLike, size: tuple[int, int], resize: Resize)
             warnings.simplefilter("ignore")  # Pillow warns of what it can do without
             picture = _decoded(file)
             mode, upright = picture.mode, _upright(picture)
-            _check_proportions(upright, size, resize)
-            image = np.asarray(resized(_to_rgb(upright), size, resize))
+            image = _as_array(upright, size, resize)
     except _RefusedError as error:
         raise ValueError(f"{name} {error}") from None
     except Image.DecompressionBombError:
@@ -145,6 +144,24 @@ def read_picture(path: str | os.PathLike, size: tuple[int, int], resize: Resize)
             raise
         raise ValueError(f"{name} is a damaged image ({first_line(error)})") from error
     return Picture(image, (upright.height, upright.width), mode)
+
+
+def as_array(picture: Image.Image, size: tuple[int, int], resize: Resize) -> np.ndarray:
+    """Return a picture that is open already as ``read_image`` does one from a file.
+
+    Raises:
+        ValueError: it cannot be brought to RGB, or is so long and narrow that nothing of it would
+            be left.
+    """
+    try:
+        return _as_array(_upright(picture), size, check_resize(resize))
+    except _RefusedError as error:
+        raise ValueError(f"the picture {error}") from None
+
+
+def _as_array(upright: Image.Image, size: tuple[int, int], resize: Resize) -> np.ndarray:
+    _check_proportions(upright, size, resize)
+    return np.asarray(resized(_to_rgb(upright), size, resize))
 
 
 def pictures_of(files: list[str], looked_at: int = 20) -> list[str]:

@@ -114,11 +114,12 @@ def as_logits(output: Any) -> Tensor:
 
 
 def _checked(logits: Tensor, count: int, classes: int | None) -> Tensor:
-    if classes is not None and logits.shape != (count, classes):
+    fits = logits.ndim == 2 and len(logits) == count and classes in (None, logits.shape[1])
+    if not fits:
         whole = f"{count} images" if count > 1 else "one image"
         raise ValueError(
-            f"the network gives {tuple(logits.shape)} for {whole}, expected {(count, classes)}: "
-            "one logit for each class"
+            f"the network gives {tuple(logits.shape)} for {whole}, expected ({count}, "
+            f"{classes or 'classes'}): one logit for each class"
         )
     return logits
 
@@ -202,7 +203,8 @@ def has_unused_parameters(adapter: Adapter, size: tuple[int, int]) -> bool:
         adapter: of the network, which is left as it is: a copy is tried.
         size: height and width of its images.
     """
-    network = copied(adapter.network).train()
+    network = copied(adapter.network)
+    network.train()
     device = device_of(network)
     with random_state_kept(device), torch.autocast(device.type, enabled=False):
         logits = Adapter(network, adapter.call, hooked=False)(

@@ -7,6 +7,7 @@ import contextlib
 import copy
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,11 +16,12 @@ from typing import Any
 import lightning_fabric
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from pytorch_vision.data import ImageData, Normalization
 from pytorch_vision.data.images import check_class_names, check_images
-from pytorch_vision.data.pictures import MAX_SIDE, Resize, check_resize, read_image
+from pytorch_vision.data.pictures import MAX_SIDE, Resize, as_array, check_resize, read_image
 from pytorch_vision.data.transforms import BatchNormalizer
 from pytorch_vision.models.adapter import Adapter, Call, find_call
 from pytorch_vision.models.collection import (
@@ -62,6 +64,9 @@ from pytorch_vision.runtime.files import (
 
 LARGEST_CLASSES = 100_000
 FEW = 8  # images that are predicted without autocast
+# a prediction puts the network into evaluation mode and back: that of another thread waits
+PREDICTING = threading.RLock()
+PictureLike = str | os.PathLike | Image.Image
 PRETRAINED = Path(__file__).parents[2] / "weights" / "resnet18_cifar10.safetensors"
 # what a file of an earlier version calls these
 EARLIER_NAMES = {"mean_and_std": "normalization", "fit": "resize"}
@@ -146,6 +151,8 @@ class Classifier:
 
     @network.setter
     def network(self, network: nn.Module) -> None:
+        if not isinstance(network, nn.Module):
+            raise ValueError(f"network is {_kind(network)}")
         self._network = ready(network, self.size)
         self._asked: Any = None  # what the last few images were predicted with
 
@@ -171,8 +178,13 @@ class Classifier:
         """Refuse data that is not this classifier's.
 
         Raises:
-            ValueError: the data has other classes, or images of another size.
+            ValueError: it is no ``ImageData``, has other classes, or images of another size.
         """
+        if not isinstance(data, ImageData):
+            raise ValueError(
+                f"data is {type(data).__name__}, expected ImageData, as load_data and load_folder "
+                "return it"
+            )
         if self.class_names != data.class_names:
             raise ValueError(
                 f"{self} has other classes ({', '.join(self.class_names)}) than {data.name} "
@@ -215,7 +227,7 @@ class Classifier:
 
     def predict(
         self,
-        images: np.ndarray | str | os.PathLike | Sequence[str | os.PathLike],
+        images: np.ndarray | PictureLike | Sequence[PictureLike],
         machine: Machine | None = None,
     ) -> np.ndarray:
         """Return each image's class probabilities.
@@ -226,8 +238,9 @@ class Classifier:
         longer than it saves.
 
         Args:
-            images: uint8 (N, H, W, 3), of the classifier's size; or image files, or one, which are
-                read and brought to that size as those were that it learned from.
+            images: uint8 (N, H, W, 3), of the classifier's size; or image files, or pictures of
+                Pillow's, or one, which are brought to that size as those were that it learned
+                from.
             machine: ``Machine()`` if None.
 
         Returns:
@@ -244,24 +257,31 @@ class Classifier:
         device = machine.first_device
         few = min(FEW, images_at_once(self.size, device))
         if len(pixels) <= few and machine.precision == "auto":
-            return self._predict_few(pixels, device)
+            with PREDICTING:
+                return self._predict_few(pixels, device)
         fabric = make_fabric(machine)
         size = images_at_once(self.size, fabric.device)
-        with memory_explained(), device_settings(fabric.device), self.on(fabric) as adapter:
+        with (
+            PREDICTING,
+            memory_explained(),
+            device_settings(fabric.device),
+            self.on(fabric) as adapter,
+        ):
             batches = logits_of(fabric, adapter, pixels, self.normalization, batch_size=size)
             return np.concatenate([logits.softmax(dim=1).cpu().numpy() for logits in batches])
 
-    def _pixels(
-        self, images: np.ndarray | str | os.PathLike | Sequence[str | os.PathLike]
-    ) -> np.ndarray:
-        """Return images as ``predict`` takes them, read from files if they are names of some."""
-        if isinstance(images, (str, os.PathLike)):
+    def _pixels(self, images: np.ndarray | PictureLike | Sequence[PictureLike]) -> np.ndarray:
+        """Return images as an array, read from files and brought to the size if they are none."""
+        if isinstance(images, (str, os.PathLike, Image.Image)):
             images = [images]
         if not isinstance(images, np.ndarray):
-            named = all(isinstance(one, (str, os.PathLike)) for one in images)
-            if not named or not len(images):
-                raise ValueError("images are no array uint8 (N, H, W, 3), and no paths of files")
-            images = np.stack([read_image(one, self.size, self.resize)[0] for one in images])
+            usable = all(isinstance(one, (str, os.PathLike, Image.Image)) for one in images)
+            if not usable or not len(images):
+                raise ValueError(
+                    "images are no array uint8 (N, H, W, 3), no paths of files and no pictures of "
+                    "Pillow's"
+                )
+            images = np.stack([self._read(one) for one in images])
         check_images(images)
         if images.shape[1:3] != self.size:
             raise ValueError(
@@ -269,6 +289,11 @@ class Classifier:
                 f"{self.size[0]}x{self.size[1]}"
             )
         return images
+
+    def _read(self, picture: PictureLike) -> np.ndarray:
+        if isinstance(picture, Image.Image):
+            return as_array(picture, self.size, self.resize)
+        return read_image(picture, self.size, self.resize)[0]
 
     def _predict_few(self, images: np.ndarray, device: torch.device) -> np.ndarray:
         """Do as ``predict``, with nothing set up anew for a network that was asked before."""
@@ -399,6 +424,15 @@ class Classifier:
                 f"{path} holds other weights than `python -m pytorch_vision train` writes "
                 f"({type(error).__name__}: {first_line(error)})"
             ) from error
+
+
+def _kind(network: Any) -> str:
+    """Say what was given in place of a network, and what to do."""
+    if isinstance(network, type):
+        return f"the class {network.__name__}, expected a network: {network.__name__}()"
+    if isinstance(network, dict):
+        return "a dict, of weights maybe: make the network, and network.load_state_dict(...)"
+    return f"{type(network).__name__}, expected a torch.nn.Module or a name"
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,11 @@ def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
     builder, asked = _builder(name), {"num_classes": num_classes, **options}
     try:
         model = builder(**asked)
-    except TypeError as error:
+    except Exception as error:  # of whatever kind somebody's own function raises
+        if isinstance(error, MemoryError) or (is_ours(name) and not isinstance(error, TypeError)):
+            raise
         call = ", ".join(f"{key}={value!r}" for key, value in asked.items())
-        raise ValueError(f"model {name!r} cannot be made with {call}: {error}") from error
+        raise ValueError(f"model {name!r} cannot be made with {call}: {_told(error)}") from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"{name} made {type(model).__name__}, expected a torch.nn.Module")
     if made_by_of(model) is None:
@@ -209,7 +212,16 @@ def _own_builder(module: str, function: str) -> Callable[..., nn.Module]:
         sys.path.insert(0, os.getcwd())  # where the caller's file is, most of the time
     try:
         return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"model is {module}:{function}, which cannot be imported: {error}") from (
-            error
-        )
+    except Exception as error:  # whatever happens in somebody's own file
+        raise ValueError(
+            f"model is {module}:{function}, which cannot be imported: {_told(error)}"
+        ) from error
+
+
+def _told(error: Exception) -> str:
+    """Say what went wrong in somebody's own file, and where."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    if isinstance(error, (ImportError, AttributeError, TypeError, SyntaxError)):
+        return first_line(error)
+    place = f"{Path(last.filename).name}, line {last.lineno}"
+    return f"{type(error).__name__}: {first_line(error)} ({place})"

@@ -21,7 +21,8 @@ def unwrapped(network: nn.Module) -> nn.Module:
     Both give other names to its weights, and take other inputs than ours.
     """
     while True:
-        inner: Any = getattr(network, "_orig_mod", None)  # its class takes a second to import
+        # not getattr, which a wrapper may pass on; its class takes a second to import
+        inner: Any = dict(network.named_children()).get("_orig_mod")
         if isinstance(network, (DataParallel, DistributedDataParallel)):
             inner = network.module
         if inner is None:
@@ -100,6 +101,14 @@ def copied(network: nn.Module) -> nn.Module:
     for parameter in result.parameters():
         if not parameter.is_leaf:  # the copy of a traced one is computed from it
             parameter.detach_().requires_grad_()
+    return result
+
+
+def copied_to_look(network: nn.Module) -> nn.Module:
+    """Return a copy of a network in evaluation mode, of tensors that gradients flow through."""
+    with torch.inference_mode(False):
+        result = copied(network)
+    result.eval()  # not in one with the above: somebody's own need not return itself
     return result
 
 

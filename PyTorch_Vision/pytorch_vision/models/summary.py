@@ -8,7 +8,7 @@ import torchsummary
 
 from pytorch_vision.models.adapter import find_call
 from pytorch_vision.models.classifier import Classifier
-from pytorch_vision.models.networks import copied
+from pytorch_vision.models.networks import copied_to_look
 
 
 def print_summary(classifier: Classifier) -> None:
@@ -26,7 +26,7 @@ def print_summary(classifier: Classifier) -> None:
         ValueError: the network does not take images of this size.
     """
     network, size = classifier.network, classifier.size
-    duplicate = copied(network).cpu().eval()
+    duplicate = copied_to_look(network).cpu()
     call = find_call(duplicate, size)
     table = io.StringIO()
     try:

@@ -174,16 +174,29 @@ def device_settings(device: torch.device, tf32: bool = True) -> Iterator[None]:
 def usual_defaults() -> Iterator[None]:
     """Make tensors float32 and on the CPU where nothing else is said, as PyTorch does by itself.
 
-    A caller can have set other defaults, for work of another kind.
+    A caller can have set other defaults, for work of another kind. Autocast is left, too: weights
+    that it has cast would stay as they are until the caller's ends, whatever training does.
     """
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    casting = [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]
     torch.set_default_dtype(torch.float32)
     try:
-        # a mode costs time at every call: only where there is need of one
-        with torch.device("cpu") if device.type != "cpu" else contextlib.nullcontext():
+        with contextlib.ExitStack() as stack:
+            # a mode costs time at every call: only where there is need of one
+            if device.type != "cpu":
+                stack.enter_context(torch.device("cpu"))
+            for kind in casting:
+                stack.enter_context(torch.autocast(kind, enabled=False, cache_enabled=False))
             yield
     finally:
         torch.set_default_dtype(dtype)
+
+
+@contextlib.contextmanager
+def gradients_on() -> Iterator[None]:
+    """Calculate with gradients, whatever the caller has switched off."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 @contextlib.contextmanager

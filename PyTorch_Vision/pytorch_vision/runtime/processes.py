@@ -188,8 +188,13 @@ def _is_of_transport(error: RuntimeError) -> bool:
 
 
 def is_main_process() -> bool:
-    """Tell whether this process prints and writes, also before it knows of others."""
-    return int(getattr(rank_zero_only, "rank", 0)) == 0
+    """Tell whether this process prints and writes, also before it knows of others.
+
+    Its rank counts only where several were started to work together: a cluster gives one to each
+    of its tasks, too, and these can be runs by themselves.
+    """
+    together = int(os.environ.get("WORLD_SIZE") or 1) > 1 and "MASTER_ADDR" in os.environ
+    return not together or int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 @contextlib.contextmanager

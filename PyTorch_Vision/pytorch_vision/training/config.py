@@ -33,7 +33,11 @@ class TrainConfig:
     ] = None
     seed: Annotated[
         int,
-        Field(ge=0, description="random seed of the first weights, the order and the augmentation"),
+        Field(
+            ge=0,
+            lt=2**63,
+            description="random seed of the first weights, the order and the augmentation",
+        ),
     ] = 0
     optimizer: Annotated[
         Literal["muon", "sgd"],

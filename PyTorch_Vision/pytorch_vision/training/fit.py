@@ -9,8 +9,9 @@ from dataclasses import asdict
 from typing import Any
 
 import lightning_fabric
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.multiprocessing import ProcessExitedException
 from tqdm import tqdm
 
@@ -27,6 +28,7 @@ from pytorch_vision.runtime import (
 from pytorch_vision.runtime.devices import (
     describe_hardware,
     device_settings,
+    gradients_on,
     memory_explained,
 )
 from pytorch_vision.runtime.files import user_path
@@ -37,6 +39,7 @@ from pytorch_vision.runtime.terminal import BAR, Bar, bar_line, say
 from pytorch_vision.training.checkpoint import NAME, Checkpoints
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.evaluate import evaluate_on
+from pytorch_vision.training.hints import hints
 from pytorch_vision.training.own import Loss, MakeOptimizer, Own
 from pytorch_vision.training.run import Run
 
@@ -101,13 +104,19 @@ def fit(
     Raises:
         FloatingPointError: the loss stopped being finite; names epoch and batch.
         MemoryError: there is too little memory; says which batch size to try.
-        ValueError: the data has other classes or another size, the network does not take images
-            of that or has not one logit for each class, or there are fewer devices.
+        ValueError: these are no classifier and no data, the data has other classes or another size,
+            the network does not take images of that or has not one logit for each class, or there
+            are fewer devices.
         OSError: the folder cannot be written.
         pytorch_vision.runtime.CheckpointError: the folder holds the checkpoint of another run, or
             is in use by one.
         pytorch_vision.runtime.ProcessLostError: another process of the run is gone; says which.
     """
+    if not isinstance(classifier, Classifier):
+        raise ValueError(
+            f"classifier is {type(classifier).__name__}, expected a Classifier, such as "
+            "Classifier(network, data)"
+        )
     classifier.check(data)
     config = config or TrainConfig()
     own = Own(loss, optimizer)
@@ -188,6 +197,7 @@ def _fit(
         only_main_prints(processes.rank),
         device_settings(fabric.device),
         warnings.catch_warnings(),
+        gradients_on(),
     ):
         # float16's gradient scaler skips its first steps, until its scale fits; the schedule
         # goes on all the same
@@ -232,6 +242,8 @@ def _train(
     The run is in no frame above this one: ``memory_explained`` could not clear it there.
     """
     say(f"Training on {run.hardware}")
+    for line in hints(run):
+        say(line)
     with kept.locked(run.processes):
         kept.resume(run)
         try:
@@ -269,7 +281,14 @@ def _train_epochs(
 
 def _wants_to_stop(run: Run, after_epoch: AfterEpoch) -> bool:
     with run.tested() as tested:
-        return run.processes.on_main(lambda: after_epoch(tested) is True)
+        return run.processes.on_main(lambda: is_yes(after_epoch(tested)))
+
+
+def is_yes(answer: object) -> bool:
+    """Tell whether an answer is True: Python's, NumPy's or torch's, but nothing that is like it."""
+    if isinstance(answer, Tensor):
+        answer = answer.tolist()
+    return isinstance(answer, (bool, np.bool_)) and bool(answer)
 
 
 def _train_epoch(run: Run, kept: Checkpoints, interrupted: Callable[[], bool]) -> bool:

@@ -97,7 +97,7 @@ def _functions_in(value: Any) -> Iterator[types.FunctionType]:
 
 def _describe_function(function: types.FunctionType) -> str:
     """Name a function, with a hash of its code and of the values that it was made with."""
-    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    cells = [_content(cell) for cell in function.__closure__ or ()]
     parts = [*_code(function.__code__), function.__defaults__, function.__kwdefaults__, cells]
     digest = hashlib.sha256(ADDRESS.sub("", repr(parts)).encode()).hexdigest()[:16]
     return f"{function.__qualname__} {digest}"
@@ -105,5 +105,19 @@ def _describe_function(function: types.FunctionType) -> str:
 
 def _code(code: types.CodeType) -> list[Any]:
     """Return what a function does, but neither where it stands nor on which line."""
-    constants = [_code(one) if isinstance(one, types.CodeType) else one for one in code.co_consts]
+    constants = [
+        _code(one) if isinstance(one, types.CodeType) else _ordered(one) for one in code.co_consts
+    ]
     return [code.co_code, constants, code.co_names, code.co_varnames]
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return _ordered(cell.cell_contents)
+    except ValueError:  # it has none yet
+        return None
+
+
+def _ordered(value: Any) -> Any:
+    """Return a set as a list that is the same in every process, and all else as it is."""
+    return sorted(map(repr, value)) if isinstance(value, (set, frozenset)) else value

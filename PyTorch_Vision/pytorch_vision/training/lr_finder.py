@@ -21,6 +21,7 @@ from pytorch_vision.runtime import Machine, Processes
 from pytorch_vision.runtime.checks import whole_number
 from pytorch_vision.runtime.devices import (
     device_settings,
+    gradients_on,
     make_fabric,
     memory_explained,
     random_state_kept,
@@ -100,6 +101,7 @@ def find_learning_rate(
         device_settings(fabric.device),
         random_state_kept(fabric.device),
         warnings.catch_warnings(),
+        gradients_on(),
     ):
         # float16's gradient scaler skips its first steps
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")

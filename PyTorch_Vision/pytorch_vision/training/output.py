@@ -18,7 +18,7 @@ from pytorch_vision.runtime.processes import is_main_process
 from pytorch_vision.runtime.terminal import say
 from pytorch_vision.training import manifest
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.fit import AfterEpoch, fit
+from pytorch_vision.training.fit import AfterEpoch, fit, is_yes
 
 UNFINISHED = "unfinished"
 STOPPED = "stopped early, as after_epoch asked for"
@@ -201,7 +201,7 @@ def train_into(
 
     def look(tested: Classifier) -> bool:
         chosen.keep(tested)
-        wants_to_stop = after_epoch is not None and after_epoch(tested) is True
+        wants_to_stop = after_epoch is not None and is_yes(after_epoch(tested))
         if wants_to_stop:  # in a file, as this can be a fork of the process that has to know it
             _note(chosen.unfinished, made_with | {"status": STOPPED})
         return wants_to_stop

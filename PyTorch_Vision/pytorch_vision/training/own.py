@@ -1,5 +1,6 @@
 """A loss and an optimizer of the caller's own, in place of the recipe's."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,13 +24,22 @@ class Own:
         optimizer: makes one of the parameters that are trained.
 
     Raises:
-        ValueError: one of them cannot be called.
+        ValueError: one of them is of another kind; says what was expected.
     """
 
     loss: Loss | None = None
     optimizer: MakeOptimizer | None = None
 
     def __post_init__(self) -> None:
+        kind = type(self.optimizer).__name__
+        if isinstance(self.optimizer, Optimizer):
+            raise ValueError(
+                f"optimizer is one that is made already; expected a function that makes one: "
+                f"optimizer=lambda weights: {kind}(weights, lr=...)"
+            )
+        if isinstance(self.loss, type):
+            name = self.loss.__name__
+            raise ValueError(f"loss is the class {name}, expected one of its kind: {name}()")
         for name, value in vars(self).items():
             if value is not None and not callable(value):
                 raise ValueError(f"{name} is {value!r}, expected a function")
@@ -46,10 +56,20 @@ class Own:
         """Call ``optimizer``.
 
         Raises:
-            ValueError: it makes something else.
+            ValueError: it makes something else, or one that cannot be used.
         """
         assert self.optimizer is not None
         made = self.optimizer(parameters)
         if not isinstance(made, Optimizer):
             raise ValueError(f"optimizer made {type(made).__name__}, expected a torch optimizer")
+        needed = [
+            one
+            for one in inspect.signature(made.step).parameters.values()
+            if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD
+        ]
+        if needed or any("lr" not in group for group in made.param_groups):
+            raise ValueError(
+                f"{type(made).__name__} cannot be used here: expected an optimizer with a learning "
+                "rate, lr, that steps without a closure"
+            )
         return made

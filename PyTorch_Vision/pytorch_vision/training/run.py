@@ -210,6 +210,11 @@ class Run:
         if part.start == part.stop:  # its images do not count
             return 0 * logits.sum()
         loss = self.own_loss(logits, labels)
+        if isinstance(loss, Tensor) and torch.is_grad_enabled() and not loss.requires_grad:
+            raise ValueError(
+                "loss gives a number that the logits have no gradient of: it counts or compares, "
+                "or there is a detach() or an item() in it"
+            )
         if not isinstance(loss, Tensor) or loss.shape not in ((), labels.shape):
             shown = tuple(loss.shape) if isinstance(loss, Tensor) else loss
             raise ValueError(f"loss gives {shown!r}, expected one number, or one for each image")
@@ -332,7 +337,7 @@ class Run:
         self.share_statistics()
         sums = torch.tensor(self.processes.total(*self.sums.tolist()))
         parts = {
-            name: state_of(part) if isinstance(part, nn.Module) else part.state_dict()
+            name: state_of(part) if isinstance(part, nn.Module) else _plain(part.state_dict())
             for name, part in self._parts().items()
         }
         return {
@@ -395,3 +400,12 @@ def _check_alike(own: dict[str, Any], saved: dict[str, Any]) -> None:
     kinds = [{name: type(value) for name, value in part.items()} for part in (own, saved)]
     if kinds[0] != kinds[1]:
         raise TypeError(f"a schedule has {kinds[1]}")
+
+
+def _plain(state: Any) -> Any:
+    """Return a state with numbers of Python's in place of NumPy's, which no checkpoint may hold."""
+    if isinstance(state, np.generic):
+        return state.item()
+    if type(state) is dict:
+        return {key: _plain(value) for key, value in state.items()}
+    return type(state)(map(_plain, state)) if type(state) in (list, tuple) else state
