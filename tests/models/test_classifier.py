@@ -446,6 +446,15 @@ def test_weights_come_back(tmp_path, tiny, dtype):
     assert os.listdir(path.parent) == [path.name]
 
 
+def test_what_is_given_in_place_of_weights_is_told(tmp_path, tiny):
+    torch.save(tiny.network.state_dict(), tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=r"it looks like torch\.save's\. If you trust it"):
+        Classifier.load(tmp_path / "model.pth")
+    (tmp_path / "pointer").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0")
+    with pytest.raises(CheckpointError, match="a pointer of Git LFS, and `git lfs pull` fetches"):
+        Classifier.load(tmp_path / "pointer")
+
+
 def test_bad_weights_are_named(tmp_path, tiny):
     path = tmp_path / "weights.safetensors"
     with pytest.raises(CheckpointError, match="is a folder: name the file of weights in it"):

@@ -88,7 +88,9 @@ def load_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
     except Exception as error:  # a damaged or foreign file can fail anywhere inside the reader
         if is_system_error(error):
             raise
-        raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from error
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file ({error}){_what_else(path)}"
+        ) from error
     expected = metadata.pop(CHECKSUM, None)
     if expected is None:
         raise CheckpointError(
@@ -104,6 +106,20 @@ def load_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
         if json.dumps(name) not in odd and not _is_finite(tensor):
             raise CheckpointError(f"{path} cannot be used: {name} in it is not finite")
     return dict(_as_used(name, tensor) for name, tensor in tensors.items()), metadata
+
+
+def _what_else(path: str | os.PathLike) -> str:
+    """Say what a file is by its first bytes, if they tell, and what to do with it."""
+    with open(path, "rb") as file:
+        start = file.read(32)
+    if start.startswith(b"version https://git-lfs"):
+        return ": it is a pointer of Git LFS, and `git lfs pull` fetches the file"
+    if start.startswith((b"PK", b"\x80")):  # a zip archive, or a pickle
+        return (
+            ": it looks like torch.save's. If you trust it, network.load_state_dict(torch.load("
+            "...)), and Classifier(network, data).save(...) makes one that can be read here"
+        )
+    return ""
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -6,6 +6,7 @@ import glob
 import os
 import socket
 import tempfile
+import threading
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,7 +87,7 @@ def free_path(path: Path, may_replace: Callable[[Path], bool]) -> Path:
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator["AtomicFile"]:
-    """Open a file under a temporary name of this process's own, and rename it when it is complete.
+    """Open a file under a temporary name of this thread's own, and rename it when it is complete.
 
     Whatever happens before that, the old file is untouched and no temporary one is left; one of a
     process that was killed goes with the next that is written there.
@@ -99,7 +100,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator["AtomicFile"]:
     """
     path = user_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{threading.get_ident()}.{os.getpid()}.tmp")
     for old in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         if not _is_running(old.suffixes[-2].removeprefix(".")):
             old.unlink(missing_ok=True)
