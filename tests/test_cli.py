@@ -195,6 +195,28 @@ def test_work_that_is_there_is_not_replaced(folder, run, trained):
     )
 
 
+def test_what_is_found_on_other_pictures_goes_beside(folder, run, trained, capsys):
+    output = (folder / WEIGHTS).parent
+    run("evaluate", *OF_WEIGHTS)
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    shutil.copytree(folder / "mine" / "red", folder / "new" / "red")
+    assert "Tables in runs/mine-networks-small/on-new" in run(
+        "evaluate", *OF_WEIGHTS, "--data", "new"
+    )
+    run("report", *OF_WEIGHTS, "--data", "new")
+    assert (output / "on-new" / "errors.html").exists()
+    assert {path: path.read_bytes() for path in before} == before
+
+    (folder / "mine").rename(folder / "moved")
+    assert main(["evaluate", *OF_WEIGHTS]) == 1
+    told = capsys.readouterr().err
+    assert "mine, which runs/mine-networks-small/weights.safetensors was trained on, is not" in told
+    run("predict", "new", *OF_WEIGHTS)
+    assert main(["predict", "new", *OF_WEIGHTS, "--output", "table.csv"]) == 1
+    assert "output is 'table.csv', expected a folder, such as 'table'" in capsys.readouterr().err
+    assert "red" in run("explain", "new", *OF_WEIGHTS)
+
+
 def test_the_command_of_a_run_can_be_read_back(folder, run, trained):
     def made_with() -> dict:
         return json.loads((folder / WEIGHTS).with_name("run.json").read_text(encoding="utf-8"))

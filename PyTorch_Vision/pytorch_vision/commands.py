@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -33,7 +34,8 @@ from pytorch_vision.analysis import (
 from pytorch_vision.analysis.figures import percent
 from pytorch_vision.analysis.metrics import evaluation
 from pytorch_vision.data import DataError, ImageData, find_duplicates, read_image
-from pytorch_vision.data.load import is_ours
+from pytorch_vision.data.layout import find_files
+from pytorch_vision.data.load import choice_name, is_ours
 from pytorch_vision.models import Classifier, print_summary
 from pytorch_vision.models.classifier import weights_path
 from pytorch_vision.models.export import TOLERANCE, check_export, export_onnx
@@ -58,6 +60,7 @@ EXPECTED_ERRORS = (
     ModuleNotFoundError,  # of what only an export needs
 )
 MOST_LISTED = 20  # classes
+FILE_ENDINGS = (".csv", ".html", ".onnx", ".png", ".safetensors")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,7 +87,8 @@ def _run(options: dict[str, Any]) -> int:
         with ended_by_signals(), only_main_prints(0 if main_process else 1):
             chosen = {name: value for name, value in options.items() if value is not None}
             if command in OF_WEIGHTS:
-                chosen = _known_of_weights(chosen)
+                needs_data = command not in ("predict", "export") and not files
+                chosen = _known_of_weights(chosen, needs_data)
             settings = Settings.of(**chosen)
             COMMANDS[command](settings, *([files] if command in FILES else []))
     except (ProcessLostError, MemoryError, OSError) as error:  # of one process, maybe
@@ -101,7 +105,7 @@ def _report(message: str, status: int) -> int:
     return status
 
 
-def _known_of_weights(chosen: dict[str, Any]) -> dict[str, Any]:
+def _known_of_weights(chosen: dict[str, Any], needs_data: bool) -> dict[str, Any]:
     """Add to given settings those that their weights have by themselves.
 
     A run's own file says what it was trained on. Other weights are tested on all of CIFAR-10,
@@ -114,9 +118,15 @@ def _known_of_weights(chosen: dict[str, Any]) -> dict[str, Any]:
     if chosen["weights"] != "pretrained":
         made_with = manifest.read(user_path(chosen["weights"]).parent)
     known = (made_with or {}).get("settings")
-    if isinstance(known, dict) and _is_there(known.get("data")):
+    known = known if isinstance(known, dict) else {}
+    if _is_there(known.get("data")):
         names = ("data", "root", "held_out")
         return {name: known[name] for name in names if name in known} | chosen
+    if isinstance(known.get("data"), str) and needs_data:
+        raise ValueError(
+            f"{shown(known['data'])}, which {chosen['weights']} was trained on, is not there: name "
+            "the folder of pictures, as in --data photographs"
+        )
     return {"data": "full"} | chosen
 
 
@@ -178,10 +188,10 @@ def find_lr(settings: Settings) -> None:
 
 def evaluate_weights(settings: Settings) -> None:
     """Print the figures of given weights on the test images, and write them as tables."""
+    folder = _output(settings, of_data=True).folder  # shows now if nothing can be written there
     classifier, data = _restore(settings)
     predictions = predict(classifier, data, settings.machine)
     metrics = measure(predictions)
-    folder = _output(settings).folder
     metrics.to_csv(folder / "metrics.csv")
     write_predictions(predictions, folder / "test_predictions.csv")
     print(metrics, f"Tables in {folder}: metrics.csv, test_predictions.csv", sep="\n")
@@ -190,10 +200,11 @@ def evaluate_weights(settings: Settings) -> None:
 
 def classify(settings: Settings, paths: list[str]) -> None:
     """Write the classes of new pictures, files or folders of them, to a table."""
+    folder = _output(settings).folder
     classifier = settings.load_weights()
     print(f"Weights: {classifier}")
     rows = list(classify_files(classifier, paths, settings.machine))
-    table = write_file_predictions(rows, _output(settings).folder / "predictions.csv")
+    table = write_file_predictions(rows, folder / "predictions.csv")
     counts = Counter(row.class_name for row in rows if not row.problem)
     if not counts:
         raise ValueError(f"none of {counted(len(rows), 'file')} could be read: {table} says why")
@@ -211,8 +222,9 @@ def explain(settings: Settings, paths: list[str]) -> None:
     if paths:
         _explain_images(settings, paths)
         return
+    output = _output(settings, of_data=True)
     classifier, data = _restore(settings)
-    output = Output.prepare(_output(settings).folder)
+    output = Output.prepare(output.folder)
     of_a_run = output.history.exists()  # whose own pictures stay as they are
     folder = output.folder / "explained" if of_a_run else output.plots
     folder.mkdir(exist_ok=True)
@@ -227,7 +239,10 @@ def _explain_images(settings: Settings, paths: list[str]) -> None:
     classifier = settings.load_weights()
     weights = weights_path(settings.weights).resolve()
     failed, output = [], None
+    files: list[str | Path] = []
     for path in map(user_path, paths):
+        files += find_files(path) if path.is_dir() else [path]
+    for path in map(Path, files):
         try:
             image, summary = read_image(path, classifier.size, classifier.resize)
         except (ValueError, OSError) as error:
@@ -254,8 +269,8 @@ def _explain_images(settings: Settings, paths: list[str]) -> None:
 
 def report(settings: Settings) -> None:
     """Write a page of the errors of given weights, to look through in a browser."""
+    output = _output(settings, of_data=True)
     classifier, data = _restore(settings)
-    output = _output(settings)
     predictions = predict(classifier, data, settings.machine, settings.split)
     page = output.page
     if settings.split == "train":
@@ -348,18 +363,43 @@ def _source(path: Path) -> str:
         return ""
 
 
-def _output(settings: Settings) -> Output:
+def _output(settings: Settings, of_data: bool = False) -> Output:
     """Return the folder that was asked for, or that of the weights, before anything is made.
+
+    Args:
+        settings: name the weights, the output and the data.
+        of_data: what is written depends on the data: where these are not the run's own, it goes
+            into a folder beside what the run has written.
 
     Raises:
         OSError: nothing can be written there.
+        ValueError: it is the name of a file.
     """
-    of_weights = "runs/pretrained"
+    folder = Path("runs/pretrained")
     if settings.weights != "pretrained":
-        of_weights = str(Path(settings.weights).parent)
-    output = Output(user_path(settings.output or of_weights))
-    Output.check(output.folder)
-    return output
+        folder = user_path(settings.weights).parent
+        learned = _data_of(folder)
+        if of_data and learned not in (None, _place(settings.data)):
+            folder /= f"on-{choice_name(settings.data)}"
+    folder = user_path(settings.output) if settings.output else folder
+    if folder.suffix in FILE_ENDINGS and not folder.is_dir():
+        raise ValueError(f"output is {str(folder)!r}, expected a folder, such as {folder.stem!r}")
+    try:
+        Output.check(folder)
+    except OSError as error:
+        raise OSError(f"{error}; name another folder with --output") from error
+    return Output(folder)
+
+
+def _data_of(folder: Path) -> str | None:
+    """Return the data that a run's folder says it was trained on."""
+    settings = (manifest.read(folder) or {}).get("settings")
+    data = settings.get("data") if isinstance(settings, dict) else None
+    return _place(data) if isinstance(data, str) else None
+
+
+def _place(data: str) -> str:
+    return data if is_ours(data) else os.path.realpath(user_path(data))
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -139,7 +139,9 @@ class Settings:
             "classes come in random order, else some of each class"
         ),
     ] = "auto"
-    count: Annotated[int, Field(ge=0, description="how many of them")] = 10
+    count: Annotated[
+        int, Field(ge=0, le=100, description="how many of them; the page of errors has all")
+    ] = 10
     split: Annotated[
         Split, Field(description="which images to look through: test, or train for wrong labels")
     ] = "test"
@@ -245,7 +247,7 @@ class Settings:
         known: tuple[Any, ...] = ()
         if like is not None:
             self._check_classes(like)
-            size, resize, known = like.size, like.resize, (like.class_names, like.split_id)
+            size, resize, known = like.size, like.resize, (like.class_names, like.trained_on)
         data = load_data(self.data, self.root, size, resize, self.held_out, *known)
         self._say_what_is_not_used(like, data)
         say(data)
@@ -291,8 +293,7 @@ class Settings:
             options["conv_padding"] = self.conv_padding
         if self.model == "CustomResNet":
             options["mirrored"] = self.config.augmentation.flip != "none"
-        resize = self.resize or check_resize(RESIZE)
-        classifier = Classifier(self.model, data, resize=resize, **options)
+        classifier = Classifier(self.model, data, **options)
         filters = self.filters or ("identity" if self.chosen_recipe == "few" else "random")
         if filters == "identity" and not has_weights(self.model):
             begin_as_identity(classifier.network)

@@ -47,6 +47,20 @@ def reads(monkeypatch) -> list[str]:
     return found
 
 
+def test_files_that_have_changed_places_are_read_anew(folder):
+    """Of the same size, and of the same time."""
+    cat, dog = (folder / "mine" / name / "0.png" for name in ("cat", "dog"))
+    for path in (cat, dog):
+        path.write_bytes(path.read_bytes().ljust(1000, b"\0"))
+        os.utime(path, (0, 0))
+    before = load(folder)
+    cat.rename(folder / "aside")
+    dog.rename(cat)
+    (folder / "aside").rename(dog)
+    assert not equal(load(folder), before)
+    assert equal(load(folder), load_folder(folder / "mine", 8))
+
+
 def test_pictures_are_read_once(folder, reads, capsys):
     first = load(folder)
     told = capsys.readouterr().out

@@ -212,6 +212,13 @@ def test_a_folder_of_which_nothing_can_be_held_out_is_refused(tmp_path):
         load_folder(tmp_path, 32)
 
 
+def test_a_classifier_knows_how_its_pictures_were_resized(tmp_path):
+    pictures(tmp_path, 5)
+    data = load_folder(tmp_path, 32, "pad")
+    assert Classifier("CustomResNet", data).resize == "pad"
+    assert Classifier("CustomResNet", data, resize="squash").resize == "squash"
+
+
 def test_weights_know_the_folder_that_they_were_trained_on(tmp_path):
     """Of it, what was held out is tested; of another folder, everything."""
     for number, folder in enumerate(("mine", "new")):

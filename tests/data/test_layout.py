@@ -344,13 +344,49 @@ class TestOnlyTested:
         paint(tmp_path / "mine", {"cat": 10, "dog": 5})
         trained = load(tmp_path / "mine")
         names = trained.class_names
-        again = load(tmp_path / "mine", class_names=names, split_id=trained.split_id)
+        again = load(tmp_path / "mine", class_names=names, trained_on=trained.train_digests)
         assert np.array_equal(again.test_images, trained.test_images)
         assert again.test_files == trained.test_files
         paint(tmp_path / "new", {"cat": 10, "dog": 5}, first=50)  # of the same names
-        other = load(tmp_path / "new", class_names=names, split_id=trained.split_id)
+        other = load(tmp_path / "new", class_names=names, trained_on=trained.train_digests)
         assert len(other.test_labels) == 15
         assert other.test_files == tuple(sorted(other.test_files))
+
+    def test_what_was_trained_on_is_known_in_a_folder_that_has_changed(self, tmp_path, capsys):
+        """One picture more, one gone, one with another name, one in another class."""
+        paint(tmp_path, {"cat": 20, "dog": 20})
+        before = load(tmp_path)
+        trained = {image.tobytes() for image in before.train_images}
+        (tmp_path / before.train_files[0]).unlink()
+        (tmp_path / before.train_files[1]).rename(tmp_path / "cat" / "another.png")
+        (tmp_path / before.train_files[2]).rename(tmp_path / "dog" / "moved.png")
+        paint(tmp_path, {"cat": 3}, first=90)
+        capsys.readouterr()
+        names = before.class_names
+        now = load(tmp_path, class_names=names, trained_on=before.train_digests)
+        assert "that the weights were not trained on, 11 pictures." in capsys.readouterr().out
+        assert len(now.test_labels) == 8 + 3
+        assert not trained & {image.tobytes() for image in now.test_images}
+        assert len(now.train_labels) == 31  # to look through for wrong labels
+        again = load(tmp_path)  # what is tested is nearly the same as before
+        assert len(trained & {image.tobytes() for image in again.test_images}) <= 2
+
+    def test_a_folder_that_was_trained_on_as_a_whole_is_refused(self, tmp_path):
+        paint(tmp_path, {"cat": 20, "dog": 20})
+        before = load(tmp_path)
+        for file in before.test_files:
+            (tmp_path / file).unlink()
+        with pytest.raises(ValueError, match="no picture that the weights were not trained on"):
+            load(tmp_path, class_names=before.class_names, trained_on=before.train_digests)
+
+    def test_a_class_may_be_empty(self, tmp_path, capsys):
+        paint(tmp_path, {"dog": 4})
+        (tmp_path / "cat").mkdir()
+        assert counts_of(load(tmp_path, class_names=("cat", "dog"))) == {
+            "cat": (0, 0),
+            "dog": (0, 4),
+        }
+        assert "Left out, folders without any picture: cat\n" in capsys.readouterr().out
 
     def test_classes_that_are_not_known_are_refused(self, tmp_path):
         paint(tmp_path / "flat", {"cat": 4, "rat": 4})
@@ -358,3 +394,60 @@ class TestOnlyTested:
         for folder in ("flat", "part"):
             with pytest.raises(ValueError, match=r"(other )?classes .*rat"):
                 load(tmp_path / folder, class_names=("cat", "dog"))
+
+
+def test_pictures_that_are_in_both_parts_are_told(tmp_path, capsys):
+    paint(tmp_path / "train", {"cat": 6, "dog": 6})
+    paint(tmp_path / "test", {"cat": 3, "dog": 3}, first=4)
+    load(tmp_path)
+    printed = capsys.readouterr().out
+    assert "To test on, but to train on too, byte for byte: 4, test/cat/4.png, " in printed
+
+
+def test_a_copy_of_a_folder_in_itself_is_refused(tmp_path):
+    paint(tmp_path, {"cat": 5, "dog": 5})
+    paint(tmp_path / tmp_path.name, {"cat": 5, "dog": 5})
+    with pytest.raises(ValueError, match=f"{tmp_path.name} looks like a copy of .* in itself"):
+        load(tmp_path)
+
+
+def test_a_folder_one_level_too_high_is_told(tmp_path, capsys):
+    for place in ("color", "grey"):
+        paint(tmp_path / place, {"apple": 5, "corn": 5})
+    assert load(tmp_path).class_names == ("color", "grey")  # as it may be meant
+    told = "has the same folders in it (apple, corn), whose pictures are taken together."
+    assert told in capsys.readouterr().out
+    paint(tmp_path / "grey", {"pear": 5})
+    load(tmp_path)
+    assert told not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("1.npy", r"its files are no pictures \(\.npy 2\)"),
+        ("1.zip", r"\(\.zip 2\): unpack them"),
+    ],
+)
+def test_files_that_are_no_pictures_are_told(tmp_path, name, told):
+    for place in ("cat", "dog"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / name).write_bytes(b"0")
+    with pytest.raises(ValueError, match=told):
+        load(tmp_path)
+
+
+def test_what_can_be_done_without_labels_to_test_on_is_told(tmp_path):
+    paint(tmp_path / "train", {"cat": 5, "dog": 5})
+    paint(tmp_path, {"test": 5})
+    with pytest.raises(ValueError, match=r"To hold out a share of .*train in its place, name that"):
+        load(tmp_path)
+    assert len(load(tmp_path / "train").test_labels) == 2
+
+
+def test_a_table_of_somebodys_own_costs_no_pictures(tmp_path, capsys):
+    paint(tmp_path / "train", {"cat": 5, "dog": 5})
+    paint(tmp_path / "test", {"cat": 5, "dog": 5}, first=50)
+    (tmp_path / "train" / "history.csv").write_text("mine")
+    assert counts_of(load(tmp_path)) == {"cat": (5, 5), "dog": (5, 5)}
+    assert "written by a run of this library: train/history.csv\n" in capsys.readouterr().out

@@ -282,6 +282,15 @@ class KeptByAHook(Body):
         return self.linear(self.kept.relu().mean((2, 3)))
 
 
+class FrozenBelow(Body):
+    """Its features are calculated without gradients."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = self.features(x)
+        return self.linear(x.mean((2, 3)))
+
+
 class Enlarged(Body):
     """As for a network that knows larger images."""
 
@@ -327,6 +336,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "partly scripted": PartlyScripted,
     "kept by a hook": KeptByAHook,
     "enlarged images": Enlarged,
+    "frozen below": FrozenBelow,
     "float64": lambda: tiny_network().double(),
     "half": lambda: tiny_network().half(),
     "five dimensions": lambda: nn.Sequential(

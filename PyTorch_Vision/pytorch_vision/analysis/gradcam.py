@@ -157,7 +157,8 @@ def _pixel_maps(
 def _begin_graph(_module: nn.Module, _inputs: tuple, output: Any) -> Any:
     """Have gradients flow from here on and no further back, where nobody asks for them."""
     if isinstance(output, Tensor) and output.is_floating_point():
-        return output.detach().requires_grad_().clone()  # a clone may be changed in place
+        with torch.enable_grad():  # the network may have switched them off around this layer
+            return output.detach().requires_grad_().clone()  # a clone may be changed in place
     return output
 
 

@@ -1,5 +1,6 @@
 """Many picture files as one array; what was read once is kept, and read again in a moment."""
 
+import base64
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ from pytorch_vision.data.pictures import Resize, read_picture
 from pytorch_vision.runtime.files import atomic_write, printable
 from pytorch_vision.runtime.terminal import Bar, say
 
+DIGEST = "U8"  # as an array has it
 HEADER = 4096  # bytes, more than the header of an array in a file has
 
 
@@ -26,12 +28,15 @@ class Decoded:
         sizes: int32 (N, 2), height and width of each in pixels, as it came.
         readable: bool, for each file.
         reasons: why the others could not be read, in order.
+        digests: str (N,), of each of the N a short hash of its file: whatever its name, and
+            wherever it lies, it is known again by that.
     """
 
     images: np.ndarray
     sizes: np.ndarray
     readable: np.ndarray
     reasons: list[str]
+    digests: np.ndarray
 
 
 def decode_files(
@@ -66,10 +71,12 @@ def _decode(
     """Read the files; also tell whether it will be so again, whatever the system has to say."""
     images = np.empty((len(files), *size, 3), np.uint8)
     sizes: list[tuple[int, int]] = []
+    digests: list[str] = []
     readable, reasons, lasting = np.zeros(len(files), bool), [], True
     for number, file in enumerate(Bar(files, desc=title, unit=" files", mininterval=0.5)):
         try:
             picture = read_picture(file, size, resize)
+            digests.append(_digest(file))
         except (ValueError, OSError) as error:
             shown, reason = printable(file), printable(str(error))
             reasons.append(reason if shown in reason else f"{shown}: {reason}")
@@ -79,9 +86,19 @@ def _decode(
             sizes.append(picture.size)
             readable[number] = True
     found = Decoded(
-        images[: len(sizes)], np.array(sizes, np.int32).reshape(-1, 2), readable, reasons
+        images[: len(sizes)],
+        np.array(sizes, np.int32).reshape(-1, 2),
+        readable,
+        reasons,
+        np.array(digests, DIGEST),
     )
     return found, lasting
+
+
+def _digest(file: str) -> str:
+    with open(file, "rb") as stream:
+        whole = hashlib.file_digest(stream, "sha256").digest()
+    return base64.b64encode(whole[:6]).decode()  # of a million files, two have the same by chance
 
 
 def cache_path(root: str | os.PathLike, folder: Path, size: tuple[int, int], resize: str) -> Path:
@@ -96,7 +113,8 @@ def _key(files: list[str], size: tuple[int, int], resize: str) -> str:
     for file in files:
         try:
             status = os.stat(file)
-            facts.append([file, status.st_size, status.st_mtime_ns])
+            times = (status.st_mtime_ns, status.st_ctime_ns)  # the latter cannot be set
+            facts.append([os.path.abspath(file), status.st_size, status.st_ino, *times])
         except OSError as error:
             facts.append([file, str(error)])
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -113,7 +131,11 @@ def _read(cache: Path, key: str, count: int, size: tuple[int, int]) -> Decoded |
             if member.file_size > largest or member.compress_size > largest:
                 return None
             found = Decoded(
-                file["images"], file["sizes"], file["readable"], file["reasons"].tolist()
+                file["images"],
+                file["sizes"],
+                file["readable"],
+                file["reasons"].tolist(),
+                file["digests"],
             )
     except Exception:  # a damaged file can fail anywhere inside its reader, and is written anew
         return None
@@ -124,6 +146,7 @@ def _read(cache: Path, key: str, count: int, size: tuple[int, int]) -> Decoded |
         and found.sizes.shape == (read, 2)
         and found.readable.shape == (count,)
         and len(found.reasons) == count - read
+        and (found.digests.shape, found.digests.dtype) == ((read,), np.dtype(DIGEST))
     )
     return found if fits else None
 
@@ -140,6 +163,7 @@ def _write(cache: Path, key: str, decoded: Decoded) -> None:
                 sizes=decoded.sizes,
                 readable=decoded.readable,
                 reasons=reasons,
+                digests=decoded.digests,
             )
     except OSError as error:
         say(f"The pictures are not kept for the next time in {printable(str(cache))}: {error}")

@@ -3,15 +3,15 @@
 import hashlib
 import math
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import psutil
 
 from pytorch_vision.data.decoding import Decoded, cache_path, decode_files
-from pytorch_vision.data.images import ImageData, counts_of_share, held_out
+from pytorch_vision.data.images import ImageData, counts_of_share
 from pytorch_vision.data.layout import Layout, LeftOut, find_layout
 from pytorch_vision.data.pictures import Resize, check_resize
 from pytorch_vision.runtime.checks import height_and_width, whole_number
@@ -36,17 +36,18 @@ def load_folder(
     *,
     cache: str | os.PathLike | None = None,
     class_names: Sequence[str] = (),
-    split_id: str = "",
+    trained_on: Sequence[str] = (),
 ) -> ImageData:
     """Read a folder of pictures that lie in one folder for each class.
 
     It holds ``train/<class>/...`` and ``test/<class>/...`` or ``val/<class>/...`` (of both, "test"
     is tested on, and "val" is not read, unless "test" has no labels); or ``<class>/...`` alone, of
     which a share of each class is held out for testing, and nothing of a class of one or two
-    pictures. The parts may be called training_set, Testing, valid and so on, all of it may lie in a
-    folder of its own, and the files of a class in folders below. What other programs have put
-    there is left out, and so are files that Pillow cannot read. Prints what is trained on, what is
-    tested on, and what was left out and why.
+    pictures. Which ones are held out depends on what is in their files: a few more, or fewer, or
+    other names change next to nothing of it. The parts may be called training_set, Testing, valid
+    and so on, all of it may lie in a folder of its own, and the files of a class in folders below.
+    What other programs have put there is left out, and so are files that Pillow cannot read. Prints
+    what is trained on, what is tested on, and what was left out and why.
 
     Args:
         path: the folder.
@@ -61,9 +62,9 @@ def load_folder(
         cache: a folder in which the pictures are kept as they were read, for the next time; None
             keeps nothing.
         class_names: those of a network that is to be tested. The folder may have only some of
-            them, and nothing to train on; without a folder to test on, all pictures are tested.
-        split_id: that of the data which the network was trained on. If this is the same folder,
-            only what was held out is tested.
+            them, and nothing to train on; without a folder to test on, all pictures are tested,
+            but for those that it was trained on.
+        trained_on: what it was trained on, as ``Classifier.trained_on`` has it.
 
     Returns:
         The images, classes in alphabetical order, or as in ``class_names``.
@@ -83,6 +84,8 @@ def load_folder(
         layout = find_layout(path, known, left_out)
     finally:  # it may also be why there is no layout
         _tell_what_was_left_out(path, left_out)
+    for remark in layout.remarks:
+        say(remark)
     files, labels, in_train = _listed(layout)
     name = printable(path.resolve().name)
     say(_memory_needed(name, len(files), size))
@@ -90,17 +93,16 @@ def load_folder(
     decoded = decode_files(files, size, resize, name, kept)
     labels, in_train = labels[decoded.readable], in_train[decoded.readable]
     _tell_what_cannot_be_read(decoded)
-    split = ""
-    if not layout.divided:
+    if known and not layout.divided:
+        in_train = _trained(decoded.digests, trained_on)
+    elif not layout.divided:
         counts = counts_of_share(labels, len(layout.class_names), held_out_share)
-        in_train = ~held_out(labels, counts, seed)
-        split = _hash(decoded.images[i] for i in np.flatnonzero(in_train))
-        in_train &= not known or split == split_id
+        in_train = ~_held_out(labels, decoded.digests, counts, seed)
     order = np.argsort(~in_train, kind="stable")
     _rearrange(decoded.images, order)
     labels, sizes, count = labels[order], decoded.sizes[order], int(in_train.sum())
     names_of_files = _names(files, decoded.readable, order, path)
-    _check_every_class(path, layout, labels[:count], labels[count:])
+    _check_every_class(path, layout, labels[:count], labels[count:], bool(known))
     data = ImageData(
         decoded.images[:count],
         labels[:count],
@@ -110,9 +112,11 @@ def load_folder(
         name=name,
         train_files=names_of_files[:count],
         test_files=names_of_files[count:],
-        split_id=split,
+        resize=resize,
+        train_digests=() if layout.divided or known else tuple(decoded.digests[in_train].tolist()),
     )
-    _tell_what_there_is(data, layout, path)
+    _tell_what_there_is(data, layout, bool(trained_on))
+    _tell_what_is_in_both(decoded.digests[order], count, names_of_files)
     _tell_of_odd_pictures(data, sizes, resize)
     return data
 
@@ -165,11 +169,24 @@ def _memory_needed(name: str, count: int, size: tuple[int, int]) -> str:
     raise ValueError(f"{summary}, and {available / 1e6:,.0f} MB are available; {advice}")
 
 
-def _hash(images: Iterable[np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for image in images:
-        digest.update(image)
-    return digest.hexdigest()
+def _held_out(labels: np.ndarray, digests: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
+    """Return which pictures are held out, bool (N,): of each class so many, by their digests."""
+    drawn = [hashlib.sha256(f"{seed} {digest}".encode()).digest() for digest in digests]
+    order = np.array(sorted(range(len(drawn)), key=drawn.__getitem__), np.int64)
+    held = np.zeros(len(labels), bool)
+    for label, count in enumerate(counts):
+        held[order[labels[order] == label][:count]] = True
+    return held
+
+
+def _trained(digests: np.ndarray, trained_on: Sequence[str]) -> np.ndarray:
+    """Return which pictures were trained on, bool (N,); of equal ones the last, as was held out."""
+    left, trained = Counter(trained_on), np.zeros(len(digests), bool)
+    for number in reversed(range(len(digests))):
+        digest = str(digests[number])
+        trained[number] = left[digest] > 0
+        left[digest] -= 1
+    return trained
 
 
 def _rearrange(images: np.ndarray, order: np.ndarray) -> None:
@@ -193,7 +210,7 @@ def _rearrange(images: np.ndarray, order: np.ndarray) -> None:
 
 
 def _check_every_class(
-    path: Path, layout: Layout, train_labels: np.ndarray, test_labels: np.ndarray
+    path: Path, layout: Layout, train_labels: np.ndarray, test_labels: np.ndarray, known: bool
 ) -> None:
     shown, needed = printable(str(path)), layout.train
     if not layout.divided:
@@ -204,6 +221,8 @@ def _check_every_class(
                 f"{shown} has no readable picture of class {name!r} to train on; add some, or take "
                 "its folder away"
             )
+    if not len(test_labels) and train_labels.size and not layout.divided and known:
+        raise ValueError(f"{shown} has no picture that the weights were not trained on")
     if not len(test_labels):
         few = "" if layout.divided else ": no class has three pictures or more, to hold one out"
         raise ValueError(f"{shown} has no readable picture to test on{few}")
@@ -229,7 +248,7 @@ def _listing(names: Sequence[str], most: int = NAMED) -> str:
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _tell_what_there_is(data: ImageData, layout: Layout, path: Path) -> None:
+def _tell_what_there_is(data: ImageData, layout: Layout, of_weights: bool) -> None:
     """Print each part with its folder, and each class with its counts."""
     classes = len(data.class_names)
     train = np.bincount(data.train_labels, minlength=classes)
@@ -238,16 +257,19 @@ def _tell_what_there_is(data: ImageData, layout: Layout, path: Path) -> None:
         say(f"Trained on: {layout.train.folder}. Tested on: {layout.test.folder}.")
     elif layout.divided:
         say(f"Tested on: {layout.test.folder}.")
+    elif train.any() and of_weights:
+        say(
+            f"Tested on: what {layout.test.folder} has that the weights were not trained on, "
+            f"{counted(len(data.test_labels), 'picture')}."
+        )
     elif train.any():
         say(
             f"Trained on: {layout.test.folder}, which has no folder to test on: a share of each "
             f"class is held out for that, {counted(len(data.test_labels), 'picture')}."
         )
     else:
-        say(
-            f"Tested on: all of {layout.test.folder}, as the weights were not trained on this "
-            "folder as it is now."
-        )
+        known = ", of which the weights were trained on nothing" if of_weights else ""
+        say(f"Tested on: all of {layout.test.folder}{known}.")
     if classes <= CLASSES_LISTED:
         for name, *counts in zip(data.class_names, train, test, strict=True):
             say(f"  {name}: {counts[0]:,} to train on, {counts[1]:,} to test on")
@@ -266,6 +288,16 @@ def _tell_what_there_is(data: ImageData, layout: Layout, path: Path) -> None:
             f"{train.min():,} to train on, {data.class_names[train.argmax()]} {train.max():,}. "
             "Accuracy tells most of the large ones: look at each class's own, and find more "
             "pictures of the small ones, or let them weigh more (class_weights)."
+        )
+
+
+def _tell_what_is_in_both(digests: np.ndarray, count: int, names: tuple[str, ...]) -> None:
+    """Say which pictures are tested on that are trained on, too; the first ``count`` are."""
+    both = np.flatnonzero(np.isin(digests[count:], digests[:count])) + count
+    if len(both):
+        say(
+            f"To test on, but to train on too, byte for byte: {len(both):,}, "
+            f"{_listing([names[i] for i in both])}. They make the result too good."
         )
 
 

@@ -24,7 +24,9 @@ class ImageData:
         name: what these images are, for print-outs and plot titles.
         train_files, test_files: the file that each image came from, as a path inside its folder;
             None where they came from no files of their own.
-        split_id: where a part of a folder was held out, a hash of what was not; else empty.
+        resize: how the pictures of a folder were brought to the size; else empty.
+        train_digests: where a part of a folder was held out, a short hash of each file that was
+            not, by which it is known again; else empty.
 
     Raises:
         ValueError: an array has another shape, type or label; the message says which and what
@@ -39,7 +41,8 @@ class ImageData:
     name: str
     train_files: tuple[str, ...] | None = None
     test_files: tuple[str, ...] | None = None
-    split_id: str = ""
+    resize: str = ""
+    train_digests: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", check_class_names(self.class_names))

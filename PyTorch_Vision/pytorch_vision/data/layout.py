@@ -8,7 +8,7 @@ import fnmatch
 import os
 import re
 import unicodedata
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -51,6 +51,7 @@ OURS = (  # by these a folder that a run wrote is known
     "cifar10.npz",
     "pictures-*.npz",
 )
+SURE = ("weights.safetensors", "checkpoint.pt", "run.json")  # a folder with one is a run's
 OUR_FOLDERS = ("runs", "plots")  # a run that failed can have left them empty
 ROLES = {  # words that name a part
     "train": "train",
@@ -127,12 +128,14 @@ class Layout:
         class_names: in alphabetical order, or those that were known before.
         train, test: the parts; without a train part, all is in ``test`` and undivided.
         divided: whether the folder itself says what is tested on.
+        remarks: what looks odd, and may be meant.
     """
 
     class_names: tuple[str, ...]
     train: Part | None
     test: Part
     divided: bool
+    remarks: list[str] = field(default_factory=list)
 
 
 def find_layout(path: Path, known: tuple[str, ...], left_out: LeftOut) -> Layout:
@@ -150,10 +153,11 @@ def find_layout(path: Path, known: tuple[str, ...], left_out: LeftOut) -> Layout
     folder = _descended(_scan(path, left_out), known)
     parts = _parts(folder, known)
     if not parts:
-        classes = _classes(folder, known, left_out)
+        classes = _classes(folder, known, left_out, all_needed=not known)
         _check_classes(folder, classes, known)
         names = known or tuple(sorted(classes))
-        return Layout(names, None, Part(str(folder), classes), divided=False)
+        remarks = _remarks(folder)
+        return Layout(names, None, Part(str(folder), classes), divided=False, remarks=remarks)
     train = None
     if "train" in parts:
         top = parts["train"][0]
@@ -168,7 +172,8 @@ def find_layout(path: Path, known: tuple[str, ...], left_out: LeftOut) -> Layout
     ]
     if len(names) == 1 and not known and train:
         raise ValueError(_one_class(train.folder, names[0]))
-    return Layout(names, train, test, divided=True)
+    remarks = _remarks(parts["train"][0]) if train else []
+    return Layout(names, train, test, divided=True, remarks=remarks)
 
 
 def find_files(path: Path) -> list[str]:
@@ -245,9 +250,12 @@ def _leave_out_ours(folder: Folder, left_out: LeftOut) -> None:
         return
     folder.of_a_run = True
     folder.files = [file for file in folder.files if file not in ours]
-    if folder.name == "plots" or not folder.pictures:
+    sure = any(os.path.basename(file) in SURE for file in ours)
+    if folder.name == "plots" or (sure and not folder.pictures):
         folder.files, folder.folders = [], []
-    left_out["written by a run of this library"].append(str(folder))
+    if not folder.files and not folder.folders:
+        ours = [folder.path]
+    left_out["written by a run of this library"] += map(printable, ours)
 
 
 def _descended(folder: Folder, known: tuple[str, ...], below: bool = False) -> Folder:
@@ -342,6 +350,13 @@ def _classes(
         ValueError: there is no class; or all are needed, and a folder is empty.
     """
     folder = _descended(part, known, below=True)
+    names = {one.name for one in folder.folders if one.has_pictures}
+    for one in folder.folders:
+        if len(names & {below.name for below in one.folders if below.has_pictures}) > 1:
+            raise ValueError(
+                f"{one} looks like a copy of {folder} in itself, with folders of the same names: "
+                "take it away"
+            )
     classes: dict[str, list[str]] = defaultdict(list)
     for one in folder.folders:
         if one.has_pictures:
@@ -351,10 +366,34 @@ def _classes(
         elif one.name not in OUR_FOLDERS and not any(f.of_a_run for f in one.all_folders):
             raise ValueError(f"{one} has no files, expected pictures")
     if not classes:
-        loose = f": its {len(folder.pictures):,} pictures lie in it" if folder.pictures else ""
-        raise ValueError(f"{folder} has no folders, {WANTED}{loose}")
+        raise ValueError(f"{folder} has no folders, {WANTED}{_what_it_has(folder)}")
     left_out["pictures beside the folders of the classes"] += map(printable, folder.pictures)
     return dict(classes)
+
+
+def _what_it_has(folder: Folder) -> str:
+    """Say what a folder without classes has."""
+    if folder.pictures:
+        return f": its {len(folder.pictures):,} pictures lie in it"
+    if not folder.all_files:
+        return ""
+    kinds = Counter(os.path.splitext(file)[1].lower() or "no ending" for file in folder.all_files)
+    listed = ", ".join(f"{printable(kind)} {count:,}" for kind, count in kinds.most_common(3))
+    unpack = ": unpack them" if kinds.keys() & {".zip", ".tar", ".gz", ".rar", ".7z"} else ""
+    return f": its files are no pictures ({listed}){unpack}"
+
+
+def _remarks(part: Folder) -> list[str]:
+    """Say that the classes may lie one level lower than they were taken to."""
+    used = [one for one in part.folders if one.has_pictures]
+    inner = [{below.name for below in one.folders if below.has_pictures} for one in used]
+    if len(used) < 2 or len(inner[0]) < 2 or any(names != inner[0] for names in inner):
+        return []
+    listed = ", ".join(sorted(map(printable, inner[0]))[:5])
+    return [
+        f"Each class of {part} has the same folders in it ({listed}), whose pictures are taken "
+        f"together. If these are the classes, name the folder above them, such as {used[0]}."
+    ]
 
 
 def _class_name(folder: Folder) -> str:
@@ -422,6 +461,11 @@ def _tested_on(
         if len(unknown) < len(classes):  # some are known: it is meant to be tested on
             raise ValueError(refused)
         left_out["without labels, so not tested on"].append(str(one))
+    if chosen is None and refused and "train" in parts:
+        raise ValueError(
+            f"{refused}. To hold out a share of {parts['train'][0]} in its place, name that folder "
+            "alone"
+        )
     if chosen is None:
         raise ValueError(
             refused

@@ -19,7 +19,7 @@ def load_data(
     resize: Resize = "crop",
     held_out: int = 0,
     class_names: Sequence[str] = (),
-    split_id: str = "",
+    trained_on: Sequence[str] = (),
 ) -> ImageData:
     """Return the images that a setting names.
 
@@ -32,7 +32,7 @@ def load_data(
         size, resize: what the pictures of a folder are brought to, and how; not used by CIFAR-10.
         held_out: if not 0, so many training images take the place of the test images, as
             ``hold_out`` chooses them.
-        class_names, split_id: those of a network that is to be tested on a folder, as
+        class_names, trained_on: those of a network that is to be tested on a folder, as
             ``load_folder`` has it; not used by CIFAR-10.
 
     Raises:
@@ -45,7 +45,9 @@ def load_data(
         if is_ours(os.path.normpath(which)):
             say(f"{which} is a folder here, and its pictures are read; CIFAR-10's are not.")
         known = () if held_out else class_names
-        data = load_folder(which, size, resize, cache=root, class_names=known, split_id=split_id)
+        data = load_folder(
+            which, size, resize, cache=root, class_names=known, trained_on=trained_on
+        )
     elif which == "sample":
         data = load_sample()
     else:
@@ -84,5 +86,5 @@ def check_choice(which: str | int) -> str:
         return which
     raise ValueError(
         f"data is {which!r}, expected 'full', 'sample', a number of training images from 10 to "
-        "50000, or a folder of pictures"
+        "50000, or a folder of pictures (there is none of this name)"
     )

@@ -7,6 +7,7 @@ import contextlib
 import copy
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -63,6 +64,7 @@ from pytorch_vision.runtime.files import (
 )
 
 LARGEST_CLASSES = 100_000
+DIGESTS = re.compile("([A-Za-z0-9+/]{8})*")  # as data.decoding makes them, one after the other
 FEW = 8  # images that are predicted without autocast
 # a prediction puts the network into evaluation mode and back: that of another thread waits
 PREDICTING = threading.RLock()
@@ -90,11 +92,12 @@ class Classifier:
         normalization: of its images; that of torchvision's weights, if the network begins with
             them, or else computed from the training images of ``data``.
         size: height and width of its images, in pixels.
-        resize: how pictures of other sizes are brought to it: as those of ``data`` were, if they
-            are pictures of a folder.
+        resize: how pictures of other sizes are brought to it; None for as those of ``data`` were,
+            if they are pictures of a folder, and else "crop".
         history: of its training.
         description: network and data, for print-outs.
-        split_id: that of the data, by which a folder that a part was held out of is known again.
+        trained_on: the digests of the data's training files, by which what it has learned is known
+            again in a folder that a part was held out of.
         options: what else ``models.create`` needs for a network, such as
             ``conv_padding="standard"``.
 
@@ -114,10 +117,10 @@ class Classifier:
         class_names: Sequence[str] | None = None,
         normalization: Normalization | None = None,
         size: tuple[int, int] | None = None,
-        resize: Resize = "crop",
+        resize: Resize | None = None,
         history: History | None = None,
         description: str = "",
-        split_id: str = "",
+        trained_on: Sequence[str] = (),
         **options: Any,
     ) -> None:
         if isinstance(network, str):
@@ -136,12 +139,12 @@ class Classifier:
         size_of: Any = size if data is None or size is not None else data.size
         self.size: tuple[int, int] = height_and_width(size_of)
         self.network = network
-        self.resize = check_resize(resize)
+        self.resize = check_resize(resize or (data.resize if data else "") or "crop")
         self.normalization: Any = normalization
         if data is not None and normalization is None:
             self.normalization = Normalization.of(data.train_images)
         self.history = history or History()
-        self.split_id = data.split_id if data is not None else split_id
+        self.trained_on = tuple(trained_on if data is None else data.train_digests)
         self.description = printable(description or self.describe(data))
 
     @property
@@ -275,8 +278,9 @@ class Classifier:
         if isinstance(images, (str, os.PathLike, Image.Image)):
             images = [images]
         if not isinstance(images, np.ndarray):
+            images = list(images)
             usable = all(isinstance(one, (str, os.PathLike, Image.Image)) for one in images)
-            if not usable or not len(images):
+            if not usable or not images:
                 raise ValueError(
                     "images are no array uint8 (N, H, W, 3), no paths of files and no pictures of "
                     "Pillow's"
@@ -293,6 +297,8 @@ class Classifier:
     def _read(self, picture: PictureLike) -> np.ndarray:
         if isinstance(picture, Image.Image):
             return as_array(picture, self.size, self.resize)
+        if user_path(picture).is_dir():
+            raise ValueError(f"{picture} is a folder: analysis.classify_files takes one")
         return read_image(picture, self.size, self.resize)[0]
 
     def _predict_few(self, images: np.ndarray, device: torch.device) -> np.ndarray:
@@ -339,9 +345,11 @@ class Classifier:
         }
         others = sorted(own.keys() - fitting.keys())
         if 2 * len(fitting) < len(own):
+            made, wanted = _network_of(texts, len(tensors)), describe_network(self.network)
             raise CheckpointError(
-                f"{path} does not fit {describe_network(self.network)}: of its {len(own)} tensors "
+                f"{path} does not fit {wanted}: of its {len(own)} tensors "
                 f"only {len(fitting)} have the name and the shape of one in the file"
+                + (f", which is of {made}" if made not in ("", wanted) else "")
             )
         load_state(self.network, {**own, **fitting})
         names = json.loads(texts.get("class_names", "null"))
@@ -370,7 +378,7 @@ class Classifier:
             "description": self.description,
             "size": self.size,
             "resize": self.resize,
-            "split_id": self.split_id,
+            "trained_on": "".join(self.trained_on),
         }
         save_weights(
             path,
@@ -381,7 +389,9 @@ class Classifier:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike, network: nn.Module | Callable[[int], nn.Module] | None = None
+        cls,
+        path: str | os.PathLike,
+        network: nn.Module | Callable[[int], nn.Module] | str | None = None,
     ) -> "Classifier":
         """Read what ``save`` wrote; a file can run no code.
 
@@ -389,8 +399,9 @@ class Classifier:
             path: the file, or "pretrained" for the one that comes with PyTorch_Vision: ResNet18
                 trained on CIFAR-10.
             network: to put the weights into, such as one of your own, or a function that makes it
-                for a number of classes. Without it, a network of ``models.create`` is made anew;
-                a function of somebody's own, which a file may name too, is never imported.
+                for a number of classes, or its name, as ``create`` takes it. Without it, a network
+                of ``models.create`` is made anew; a function of somebody's own, which a file may
+                name too, is never imported.
 
         Raises:
             CheckpointError: the file is missing, damaged, another one's, or its weights do not fit
@@ -404,6 +415,8 @@ class Classifier:
             if network is None:
                 network = restored_network(path, made, names, tensors)
             else:
+                if isinstance(network, str):
+                    network = create(network, len(names))
                 network = network if isinstance(network, nn.Module) else network(len(names))
                 network = ready(network, _size(metadata))
                 fill_network(path, network, made, tensors)
@@ -415,7 +428,7 @@ class Classifier:
                 resize=check_resize(metadata.get("resize", "crop")),
                 history=History.from_dicts(metadata["history"]),
                 description=checked_text(metadata["description"]),
-                split_id=checked_text(metadata.get("split_id", "")),
+                trained_on=_digests(metadata),
             )
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             if isinstance(error, CheckpointError):
@@ -455,6 +468,22 @@ def _names(metadata: dict[str, Any]) -> tuple[str, ...]:
     if not isinstance(names, list) or len(names) > LARGEST_CLASSES:
         raise ValueError("its class names are no list, or too many")
     return check_class_names([checked_text(name) for name in names])
+
+
+def _network_of(texts: dict[str, str], tensors: int) -> str:
+    """Return of which network a file says that its weights are; nothing if it does not tell."""
+    try:
+        made = made_by({"network": json.loads(texts["network"])}, tensors)
+        return printable(describe_network(made)) if made else ""
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return ""
+
+
+def _digests(metadata: dict[str, Any]) -> list[str]:
+    text = metadata.get("trained_on", "")
+    if not isinstance(text, str) or not DIGESTS.fullmatch(text):
+        raise ValueError("what it was trained on is no list of digests")
+    return [text[start : start + 8] for start in range(0, len(text), 8)]
 
 
 def _size(metadata: dict[str, Any]) -> tuple[int, int]:
