@@ -114,6 +114,24 @@ def test_what_matters_most_is_named_first_and_each_motif_once(data):
     assert "and 28 more" in told
 
 
+def test_each_frame_of_a_film_is_found_in_training(data):
+    """Though each has more than ten others to test on that are nearer."""
+    random = np.random.default_rng(0)
+
+    def frames(image: np.ndarray, count: int) -> np.ndarray:
+        noise = random.integers(-2, 3, (count, *image.shape))
+        return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+    film = data.train_images[5]
+    several = replace(
+        data,
+        train_images=np.concatenate([data.train_images, frames(film, 60)]),
+        train_labels=np.concatenate([data.train_labels, np.zeros(60, np.int64)]),
+        test_images=frames(film, 50),
+    )
+    assert find_duplicates(several).in_training.all()
+
+
 def test_many_of_one_colour_cost_no_more(few):
     """Nor are they near: there is nothing in them to compare."""
     plain = np.zeros((2000, 32, 32, 3), np.uint8)

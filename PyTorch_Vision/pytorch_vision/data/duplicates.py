@@ -156,15 +156,16 @@ def find_duplicates(data: ImageData) -> Duplicates:
     group, first = _same([hashlib.sha256(image(i).tobytes()).digest() for i in range(total)])
     hashes = _hashes([image(i) for i in first])
     near, similarity = [np.empty((0, 2), np.int64)], [np.empty(0)]
-    for pairs in _proposed(hashes):
+    for pairs in _proposed(hashes, sum(i < count for i in first)):
         for part in np.array_split(pairs, -(-len(pairs) // BATCH)) if len(pairs) else ():
             one, other = (_centred([image(first[i]) for i in side]) for side in part.T)
             correlation = np.einsum("ij,ij->i", one, other)
             near.append(part[correlation >= SIMILAR])
             similarity.append(correlation[correlation >= SIMILAR])
+    pairs, once = np.unique(np.concatenate(near), axis=0, return_index=True)
     # that of images which are not the same is less than 1, whatever it is rounded to
-    similar = np.concatenate(similarity).astype(np.float64).clip(max=np.nextafter(1, 0))
-    return Duplicates(data, group, np.concatenate(near), similar)
+    similar = np.concatenate(similarity)[once].astype(np.float64).clip(max=np.nextafter(1, 0))
+    return Duplicates(data, group, pairs, similar)
 
 
 def _same(digests: list[bytes]) -> tuple[np.ndarray, list[int]]:
@@ -185,18 +186,32 @@ def _hashes(images: list[np.ndarray]) -> np.ndarray:
     return 2 * hashes - 1
 
 
-def _proposed(hashes: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield pairs of images whose hashes are near, int64 (P, 2); of each image the nearest ones."""
-    rows = max(ENTRIES // len(hashes), 1)
-    for start in Bar(range(0, len(hashes), rows), desc="Comparing", unit=" parts"):
-        agreeing = hashes[start : start + rows] @ hashes[start:].T  # less those that differ
+def _proposed(hashes: np.ndarray, learned: int) -> Iterator[np.ndarray]:
+    """Yield pairs of images whose hashes are near, int64 (P, 2); of each image the nearest ones.
+
+    Of each test image, which come behind the ``learned`` training images, the nearest of these are
+    among them, however many test images are nearer.
+    """
+    yield from _nearest(hashes, hashes, "Comparing", later=True)
+    for pairs in _nearest(hashes[learned:], hashes[:learned], "Comparing test with training"):
+        yield pairs[:, ::-1] + (0, learned)
+
+
+def _nearest(
+    rows: np.ndarray, columns: np.ndarray, title: str, later: bool = False
+) -> Iterator[np.ndarray]:
+    """Yield pairs of a row and a column, those of each row that are nearest; or only later ones."""
+    step = max(ENTRIES // max(len(columns), 1), 1)
+    for start in Bar(range(0, len(rows), step), desc=title, unit=" parts"):
+        first = start if later else 0
+        agreeing = rows[start : start + step] @ columns[first:].T  # less those that differ
         one, other = np.nonzero(agreeing >= BITS - 2 * NEAR_BITS)
-        later = one < other
-        one, other = one[later], other[later]
+        if later:
+            one, other = one[one < other], other[one < other]
         order = np.lexsort((-agreeing[one, other], one))
         one, other = one[order], other[order]
         rank = np.arange(len(one)) - np.searchsorted(one, one)
-        yield start + np.stack([one, other], axis=1)[rank < NEAREST]
+        yield np.stack([start + one, first + other], axis=1)[rank < NEAREST]
 
 
 def _centred(images: list[np.ndarray]) -> np.ndarray:
