@@ -285,9 +285,13 @@ class KeptByAHook(Body):
 class FrozenBelow(Body):
     """Its features are calculated without gradients."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.below = nn.Sequential(self.conv1, nn.ReLU(), self.conv2, nn.ReLU())
+
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
-            x = self.features(x)
+            x = self.below(x)
         return self.linear(x.mean((2, 3)))
 
 
@@ -438,6 +442,39 @@ def test_a_layer_that_is_called_twice_is_explained_by_its_last_call(data, method
     ]
     np.testing.assert_array_equal(*maps)
     assert maps[0].max() == 1
+
+
+def with_hook() -> nn.Module:
+    class Keeping(Body):
+        def __init__(self) -> None:
+            super().__init__()
+
+            def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+                self.kept = output  # of the network that was made here, whatever its copies do
+
+            self.conv2.register_forward_hook(keep)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.features(x)
+            return self.linear(self.kept.relu().mean((2, 3)))
+
+    return Keeping()
+
+
+def with_another_forward() -> nn.Module:
+    network = Body()
+    usual = network.forward
+    network.forward = lambda x: 2 * usual(x)
+    return network
+
+
+@pytest.mark.parametrize("make", [with_hook, with_another_forward])
+def test_a_network_whose_copy_would_be_another_is_not_averaged(data, make):
+    with pytest.raises(ValueError, match=r"holds the network itself.*set average_weights=False"):
+        fit(Classifier(make(), data), data, CONFIG, EXACT)
+    classifier = Classifier(make(), data)
+    history = fit(classifier, data, replace(CONFIG, average_weights=False), EXACT)
+    assert evaluate(classifier, data, EXACT).loss == pytest.approx(history.records[-1].test_loss)
 
 
 def test_layers_of_a_compiled_networks_wrapper_stay(data):

@@ -212,3 +212,40 @@ def has_unused_parameters(adapter: Adapter, size: tuple[int, int]) -> bool:
         )
         logits.sum().backward()
     return any(one.requires_grad and one.grad is None for one in network.parameters())
+
+
+def is_faithful(duplicate: nn.Module, adapter: Adapter, size: tuple[int, int]) -> bool:
+    """Tell whether a network's copy calculates with its own weights, as the network does.
+
+    A function that was made within the network, and put in place of its ``forward`` or into a
+    hook, still holds the network itself when it is copied.
+
+    Args:
+        duplicate: what ``copied`` made of the adapter's network; both are left as they are.
+        adapter: of the network.
+        size: height and width of its images.
+    """
+    try:
+        expected = _reached(adapter.network, adapter.call, size)
+    except Exception:  # whatever somebody's own network does: its training will tell
+        return True
+    try:
+        return _reached(duplicate, adapter.call, size) == expected
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # with its own hooks it may not even get as far
+        return False
+
+
+def _reached(network: nn.Module, call: Call, size: tuple[int, int]) -> list[bool]:
+    """Return which of a network's parameters a gradient of its logits reaches."""
+    device = device_of(network)
+    parameters = [one for one in network.parameters() if one.requires_grad]
+    with (
+        random_state_kept(device),
+        torch.autocast(device.type, enabled=False),
+        evaluating(network),
+    ):
+        logits = Adapter(network, call, hooked=False)(torch.zeros(2, 3, *size, device=device))
+        gradients = torch.autograd.grad(logits.sum(), parameters, allow_unused=True)
+    return [gradient is not None for gradient in gradients]

@@ -91,6 +91,12 @@ def is_ours(name: str) -> bool:
     return name in MODELS or name == "ResNet" or name.startswith(TORCHVISION)
 
 
+def is_made_by_us(network: nn.Module) -> bool:
+    """Tell whether ``create`` made a network without importing a caller's code."""
+    made_by = made_by_of(network)
+    return made_by is not None and is_ours(str(made_by["name"]))
+
+
 def network_name(network: nn.Module | dict[str, Any]) -> str:
     """Return the name of a network, given itself or how it was made, as in "ResNet18"."""
     made_by = _made_by(network)

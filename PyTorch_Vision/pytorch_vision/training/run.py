@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from pytorch_vision.data import ImageData, train_loader
 from pytorch_vision.models import Classifier, EpochRecord, History
-from pytorch_vision.models.adapter import Adapter, Call, has_unused_parameters
+from pytorch_vision.models.adapter import Adapter, Call, has_unused_parameters, is_faithful
+from pytorch_vision.models.collection import is_made_by_us
 from pytorch_vision.models.inference import scaled_down
 from pytorch_vision.models.networks import copied, load_state, put_in_order, state_of, tensors_of
 from pytorch_vision.runtime import Processes
@@ -94,6 +95,13 @@ class Run:
         optimizer, self.schedulers = make_optimizer(self.network, config, self.pruning.steps(), own)
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.averaged = copied(self.network) if config.average_weights else self.network
+        faithful = self.averaged is self.network or is_made_by_us(self.network)
+        if not faithful and not is_faithful(self.averaged, self.adapter, classifier.size):
+            raise ValueError(
+                f"a copy of {type(self.network).__name__}, of averaged weights, would calculate "
+                "with others: a function in place of its forward, or a hook, holds the network "
+                "itself. Make it a method of the class, or set average_weights=False"
+            )
         alone = fabric.device.type == "cuda" and processes.world_size == 1
         self.graphs = CudaGraphs(alone and own.loss is None and is_capturable(self.network))
         self.own_loss: Any = own.loss  # which may be a module with tensors of its own
