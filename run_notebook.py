@@ -64,8 +64,10 @@ class Client(NotebookClient):
         epoch, epochs = self.epoch
         if line.startswith("From the checkpoint"):
             self.before = math.inf  # what it printed then says nothing of the time left now
-        elif not line.startswith("Test set:"):
+        elif line.startswith("Going on"):
             self.training, self.before = time.monotonic(), epoch
+        elif line.startswith("Training on"):
+            self.training, self.before, self.epoch = time.monotonic(), 0, (0, 0)
         elif epoch:
             line = f"epoch {epoch}/{epochs}: {line}"
             if self.before < epoch < epochs:

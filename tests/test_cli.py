@@ -214,7 +214,8 @@ def test_what_is_found_on_other_pictures_goes_beside(folder, run, trained, capsy
     run("predict", "new", *OF_WEIGHTS)
     assert main(["predict", "new", *OF_WEIGHTS, "--output", "table.csv"]) == 1
     assert "output is 'table.csv', expected a folder, such as 'table'" in capsys.readouterr().err
-    assert "red" in run("explain", "new", *OF_WEIGHTS)
+    (folder / "new" / "notes.txt").write_text("none")
+    assert run("explain", "new", *OF_WEIGHTS).count("_gradcam.png") == 20
 
 
 def test_the_command_of_a_run_can_be_read_back(folder, run, trained):
@@ -366,6 +367,10 @@ def test_both_rates_are_found_for_muon(folder, run):
         ("def made(num_classes:\n    pass", r"cannot be imported: .* \(mine.py, line 1\)"),
         ("made = nn.Linear", r"cannot be imported: NameError: name 'nn' .* \(mine.py, line 1\)"),
         ("def made(num_classes):\n    assert 0, 'no'", r"AssertionError: no \(mine.py, line 2\)"),
+        (
+            "from torch import nn\ndef made(num_classes):\n    nn.Conv2d(3, 8, 3, groups=2)",
+            r"ValueError: in_channels must be divisible by groups \(mine.py, line 3\)",
+        ),
     ],
 )
 def test_a_mistake_in_ones_own_file_is_told_with_its_place(folder, capsys, code, told):

@@ -5,7 +5,7 @@ import hashlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -16,7 +16,6 @@ from PIL import Image
 from pytorch_vision import __version__
 from pytorch_vision.analysis import (
     FinishedRun,
-    Predictions,
     classify_files,
     compare_runs,
     correctly_classified,
@@ -36,6 +35,7 @@ from pytorch_vision.analysis.metrics import evaluation
 from pytorch_vision.data import DataError, ImageData, find_duplicates, read_image
 from pytorch_vision.data.layout import find_files
 from pytorch_vision.data.load import choice_name, is_ours
+from pytorch_vision.data.pictures import pictures_of
 from pytorch_vision.models import Classifier, print_summary
 from pytorch_vision.models.classifier import weights_path
 from pytorch_vision.models.export import TOLERANCE, check_export, export_onnx
@@ -154,10 +154,8 @@ def train(settings: Settings) -> None:
         raise KeyboardInterrupt(f"Interrupted: what there is of it is in {written.folder}")
     curves = plots.training_curves(classifier.history, classifier.description)
     curves.savefig(written.plots / "training_curves.png")
-    try:
-        _draw_errors(classifier, data, written.plots, settings)
-    except ValueError as error:  # it has no map, and is trained all the same
-        print(f"No picture of where it looked: {error}")
+    if reason := _draw_errors(classifier, data, written.plots, settings):
+        print(f"No picture of where it looked: {reason}")  # it is trained all the same
 
 
 def check(settings: Settings) -> None:
@@ -228,7 +226,8 @@ def explain(settings: Settings, paths: list[str]) -> None:
     of_a_run = output.history.exists()  # whose own pictures stay as they are
     folder = output.folder / "explained" if of_a_run else output.plots
     folder.mkdir(exist_ok=True)
-    _draw_errors(classifier, data, folder, settings)
+    if reason := _draw_errors(classifier, data, folder, settings):
+        raise ValueError(reason)
 
 
 def _explain_images(settings: Settings, paths: list[str]) -> None:
@@ -239,10 +238,13 @@ def _explain_images(settings: Settings, paths: list[str]) -> None:
     classifier = settings.load_weights()
     weights = weights_path(settings.weights).resolve()
     failed, output = [], None
-    files: list[str | Path] = []
+    files: list[str] = []
     for path in map(user_path, paths):
-        files += find_files(path) if path.is_dir() else [path]
-    for path in map(Path, files):
+        found = pictures_of(find_files(path)) if path.is_dir() else [str(path)]
+        if not found:
+            raise ValueError(f"{path} has no pictures")
+        files += found
+    for path in map(Path, dict.fromkeys(files)):
         try:
             image, summary = read_image(path, classifier.size, classifier.resize)
         except (ValueError, OSError) as error:
@@ -312,33 +314,35 @@ def _restore(settings: Settings) -> tuple[Classifier, ImageData]:
     return classifier, data
 
 
-def _draw_errors(classifier: Classifier, data: ImageData, folder: Path, settings: Settings) -> None:
+def _draw_errors(classifier: Classifier, data: ImageData, folder: Path, settings: Settings) -> str:
+    """Draw what a classifier gets wrong; return why there are no maps, or nothing."""
     predictions = predict(classifier, data, settings.machine)
-    try:
-        for name, figure in _error_figures(classifier, predictions, settings):
-            figure.savefig(folder / f"{name}.png")
-    finally:
-        print(f"Pictures in {folder}")
-
-
-def _error_figures(
-    classifier: Classifier, predictions: Predictions, settings: Settings
-) -> Iterator[tuple[str, Figure]]:
-    """Yield each picture with its name; Grad-CAM's come last, as not every network has a map."""
-    title = classifier.description
+    title, reason = classifier.description, ""
     errors = misclassified(predictions, settings.count, settings.order)
     right = correctly_classified(predictions, settings.count, settings.order)
     chosen, chosen_right = f"{title}: {errors.choice}", f"{title}: {right.choice}"
     scaled = cross_fitted(predictions)[0] if len(predictions) > 1 else None
-    yield "misclassified", galleries.gallery(errors, chosen)
-    yield "confusion_matrix", plots.confusion_matrix(predictions, title)
-    yield "class_accuracy", plots.class_accuracy(predictions, title)
-    yield "reliability", plots.reliability(predictions, title, scaled)
-    both = np.stack([errors.predicted, errors.labels])
-    predicted, true = grad_cam(classifier, errors.images, both)
-    yield "misclassified_gradcam", galleries.gradcam_gallery(errors, predicted, true, chosen)
-    of_right = grad_cam(classifier, right.images, right.predicted)
-    yield "correct_gradcam", galleries.gradcam_gallery(right, of_right, title=chosen_right)
+    figures = {
+        "misclassified": galleries.gallery(errors, chosen),
+        "confusion_matrix": plots.confusion_matrix(predictions, title),
+        "class_accuracy": plots.class_accuracy(predictions, title),
+        "reliability": plots.reliability(predictions, title, scaled),
+    }
+    try:
+        both = np.stack([errors.predicted, errors.labels])
+        predicted, true = grad_cam(classifier, errors.images, both)
+        of_right = grad_cam(classifier, right.images, right.predicted)
+    except ValueError as error:  # not every network has a map
+        reason = str(error)
+    else:
+        figures |= {
+            "misclassified_gradcam": galleries.gradcam_gallery(errors, predicted, true, chosen),
+            "correct_gradcam": galleries.gradcam_gallery(right, of_right, title=chosen_right),
+        }
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png")
+    print(f"Pictures in {folder}")
+    return reason
 
 
 def save_picture(figure: Figure, path: Path, source: str) -> Path:
@@ -440,7 +444,7 @@ USUAL = {"data": "what the weights were trained on", "weights": "pretrained"}
 # those that are told files or folders by their names alone: what they are, and how many
 FILES = {
     "predict": ("a picture, or a folder of them at any depth", "+"),
-    "explain": ("an image file to explain instead of the test errors", "*"),
+    "explain": ("an image file, or a folder, to explain instead of the test errors", "*"),
     "compare": ("the folder of a run", "+"),
 }
 

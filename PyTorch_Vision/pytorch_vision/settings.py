@@ -140,7 +140,7 @@ class Settings:
         ),
     ] = "auto"
     count: Annotated[
-        int, Field(ge=0, le=100, description="how many of them; the page of errors has all")
+        int, Field(ge=0, le=100, description="how many of them; the page of errors has more")
     ] = 10
     split: Annotated[
         Split, Field(description="which images to look through: test, or train for wrong labels")

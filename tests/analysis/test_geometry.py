@@ -44,7 +44,9 @@ def test_geometry(build, layer, stride, offset):
     [
         (partial(F.interpolate, size=64, mode="bilinear"), 1.0, 0.0),
         (partial(F.interpolate, scale_factor=2), 1.0, 0.0),
+        (partial(F.interpolate, scale_factor=(2, 2)), 1.0, 0.0),
         (partial(F.interpolate, size=63, mode="bilinear", align_corners=True), 1.0, 0.25),
+        (partial(F.interpolate, scale_factor=0.3, mode="bilinear"), 2 / 0.3, 1 / 0.3 - 0.5),
         (partial(F.interpolate, size=16, mode="bicubic", antialias=True), 4.0, 1.5),
     ],
 )
@@ -208,7 +210,7 @@ def test_what_only_reorders_is_followed(work, stride, offset):
         (lambda self, x: x.roll(3, 2), "roll"),
         (lambda self, x: x.flip(2), "flip"),
         (lambda self, x: x.cumsum(2).reshape(1, 16, 8, 32), "does not know|view|reshape"),
-        (lambda self, x: nn.functional.interpolate(x, scale_factor=2), "upsample_nearest2d"),
+        (lambda self, x: nn.functional.interpolate(x, size=5), "upsample_nearest2d"),
         (lambda self, x: x[:, :, torch.arange(15, -1, -1)], "index"),
         (lambda self, x: nn.functional.adaptive_avg_pool2d(x, 5), "adaptive_avg_pool2d"),
         (lambda self, x: nn.functional.conv_transpose2d(x, x.new_ones(16, 2, 2, 2)), "convolut"),

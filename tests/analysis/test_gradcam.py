@@ -150,12 +150,13 @@ def test_other_methods_give_other_maps(resnet, few, method):
 def test_several_methods_come_from_the_same_passes(resnet, few):
     images, classes = few.test_images[:3], np.array([[0, 1, 2], [3, 4, 5]])
     passes = []
-    resnet.network.linear.register_forward_hook(
+    handle = resnet.network.linear.register_forward_hook(
         lambda _m, inputs, _o: passes.append(len(inputs[0]))
     )
     methods = ["eigencam", "gradcam", "gradcam++", "xgradcam"]
     maps = grad_cam(resnet, images, classes, "layer3", methods)
     assert maps.shape == (4, 2, 3, 32, 32)
+    handle.remove()
     assert passes.count(3) == 2  # one for each row of classes
     for method, ours in zip(methods, maps, strict=True):
         assert np.array_equal(ours, grad_cam(resnet, images, classes, "layer3", method)), method

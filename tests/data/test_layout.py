@@ -411,6 +411,12 @@ def test_a_copy_of_a_folder_in_itself_is_refused(tmp_path):
         load(tmp_path)
 
 
+def test_classes_and_what_is_in_them_may_be_called_alike(tmp_path):
+    for name in "123":
+        paint(tmp_path / name, dict.fromkeys("123", 2))
+    assert load(tmp_path).class_names == ("1", "2", "3")
+
+
 def test_a_folder_one_level_too_high_is_told(tmp_path, capsys):
     for place in ("color", "grey"):
         paint(tmp_path / place, {"apple": 5, "corn": 5})

@@ -257,7 +257,7 @@ def test_every_network_by_name_comes_back(tmp_path, few, name, options):
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         logits = classifier.network.eval()(images)
-        assert torch.equal(loaded.network.eval()(images), logits)
+        torch.testing.assert_close(loaded.network.eval()(images), logits)  # wherever they lie
 
 
 def test_buffers_that_no_file_keeps_are_made_anew(tmp_path, few, monkeypatch):

@@ -82,7 +82,7 @@ def grad_cam(
     shape = (*classes.shape, *images.shape[1:3])
     if not isinstance(method, str):
         shape = (len(methods), *shape)
-    if 0 in shape:
+    if not len(images) or not methods:
         return np.zeros(shape, np.float32)
     check_images(images)
     one_each = classes.ndim in (1, 2) and classes.shape[-1] == len(images)

@@ -148,17 +148,27 @@ def _padded(args: tuple, source: Layout, before: Tensor, after: Tensor) -> Layou
 
 def _resampled(args: tuple, source: Layout, before: Tensor, after: Tensor) -> Layout | None:
     """Stretch rows and columns, which then lie closer together, or further apart."""
-    corners, layout = args[2:3] == (True,), source
-    for number in (2, 3):
+    corners, *scales = args[2:] if args[2:3] and isinstance(args[2], bool) else (False, *args[2:])
+    layout = source
+    for number, scale in zip((2, 3), (*scales, None, None), strict=False):
         if len(source.dimensions[number]) > 1:
             return None
         step, old, new = source.dimensions[number][0], before.shape[number], after.shape[number]
-        ratio = (old - 1) / max(new - 1, 1) if corners else old / new
+        ratio = 1 / scale if scale else old / new
+        if corners:
+            ratio = (old - 1) / max(new - 1, 1)
         shift = 0 if corners else (ratio - 1) / 2
         layout = layout.moved(step.down * shift, step.across * shift)
         sides = Factor(new, step.down * ratio, step.across * ratio)
         layout = layout.with_dimension(number, (sides,))
     return layout
+
+
+def _repeated(args: tuple, source: Layout, before: Tensor, after: Tensor) -> Layout | None:
+    """Repeat the nearest, which are known to lie where they do if nothing is left out."""
+    if any(new < old for old, new in zip(before.shape[2:], after.shape[2:], strict=True)):
+        return None
+    return _resampled(args, source, before, after)
 
 
 def _sliced(args: tuple, source: Layout, before: Tensor, after: Tensor) -> Layout | None:
@@ -229,8 +239,6 @@ _RULES: dict[str, Any] = {
     **dict.fromkeys(("constant_pad_nd", "reflection_pad2d", "replication_pad2d"), _padded),
     **dict.fromkeys(
         (
-            "upsample_nearest2d",
-            "_upsample_nearest_exact2d",
             "upsample_bilinear2d",
             "_upsample_bilinear2d_aa",
             "upsample_bicubic2d",
@@ -238,6 +246,7 @@ _RULES: dict[str, Any] = {
         ),
         _resampled,
     ),
+    **dict.fromkeys(("upsample_nearest2d", "_upsample_nearest_exact2d"), _repeated),
     "slice": _sliced,
     **dict.fromkeys(("split", "split_with_sizes", "chunk"), _split),
     "unbind": _unbound,

@@ -98,7 +98,7 @@ def _decode(
 def _digest(file: str) -> str:
     with open(file, "rb") as stream:
         whole = hashlib.file_digest(stream, "sha256").digest()
-    return base64.b64encode(whole[:6]).decode()  # of a million files, two have the same by chance
+    return base64.b64encode(whole[:6]).decode()  # of a million files, hardly two by chance the same
 
 
 def cache_path(root: str | os.PathLike, folder: Path, size: tuple[int, int], resize: str) -> Path:
@@ -113,8 +113,9 @@ def _key(files: list[str], size: tuple[int, int], resize: str) -> str:
     for file in files:
         try:
             status = os.stat(file)
-            times = (status.st_mtime_ns, status.st_ctime_ns)  # the latter cannot be set
-            facts.append([os.path.abspath(file), status.st_size, status.st_ino, *times])
+            facts.append([os.path.abspath(file), status.st_size, status.st_mtime_ns])
+            if os.name == "posix":  # of the last change of any kind, which nobody can set
+                facts.append(status.st_ctime_ns)
         except OSError as error:
             facts.append([file, str(error)])
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

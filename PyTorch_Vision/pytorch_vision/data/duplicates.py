@@ -144,7 +144,8 @@ def find_duplicates(data: ImageData) -> Duplicates:
     """Find the images of both parts that are the same, or nearly so.
 
     Of images of other pixels, a perceptual hash (pHash: 64 bits of the low frequencies) proposes
-    the nearest ten, if no more than 10 bits differ; the correlation of their pixels decides. So
+    the nearest ten, and for a test image the nearest ten training images, if no more than 10 bits
+    differ; the correlation of their pixels decides. So
     copies of another size, brightness or compression are found, but no mirrored ones.
     """
     count = len(data.train_images)

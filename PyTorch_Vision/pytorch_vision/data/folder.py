@@ -1,6 +1,5 @@
 """Your own images: a folder of picture files, one folder for each class."""
 
-import hashlib
 import math
 import os
 from collections import Counter, defaultdict
@@ -11,7 +10,7 @@ import numpy as np
 import psutil
 
 from pytorch_vision.data.decoding import Decoded, cache_path, decode_files
-from pytorch_vision.data.images import ImageData, counts_of_share
+from pytorch_vision.data.images import ImageData, counts_of_share, held_out
 from pytorch_vision.data.layout import Layout, LeftOut, find_layout
 from pytorch_vision.data.pictures import Resize, check_resize
 from pytorch_vision.runtime.checks import height_and_width, whole_number
@@ -97,7 +96,7 @@ def load_folder(
         in_train = _trained(decoded.digests, trained_on)
     elif not layout.divided:
         counts = counts_of_share(labels, len(layout.class_names), held_out_share)
-        in_train = ~_held_out(labels, decoded.digests, counts, seed)
+        in_train = ~held_out(labels, counts, seed, decoded.digests.tolist())
     order = np.argsort(~in_train, kind="stable")
     _rearrange(decoded.images, order)
     labels, sizes, count = labels[order], decoded.sizes[order], int(in_train.sum())
@@ -113,9 +112,9 @@ def load_folder(
         train_files=names_of_files[:count],
         test_files=names_of_files[count:],
         resize=resize,
-        train_digests=() if layout.divided or known else tuple(decoded.digests[in_train].tolist()),
+        train_digests=() if known else tuple(decoded.digests[in_train].tolist()),
     )
-    _tell_what_there_is(data, layout, bool(trained_on))
+    _tell_what_there_is(data, layout, bool(known and trained_on))
     _tell_what_is_in_both(decoded.digests[order], count, names_of_files)
     _tell_of_odd_pictures(data, sizes, resize)
     return data
@@ -169,18 +168,8 @@ def _memory_needed(name: str, count: int, size: tuple[int, int]) -> str:
     raise ValueError(f"{summary}, and {available / 1e6:,.0f} MB are available; {advice}")
 
 
-def _held_out(labels: np.ndarray, digests: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
-    """Return which pictures are held out, bool (N,): of each class so many, by their digests."""
-    drawn = [hashlib.sha256(f"{seed} {digest}".encode()).digest() for digest in digests]
-    order = np.array(sorted(range(len(drawn)), key=drawn.__getitem__), np.int64)
-    held = np.zeros(len(labels), bool)
-    for label, count in enumerate(counts):
-        held[order[labels[order] == label][:count]] = True
-    return held
-
-
 def _trained(digests: np.ndarray, trained_on: Sequence[str]) -> np.ndarray:
-    """Return which pictures were trained on, bool (N,); of equal ones the last, as was held out."""
+    """Return which pictures were trained on, bool (N,): of equal ones the last, as when drawn."""
     left, trained = Counter(trained_on), np.zeros(len(digests), bool)
     for number in reversed(range(len(digests))):
         digest = str(digests[number])
@@ -282,7 +271,7 @@ def _tell_what_there_is(data: ImageData, layout: Layout, of_weights: bool) -> No
     ]
     if small and not layout.divided:
         say(f"Kept for training alone, as there are only one or two: {_listing(small)}")
-    if train.any() and train.max() >= UNEQUAL * train.min():
+    if train.any() and not of_weights and train.max() >= UNEQUAL * train.min():
         say(
             f"The classes are very unequal: {data.class_names[train.argmin()]} has "
             f"{train.min():,} to train on, {data.class_names[train.argmax()]} {train.max():,}. "

@@ -25,8 +25,8 @@ class ImageData:
         train_files, test_files: the file that each image came from, as a path inside its folder;
             None where they came from no files of their own.
         resize: how the pictures of a folder were brought to the size; else empty.
-        train_digests: where a part of a folder was held out, a short hash of each file that was
-            not, by which it is known again; else empty.
+        train_digests: of pictures of a folder, a short hash of each training image's file, by
+            which it is known again; else empty.
 
     Raises:
         ValueError: an array has another shape, type or label; the message says which and what
@@ -164,6 +164,7 @@ def subset(data: ImageData, count: int) -> ImageData:
         train_images=data.train_images[indices],
         train_labels=data.train_labels[indices],
         train_files=_chosen(data.train_files, indices),
+        train_digests=_chosen(data.train_digests or None, indices) or (),
         name=f"{len(indices):,} of {data.name}",
     )
 
@@ -185,12 +186,13 @@ def hold_out(data: ImageData, count: int, seed: int = 0) -> ImageData:
     """
     count = whole_number(count, "count")
     counts = counts_of_total(data.train_labels, len(data.class_names), count)
-    held = held_out(data.train_labels, counts, seed)
+    held = held_out(data.train_labels, counts, seed, data.train_digests)
     return replace(
         data,
         train_images=data.train_images[~held],
         train_labels=data.train_labels[~held],
         train_files=_chosen(data.train_files, np.flatnonzero(~held)),
+        train_digests=_chosen(data.train_digests or None, np.flatnonzero(~held)) or (),
         test_images=data.train_images[held],
         test_labels=data.train_labels[held],
         test_files=_chosen(data.train_files, np.flatnonzero(held)),
@@ -237,9 +239,19 @@ def counts_of_total(labels: np.ndarray, classes: int, total: int) -> np.ndarray:
     return counts
 
 
-def held_out(labels: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
-    """Return which of N labelled images are held out: bool (N,), so many of each class."""
-    order = np.random.default_rng(whole_number(seed, "seed")).permutation(len(labels))
+def held_out(
+    labels: np.ndarray, counts: np.ndarray, seed: int, digests: Sequence[str] = ()
+) -> np.ndarray:
+    """Return which of N labelled images are held out: bool (N,), so many of each class.
+
+    They are drawn by their digests, if there are any, so that a few more or fewer images change
+    next to nothing; else by their places.
+    """
+    seed = whole_number(seed, "seed")
+    order = np.random.default_rng(seed).permutation(len(labels))
+    if len(digests):
+        drawn = [hashlib.sha256(f"{seed} {digest}".encode()).digest() for digest in digests]
+        order = np.array(sorted(range(len(drawn)), key=drawn.__getitem__), np.int64)
     held = np.zeros(len(labels), dtype=bool)
     for label, count in enumerate(counts):
         held[order[labels[order] == label][:count]] = True

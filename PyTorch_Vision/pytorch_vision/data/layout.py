@@ -351,12 +351,16 @@ def _classes(
     """
     folder = _descended(part, known, below=True)
     names = {one.name for one in folder.folders if one.has_pictures}
-    for one in folder.folders:
-        if len(names & {below.name for below in one.folders if below.has_pictures}) > 1:
-            raise ValueError(
-                f"{one} looks like a copy of {folder} in itself, with folders of the same names: "
-                "take it away"
-            )
+    copies = [
+        one
+        for one in folder.folders
+        if len(names & {below.name for below in one.folders if below.has_pictures}) > 1
+    ]
+    if len(copies) == 1:  # of several, the classes and what is in them can be called alike
+        raise ValueError(
+            f"{copies[0]} looks like a copy of {folder} in itself, with folders of the same names: "
+            "take it away"
+        )
     classes: dict[str, list[str]] = defaultdict(list)
     for one in folder.folders:
         if one.has_pictures:

@@ -150,13 +150,20 @@ def as_array(picture: Image.Image, size: tuple[int, int], resize: Resize) -> np.
     """Return a picture that is open already as ``read_image`` does one from a file.
 
     Raises:
-        ValueError: it cannot be brought to RGB, or is so long and narrow that nothing of it would
-            be left.
+        ValueError: it is empty, larger than 8,192 pixels a side or damaged, cannot be brought to
+            RGB, or is so long and narrow that nothing of it would be left.
     """
+    if not 1 <= min(picture.size) <= max(picture.size) <= MAX_SIDE:
+        shown = f"{picture.width}x{picture.height}"
+        raise ValueError(f"the picture has {shown} pixels, expected 1 to {MAX_SIDE:,} a side")
     try:
         return _as_array(_upright(picture), size, check_resize(resize))
     except _RefusedError as error:
         raise ValueError(f"the picture {error}") from None
+    except Exception as error:  # Pillow decodes it only now, and it can be damaged in any way
+        if is_system_error(error):
+            raise
+        raise ValueError(f"the picture is damaged ({first_line(error)})") from error
 
 
 def _as_array(upright: Image.Image, size: tuple[int, int], resize: Resize) -> np.ndarray:

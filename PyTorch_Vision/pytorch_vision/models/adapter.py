@@ -83,7 +83,7 @@ class Adapter(nn.Module):
         exact = contextlib.nullcontext()
         with exact if self.call.autocast else torch.autocast(device.type, enabled=False):
             logits = as_logits(work(images))
-        return _checked(logits[:count] if logits.ndim == 2 else logits, count, self.classes).float()
+        return _checked(logits[:count] if logits.ndim > 1 else logits, count, self.classes).float()
 
 
 def as_logits(output: Any) -> Tensor:
@@ -114,8 +114,8 @@ def as_logits(output: Any) -> Tensor:
 
 
 def _checked(logits: Tensor, count: int, classes: int | None) -> Tensor:
-    fits = logits.ndim == 2 and len(logits) == count and classes in (None, logits.shape[1])
-    if not fits:
+    fits = logits.ndim > 1 and len(logits) == count  # a map does, to look into
+    if not fits or (classes is not None and logits.shape != (count, classes)):
         whole = f"{count} images" if count > 1 else "one image"
         raise ValueError(
             f"the network gives {tuple(logits.shape)} for {whole}, expected ({count}, "
@@ -221,7 +221,8 @@ def is_faithful(duplicate: nn.Module, adapter: Adapter, size: tuple[int, int]) -
     hook, still holds the network itself when it is copied.
 
     Args:
-        duplicate: what ``copied`` made of the adapter's network; both are left as they are.
+        duplicate: what ``copied`` made of the adapter's network; both are called once, as
+            ``find_call`` calls a network.
         adapter: of the network.
         size: height and width of its images.
     """

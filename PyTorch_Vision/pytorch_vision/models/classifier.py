@@ -9,6 +9,7 @@ import json
 import os
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,7 @@ from pytorch_vision.data.pictures import MAX_SIDE, Resize, as_array, check_resiz
 from pytorch_vision.data.transforms import BatchNormalizer
 from pytorch_vision.models.adapter import Adapter, Call, find_call
 from pytorch_vision.models.collection import (
+    check_name,
     create,
     describe_network,
     has_weights,
@@ -62,9 +64,10 @@ from pytorch_vision.runtime.files import (
     printable,
     user_path,
 )
+from pytorch_vision.runtime.terminal import say
 
 LARGEST_CLASSES = 100_000
-DIGESTS = re.compile("([A-Za-z0-9+/]{8})*")  # as data.decoding makes them, one after the other
+DIGESTS, DIGEST_LENGTH = re.compile("[A-Za-z0-9+/]*"), 8  # as data.decoding makes them
 FEW = 8  # images that are predicted without autocast
 # a prediction puts the network into evaluation mode and back: that of another thread waits
 PREDICTING = threading.RLock()
@@ -144,7 +147,7 @@ class Classifier:
         if data is not None and normalization is None:
             self.normalization = Normalization.of(data.train_images)
         self.history = history or History()
-        self.trained_on = tuple(trained_on if data is None else data.train_digests)
+        self.trained_on = tuple(trained_on or (data.train_digests if data else ()))
         self.description = printable(description or self.describe(data))
 
     @property
@@ -199,6 +202,12 @@ class Classifier:
                 f"{self} takes images of {height}x{width} pixels, those of {data.name} have "
                 f"{rows}x{columns}: read them in that size"
             )
+
+    def learns_from(self, digests: Sequence[str]) -> None:
+        """Note what it is trained on, beside what it was trained on before."""
+        # of files that are there several times, as many as there were in one training
+        both = Counter(self.trained_on) | Counter(digests)
+        self.trained_on = tuple(sorted(both.elements()))
 
     def check_outputs(self, fabric: lightning_fabric.Fabric, scale: float = 1.0) -> Adapter:
         """Show the network a black image, and return it as it is called; or refuse it.
@@ -352,6 +361,8 @@ class Classifier:
                 + (f", which is of {made}" if made not in ("", wanted) else "")
             )
         load_state(self.network, {**own, **fitting})
+        metadata = {name: json.loads(texts.get(name, '""')) for name in ("trained_on", "split_id")}
+        self.learns_from(_digests(path, {k: v for k, v in metadata.items() if v}))
         names = json.loads(texts.get("class_names", "null"))
         self.is_partly_new = bool(others) or names not in (None, list(self.class_names))
         described = checked_text(json.loads(texts.get("description", '"an earlier run"')))
@@ -408,6 +419,8 @@ class Classifier:
                 the network.
         """
         path = weights_path(path)
+        if isinstance(network, str):
+            check_name(network)
         tensors, texts = load_weights(path)
         try:
             metadata = {EARLIER_NAMES.get(k, k): json.loads(text) for k, text in texts.items()}
@@ -428,7 +441,7 @@ class Classifier:
                 resize=check_resize(metadata.get("resize", "crop")),
                 history=History.from_dicts(metadata["history"]),
                 description=checked_text(metadata["description"]),
-                trained_on=_digests(metadata),
+                trained_on=_digests(path, metadata),
             )
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             if isinstance(error, CheckpointError):
@@ -479,11 +492,18 @@ def _network_of(texts: dict[str, str], tensors: int) -> str:
         return ""
 
 
-def _digests(metadata: dict[str, Any]) -> list[str]:
+def _digests(path: Path, metadata: dict[str, Any]) -> list[str]:
+    """Return the digests in a file's metadata; of a file that had none yet, say so."""
+    if metadata.get("split_id") and "trained_on" not in metadata:
+        say(
+            f"{path} is of an earlier version, and does not tell which pictures it was trained on: "
+            "tested on a folder that it learned from, it looks better than it is"
+        )
     text = metadata.get("trained_on", "")
-    if not isinstance(text, str) or not DIGESTS.fullmatch(text):
+    if not isinstance(text, str) or len(text) % DIGEST_LENGTH or not DIGESTS.fullmatch(text):
         raise ValueError("what it was trained on is no list of digests")
-    return [text[start : start + 8] for start in range(0, len(text), 8)]
+    places = range(0, len(text), DIGEST_LENGTH)
+    return [text[start : start + DIGEST_LENGTH] for start in places]
 
 
 def _size(metadata: dict[str, Any]) -> tuple[int, int]:

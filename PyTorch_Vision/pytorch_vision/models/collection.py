@@ -25,6 +25,12 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 }
 TORCHVISION = "torchvision:"
 WEIGHTS = "@"  # before the name of torchvision's own weights
+# Python's, torch's and ours: their lines tell nobody where in a file of one's own a mistake is
+LIBRARIES = (
+    os.path.dirname(os.__file__),
+    str(Path(torch.__path__[0]).parent),
+    str(Path(__file__).parents[1]),
+)
 # these two also answer from the middle of the network, unless they are told not to
 WITH_AUXILIARY = {"googlenet", "inception_v3"}
 
@@ -226,8 +232,9 @@ def _own_builder(module: str, function: str) -> Callable[..., nn.Module]:
 
 def _told(error: Exception) -> str:
     """Say what went wrong in somebody's own file, and where."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
     if isinstance(error, (ImportError, AttributeError, TypeError, SyntaxError)):
         return first_line(error)
-    place = f"{Path(last.filename).name}, line {last.lineno}"
-    return f"{type(error).__name__}: {first_line(error)} ({place})"
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [one for one in frames if not one.filename.startswith((*LIBRARIES, "<"))]
+    place = f" ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else ""
+    return f"{type(error).__name__}: {first_line(error)}{place}"

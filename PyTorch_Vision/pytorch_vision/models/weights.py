@@ -114,7 +114,8 @@ def _what_else(path: str | os.PathLike) -> str:
         start = file.read(32)
     if start.startswith(b"version https://git-lfs"):
         return ": it is a pointer of Git LFS, and `git lfs pull` fetches the file"
-    if start.startswith((b"PK", b"\x80")):  # a zip archive, or a pickle
+    # a zip archive, or a pickle; safetensors begins with a length, and then a brace
+    if start.startswith((b"PK\x03\x04", b"\x80\x02")) and start[8:9] != b"{":
         return (
             ": it looks like torch.save's. If you trust it, network.load_state_dict(torch.load("
             "...)), and Classifier(network, data).save(...) makes one that can be read here"

@@ -178,7 +178,7 @@ def usual_defaults() -> Iterator[None]:
     that it has cast would stay as they are until the caller's ends, whatever training does.
     """
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
-    casting = [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]
+    casting = [kind for kind in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(kind)]
     torch.set_default_dtype(torch.float32)
     try:
         with contextlib.ExitStack() as stack:

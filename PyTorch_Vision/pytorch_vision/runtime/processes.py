@@ -193,6 +193,8 @@ def is_main_process() -> bool:
     Its rank counts only where several were started to work together: a cluster gives one to each
     of its tasks, too, and these can be runs by themselves.
     """
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank() == 0
     together = int(os.environ.get("WORLD_SIZE") or 1) > 1 and "MASTER_ADDR" in os.environ
     return not together or int(getattr(rank_zero_only, "rank", 0)) == 0
 

@@ -120,6 +120,8 @@ def fit(
     classifier.check(data)
     config = config or TrainConfig()
     own = Own(loss, optimizer)
+    if config.epochs:
+        classifier.learns_from(data.train_digests)
     fabric = start_processes(machine or Machine())
     if fabric.world_size > 1 and in_notebook():
         return _fit_in_forks(fabric, classifier, data, config, checkpoints, after_epoch, own)

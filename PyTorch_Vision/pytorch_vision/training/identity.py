@@ -98,7 +98,8 @@ def _functions_in(value: Any) -> Iterator[types.FunctionType]:
 def _describe_function(function: types.FunctionType) -> str:
     """Name a function, with a hash of its code and of the values that it was made with."""
     cells = [_content(cell) for cell in function.__closure__ or ()]
-    parts = [*_code(function.__code__), function.__defaults__, function.__kwdefaults__, cells]
+    given = _ordered(function.__defaults__), _ordered(function.__kwdefaults__)
+    parts = [*_code(function.__code__), *given, cells]
     digest = hashlib.sha256(ADDRESS.sub("", repr(parts)).encode()).hexdigest()[:16]
     return f"{function.__qualname__} {digest}"
 
@@ -119,5 +120,9 @@ def _content(cell: types.CellType) -> Any:
 
 
 def _ordered(value: Any) -> Any:
-    """Return a set as a list that is the same in every process, and all else as it is."""
-    return sorted(map(repr, value)) if isinstance(value, (set, frozenset)) else value
+    """Return sets of texts as lists, which are the same in every process, and all else as it is."""
+    if isinstance(value, (set, frozenset)) and any(isinstance(one, str) for one in value):
+        return sorted(map(repr, value))
+    if type(value) in (tuple, list):
+        return type(value)(map(_ordered, value))
+    return {k: _ordered(v) for k, v in value.items()} if type(value) is dict else value

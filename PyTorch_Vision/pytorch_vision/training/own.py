@@ -62,9 +62,10 @@ class Own:
         made = self.optimizer(parameters)
         if not isinstance(made, Optimizer):
             raise ValueError(f"optimizer made {type(made).__name__}, expected a torch optimizer")
+        _, *others = inspect.signature(type(made).step).parameters.values()
         needed = [
             one
-            for one in inspect.signature(made.step).parameters.values()
+            for one in others
             if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD
         ]
         if needed or any("lr" not in group for group in made.param_groups):
