@@ -116,7 +116,7 @@ def test_files_are_predicted_as_what_is_in_them(few, tmp_path):
     turned.flags.writeable = False
     np.testing.assert_allclose(classifier.predict(turned, few_at_once), expected[:3], atol=1e-6)
     for wrong in ([], [1, 2], ["a.png", 3]):
-        with pytest.raises(ValueError, match=r"images are no array uint8 .* and no paths"):
+        with pytest.raises(ValueError, match=r"images are no array uint8 .* no paths"):
             classifier.predict(wrong)
 
 
