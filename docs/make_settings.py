@@ -35,8 +35,9 @@ S8_BATCH_SIZE=256 make run
 
 and, in the notebook's form, `OVERRIDES = "batch_size=256"`. The form has fields of their own for
 the most useful ones, such as `EPOCHS = 3`. An environment variable wins over the form. `split`
-is a setting of `report` alone, and `keep_on_drive` of the notebook. Commands that use weights begin
-with `pretrained`, and with the data that the weights were trained on.
+is a setting of `report` alone, and `keep_on_drive` of the notebook. `evaluate`, `predict`,
+`explain`, `report` and `export` use `pretrained`, and the data that the weights were trained on,
+unless told otherwise.
 
 `PYTORCH_VISION_URL` is no setting of a run: it is the git repository that the notebook clones
 PyTorch_Vision from, if the folder is not beside it.
@@ -54,7 +55,7 @@ def page() -> str:
         parts.append("")
     parts.append(
         "## What the recipes change\n\nThe defaults above are those of the recipe `default`. "
-        "The others differ from it in these (and `few` in `filters`, above):\n\n"
+        "The others differ from it in these (and `few` has `filters=identity`):\n\n"
         "| recipe | settings |\n| --- | --- |"
     )
     usual = _values(TrainConfig())
