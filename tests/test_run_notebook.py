@@ -28,6 +28,11 @@ def program(tmp_path, monkeypatch):
     return names["main"]
 
 
+def told(capfd) -> list[str]:
+    """Return what was printed, without the times before it."""
+    return [line[10:].strip() for line in capfd.readouterr().out.splitlines()]
+
+
 def test_it_tells_where_it_is_and_writes_notebook_and_page(program, tmp_path, capfd):
     cells = [
         new_markdown_cell("# A book\n\n## 1. Training"),
@@ -37,8 +42,7 @@ def test_it_tells_where_it_is_and_writes_notebook_and_page(program, tmp_path, ca
     ]
     nbformat.write(new_notebook(cells=cells), tmp_path / "book.ipynb")
     program()
-    told = [line[10:].strip() for line in capfd.readouterr().out.splitlines()]
-    assert told == [
+    assert told(capfd) == [
         "1. Training",
         "Training on a machine",
         "epoch 1/2: Test set: 1 of 2 right, about 0:00 to go",
@@ -59,8 +63,7 @@ def test_of_a_run_that_goes_on_it_tells_the_time_of_its_own_epochs(program, tmp_
     cells = [new_code_cell(f"print(*{lines}, sep='\\n')")]
     nbformat.write(new_notebook(cells=cells), tmp_path / "book.ipynb")
     program()
-    told = [line[10:].strip() for line in capfd.readouterr().out.splitlines()]
-    assert told == [
+    assert told(capfd) == [
         "Training on a machine",
         "From the checkpoint, run on a machine:",
         "epoch 1/3: Test set: 1 of 3 right",

@@ -107,6 +107,11 @@ class Folder:
         return bool(pictures_of(self.all_files))
 
     @property
+    def inner(self) -> set[str]:
+        """The names of the folders right below it that have pictures."""
+        return {one.name for one in self.folders if one.has_pictures}
+
+    @property
     def pictures(self) -> list[str]:
         """Those that lie in the folder itself."""
         return pictures_of(self.files)
@@ -350,12 +355,7 @@ def _classes(
         ValueError: there is no class; or all are needed, and a folder is empty.
     """
     folder = _descended(part, known, below=True)
-    names = {one.name for one in folder.folders if one.has_pictures}
-    copies = [
-        one
-        for one in folder.folders
-        if len(names & {below.name for below in one.folders if below.has_pictures}) > 1
-    ]
+    copies = [one for one in folder.folders if len(folder.inner & one.inner) > 1]
     if len(copies) == 1:  # of several, the classes and what is in them can be called alike
         raise ValueError(
             f"{copies[0]} looks like a copy of {folder} in itself, with folders of the same names: "
@@ -390,7 +390,7 @@ def _what_it_has(folder: Folder) -> str:
 def _remarks(part: Folder) -> list[str]:
     """Say that the classes may lie one level lower than they were taken to."""
     used = [one for one in part.folders if one.has_pictures]
-    inner = [{below.name for below in one.folders if below.has_pictures} for one in used]
+    inner = [one.inner for one in used]
     if len(used) < 2 or len(inner[0]) < 2 or any(names != inner[0] for names in inner):
         return []
     listed = ", ".join(sorted(map(printable, inner[0]))[:5])
