@@ -48,6 +48,7 @@ OTHERS = {
     "muon_learning_rate": 0.2,
     "learning_rate": 0.3,
     "transfer_learning_rate": 0.3,
+    "warm_up": 0.4,
     "momentum": 0.5,
     "nesterov": False,
     "weight_decay": 0.1,

@@ -49,6 +49,13 @@ def test_linear_schedule_rises_over_a_tenth_and_falls_to_nearly_zero(tiny):
     assert sgd[-1] == pytest.approx(0.2 / 91)
 
 
+@pytest.mark.parametrize(("share", "peak"), [(0.3, 29), (0.25, 24), (0, 0), (0.99, 98)])
+def test_the_recipe_says_how_long_rates_rise(tiny, share, peak):
+    seen = [muon for _, muon in rates(make_optimizer(tiny, replace(MUON, warm_up=share), 100), 100)]
+    assert seen.index(max(seen)) == peak
+    assert max(seen) == MUON.muon_learning_rate
+
+
 def test_one_cycle_reaches_its_peak_when_stepped_once_a_batch(tiny):
     seen = [rate for (rate,) in rates(make_optimizer(tiny, SGD, 100), 100)]
     assert max(seen) == pytest.approx(0.2)

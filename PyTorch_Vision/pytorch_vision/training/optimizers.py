@@ -14,11 +14,10 @@ from pytorch_vision.runtime.devices import fast_dtype
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.own import Own
 
-WARM_UP = 0.1  # the share of all steps in which Muon's rate rises
 MUON_MOMENTUM = 0.6  # this and the next suit small images
-NONE = Own()
 NEWTON_SCHULZ_STEPS = 3
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the coefficients that Muon's authors chose
+NONE = Own()
 
 
 class FilterMuon(Optimizer):
@@ -156,8 +155,8 @@ def make_optimizer(
     """Return the optimizer that a configuration names, and its schedules, SGD's first.
 
     "muon" gives ``FilterMuon`` for the convolution filters and SGD for all others. Both rates
-    rise linearly to their peak over the first tenth of the steps and fall linearly to zero over
-    the rest. A model without convolutions has SGD alone.
+    rise linearly to their peak over a first share of the steps and fall linearly to zero over the
+    rest. A model without convolutions has SGD alone.
 
     "sgd" gives SGD for all parameters, under a OneCycleLR that leaves the momentum as it is
     (Leslie Smith and Nicholay Topin, "Super-Convergence", arXiv 1708.07120).
@@ -172,7 +171,7 @@ def make_optimizer(
         steps: how many there will be in the whole run.
         own: the caller's optimizer, if there is one.
     """
-    warm_up = max(1, round(WARM_UP * steps))
+    warm_up = max(1, round(config.warm_up * steps))
 
     def factor(step: int) -> float:
         return min((step + 1) / warm_up, (steps - step) / max(1, steps - warm_up + 1))
