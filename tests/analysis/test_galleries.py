@@ -148,6 +148,13 @@ def test_overlay_covers_the_more_the_hotter_and_leaves_the_rest():
     assert np.array_equal(galleries.overlay(image, halves, alpha=0), image / 255)
 
 
+def test_overlay_of_white_is_no_brighter_than_white():
+    """Under a heat that 1 - heat rounds away it was, a little, of which matplotlib warned."""
+    heat = np.geomspace(1e-9, 1, 1024, dtype=np.float32).reshape(32, 32)
+    drawn = galleries.overlay(np.full((32, 32, 3), 255, np.uint8), heat)
+    assert drawn.max() <= 1
+
+
 def test_training_views_are_what_the_epochs_show(few):
     order = np.argsort(few.train_labels, kind="stable")  # as in a folder
     images, labels = few.train_images[order], few.train_labels[order]

@@ -143,7 +143,7 @@ def overlay(image: np.ndarray, heat: np.ndarray, alpha: float = 0.7) -> np.ndarr
     """
     colour = ScalarMappable(Normalize(0, 1), HEAT).to_rgba(heat)[..., :3]
     cover = alpha * np.clip(heat, 0, 1)[..., None]
-    return (1 - cover) * image / 255 + cover * colour
+    return np.clip((1 - cover) * image / 255 + cover * colour, 0, 1)  # rounding can exceed 1
 
 
 def _rows_of_five(predictions: Predictions) -> int:
