@@ -6,8 +6,8 @@ Weights are "pretrained" (the default) or files that ``train`` left. For each ne
 test images, half of them misclassified if there are so many: the mean gap between the curves of
 ``analysis.removal``, with 95 % bootstrap intervals over the images. It is printed for four methods
 on two layers, drawn where the cells are and stretched over the image, and for three maps that know
-nothing of the network. The class is the predicted one. About a quarter of an hour a network on two
-CPU cores.
+nothing of the network. The class is the predicted one. Six minutes a network on two CPU cores with
+bfloat16, many times that without.
 """
 
 import itertools
