@@ -96,7 +96,7 @@ def fit(
             ``torch.nn.MultiMarginLoss()``. It gives a mean over the images, or a number for each.
         optimizer: of your own, in place of the recipe's: a function that makes one of a list of
             parameters, such as ``lambda parameters: torch.optim.AdamW(parameters, lr=1e-3)``. Its
-            rates rise over the first tenth of the steps, and then fall to zero. It steps without a
+            rates rise over ``config.warm_up`` of the steps, then fall to zero. It steps without a
             closure. A checkpoint keeps its state, and knows it and the loss by their code, but
             not by that of the functions that they call; numbers that they keep elsewhere, as in
             a global variable or a parameter of the loss, are in no checkpoint.
