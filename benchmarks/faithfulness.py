@@ -25,10 +25,10 @@ from pytorch_vision.analysis import (
     predict,
     removal,
 )
-from pytorch_vision.analysis.faithfulness import interval
 from pytorch_vision.data import load_data
+from pytorch_vision.explain.removal import interval
 from pytorch_vision.models import Classifier
-from pytorch_vision.models.collection import describe_network
+from pytorch_vision.models.registry import describe_network
 
 COUNT = 1000  # images, half of them misclassified, if there are so many
 

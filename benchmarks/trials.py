@@ -17,10 +17,10 @@ import statistics
 import sys
 import time
 
+from pytorch_vision.app.settings import FIELDS, Settings
 from pytorch_vision.data import Augmentation, ImageData, load_data
 from pytorch_vision.models import History
 from pytorch_vision.runtime.checks import declared
-from pytorch_vision.settings import FIELDS, Settings
 from pytorch_vision.training import TrainConfig, fit
 
 OF_A_TRIAL = (

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pytorch_vision.app.settings import FIELDS, Settings
 from pytorch_vision.data import Augmentation
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.checks import declared
-from pytorch_vision.settings import FIELDS, Settings
 from pytorch_vision.training import RECIPES, TrainConfig
 
 PAGE = Path(__file__).parent / "settings.md"

@@ -14,8 +14,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from pytorch_vision.app.settings import FIELDS
 from pytorch_vision.models.resnet import BasicBlock
-from pytorch_vision.settings import FIELDS
 from pytorch_vision.training.run import Run
 
 ROOT = Path(__file__).parents[1]

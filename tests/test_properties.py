@@ -8,6 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pytorch_vision.app.settings import FIELDS, Settings
 from pytorch_vision.data import (
     Augmentation,
     ImageData,
@@ -16,15 +17,14 @@ from pytorch_vision.data import (
     denormalize,
     subset,
 )
+from pytorch_vision.data.augment import BatchNormalizer
 from pytorch_vision.data.cifar10 import tile, untile
 from pytorch_vision.data.draws import Replay, augment_batch, draw
 from pytorch_vision.data.images import balanced_indices
 from pytorch_vision.data.load import check_choice
 from pytorch_vision.data.loaders import epoch_order
-from pytorch_vision.data.transforms import BatchNormalizer
 from pytorch_vision.runtime.files import checked_text
 from pytorch_vision.runtime.processes import part_of
-from pytorch_vision.settings import FIELDS, Settings
 from pytorch_vision.training.optimizers import orthogonalized
 
 # the same examples in every run, and however slow the machine is

@@ -14,9 +14,9 @@ import pytest
 from small import few_images
 from torch.distributed.run import get_args_parser
 
-from pytorch_vision.commands import make_parser
+from pytorch_vision.app.commands import make_parser
+from pytorch_vision.app.settings import FIELDS, Settings
 from pytorch_vision.models import PRETRAINED, Classifier
-from pytorch_vision.settings import FIELDS, Settings
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "PyTorch_Vision"

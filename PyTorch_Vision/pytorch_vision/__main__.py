@@ -6,7 +6,7 @@ import sys
 def main() -> int:
     """Run the command line; an interrupt while it is being loaded is one line, too."""
     try:
-        from pytorch_vision.commands import main as command
+        from pytorch_vision.app.commands import main as command
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130

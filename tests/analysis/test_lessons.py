@@ -5,8 +5,8 @@ import pytest
 from small import tiny_classifier
 
 from pytorch_vision.analysis import Predictions, lessons_learned
+from pytorch_vision.app.settings import Settings
 from pytorch_vision.data.cifar10 import CIFAR10_CLASSES
-from pytorch_vision.settings import Settings
 
 
 @pytest.fixture

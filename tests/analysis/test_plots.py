@@ -14,8 +14,8 @@ from pytorch_vision.analysis import (
     plots,
 )
 from pytorch_vision.analysis.calibration import temperature_scaled
-from pytorch_vision.analysis.faithfulness import Removal
 from pytorch_vision.analysis.trust import Trust
+from pytorch_vision.explain.removal import Removal
 from pytorch_vision.models import EpochRecord, History
 from pytorch_vision.training import RangeTest
 

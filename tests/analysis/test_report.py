@@ -25,10 +25,10 @@ from pytorch_vision.analysis import (
     write_report,
 )
 from pytorch_vision.analysis.calibration import describe_scaling
-from pytorch_vision.analysis.faithfulness import baseline_maps, describe_removal
 from pytorch_vision.analysis.galleries import overlay
-from pytorch_vision.analysis.geometry import map_geometry
 from pytorch_vision.data import Normalization
+from pytorch_vision.explain.geometry import map_geometry
+from pytorch_vision.explain.removal import baseline_maps, describe_removal
 from pytorch_vision.models import Classifier
 
 CORRECT = 20  # of the correct answers are on the page too

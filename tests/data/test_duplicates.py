@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from pytorch_vision.commands import main
+from pytorch_vision.app.commands import main
 from pytorch_vision.data import ImageData, find_duplicates, subset
 
 

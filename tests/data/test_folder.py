@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 from small import tiny_classifier, tiny_network
 
+from pytorch_vision.app.settings import Settings
 from pytorch_vision.data import hold_out, load_data, load_folder, read_image
 from pytorch_vision.data.load import is_folder
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.weights import load_weights, save_weights
-from pytorch_vision.settings import Settings
 from pytorch_vision.training import TrainConfig, fit
 
 COLOURS = {"blue": (0, 0, 250), "green": (0, 250, 0), "red": (250, 0, 0)}

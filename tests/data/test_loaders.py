@@ -13,8 +13,8 @@ from pytorch_vision.data import (
     subset,
     train_loader,
 )
+from pytorch_vision.data.augment import eval_transform
 from pytorch_vision.data.loaders import IGNORED, DeviceTrainLoader
-from pytorch_vision.data.transforms import eval_transform
 
 PLAIN = Augmentation(padding=0, flip="none", cutout=0)
 NORMALIZATION = Normalization((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))

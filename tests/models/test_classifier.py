@@ -24,7 +24,7 @@ from pytorch_vision.models import (
     ResNet18,
     create,
 )
-from pytorch_vision.models.collection import MODELS, describe_network
+from pytorch_vision.models.registry import MODELS, describe_network
 from pytorch_vision.models.weights import load_weights, save_weights
 from pytorch_vision.runtime import CheckpointError, Machine
 from pytorch_vision.runtime.devices import make_fabric

@@ -9,10 +9,10 @@ import torchvision
 from PIL import Image
 from small import tiny_network
 
+from pytorch_vision.app.settings import Settings
 from pytorch_vision.data import Normalization
 from pytorch_vision.models import Classifier, create
 from pytorch_vision.runtime import CheckpointError, Machine
-from pytorch_vision.settings import Settings
 
 NAME = "torchvision:mobilenet_v3_small@DEFAULT"
 IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

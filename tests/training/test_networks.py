@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from pytorch_vision.analysis import grad_cam, removal
-from pytorch_vision.analysis.geometry import last_map
 from pytorch_vision.data import Augmentation, ImageData, subset
+from pytorch_vision.explain.geometry import last_map
 from pytorch_vision.models import Classifier, print_summary
-from pytorch_vision.models.networks import tensors_of
+from pytorch_vision.models.module_utils import tensors_of
 from pytorch_vision.runtime import Machine
 from pytorch_vision.training import TrainConfig, evaluate, find_learning_rate, fit
 

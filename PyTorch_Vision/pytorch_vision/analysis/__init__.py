@@ -10,12 +10,9 @@ probabilities hold; ``geometry`` (by ``layout`` and ``operations``) and ``gradca
 
 from pytorch_vision.analysis import galleries, plots
 from pytorch_vision.analysis.calibration import calibration, cross_fitted, temperature
-from pytorch_vision.analysis.classify import classify_files, write_file_predictions
-from pytorch_vision.analysis.faithfulness import baseline_maps, removal
-from pytorch_vision.analysis.gradcam import METHODS, grad_cam
 from pytorch_vision.analysis.lessons import lessons_learned
 from pytorch_vision.analysis.metrics import measure, write_predictions
-from pytorch_vision.analysis.predict import (
+from pytorch_vision.analysis.predictions import (
     Predictions,
     class_accuracy,
     confusion_matrix,
@@ -24,18 +21,16 @@ from pytorch_vision.analysis.predict import (
     predict,
 )
 from pytorch_vision.analysis.report import write_report
-from pytorch_vision.analysis.runs import FinishedRun, compare_runs
 from pytorch_vision.analysis.trust import measure_trust
+from pytorch_vision.explain.gradcam import METHODS, grad_cam
+from pytorch_vision.explain.removal import baseline_maps, removal
 
 __all__ = [
     "METHODS",
-    "FinishedRun",
     "Predictions",
     "baseline_maps",
     "calibration",
     "class_accuracy",
-    "classify_files",
-    "compare_runs",
     "confusion_matrix",
     "correctly_classified",
     "cross_fitted",
@@ -49,7 +44,6 @@ __all__ = [
     "predict",
     "removal",
     "temperature",
-    "write_file_predictions",
     "write_predictions",
     "write_report",
 ]

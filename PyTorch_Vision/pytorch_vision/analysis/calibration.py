@@ -10,7 +10,7 @@ import scipy.optimize
 import scipy.special
 import sklearn.calibration
 
-from pytorch_vision.analysis.predict import Predictions
+from pytorch_vision.analysis.predictions import Predictions
 
 BINS = 15  # of confidence, from 0 to 1
 TEMPERATURES = (0.05, 20.0)  # between which one is looked for

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pytorch_vision.analysis.figures import finished, fit, new_figure
+from pytorch_vision.analysis.drawing import finished, fit, new_figure
 from pytorch_vision.models import History
 from pytorch_vision.training import RangeTest
 

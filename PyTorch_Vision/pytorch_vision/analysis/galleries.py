@@ -6,11 +6,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from pytorch_vision.analysis.figures import LINE, SMALL, finished, fit, new_figure, percent
-from pytorch_vision.analysis.predict import Predictions
+from pytorch_vision.analysis.drawing import LINE, SMALL, finished, fit, new_figure
+from pytorch_vision.analysis.predictions import Predictions
 from pytorch_vision.data import ImageData, Normalization, TrainLoader, denormalize
 from pytorch_vision.data.images import balanced_indices
 from pytorch_vision.models.inference import scaled_down
+from pytorch_vision.runtime.text import percent
 from pytorch_vision.training import TrainConfig
 
 PANEL = 1.9  # inches, the width of one small image

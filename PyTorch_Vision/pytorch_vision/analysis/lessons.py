@@ -4,8 +4,7 @@ import re
 
 import numpy as np
 
-from pytorch_vision.analysis.figures import percent
-from pytorch_vision.analysis.predict import (
+from pytorch_vision.analysis.predictions import (
     Predictions,
     class_accuracy,
     confusion_matrix,
@@ -13,6 +12,7 @@ from pytorch_vision.analysis.predict import (
 )
 from pytorch_vision.data.cifar10 import CIFAR10_CLASSES
 from pytorch_vision.models import Classifier
+from pytorch_vision.runtime.text import percent
 
 ORIGINAL = 0.8712  # of the CIFAR-10 test images, in the notebook that this project grew from
 TEST_IMAGES = 10_000  # of CIFAR-10

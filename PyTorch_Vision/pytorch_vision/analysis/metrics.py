@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import sklearn.metrics
 
-from pytorch_vision.analysis.figures import cut, percent
-from pytorch_vision.analysis.predict import Predictions
+from pytorch_vision.analysis.predictions import Predictions
 from pytorch_vision.runtime import atomic_write
+from pytorch_vision.runtime.text import cut, percent
 from pytorch_vision.training import Evaluation
 
 TOP = 5  # of the most probable classes; told where there are

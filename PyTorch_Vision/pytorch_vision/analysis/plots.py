@@ -10,13 +10,14 @@ from sklearn.metrics import ConfusionMatrixDisplay
 
 from pytorch_vision.analysis.calibration import BINS, calibration
 from pytorch_vision.analysis.curves import compare, lr_finder, training_curves
-from pytorch_vision.analysis.faithfulness import interval
-from pytorch_vision.analysis.figures import LINE, SMALL, finished, fit, new_figure, percent
-from pytorch_vision.analysis.gradcam import METHOD_NAMES
-from pytorch_vision.analysis.predict import Predictions, largest_confusions
-from pytorch_vision.analysis.predict import class_accuracy as accuracy_of_classes
-from pytorch_vision.analysis.predict import confusion_matrix as count_confusions
+from pytorch_vision.analysis.drawing import LINE, SMALL, finished, fit, new_figure
+from pytorch_vision.analysis.predictions import Predictions, largest_confusions
+from pytorch_vision.analysis.predictions import class_accuracy as accuracy_of_classes
+from pytorch_vision.analysis.predictions import confusion_matrix as count_confusions
 from pytorch_vision.analysis.trust import Trust
+from pytorch_vision.explain.gradcam import METHOD_NAMES
+from pytorch_vision.explain.removal import interval
+from pytorch_vision.runtime.text import percent
 
 __all__ = [
     "class_accuracy",

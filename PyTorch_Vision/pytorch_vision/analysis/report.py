@@ -12,14 +12,10 @@ from jinja2 import Environment
 from PIL import Image
 
 from pytorch_vision.analysis.calibration import describe_scaling
-from pytorch_vision.analysis.faithfulness import baseline_maps, describe_removal, removal
-from pytorch_vision.analysis.figures import cut
 from pytorch_vision.analysis.galleries import HEAT, overlay
-from pytorch_vision.analysis.geometry import map_geometry
-from pytorch_vision.analysis.gradcam import grad_cam
 from pytorch_vision.analysis.metrics import measure
 from pytorch_vision.analysis.plots import LARGEST, MOST_CLASSES
-from pytorch_vision.analysis.predict import (
+from pytorch_vision.analysis.predictions import (
     Order,
     Predictions,
     confusion_matrix,
@@ -27,9 +23,13 @@ from pytorch_vision.analysis.predict import (
     largest_confusions,
     misclassified,
 )
+from pytorch_vision.explain.geometry import map_geometry
+from pytorch_vision.explain.gradcam import grad_cam
+from pytorch_vision.explain.removal import baseline_maps, describe_removal, removal
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine, atomic_write
 from pytorch_vision.runtime.terminal import Bar
+from pytorch_vision.runtime.text import cut
 
 CHUNK = 100  # images whose maps are made at once, between two moves of the bar
 NOTED = 2**22  # pixels of errors by which the maps are judged: all 4,096 of 32x32, 83 of 224x224

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytorch_vision.analysis.faithfulness import Removal, baseline_maps, removal
-from pytorch_vision.analysis.gradcam import grad_cam
-from pytorch_vision.analysis.predict import Predictions, correctly_classified, misclassified
-from pytorch_vision.analysis.sanity import randomization
+from pytorch_vision.analysis.predictions import Predictions, correctly_classified, misclassified
+from pytorch_vision.explain.gradcam import grad_cam
+from pytorch_vision.explain.randomization import randomization
+from pytorch_vision.explain.removal import Removal, baseline_maps, removal
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine
 

@@ -7,14 +7,14 @@ memory; ``cifar10`` and ``folder`` put them together, and ``load`` chooses; ``tr
 ``decoding`` reads it once; ``duplicates`` finds what is there twice.
 """
 
+from pytorch_vision.data.augment import Augmentation, Normalization, denormalize
 from pytorch_vision.data.duplicates import find_duplicates
 from pytorch_vision.data.folder import load_folder
+from pytorch_vision.data.image_files import read_image
 from pytorch_vision.data.images import ImageData, hold_out, subset
 from pytorch_vision.data.load import load_data
 from pytorch_vision.data.loaders import TrainLoader, eval_batches, train_loader
-from pytorch_vision.data.pictures import read_image
 from pytorch_vision.data.sources import DataError
-from pytorch_vision.data.transforms import Augmentation, Normalization, denormalize
 
 __all__ = [
     "Augmentation",

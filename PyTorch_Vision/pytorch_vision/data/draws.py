@@ -11,7 +11,7 @@ import albumentations as A
 import numpy as np
 import torch
 
-from pytorch_vision.data.transforms import (
+from pytorch_vision.data.augment import (
     Augmentation,
     BatchNormalizer,
     Normalization,

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from pytorch_vision.data.decoding import Decoded, cache_path, decode_files
+from pytorch_vision.data.folder_layout import Layout, LeftOut, find_layout
+from pytorch_vision.data.image_cache import Decoded, cache_path, decode_files
+from pytorch_vision.data.image_files import Resize, check_resize
 from pytorch_vision.data.images import ImageData, counts_of_share, held_out
-from pytorch_vision.data.layout import Layout, LeftOut, find_layout
-from pytorch_vision.data.pictures import Resize, check_resize
 from pytorch_vision.runtime.checks import height_and_width, whole_number
 from pytorch_vision.runtime.files import printable, user_path
 from pytorch_vision.runtime.terminal import counted, say

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytorch_vision.data.draws import Draws, OwnSteps, Replay, augment_batch, draw
-from pytorch_vision.data.images import ImageData
-from pytorch_vision.data.transforms import (
+from pytorch_vision.data.augment import (
     Augmentation,
     BatchNormalizer,
     Normalization,
     eval_transform,
 )
+from pytorch_vision.data.draws import Draws, OwnSteps, Replay, augment_batch, draw
+from pytorch_vision.data.images import ImageData
 from pytorch_vision.runtime.checks import whole_number
 from pytorch_vision.runtime.processes import part_of
 

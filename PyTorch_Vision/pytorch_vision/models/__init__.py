@@ -6,9 +6,9 @@ which predicts by ``inference``.
 """
 
 from pytorch_vision.models.classifier import PRETRAINED, Classifier
-from pytorch_vision.models.collection import create
 from pytorch_vision.models.custom_resnet import CustomResNet
 from pytorch_vision.models.history import EpochRecord, History
+from pytorch_vision.models.registry import create
 from pytorch_vision.models.resnet import ResNet, ResNet18, ResNet34
 from pytorch_vision.models.summary import print_summary
 

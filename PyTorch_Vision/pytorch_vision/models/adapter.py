@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pytorch_vision.models.networks import copied, device_of, evaluating, put_in_order
+from pytorch_vision.models.module_utils import copied, device_of, evaluating, put_in_order
 from pytorch_vision.runtime.devices import random_state_kept
 
 LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601, as Pillow's mode "L" has it

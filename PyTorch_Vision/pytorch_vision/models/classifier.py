@@ -22,22 +22,13 @@ from PIL import Image
 from torch import nn
 
 from pytorch_vision.data import ImageData, Normalization
+from pytorch_vision.data.augment import BatchNormalizer
+from pytorch_vision.data.image_files import MAX_SIDE, Resize, as_array, check_resize, read_image
 from pytorch_vision.data.images import check_class_names, check_images
-from pytorch_vision.data.pictures import MAX_SIDE, Resize, as_array, check_resize, read_image
-from pytorch_vision.data.transforms import BatchNormalizer
 from pytorch_vision.models.adapter import Adapter, Call, find_call
-from pytorch_vision.models.collection import (
-    check_name,
-    create,
-    describe_network,
-    has_weights,
-    made_by_of,
-    network_name,
-    normalization_of,
-)
 from pytorch_vision.models.history import History
 from pytorch_vision.models.inference import images_at_once, logits_of, scaled_size
-from pytorch_vision.models.networks import (
+from pytorch_vision.models.module_utils import (
     copied,
     device_of,
     evaluating,
@@ -46,6 +37,15 @@ from pytorch_vision.models.networks import (
     order_kept,
     ready,
     tensors_of,
+)
+from pytorch_vision.models.registry import (
+    check_name,
+    create,
+    describe_network,
+    has_weights,
+    made_by_of,
+    network_name,
+    normalization_of,
 )
 from pytorch_vision.models.weights import (
     fill_network,

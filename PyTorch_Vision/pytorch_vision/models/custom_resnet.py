@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pytorch_vision.models.filters import edges_and_colours
+from pytorch_vision.models.init import edges_and_colours
 from pytorch_vision.models.mirrored import MirrorBatchNorm2d, MirrorConv2d
 from pytorch_vision.models.resnet import check_images, check_num_classes
 

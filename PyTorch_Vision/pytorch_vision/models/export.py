@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pytorch_vision import __version__
 from pytorch_vision.models.adapter import LUMA, Call, as_logits
 from pytorch_vision.models.classifier import Classifier
-from pytorch_vision.models.networks import copied
+from pytorch_vision.models.module_utils import copied
 from pytorch_vision.runtime import Machine, atomic_write
 from pytorch_vision.runtime.devices import device_settings, make_fabric
 from pytorch_vision.runtime.files import first_line, free_path, user_path

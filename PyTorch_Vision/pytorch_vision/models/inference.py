@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pytorch_vision.data import Normalization, eval_batches
 from pytorch_vision.models.adapter import Adapter
-from pytorch_vision.models.networks import evaluating
+from pytorch_vision.models.module_utils import evaluating
 from pytorch_vision.models.resnet import SMALLEST
 
 BATCH, CPU_BATCH = 500, 64  # images at once, at most

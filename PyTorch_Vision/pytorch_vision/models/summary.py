@@ -8,7 +8,7 @@ import torchsummary
 
 from pytorch_vision.models.adapter import find_call
 from pytorch_vision.models.classifier import Classifier
-from pytorch_vision.models.networks import copied_to_look
+from pytorch_vision.models.module_utils import copied_to_look
 
 
 def print_summary(classifier: Classifier) -> None:

@@ -11,14 +11,14 @@ from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from pytorch_vision.models.collection import (
+from pytorch_vision.models.module_utils import HALVES, load_state, tensors_of
+from pytorch_vision.models.registry import (
     create,
     describe_network,
     has_weights,
     is_ours,
     made_by_of,
 )
-from pytorch_vision.models.networks import HALVES, load_state, tensors_of
 from pytorch_vision.runtime.files import (
     LONGEST_TEXT,
     CheckpointError,

@@ -1,24 +1,21 @@
 """Training and testing: a recipe and images go in, a trained classifier comes out.
 
 ``config`` says what is trained; ``optimizers``, ``pruning`` and ``progress`` are what a ``run``
-consists of, which ``checkpoint`` keeps; ``fit`` is its story. ``evaluate`` tests, ``output`` is the
-folder of a run, and ``lr_finder`` looks for a learning rate.
+consists of, which ``checkpoint`` keeps; ``fit`` is its story. ``evaluate`` tests, and
+``lr_finder`` looks for a learning rate.
 """
 
 from pytorch_vision.training.config import RECIPES, TrainConfig
 from pytorch_vision.training.evaluate import Evaluation, evaluate
 from pytorch_vision.training.fit import fit
 from pytorch_vision.training.lr_finder import RangeTest, find_learning_rate
-from pytorch_vision.training.output import Output, train_into
 
 __all__ = [
     "RECIPES",
     "Evaluation",
-    "Output",
     "RangeTest",
     "TrainConfig",
     "evaluate",
     "find_learning_rate",
     "fit",
-    "train_into",
 ]

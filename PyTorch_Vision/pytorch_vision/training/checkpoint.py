@@ -29,8 +29,8 @@ from pytorch_vision.runtime.files import (
 )
 from pytorch_vision.runtime.terminal import Bar, Screen, say
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.identity import identity
-from pytorch_vision.training.own import Own
+from pytorch_vision.training.custom import Own
+from pytorch_vision.training.fingerprint import identity
 from pytorch_vision.training.progress import Progress
 
 NAME = "checkpoint.pt"

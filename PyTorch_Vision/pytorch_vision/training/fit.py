@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from pytorch_vision.data import ImageData
 from pytorch_vision.models import Classifier, EpochRecord, History
-from pytorch_vision.models.networks import copied, load_state, tensors_of
+from pytorch_vision.models.module_utils import copied, load_state, tensors_of
 from pytorch_vision.runtime import (
     CheckpointError,
     Machine,
@@ -38,9 +38,9 @@ from pytorch_vision.runtime.processes import only_main_prints
 from pytorch_vision.runtime.terminal import BAR, Bar, bar_line, say
 from pytorch_vision.training.checkpoint import NAME, Checkpoints
 from pytorch_vision.training.config import TrainConfig
+from pytorch_vision.training.custom import Loss, MakeOptimizer, Own
 from pytorch_vision.training.evaluate import evaluate_on
 from pytorch_vision.training.hints import hints
-from pytorch_vision.training.own import Loss, MakeOptimizer, Own
 from pytorch_vision.training.run import Run
 
 AfterEpoch = Callable[[Classifier], object]

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from pytorch_vision.data import ImageData
 from pytorch_vision.data.loaders import Batch
 from pytorch_vision.models import Classifier
-from pytorch_vision.models.networks import copied
+from pytorch_vision.models.module_utils import copied
 from pytorch_vision.runtime import Machine, Processes
 from pytorch_vision.runtime.checks import whole_number
 from pytorch_vision.runtime.devices import (

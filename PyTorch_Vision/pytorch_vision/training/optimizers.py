@@ -12,7 +12,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from pytorch_vision.runtime.cuda_graphs import CudaGraphs
 from pytorch_vision.runtime.devices import fast_dtype
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.own import Own
+from pytorch_vision.training.custom import Own
 
 MUON_MOMENTUM = 0.6  # this and the next suit small images
 NEWTON_SCHULZ_STEPS = 3

@@ -13,9 +13,15 @@ from torch import Tensor, nn
 from pytorch_vision.data import ImageData, train_loader
 from pytorch_vision.models import Classifier, EpochRecord, History
 from pytorch_vision.models.adapter import Adapter, Call, has_unused_parameters, is_faithful
-from pytorch_vision.models.collection import is_made_by_us
 from pytorch_vision.models.inference import scaled_down
-from pytorch_vision.models.networks import copied, load_state, put_in_order, state_of, tensors_of
+from pytorch_vision.models.module_utils import (
+    copied,
+    load_state,
+    put_in_order,
+    state_of,
+    tensors_of,
+)
+from pytorch_vision.models.registry import is_made_by_us
 from pytorch_vision.runtime import Processes
 from pytorch_vision.runtime.cuda_graphs import CudaGraphs, is_capturable
 from pytorch_vision.runtime.devices import (
@@ -25,19 +31,19 @@ from pytorch_vision.runtime.devices import (
     set_random_state,
 )
 from pytorch_vision.runtime.launch import expect_unused_parameters
-from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.evaluate import Evaluation
-from pytorch_vision.training.optimizers import NONE, make_optimizer, move_average
-from pytorch_vision.training.own import Own
-from pytorch_vision.training.progress import Progress
-from pytorch_vision.training.pruning import Pruning
-from pytorch_vision.training.statistics import (
+from pytorch_vision.training.batchnorm import (
     are_young,
     compute_anew,
     kept,
     some_images,
     statistics_of,
 )
+from pytorch_vision.training.config import TrainConfig
+from pytorch_vision.training.custom import Own
+from pytorch_vision.training.evaluate import Evaluation
+from pytorch_vision.training.optimizers import NONE, make_optimizer, move_average
+from pytorch_vision.training.progress import Progress
+from pytorch_vision.training.pruning import Pruning
 
 
 class Run:

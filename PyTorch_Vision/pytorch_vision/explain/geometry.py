@@ -1,0 +1,228 @@
+"""Where the cells of a layer's map lie on the input image, and which layer has one."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pytorch_vision.explain.layout_rules import behind
+from pytorch_vision.explain.tensor_layout import Layout, mean_of, of_image
+from pytorch_vision.models import Classifier
+from pytorch_vision.models.adapter import Adapter, find_call
+from pytorch_vision.models.module_utils import copied_to_look, device_of
+from pytorch_vision.runtime.devices import random_state_kept
+
+
+@dataclass(frozen=True)
+class MapGeometry:
+    """Where the cells of a layer's map lie on the input image.
+
+    Attributes:
+        stride: pixels from one cell's centre to the next, down and across.
+        offset: the pixel on which cell 0 is centred, down and across; negative where it lies
+            outside of the image.
+    """
+
+    stride: tuple[float, float]
+    offset: tuple[float, float]
+
+
+def map_geometry(classifier: Classifier, layer: nn.Module | str | None = None) -> MapGeometry:
+    """Return where a layer's cells are centred, found by following one image through the model.
+
+    Every convolution and pooling on the way moves the centres by its stride, padding, kernel and
+    dilation; what only reorders dimensions, as a permutation or a channel shuffle, is followed;
+    whatever leaves the shape as it is leaves the centres too. What goes in beside a shortcut is
+    taken to lie where the shortcut does.
+
+    Args:
+        classifier: left as it is.
+        layer: one of its network's modules or the dotted name of one, such as "layer4"; None for
+            the one that ``last_map`` finds.
+
+    Raises:
+        ValueError: there is no such layer, its output is no map, or it lies behind an operation
+            whose geometry is not known, which is named.
+    """
+    name = None if layer is None else layer_name(classifier.network, layer)
+    return _traced(classifier, name)[1]
+
+
+def last_map(classifier: Classifier) -> str:
+    """Return the name of the last layer whose output is a map whose place on the image is known.
+
+    A map is (N, C, rows, columns) of more than one cell. For a ResNet it is the last stage.
+
+    Raises:
+        ValueError: there is none; names the operation behind which nothing is known.
+    """
+    return _traced(classifier, None)[0]
+
+
+def check_layers(network: nn.Module) -> None:
+    """Raise ValueError for a network whose layers cannot be looked into."""
+    if isinstance(network, torch.jit.ScriptModule):
+        raise ValueError(
+            f"{type(network).__name__} is compiled, and its layers cannot be looked into: explain "
+            "the network that it was made of, with its weights"
+        )
+
+
+def _traced(classifier: Classifier, name: str | None) -> tuple[str, MapGeometry]:
+    check_layers(classifier.network)
+    adapter = adapter_to_look(classifier, torch.device("cpu"))
+    return trace_geometry(adapter, name, classifier.size)
+
+
+def adapter_to_look(classifier: Classifier, device: torch.device) -> Adapter:
+    """Return a copy of a classifier's network, as it is called in float32, to look into."""
+    duplicate = copied_to_look(classifier.network).to(device)
+    return Adapter(duplicate, find_call(duplicate, classifier.size))
+
+
+def trace_geometry(
+    adapter: Adapter, name: str | None, input_size: tuple[int, int]
+) -> tuple[str, MapGeometry]:
+    """Do the work of ``map_geometry`` with a network in evaluation mode, on any device."""
+    model = adapter.network
+    device = device_of(model)
+    tracer, image = _Tracer(), torch.zeros(1, 3, *input_size, device=device)
+    seen: dict[str, tuple[Any, Layout | None, str | None]] = {}
+
+    def keep(layer: str) -> Any:
+        def hook(_module: nn.Module, _inputs: tuple, output: Any) -> None:
+            seen.pop(layer, None)  # called again, it stands behind the others
+            seen[layer] = (output, tracer.find(output), tracer.unknown)
+
+        return hook
+
+    wanted = [name] if name else _hookable(model)
+    handles = [model.get_submodule(layer).register_forward_hook(keep(layer)) for layer in wanted]
+    with (
+        random_state_kept(device),
+        torch.inference_mode(False),
+        torch.no_grad(),
+        tracer,
+    ):
+        tracer.mark(image, of_image(image.shape))
+        adapter(image)
+    for handle in handles:
+        handle.remove()
+    if name is not None:
+        return name, _geometry_of(name, seen)
+    for layer in reversed(seen):
+        output, layout, _ = seen[layer]
+        if layout is not None and _is_map(output) and _as_map(layout) is not None:
+            return layer, _geometry_of(layer, seen)
+    raise ValueError(
+        "no layer of this network gives a map whose place on the image is known"
+        + (f": on the way lies {tracer.unknown}" if tracer.unknown else "")
+    )
+
+
+def _hookable(model: nn.Module) -> list[str]:
+    """Return the names of a model's layers that can be looked into."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if name and not isinstance(module, torch.jit.ScriptModule)
+    ]
+
+
+def _is_map(output: Any) -> bool:
+    return isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1
+
+
+def _geometry_of(name: str, seen: dict[str, tuple[Any, Layout | None, str | None]]) -> MapGeometry:
+    if name not in seen:
+        raise ValueError(f"layer {name!r} takes no part in the model's forward pass")
+    output, layout, unknown = seen[name]
+    if not isinstance(output, Tensor) or output.ndim != 4:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(f"layer {name!r} gives {shape}, expected a map (N, C, H, W)")
+    if layout is None:
+        raise ValueError(
+            f"the geometry of layer {name!r} is not known: on the way to it lies "
+            f"{unknown or 'an operation that does not depend on the image'}"
+        )
+    geometry = _as_map(layout)
+    if geometry is None:
+        raise ValueError(
+            f"layer {name!r} gives {tuple(output.shape)}, whose last two dimensions are not the "
+            "rows and columns of a map (N, C, H, W): choose a layer behind the permutation"
+        )
+    return geometry
+
+
+def _as_map(layout: Layout) -> MapGeometry | None:
+    """Return the geometry of a tensor (N, C, H, W); None if these are not its rows and columns."""
+    for number in (1, 0):  # channels can lie at different places: their mean is meant
+        layout = layout.without(number)
+    rows, columns = layout.dimensions
+    if len(rows) > 1 or len(columns) > 1 or rows[0].across or columns[0].down:
+        return None
+    (rows_apart,), (columns_apart,) = rows, columns
+    if (rows_apart.size > 1 and not rows_apart.down) or (
+        columns_apart.size > 1 and not columns_apart.across
+    ):
+        return None
+    return MapGeometry((rows_apart.down, columns_apart.across), layout.origin)
+
+
+class _Tracer(TorchDispatchMode):
+    """Follows where the entries of each tensor lie, through every operation that a model makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: dict[int, tuple[Tensor, Layout]] = {}  # the tensor keeps its id in use
+        self.unknown: str | None = None
+
+    def mark(self, tensor: Tensor, layout: Layout) -> None:
+        self.known[id(tensor)] = (tensor, layout)
+
+    def find(self, tensor: Any) -> Layout | None:
+        return self.known.get(id(tensor), (None, None))[1]
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        outputs = [one for one in _flat(result) if isinstance(one, Tensor)]
+        inputs = [one for one in _flat(args) if isinstance(one, Tensor)]
+        sources = [one for one in inputs if self.find(one) is not None]
+        if not sources or not outputs:
+            return result
+        name = func.overloadpacket.__name__
+        # of several, one of the result's own shape: the others are spread over it
+        source = next((one for one in sources if one.shape == outputs[0].shape), sources[0])
+        several = name in ("split", "split_with_sizes", "chunk", "unbind")
+        for output in outputs if several else outputs[:1]:
+            layout = behind(name, args, self.known[id(source)][1], source, output)
+            if layout is not None and name == "cat" and len(sources) == len(inputs):
+                layout = mean_of([layout, *(self.known[id(one)][1] for one in sources[1:])])
+            if layout is not None:
+                self.mark(output, layout)
+            elif self.unknown is None and output.ndim > 2 and not name.startswith("new_"):
+                self.unknown = str(func)
+        return result
+
+
+def _flat(values: Any) -> list[Any]:
+    """Return the values of nested lists and tuples."""
+    if isinstance(values, (list, tuple)):
+        return [one for value in values for one in _flat(value)]
+    return [values]
+
+
+def layer_name(model: nn.Module, layer: nn.Module | str) -> str:
+    """Return a layer's dotted name, checking that the model has it."""
+    check_layers(model)
+    names = {name: module for name, module in model.named_modules() if name}
+    for name, module in names.items():
+        if layer is module or layer == name:
+            return name
+    known = ", ".join(names)
+    wanted = repr(layer) if isinstance(layer, str) else f"that {type(layer).__name__}"
+    raise ValueError(f"the model has no layer {wanted}; it has {known}")

@@ -1,0 +1,220 @@
+"""Whether a map is faithful: whether the network needs the pixels that the map calls important.
+
+Take these away, or all others, and see what the probability of the class does. Yao Rong et al.,
+"A Consistent and Efficient Evaluation Strategy for Attribution Methods" (ROAD), arXiv 2202.00449.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import lightning_fabric
+import numpy as np
+import scipy.integrate
+import scipy.ndimage
+import scipy.stats
+import torch
+from torch import Tensor
+
+from pytorch_vision.data import eval_batches
+from pytorch_vision.explain.imputation import fill
+from pytorch_vision.models import Classifier
+from pytorch_vision.models.adapter import Adapter
+from pytorch_vision.models.inference import images_at_once
+from pytorch_vision.models.module_utils import evaluating
+from pytorch_vision.runtime import Machine
+from pytorch_vision.runtime.devices import device_settings, make_fabric, memory_explained
+from pytorch_vision.runtime.terminal import Bar
+from pytorch_vision.runtime.text import percent
+
+FRACTIONS = (0.1, 0.3, 0.6)  # of the pixels that are taken away
+BATCH_SIZE = 250
+
+
+@dataclass(frozen=True, eq=False)
+class Removal:
+    """The probability of each image's class while its pixels are taken away in a map's order.
+
+    Attributes:
+        fractions: float64 (F,), the share of the pixels that is missing, from 0 on.
+        morf: float32 (N, F), the probability when the most relevant pixels go first. The
+            lower the curve, the more the network needed what the map marks.
+        lerf: float32 (N, F), when the least relevant ones go first. The higher the curve,
+            the more of what the network needed is where the map marks.
+    """
+
+    fractions: np.ndarray
+    morf: np.ndarray
+    lerf: np.ndarray
+
+    @property
+    def morf_area(self) -> np.ndarray:
+        """The mean height of the curve of ``morf``, float64 (N,) in [0, 1]."""
+        return self._area(self.morf)
+
+    @property
+    def lerf_area(self) -> np.ndarray:
+        """The mean height of the curve of ``lerf``, float64 (N,) in [0, 1]."""
+        return self._area(self.lerf)
+
+    @property
+    def score(self) -> np.ndarray:
+        """The mean gap between the two curves, float64 (N,) in [-1, 1]: 0 for a map at random."""
+        return self.lerf_area - self.morf_area
+
+    def select(self, which: np.ndarray) -> "Removal":
+        """Return the curves of the chosen images, by a boolean mask (N,) or by positions."""
+        return Removal(self.fractions, self.morf[which], self.lerf[which])
+
+    def _area(self, curves: np.ndarray) -> np.ndarray:
+        span = self.fractions[-1] - self.fractions[0]
+        return scipy.integrate.trapezoid(curves.astype(np.float64), self.fractions) / span
+
+
+def removal(
+    classifier: Classifier,
+    images: np.ndarray,
+    classes: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    fractions: Sequence[float] = FRACTIONS,
+    machine: Machine | None = None,
+    seed: int = 0,
+) -> dict[str, Removal]:
+    """Take pixels away in the order of each map, and ask the network again each time.
+
+    What is taken away is filled from its surroundings (``fill``), so that the hole itself tells
+    nothing. Pixels of equal importance go in a random order. The network is put on the device, and
+    left in the mode it was in.
+
+    Args:
+        classifier: whose maps they are.
+        images: uint8 (N, H, W, 3).
+        classes: int (N,), the class whose probability is followed.
+        maps: by name, float (N, H, W); the larger a value, the more important the pixel.
+        fractions: the shares of pixels to take away, rising, each in (0, 1).
+        machine: ``Machine()`` if None.
+        seed: of the order among equals and of the noise.
+
+    Returns:
+        A ``Removal`` for each map, by the same names.
+
+    Raises:
+        ValueError: a map does not fit the images, or the fractions do not rise within (0, 1).
+    """
+    fractions = [float(fraction) for fraction in fractions]
+    if not fractions or fractions != sorted({f for f in fractions if 0 < f < 1}):
+        raise ValueError(f"fractions are {fractions}, expected rising numbers between 0 and 1")
+    for name, map_ in maps.items():
+        if map_.shape != images.shape[:3]:
+            raise ValueError(f"map {name!r} is {map_.shape}, expected {images.shape[:3]}")
+    fabric = make_fabric(machine)
+    chance, noise = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    pixels = images.shape[1] * images.shape[2]
+    counts = [round(fraction * pixels) for fraction in fractions]
+    curves = {name: np.full((2, len(images), len(counts) + 1), np.nan, np.float32) for name in maps}
+    size = min(BATCH_SIZE, images_at_once(classifier.size, fabric.device))
+    with (
+        memory_explained(),
+        device_settings(fabric.device),
+        classifier.on(fabric) as adapter,
+        evaluating(adapter.network),
+    ):
+        batches = eval_batches(images, classifier.normalization, fabric.device, size)
+        for batch, part in _with_bar(batches, len(images)):
+            asked = torch.from_numpy(np.asarray(classes[part], np.int64)).to(batch.device)
+            whole = _probabilities(fabric, adapter, batch, asked)
+            for name, map_ in maps.items():
+                ranks = torch.from_numpy(_ranks(map_[part], chance)).to(batch.device)
+                curves[name][:, part, 0] = whole
+                for column, count in enumerate(counts, start=1):
+                    for row, missing in enumerate((ranks < count, ranks >= pixels - count)):
+                        filled = fill(batch, missing, noise)
+                        answers = _probabilities(fabric, adapter, filled, asked)
+                        curves[name][row, part, column] = answers
+    shares = np.array([0.0, *fractions])
+    return {name: Removal(shares, most, least) for name, (most, least) in curves.items()}
+
+
+def _probabilities(
+    fabric: lightning_fabric.Fabric, adapter: Adapter, batch: Tensor, classes: Tensor
+) -> np.ndarray:
+    """Return the probability that each image of a batch is of its class, float32 (B,)."""
+    with torch.no_grad(), fabric.autocast():
+        logits = adapter(batch)
+    return logits.softmax(1).gather(1, classes[:, None])[:, 0].cpu().numpy()
+
+
+def _with_bar(batches: Iterator[Tensor], count: int) -> Iterator[tuple[Tensor, slice]]:
+    """Yield each batch with its place among ``count`` images, and show how many are done."""
+    with Bar(total=count, desc="Pixels taken away", unit=" images") as bar:
+        done = 0  # bar.n stays 0 where bars are switched off
+        for batch in batches:
+            yield batch, slice(done, done + len(batch))
+            done += len(batch)
+            bar.update(len(batch))
+
+
+def _ranks(maps: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    """Rank each map's pixels, 0 for the most important; int64 (N, H, W)."""
+    flat = maps.reshape(len(maps), -1)
+    order = np.lexsort((chance.random(flat.shape), -flat))
+    return order.argsort(axis=1).reshape(maps.shape)
+
+
+def baseline_maps(images: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return three maps that know nothing of any network, to compare others with.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+        seed: of the first of them.
+
+    Returns:
+        float32 (N, H, W) each: "random"; "centre", the nearer to the image's centre the larger;
+        "edges", the size of the brightness's slope (Sobel).
+    """
+    height, width = images.shape[1:3]
+    random = np.random.default_rng(seed).random(images.shape[:3], np.float32)
+    down, across = np.ogrid[:height, :width]
+    distance = np.hypot(down - (height - 1) / 2, across - (width - 1) / 2)
+    centre = np.broadcast_to(-distance, images.shape[:3]).astype(np.float32)
+    brightness = images.mean(axis=-1, dtype=np.float32)
+    slopes = [scipy.ndimage.sobel(brightness, axis) for axis in (1, 2)]
+    return {"random": random, "centre": centre, "edges": np.hypot(*slopes)}
+
+
+def describe_removal(by_map: Removal, at_random: Removal) -> str:
+    """Say in a sentence what taking away a map's first pixels costs, and as many random ones."""
+    column = 1 + int(np.argmin(np.abs(by_map.fractions[1:] - 0.3)))
+    before = by_map.morf[:, 0].mean()
+    marked, random = (one.morf[:, column].mean() for one in (by_map, at_random))
+    more = before - marked > before - random
+    return (
+        f"When the {percent(by_map.fractions[column])} of the pixels that the map calls most "
+        "important are taken away, the probability of the predicted class goes from "
+        f"{percent(before, 1)} to {percent(marked, 1)} on average; when as many random pixels are, "
+        f"to {percent(random, 1)}." + ("" if more else " So these maps are no better than chance.")
+    )
+
+
+def interval(values: np.ndarray, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    """Return the bootstrap interval of a mean over images.
+
+    Args:
+        values: float (N,), one an image.
+        confidence: how often the interval holds the mean, in (0, 1).
+        seed: of the resampling, 1,000 times (percentiles).
+
+    Returns:
+        Its two ends; NaN for fewer than two values, which say nothing of their spread.
+    """
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    result = scipy.stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=1000,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    low, high = result.confidence_interval
+    return float(low), float(high)

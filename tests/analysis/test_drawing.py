@@ -1,0 +1,115 @@
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib import font_manager
+from matplotlib.ft2font import FT2Font
+
+from pytorch_vision.analysis import galleries, plots
+from pytorch_vision.analysis.drawing import finished, fit, new_figure, plain
+from pytorch_vision.runtime.text import percent
+
+DEJAVU = "DejaVu Sans"  # comes with matplotlib
+
+
+def test_what_fits_stays_as_it_is():
+    assert fit("bird", 2) == "bird"
+    assert fit("bird", 2, form="predicted: {} (50 %)") == "predicted: bird (50 %)"
+
+
+def test_what_is_too_long_is_broken_at_blanks_and_underscores_and_loses_its_middle():
+    form = "predicted: {} (97 %)"
+    assert fit("Animals & Nature", 1.8, lines=2, form=form) == (
+        "predicted: Animals &\nNature (97 %)"
+    )
+    assert fit("golden_retriever_puppy", 1.8, lines=2, form=form) == (
+        "predicted: golden_\nretriever_puppy (97 %)"
+    )
+    one_line = fit("the first of many words and the last", 1.8)
+    assert one_line.startswith("the first")
+    assert one_line.endswith("the last")
+    assert one_line.count("…") == 1
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "W" * 80, "word " * 40, "a_b-c/" * 30, "", "$" * 50])
+@pytest.mark.parametrize("lines", [1, 2])
+def test_no_line_is_wider_than_it_may_be(name, lines):
+    text = fit(name, 1.8, 9, lines, "true: {} (7 %)")
+    figure = new_figure(4, 2, "")
+    drawn = figure.text(0, 0, text, fontsize=9)
+    figure.draw_without_rendering()
+    assert text.count("\n") < lines
+    assert drawn.get_window_extent().width / figure.dpi <= 1.8
+    assert text.replace("\n", " ").endswith("(7 %)")
+
+
+def test_a_figure_grows_with_its_title():
+    assert new_figure(5, 4, "short").get_size_inches()[1] == 4
+    long = new_figure(5, 4, "long " * 30)
+    assert long.get_size_inches()[1] > 4
+    assert long.get_suptitle().count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\tb\nc", "a b c"),
+        ("a\u00a0b", "a b"),
+        ("5 $", r"5 \$"),
+        ("\udcff.png", r"\udcff.png"),
+        ("\U0010fffd", r"\U0010fffd"),
+    ],
+)
+def test_characters_that_no_font_has_are_named(text, shown):
+    assert plain(text) == shown
+
+
+@pytest.mark.parametrize(("text", "shown"), [("\u732b", r"\u732b"), ("\U0001f408", ":cat:")])
+def test_a_name_is_drawn_or_described(text, shown):
+    """It depends on what fonts a machine has."""
+    assert plain(text) in (text, shown)
+
+
+def test_a_font_that_has_a_character_is_used():
+    """Such as STIX, which comes with matplotlib too."""
+    usual, other = (
+        set(FT2Font(font_manager.findfont(name)).get_charmap()) for name in (DEJAVU, "STIXGeneral")
+    )
+    character = chr(min(other - usual))
+    assert plain(f"a {character}") == f"a {character}"
+    figure = finished(new_figure(3, 2, f"a {character}"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.draw_without_rendering()
+    assert not figure.get_supxlabel()
+
+
+NAMES = (
+    ("\u732b", "\u72ac", "\u092c\u093f\u0932\u094d\u0932\u0940"),
+    ("\U0001f408", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "\u2764\ufe0f"),
+    ("\u0639\u0631\u0628\u064a", "\u05e2\u05d1\u05e8\u05d9\u05ea", "a$b_c%d<e>"),
+    ("new\nline", "tab\there", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647"),
+)
+
+
+@pytest.mark.parametrize("names", NAMES)
+def test_names_in_any_script_are_drawn_without_a_warning(names, some_predictions):
+    predictions = replace(some_predictions(20), class_names=names)
+    maps = np.zeros((20, 32, 32), np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for figure in (
+            plots.confusion_matrix(predictions, names[0]),
+            plots.class_accuracy(predictions, names[1]),
+            galleries.gallery(predictions, names[2]),
+            galleries.gradcam_gallery(predictions, maps, maps),
+            galleries.explanation(predictions.images[0], maps[:1], [names[0]], names[1]),
+        ):
+            figure.draw_without_rendering()
+            escaped = any("\\u" in one.get_text() for one in figure.axes[0].get_yticklabels())
+            assert ("no font" in figure.get_supxlabel()) >= escaped
+
+
+def test_shares_have_a_blank_before_the_percent_sign():
+    assert (percent(0.5), percent(0.1234, 1)) == ("50 %", "12.3 %")

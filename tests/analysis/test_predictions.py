@@ -1,0 +1,144 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pytorch_vision.analysis import (
+    class_accuracy,
+    confusion_matrix,
+    correctly_classified,
+    misclassified,
+    predict,
+)
+from pytorch_vision.analysis.predictions import describe_choice, largest_confusions
+from pytorch_vision.training import evaluate
+
+
+def test_errors_come_in_test_order(predictions):
+    errors = misclassified(predictions)
+    assert errors.indices.tolist() == [1, 3, 4]
+    assert errors.labels.tolist() == [1, 0, 1]
+    assert errors.predicted.tolist() == [0, 1, 0]
+    assert errors.confidence == pytest.approx([0.6, 0.9, 0.7])
+    assert errors.images[:, 0, 0, 0].tolist() == [1, 3, 4]
+
+
+def test_errors_come_most_confident_first(predictions):
+    assert misclassified(predictions, 2, "confident").indices.tolist() == [3, 4]
+
+
+def test_errors_come_from_every_class_in_turn(predictions):
+    assert misclassified(predictions, 2, "spread").labels.tolist() == [1, 0]
+    assert misclassified(predictions, 2, "spread").indices.tolist() == [1, 3]
+    assert misclassified(predictions, 3, "spread").indices.tolist() == [1, 3, 4]
+    assert misclassified(predictions, order="spread").indices.tolist() == [1, 3, 4]
+    assert len(misclassified(predictions, 0, "spread")) == 0
+
+
+def in_runs(predictions, errors_of):
+    """Return 60 images in a folder's order, of which so many of each class are misclassified."""
+    labels = np.repeat([0, 1, 2], 20)
+    wrong = np.concatenate([np.arange(20) < count for count in errors_of])
+    probabilities = np.eye(3, dtype=np.float32)[np.where(wrong, (labels + 1) % 3, labels)]
+    images = np.zeros((60, 8, 8, 3), np.uint8)
+    return replace(
+        predictions,
+        images=images,
+        labels=labels,
+        probabilities=probabilities,
+        indices=np.arange(60),
+    )
+
+
+def test_where_the_order_means_nothing_a_sample_is_of_every_class(predictions):
+    folder = in_runs(predictions, (18, 4, 1))
+    errors, correct = misclassified(folder, 10), correctly_classified(folder, 10)
+    assert np.bincount(errors.labels).tolist() == [5, 4, 1]
+    assert np.bincount(correct.labels).tolist() == [2, 4, 4]
+    assert errors.choice == "10 errors spread over the true classes"
+    assert errors.indices.tolist() == sorted(errors.indices)
+    assert errors.indices.tolist()[:5] != [0, 1, 2, 3, 4]  # nor the first files of a class
+    assert np.array_equal(misclassified(folder, 10).indices, errors.indices)  # the same each time
+    many = replace(folder, class_names=tuple(map(str, range(100))), labels=np.arange(60) + 20)
+    assert misclassified(many, 5).labels.max() > 30  # nor the first classes by name
+
+
+def test_where_the_order_is_random_the_first_ones_are_a_sample(predictions):
+    shuffled = in_runs(predictions, (18, 4, 1)).select(np.random.default_rng(0).permutation(60))
+    errors = misclassified(shuffled, 10)
+    assert np.array_equal(errors.indices, misclassified(shuffled, 10, "first").indices)
+    assert errors.choice == "the first 10 errors in test order"
+    assert correctly_classified(shuffled, 3).choice == "the first 3 correct answers in test order"
+
+
+def test_confusions_come_largest_first(predictions):
+    found = largest_confusions(in_runs(predictions, (3, 5, 0)))
+    assert [(one.true, one.predicted, one.count, one.share) for one in found] == [
+        (1, 2, 5, 0.25),
+        (0, 1, 3, 0.15),
+    ]
+    assert largest_confusions(in_runs(predictions, (3, 5, 0)), 1) == found[:1]
+    assert largest_confusions(in_runs(predictions, (0, 0, 0))) == []
+
+
+def test_images_are_called_by_their_files(predictions):
+    assert predictions.names[3] == "test image 3"
+    named = replace(predictions, files=("a/1.png", "b/2.png", None, "a/4.png", "b/5.png"))
+    assert misclassified(named).names == ["b/2.png", "a/4.png", "b/5.png"]
+    assert named.names[2] == "test image 2"
+    assert replace(predictions, split="train").names[0] == "training image 0"
+
+
+def test_the_training_images_can_be_asked_for(few, tiny):
+    files = tuple(f"{number}.png" for number in range(100))
+    predictions = predict(tiny, replace(few, train_files=files), split="train")
+    assert np.array_equal(predictions.labels, few.train_labels)
+    assert predictions.names == list(files)
+    with pytest.raises(ValueError, match="split is 'valid', expected 'test', 'train'"):
+        predict(tiny, few, split="valid")
+
+
+def test_titles_say_how_errors_were_chosen():
+    assert describe_choice("first", 10) == "the first 10 errors in test order"
+    assert describe_choice("confident", 3) == "the 3 most confident errors"
+    assert describe_choice("spread", 10) == "10 errors spread over the true classes"
+
+
+def test_the_others_are_correct(predictions):
+    assert correctly_classified(predictions).indices.tolist() == [0, 2]
+    assert correctly_classified(predictions, 1, "confident").indices.tolist() == [2]
+
+
+def test_fewer_errors_than_asked_for(predictions):
+    assert len(misclassified(predictions, 10)) == 3
+    none = misclassified(predictions.select(np.array([0, 2])), 10)
+    assert len(none) == 0
+    assert none.confidence.shape == none.predicted.shape == (0,)
+
+
+def test_wrong_arguments_are_named(predictions):
+    with pytest.raises(ValueError, match="order is 'random', expected 'first', 'confident', 'spr"):
+        misclassified(predictions, order="random")
+    with pytest.raises(ValueError, match="count is -1"):
+        misclassified(predictions, -1)
+
+
+def test_confusions_are_counted_by_true_and_predicted_class(predictions):
+    assert confusion_matrix(predictions).tolist() == [[1, 1, 0], [2, 0, 0], [0, 0, 1]]
+    assert class_accuracy(predictions).tolist() == [50, 0, 100]
+
+
+def test_a_class_without_images_has_no_accuracy(predictions):
+    accuracy = class_accuracy(predictions.select(np.array([0, 1])))
+    assert accuracy[:2].tolist() == [100, 0]
+    assert np.isnan(accuracy[2])
+    assert confusion_matrix(predictions.select(np.array([0, 1]))).shape == (3, 3)
+
+
+def test_predictions_agree_with_the_test_line(few, tiny):
+    predictions = predict(tiny, few)
+    assert predictions.indices.tolist() == list(range(50))
+    assert np.array_equal(predictions.images, few.test_images)
+    correct = (predictions.predicted == few.test_labels).sum()
+    assert correct == evaluate(tiny, few).correct
+    assert len(misclassified(predictions)) == 50 - correct

@@ -1,0 +1,371 @@
+import ast
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small import tiny_classifier
+
+from pytorch_vision.app.commands import OPTIONS, main
+from pytorch_vision.app.settings import FIELDS, Settings, default_data
+from pytorch_vision.data import Augmentation
+from pytorch_vision.models.registry import describe_network
+from pytorch_vision.runtime import CheckpointError, Machine
+from pytorch_vision.training import TrainConfig
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_settings_have_one_flat_list_of_names():
+    """Each goes to the part that it belongs to."""
+    own = {"data": "full", "root": "elsewhere", "size": 48, "resize": "pad", "held_out": 5}
+    own |= {"model": "ResNet34", "conv_padding": "standard", "weights": "some.safetensors"}
+    own |= {"filters": "identity"}
+    own |= {"recipe": "default", "checkpoints": "kept", "keep_on_drive": False, "order": "spread"}
+    own |= {"count": 3, "output": "pictures", "overwrite": True, "split": "train"}
+    recipe = {
+        "epochs": 3,
+        "batch_size": 64,
+        "seed": 4,
+        "optimizer": "sgd",
+        "muon_learning_rate": 0.3,
+        "learning_rate": 0.4,
+        "transfer_learning_rate": 0.4,
+        "warm_up": 0.2,
+        "momentum": 0.5,
+        "nesterov": False,
+        "weight_decay": 0.6,
+        "label_smoothing": 0.7,
+        "class_weights": 0.3,
+        "average_weights": False,
+        "progressive_resizing": 0.8,
+        "pruning": 0.9,
+    }
+    augmentation = {"padding": 2, "flip": "none", "cutout": 8, "cutout_probability": 0.25}
+    machine = {"accelerator": "cpu", "devices": 2, "precision": "bf16-mixed"}
+    settings = Settings.of(**own, **recipe, **augmentation, **machine)
+    assert {name: getattr(settings, name) for name in own} == own
+    assert settings.config == TrainConfig(**recipe, augmentation=Augmentation(**augmentation))
+    assert settings.machine == Machine(**machine)
+    assert {*own, *recipe, *augmentation, *machine} == set(FIELDS)
+    assert all(field.description for field in FIELDS.values())
+
+
+def test_text_and_numbers_of_numpy_are_taken():
+    """Text comes from a shell or a form, numpy's numbers from a search over settings."""
+    plain = {"epochs": 5, "learning_rate": 0.5, "cutout": 8, "average_weights": False, "devices": 2}
+    expected = Settings.of(**plain)
+    text = {name: str(value) for name, value in plain.items()}
+    assert Settings.of(**text) == expected
+    numbers = {
+        "epochs": np.int64(5),
+        "learning_rate": np.float32(0.5),
+        "cutout": np.uint8(8),
+        "average_weights": np.bool_(False),
+        "devices": np.int32(2),
+    }
+    found = Settings.of(**numbers)
+    assert found == expected
+    assert type(found.config.epochs) is int
+    assert type(found.config.learning_rate) is float
+    assert Settings.of(data=np.int64(2000)).data == Settings.of(data=2000).data == "2000"
+
+
+@pytest.mark.parametrize("value", ["three", "1.5", "1e3", "--2", 1.5, np.float64(2.5), None, [3]])
+def test_a_value_that_is_no_whole_number_is_named(value):
+    with pytest.raises(ValueError, match=r"^epochs is .*, expected a valid integer") as caught:
+        Settings.of(epochs=value)
+    assert repr(value) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rate": "fast"}, "learning_rate is 'fast', expected a valid number"),
+        ({"learning_rate": "nan"}, "learning_rate is 'nan', expected "),
+        ({"recipe": "best"}, "recipe is 'best', expected 'auto', 'default', "),
+        ({"order": "last"}, "order is 'last', expected 'first', 'confident'"),
+        ({"data": "../elsewhere"}, r"data is '\.\./elsewhere', expected 'full'"),
+        ({"model": "ResNet19"}, "model is 'ResNet19', expected one of ResNet18"),
+        ({"size": 0}, "size is 0, expected greater than or equal to 1"),
+        ({"flip": "x"}, "flip is 'x', expected 'alternating', 'random' or 'none'"),
+        ({"devices": "0"}, "devices is '0', expected greater than or equal to 1"),
+        ({"devices": "two"}, "devices is 'two', expected .*'auto'"),
+        ({"epochs": -1, "momentum": 2}, "epochs is -1, .*; momentum is 2, expected less than 1"),
+    ],
+)
+def test_a_value_out_of_range_is_named_before_anything_is_trained(change, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        Settings.of(**change)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("epoch", "epoch is not a setting; do you mean epochs"),
+        ("muon_rate", "muon_rate is not a setting; do you mean muon_learning_rate"),
+        ("zzz", "zzz is not a setting; these are: data, root, size"),
+        ("steps", "steps is not a setting"),  # no text can say them
+        ("config", "config is not a setting"),
+    ],
+)
+def test_an_unknown_setting_is_named(name, advice):
+    with pytest.raises(ValueError, match=advice):
+        Settings.of(**{name: 3})
+
+
+def test_devices_are_a_number_or_all():
+    assert Settings.of().machine.devices == 1
+    assert Settings.of(devices="2").machine.devices == 2
+    assert Settings.of(devices="auto").machine.devices == "auto"
+
+
+def test_what_is_left_open_follows_from_the_data():
+    assert Settings.of().data == Settings.of(data="auto").data == default_data()
+    config = Settings.of(data="full").config
+    assert [config.batch_size_for(count) for count in (1, 5000, 5001, 50_000)] == [32, 32, 512, 512]
+    assert Settings.of(batch_size=64).config.batch_size_for(1000) == 64
+
+
+def test_a_recipe_is_what_is_changed():
+    assert Settings.of(recipe="original", epochs=2).config == TrainConfig.original(epochs=2)
+    assert Settings.of(data="full").config == TrainConfig()
+    quick = Settings.of(model="CustomResNet", padding=1).config
+    assert quick.augmentation == replace(TrainConfig.quick().augmentation, padding=1)
+
+
+def test_custom_resnet_has_a_recipe_of_its_own():
+    quick = Settings.of(model="CustomResNet").config
+    assert quick == TrainConfig.quick()
+    assert (quick.epochs, quick.small_epochs, quick.peak_learning_rate) == (9, 5, 0.1)
+    assert quick.pruning == 0.33
+    assert (quick.augmentation.padding, quick.augmentation.cutout) == (3, 8)
+    assert not quick.average_weights
+    assert Settings.of(model="CustomResNet", recipe="default").config == TrainConfig()
+
+
+def test_the_sample_has_a_recipe_of_its_own(tmp_path, few):
+    few_images = Settings.of(data="sample")
+    assert few_images.config == Settings.of(recipe="few").config == TrainConfig.few()
+    (tmp_path / "sample").mkdir()
+    for other in (
+        {"data": "1000"},
+        {"data": str(tmp_path / "sample")},
+        {"data": "sample", "model": "torchvision:resnet18"},
+    ):
+        assert Settings.of(**other).config == TrainConfig()
+    image = torch.randn(1, 64, 9, 9)
+    for settings, alike in (
+        (few_images, True),
+        (Settings.of(data="sample", filters="random"), False),
+        (Settings.of(data="sample", recipe="default"), False),
+        (Settings.of(data="full", filters="identity"), True),
+    ):
+        block = settings.classifier(few).network.layer2[0]
+        passed_on = torch.nn.functional.conv2d(image, block.conv1.weight[:64], padding=1)
+        assert torch.allclose(passed_on, image, atol=1e-6) == alike
+
+
+def test_weights_have_a_recipe_of_their_own():
+    tuned = TrainConfig.finetune()
+    assert Settings.of(weights="pretrained").config == tuned
+    assert Settings.of(weights="pretrained", model="CustomResNet").config == tuned
+    assert Settings.of(weights="pretrained", recipe="default").config == TrainConfig()
+    chosen = Settings.of(weights="pretrained", learning_rate=0.01).config
+    assert chosen.for_transfer() == chosen  # for other classes, too
+
+
+def test_custom_resnet_is_mirrored_where_its_images_are(few):
+    image = torch.rand(1, 3, 16, 16)
+    for flip, alike in (("alternating", True), ("random", True), ("none", False)):
+        network = Settings.of(model="CustomResNet", flip=flip).classifier(few).network.eval()
+        assert torch.allclose(network(image), network(image.flip(3)), atol=1e-5) == alike
+
+
+def test_first_weights_are_those_of_the_seed(few):
+    def first(seed: int) -> torch.Tensor:
+        settings = Settings.of(conv_padding="standard", seed=seed)
+        network = settings.classifier(few).network
+        assert describe_network(network) == "ResNet18 (conv_padding='standard')"
+        return network.conv1.weight
+
+    assert torch.equal(first(3), first(3))
+    assert not torch.equal(first(3), first(4))
+
+
+OWN_NETWORK = "from small import tiny_network\ndef tiny(num_classes):\n    return tiny_network()\n"
+
+
+def test_weights_begin_a_training_or_are_only_tested(few, tiny, tmp_path, monkeypatch, capsys):
+    (tmp_path / "networks_of_settings.py").write_text(OWN_NETWORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "weights.safetensors"
+    with torch.no_grad():
+        tiny.network[0].weight.mul_(2)
+    tiny.description = "something earlier"
+    tiny.save(path)
+    chosen = {"weights": str(path), "model": "networks_of_settings:tiny"}
+
+    begun = Settings.of(**chosen).classifier(few)
+    assert torch.equal(begun.network[0].weight, tiny.network[0].weight)
+    assert str(begun) == "networks_of_settings:tiny on a few images"
+    assert "Beginning with the weights of something earlier" in capsys.readouterr().out
+
+    tested = Settings.of(**chosen, epochs=0).classifier(few)
+    assert torch.equal(tested.network[0].weight, tiny.network[0].weight)
+    assert str(tested) == "something earlier"
+    assert "No training; weights of something earlier" in capsys.readouterr().out
+    others = replace(few, class_names=("plane", *few.class_names[1:]))
+    Settings.of(**chosen).classifier(others)  # may begin with them
+    with pytest.raises(ValueError, match="something earlier has other classes"):
+        Settings.of(**chosen, epochs=0).classifier(others)
+
+
+def test_weights_are_loaded_into_a_network_of_ones_own(few, tmp_path, monkeypatch):
+    (tmp_path / "networks_of_settings.py").write_text(OWN_NETWORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "weights.safetensors"
+    tiny_classifier(few).save(path)
+    own = Settings.of(weights=str(path), model="networks_of_settings:tiny").load_weights()
+    assert str(own) == "Sequential on a few images"
+    with pytest.raises(CheckpointError, match="which only you can make"):
+        Settings.of(weights=str(path)).load_weights()
+
+
+def test_images_are_read_as_the_classifiers_were(few, tmp_path):
+    """Whatever the settings say of the size."""
+    for name in few.class_names:
+        for number in range(5):
+            path = tmp_path / "mine" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (60, 40)).save(path)
+    settings = Settings.of(data=str(tmp_path / "mine"), root=str(tmp_path), size=48)
+    assert settings.load_data().size == (48, 48)
+    like = tiny_classifier(few, size=(24, 40), resize="pad")
+    data = settings.load_data(like)
+    assert data.size == (24, 40)
+    assert len(data.test_images) == 50  # all of a folder that it was not trained on
+    assert (data.test_images[:, :, 0] == 128).all()  # padded with grey
+
+
+def test_the_environment_overrides_constants(monkeypatch):
+    monkeypatch.setenv("T9_EPOCHS", "3")
+    monkeypatch.setenv("T9_DATA", "2000")
+    monkeypatch.setenv("T9_OUTPUT", "")
+    monkeypatch.setenv("T9_MUON_LEARNING_RATE", " 0.2 ")
+    constants = {"DATA": "full", "EPOCHS": 20, "SEED": 7, "OUTPUT": "pictures", "CUTOUT": ""}
+    found = Settings.from_notebook(constants, "T9_")
+    expected = {"data": "2000", "epochs": 3, "seed": 7, "output": "pictures"}
+    assert found == Settings.of(**expected, muon_learning_rate=0.2)
+
+
+def test_overrides_are_between_the_form_and_the_environment(monkeypatch):
+    monkeypatch.setenv("T9_SEED", "3")
+    constants = {
+        "EPOCHS": 20,
+        "SEED": 1,
+        "OVERRIDES": "epochs=7 seed=2 cutout=8 output='my pictures' recipe=",
+    }
+    found = Settings.from_notebook(constants, "T9_")
+    assert found == Settings.of(epochs=7, seed=3, cutout=8, output="my pictures")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ("cutuot=8", "cutuot is not a setting; do you mean cutout"),
+        ("cutout 8", "OVERRIDES has 'cutout', expected name=value"),
+        ("cutout=7", "cutout is '7', expected a multiple of 2"),
+        ("output='mine", 'OVERRIDES is "output=\'mine": No closing quotation'),
+    ],
+)
+def test_wrong_overrides_are_named(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        Settings.from_notebook({"OVERRIDES": overrides}, "T9_")
+
+
+def test_an_unknown_variable_is_named(monkeypatch):
+    monkeypatch.setenv("S8_EPOCH", "3")
+    with pytest.raises(ValueError, match="S8_EPOCH is not a setting; do you mean epochs"):
+        Settings.from_notebook({})
+
+
+def test_a_variable_out_of_range_is_named(monkeypatch):
+    monkeypatch.setenv("T9_EPOCHS", "three")
+    with pytest.raises(ValueError, match="epochs is 'three', expected a valid integer"):
+        Settings.from_notebook({}, "T9_")
+
+
+def test_checkpoints_are_kept_on_a_drive(monkeypatch):
+    """Which asks for a login: by a stand-in for Colab's module."""
+    mounted: list[str] = []
+    for name in ("google", "google.colab", "google.colab.drive"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules["google.colab.drive"].mount = mounted.append
+    form = {"KEEP_ON_DRIVE": False, "DATA": "sample"}
+    assert Settings.from_notebook(form, "T9_").checkpoints == ""
+    assert mounted == []
+    found = Settings.from_notebook({**form, "KEEP_ON_DRIVE": True}, "T9_")
+    assert mounted == ["/content/drive"]
+    assert found.checkpoints == "/content/drive/MyDrive/S8_ResNet18/sample"
+
+
+@pytest.mark.parametrize(
+    ("settings", "folder"),
+    [
+        ({"data": "full"}, "."),
+        ({"data": "sample"}, "runs/sample"),
+        ({"data": "full", "weights": "pretrained"}, "runs/full"),
+        ({"data": "full", "model": "CustomResNet"}, "runs/full-CustomResNet"),
+        ({"data": "full", "recipe": "original"}, "runs/full"),
+        ({"data": "full", "held_out": 5000}, "runs/full-held-out"),
+        (
+            {"data": "full", "held_out": 5000, "model": "CustomResNet"},
+            "runs/full-held-out-CustomResNet",
+        ),
+        ({"data": "full", "output": "mine"}, "mine"),
+        ({"data": "2000", "model": "torchvision:vgg11"}, "runs/2000-torchvision-vgg11"),
+    ],
+)
+def test_only_the_full_run_overwrites_the_real_pictures(settings, folder):
+    assert Settings.of(**settings).notebook_output == folder
+
+
+def test_a_folder_is_named_after_itself(tmp_path):
+    assert Settings.of(data=str(tmp_path)).notebook_output == f"runs/{tmp_path.name}"
+
+
+def test_the_notebooks_form_is_the_defaults():
+    """All that is not in it is set by OVERRIDES."""
+    notebook = nbformat.read(ROOT / "S8_ResNet18.ipynb", as_version=4)
+    cell = next(cell.source for cell in notebook.cells if "# @title Settings" in cell.source)
+    constants = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse(cell).body
+        if isinstance(node, ast.Assign) and node.targets[0].id.isupper()
+    }
+    assert constants.keys() <= {name.upper() for name in FIELDS} | {"OVERRIDES"}
+    assert Settings.from_notebook(constants, "T9_") == Settings.of()
+
+
+def test_the_command_line_has_every_setting_as_an_option():
+    """Drives are the notebook's alone."""
+    assert {name for names in OPTIONS.values() for name in names} == FIELDS.keys() - {
+        "keep_on_drive"
+    }
+
+
+def test_the_help_shows_true_defaults(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    config = TrainConfig()
+    for name in ("muon_learning_rate", "momentum", "weight_decay", "label_smoothing", "optimizer"):
+        option = shown.split(f"--{name.replace('_', '-')} ")[-1]
+        assert f"(default: {getattr(config, name)})" in option.split(" --")[0]

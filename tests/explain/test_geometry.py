@@ -1,0 +1,266 @@
+import math
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import nn
+from torchvision.models import vgg
+from torchvision.models.maxvit import RelativePositionalMultiHeadAttention
+from torchvision.models.swin_transformer import ShiftedWindowAttention
+
+from pytorch_vision.data import Normalization
+from pytorch_vision.explain.geometry import last_map, map_geometry
+from pytorch_vision.models import Classifier, ResNet18, ResNet34, create
+
+
+def at(network: nn.Module, side: int = 32) -> Classifier:
+    """Return a classifier for images of so many pixels a side."""
+    unit = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return Classifier(network, class_names=("one",), normalization=unit, size=(side, side))
+
+
+@pytest.mark.parametrize(
+    ("build", "layer", "stride", "offset"),
+    [
+        (ResNet18, "layer4", 8, -9),
+        (ResNet18, "layer3", 4, -5),
+        (ResNet18, "conv1", 1, -2),
+        (partial(ResNet18, conv_padding="standard"), "layer4", 8, 0),
+        (ResNet34, "layer4", 8, -9),
+        (torchvision.models.resnet18, "layer4", 32, 0),
+        (lambda: vgg.make_layers(vgg.cfgs["A"]), "20", 32, 15.5),
+    ],
+)
+def test_geometry(build, layer, stride, offset):
+    geometry = map_geometry(at(build(), 64), layer)
+    assert geometry.stride == (stride, stride)
+    assert geometry.offset == (offset, offset)
+
+
+@pytest.mark.parametrize(
+    ("resize", "stride", "offset"),
+    [
+        (partial(F.interpolate, size=64, mode="bilinear"), 1.0, 0.0),
+        (partial(F.interpolate, scale_factor=2), 1.0, 0.0),
+        (partial(F.interpolate, scale_factor=(2, 2)), 1.0, 0.0),
+        (partial(F.interpolate, size=63, mode="bilinear", align_corners=True), 1.0, 0.25),
+        (partial(F.interpolate, scale_factor=0.3, mode="bilinear"), 2 / 0.3, 1 / 0.3 - 0.5),
+        (partial(F.interpolate, size=16, mode="bicubic", antialias=True), 4.0, 1.5),
+    ],
+)
+def test_a_network_that_resizes_its_images_is_followed(resize, stride, offset):
+    class Resizing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 2, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(resize(x)).mean((2, 3))[:, :1]
+
+    geometry = map_geometry(at(Resizing()), "conv")
+    assert geometry.stride == pytest.approx((stride, stride))
+    assert geometry.offset == pytest.approx((offset, offset))
+
+
+def measured_centre(network: nn.Module, layer: str, side: int, cell: int, seeds: int) -> float:
+    """Return the centre of mass, down, of a cell's squared input gradient."""
+    outputs, weights = [], torch.zeros(side)
+    handle = network.get_submodule(layer).register_forward_hook(
+        lambda _module, _inputs, output: outputs.append(output)
+    )
+    for seed in range(seeds):
+        torch.manual_seed(seed)
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+        images = torch.randn(1, 3, side, side, requires_grad=True)
+        network(images)
+        output = outputs.pop()
+        (output[:, :, cell, cell] * torch.randn(output.shape[1])).sum().backward()
+        weights += images.grad.square().sum(dim=(0, 1, 3))
+    handle.remove()
+    return float((weights * torch.arange(side)).sum() / weights.sum())
+
+
+@pytest.mark.parametrize("build", [ResNet18, partial(ResNet18, conv_padding="standard"), ResNet34])
+def test_geometry_is_where_the_gradient_comes_from(build):
+    network, cell = build().eval().requires_grad_(False), 10
+    geometry = map_geometry(at(network, 160), "layer4")
+    expected = geometry.offset[0] + geometry.stride[0] * cell  # far enough from every edge
+    measured = measured_centre(network, "layer4", 160, cell, seeds=4)
+    assert measured == pytest.approx(expected, abs=0.5)
+
+
+# one of every family of networks that torchvision has, and the tolerance in cells
+FAMILIES = {
+    "alexnet": 0.2,
+    "convnext_tiny": 0.1,
+    "densenet121": 0.2,
+    "efficientnet_b0": 0.2,
+    "googlenet": 0.2,
+    "inception_v3": 0.2,
+    "maxvit_t": 0.2,
+    "mnasnet0_5": 0.2,
+    "mobilenet_v2": 0.2,
+    "mobilenet_v3_small": 0.2,
+    "regnet_y_400mf": 0.2,
+    "resnet18": 0.05,
+    "shufflenet_v2_x0_5": 0.2,
+    "squeezenet1_1": 0.2,
+    "swin_t": 0.1,
+    "swin_v2_t": 0.2,
+    "vgg11": 0.05,
+    "vit_b_16": 0.1,
+}
+# where a cell sees so much that on 224 pixels the middle draws its centre, whatever the geometry
+WIDE = {
+    "efficientnet_b0",
+    "inception_v3",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "regnet_y_400mf",
+    "resnet18",
+    "shufflenet_v2_x0_5",
+}
+
+
+def test_torchvision_has_no_other_families():
+    """The families are the files that define its networks."""
+    names = torchvision.models.list_models(module=torchvision.models)
+    files = {torchvision.models.get_model_builder(name).__module__ for name in names}
+    ours = {torchvision.models.get_model_builder(name).__module__ for name in FAMILIES}
+    assert files == ours
+
+
+def silence_attention(model: nn.Module) -> None:
+    """Let attention add nothing: it looks at the whole image, whose middle draws the centre."""
+    kinds = (nn.MultiheadAttention, RelativePositionalMultiHeadAttention, ShiftedWindowAttention)
+    for module in model.modules():
+        if isinstance(module, kinds):
+            module.register_forward_hook(
+                lambda _m, _i, out: (0 * out[0], None) if isinstance(out, tuple) else 0 * out
+            )
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_of_torchvisions_agrees_with_its_gradients(name):
+    """At the layer that is found where none is named, at a cell before the image's middle."""
+    side = 448 if name in WIDE else 224
+    torch.manual_seed(0)
+    network = create(f"torchvision:{name}").eval().requires_grad_(False)
+    silence_attention(network)
+    layer = last_map(at(network, side))
+    geometry = map_geometry(at(network, side), layer)
+    middle = ((side - 1) / 2 - geometry.offset[0]) / geometry.stride[0]  # in cells
+    cell = math.ceil(middle - 0.25) - 1  # any offset is right for one in the very middle
+    expected = geometry.offset[0] + geometry.stride[0] * cell
+    measured = measured_centre(network, layer, side, cell, seeds=2)
+    assert measured == pytest.approx(expected, abs=FAMILIES[name] * geometry.stride[0])
+
+
+class Shuffle(nn.Module):
+    """Does something to a map of 16 channels, 16 rows and 16 columns."""
+
+    def __init__(self, work) -> None:
+        super().__init__()
+        self.first, self.work = nn.Conv2d(3, 16, 3, 2, 1), work
+        self.last = nn.Identity()
+        self.linear = nn.Linear(16, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.work(self, self.first(x)))
+
+
+def windows(self, x: torch.Tensor) -> torch.Tensor:
+    """Into windows of 4x4 cells, a product over their channels, and back."""
+    x = x.permute(0, 2, 3, 1).reshape(1, 4, 4, 4, 4, 16).permute(0, 1, 3, 2, 4, 5)
+    x = self.linear(x.reshape(16, 16, 16))
+    x = x.reshape(1, 4, 4, 4, 4, 16).permute(0, 1, 3, 2, 4, 5)
+    return x.reshape(1, 16, 16, 16).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("work", "stride", "offset"),
+    [
+        (lambda self, x: x.reshape(1, 4, 4, 16, 16).transpose(1, 2).flatten(1, 2), 2, 0),
+        (lambda self, x: self.linear(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), 2, 0),
+        (lambda self, x: x.flatten(2).transpose(1, 2).transpose(1, 2).reshape(x.shape), 2, 0),
+        (windows, 2, 0),
+        # every second row and column, and their neighbours, joined: between the two
+        (lambda self, x: torch.cat([x[..., ::2, ::2], x[..., 1::2, 1::2]], 1), 4, 1),
+        (lambda self, x: torch.nn.functional.pixel_unshuffle(x, 2), 4, 1),
+        (lambda self, x: x[:, :, 3:, 3:], 2, 6),
+        (lambda self, x: nn.functional.pad(x, (3, 0, 3, 0), mode="reflect"), 2, -6),
+        (lambda self, x: torch.chunk(x, 2, 1)[1], 2, 0),
+        (lambda self, x: nn.functional.adaptive_avg_pool2d(x, 4), 8, 3),
+        (lambda self, x: x * x.mean((2, 3), keepdim=True).sigmoid(), 2, 0),
+    ],
+)
+def test_what_only_reorders_is_followed(work, stride, offset):
+    geometry = map_geometry(at(Shuffle(work)), "last")
+    assert geometry.stride == (stride, stride)
+    assert geometry.offset == (offset, offset)
+
+
+@pytest.mark.parametrize(
+    ("work", "operation"),
+    [
+        (lambda self, x: x.roll(3, 2), "roll"),
+        (lambda self, x: x.flip(2), "flip"),
+        (lambda self, x: x.cumsum(2).reshape(1, 16, 8, 32), "does not know|view|reshape"),
+        (lambda self, x: nn.functional.interpolate(x, size=5), "upsample_nearest2d"),
+        (lambda self, x: x[:, :, torch.arange(15, -1, -1)], "index"),
+        (lambda self, x: nn.functional.adaptive_avg_pool2d(x, 5), "adaptive_avg_pool2d"),
+        (lambda self, x: nn.functional.conv_transpose2d(x, x.new_ones(16, 2, 2, 2)), "convolut"),
+    ],
+)
+def test_a_refusal_names_the_operation(work, operation):
+    with pytest.raises(
+        ValueError, match=rf"layer 'last' is not known: .*({operation})|rows and col"
+    ):
+        map_geometry(at(Shuffle(work)), "last")
+
+
+def test_channels_last_is_named():
+    classifier = at(Shuffle(lambda self, x: x.permute(0, 2, 3, 1)))
+    with pytest.raises(ValueError, match=r"gives \(1, 16, 16, 16\), whose last two dimensions are"):
+        map_geometry(classifier, "last")
+    assert last_map(classifier) == "first"
+
+
+@pytest.mark.parametrize(("name", "layer"), [("ResNet18", "layer4"), ("CustomResNet", "layer3")])
+def test_the_last_map_is_the_last_stage(name, layer):
+    classifier = at(create(name))
+    assert last_map(classifier) == layer
+    assert map_geometry(classifier) == map_geometry(classifier, layer)
+
+
+def test_mirrored_filters_leave_the_cells_where_they_are():
+    layers = ("layer1", "layer2", "layer3")
+    usual, mirrored = (at(create("CustomResNet", mirrored=mirrored)) for mirrored in (False, True))
+    geometries = [[map_geometry(one, layer) for layer in layers] for one in (usual, mirrored)]
+    assert geometries[0] == geometries[1]
+
+
+def test_a_network_without_a_map_is_named():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+    with pytest.raises(ValueError, match="no layer of this network gives a map"):
+        last_map(at(network))
+
+
+def test_layers_by_name_and_by_module():
+    resnet = ResNet18()
+    by_module = map_geometry(at(resnet), resnet.layer2[0])
+    assert by_module == map_geometry(at(resnet), "layer2.0")
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_network_is_left_as_it_was(tiny, training):
+    network = tiny.network.train(training)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    map_geometry(tiny, "3")
+    assert network.training is training
+    assert all(torch.equal(before[n], tensor) for n, tensor in network.state_dict().items())
+    assert not any(module._forward_hooks for module in network.modules())

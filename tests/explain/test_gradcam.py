@@ -1,0 +1,248 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pytorch_vision.analysis import grad_cam
+from pytorch_vision.data import Augmentation, ImageData, Normalization, eval_batches
+from pytorch_vision.explain.geometry import map_geometry
+from pytorch_vision.models import Classifier, ResNet
+from pytorch_vision.training import TrainConfig, fit
+
+
+@pytest.fixture(scope="module")
+def resnet(few) -> Classifier:
+    """An untrained network whose BatchNorm knows the images, so that every layer is alive."""
+    torch.manual_seed(0)
+    classifier = Classifier(ResNet((1, 1, 1, 1)), few)
+    for module in classifier.network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the plain mean of what it sees
+    with torch.no_grad():
+        classifier.network(next(eval_batches(few.train_images, classifier.normalization)))
+    classifier.network.eval()
+    return classifier
+
+
+def made_of(network: nn.Module, normalization: Normalization) -> Classifier:
+    """Return a classifier of two classes for images of 32x32 pixels."""
+    return Classifier(
+        network, class_names=("ant", "bee"), normalization=normalization, size=(32, 32)
+    )
+
+
+def coloured_squares(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return grey noise, the class of the coloured 5-pixel square on it, and its centre."""
+    colours = np.array([[220, 40, 40], [40, 200, 40], [50, 50, 230], [220, 200, 40]], np.uint8)
+    random = np.random.default_rng(seed)
+    images = random.integers(96, 160, (count, 32, 32, 1), np.uint8).repeat(3, axis=-1)
+    labels, centres = random.integers(0, 4, count), random.integers(2, 30, (count, 2))
+    for image, label, (y, x) in zip(images, labels, centres, strict=True):
+        image[y - 2 : y + 3, x - 2 : x + 3] = colours[label]
+    return images, labels, centres
+
+
+def test_it_points_at_what_decides_the_class(capsys):
+    """Half of a cell's diagonal is 5.7 pixels: no map of this layer can point much better.
+
+    The network has ResNet18's geometry and one block a stage. Deeper ones, trained for so short a
+    time, see the square from many cells at once, and their maps are as wide wherever they lie.
+    """
+    train_images, train_labels, _ = coloured_squares(300, seed=0)
+    images, labels, centres = coloured_squares(150, seed=1)
+    names = ("red", "green", "blue", "yellow")
+    data = ImageData(train_images, train_labels, images, labels, names, "coloured squares")
+    torch.manual_seed(0)
+    classifier = Classifier(ResNet((1, 1, 1, 1), num_classes=4), data)
+    assert map_geometry(classifier, "layer4") == map_geometry(
+        Classifier("ResNet18", data), "layer4"
+    )
+    as_it_is = Augmentation(padding=0, flip="none", cutout=0)
+    history = fit(classifier, data, TrainConfig(epochs=1, batch_size=16, augmentation=as_it_is))
+    assert history.records[-1].test_accuracy > 95
+    shares = {}
+    for aligned in (True, False):
+        maps = grad_cam(classifier, images, labels, aligned=aligned)
+        flat = maps.reshape(len(maps), -1).argmax(axis=1)
+        peaks = np.stack(np.unravel_index(flat, (32, 32)), axis=1)
+        shares[aligned] = np.mean(np.hypot(*(peaks - centres).T) <= 6)
+    with capsys.disabled():
+        print(
+            f"\nthe peak lies within 6 pixels of the square in {shares[True]:.1%} of the aligned "
+            f"maps, and in {shares[False]:.1%} of the stretched ones"
+        )
+    assert shares[True] >= 0.9
+    assert shares[True] > shares[False]
+
+
+def test_a_single_bright_cell_is_drawn_where_it_lies():
+    """With an identity for a network the map is the image, cell for cell."""
+
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cells = nn.Conv2d(3, 1, 1, stride=8, bias=False)
+            nn.init.ones_(self.cells.weight)
+
+        def forward(self, x):
+            return self.cells(x).mean(dim=(2, 3)).repeat(1, 2)
+
+    image = np.zeros((1, 32, 32, 3), np.uint8)
+    image[0, 8, 24] = 255  # cell (1, 3)
+    unit = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    pooled = made_of(Pooled(), unit)
+    aligned = grad_cam(pooled, image, [0], "cells")
+    assert np.unravel_index(aligned[0].argmax(), (32, 32)) == (8, 24)
+    assert aligned[0, 8, 24] == 1
+    assert aligned[0, 8, 20] == pytest.approx(0.5)  # half-way to the next cell
+    assert aligned[0, 8, 16] == pytest.approx(0, abs=1e-6)
+    stretched = grad_cam(pooled, image, [0], "cells", aligned=False)
+    assert np.unravel_index(stretched[0].argmax(), (32, 32)) != (8, 24)
+
+
+def test_maps(resnet, few):
+    maps = grad_cam(resnet, few.test_images[:5], few.test_labels[:5])
+    assert maps.shape == (5, 32, 32)
+    assert maps.dtype == np.float32
+    assert maps.min() >= 0
+    assert set(maps.max(axis=(1, 2)).tolist()) <= {0.0, 1.0}
+    in_parts = grad_cam(resnet, few.test_images[:5], few.test_labels[:5], batch_size=2)
+    np.testing.assert_allclose(maps, in_parts, atol=1e-4)
+    one = grad_cam(resnet, few.test_images[3:4], few.test_labels[3:4])
+    np.testing.assert_allclose(maps[3:4], one, atol=1e-4)
+
+
+def test_several_classes_an_image_come_from_one_call(resnet, few):
+    images = few.test_images[:3]
+    classes = np.array([[0, 1, 2], [3, 4, 5]])
+    both = grad_cam(resnet, images, classes)
+    assert both.shape == (2, 3, 32, 32)
+    for maps, row in zip(both, classes, strict=True):
+        assert np.array_equal(maps, grad_cam(resnet, images, row))
+    assert grad_cam(resnet, images[:0], classes[:, :0]).shape == (2, 0, 32, 32)
+
+
+def test_the_network_is_copied_once(tiny, few):
+    copies = []
+
+    class Counted(nn.Sequential):
+        def __reduce_ex__(self, protocol):
+            copies.append(None)
+            return super().__reduce_ex__(protocol)
+
+    grad_cam(tiny.with_network(Counted(*tiny.network)), few.test_images[:2], [0, 1], "3")
+    assert len(copies) == 1
+
+
+@pytest.mark.parametrize("method", ["gradcam++", "xgradcam", "eigencam"])
+def test_other_methods_give_other_maps(resnet, few, method):
+    # behind layer4 there is only a mean, where Grad-CAM and XGrad-CAM are the same
+    arguments = (resnet, few.test_images[:3], few.test_labels[:3], "layer3")
+    for aligned in (True, False):
+        maps = grad_cam(*arguments, method=method, aligned=aligned)
+        assert maps.shape == (3, 32, 32)
+        assert np.isfinite(maps).all()
+        assert maps.min() >= 0
+        assert maps.max() == 1
+    assert not np.allclose(maps, grad_cam(*arguments, aligned=False))
+
+
+def test_several_methods_come_from_the_same_passes(resnet, few):
+    images, classes = few.test_images[:3], np.array([[0, 1, 2], [3, 4, 5]])
+    passes = []
+    handle = resnet.network.linear.register_forward_hook(
+        lambda _m, inputs, _o: passes.append(len(inputs[0]))
+    )
+    methods = ["eigencam", "gradcam", "gradcam++", "xgradcam"]
+    maps = grad_cam(resnet, images, classes, "layer3", methods)
+    assert maps.shape == (4, 2, 3, 32, 32)
+    handle.remove()
+    assert passes.count(3) == 2  # one for each row of classes
+    for method, ours in zip(methods, maps, strict=True):
+        assert np.array_equal(ours, grad_cam(resnet, images, classes, "layer3", method)), method
+    assert grad_cam(resnet, images, classes[0], method=["xgradcam"]).shape == (1, 3, 32, 32)
+    assert grad_cam(resnet, images[:0], [], method=methods).shape == (4, 0, 32, 32)
+
+
+def test_a_thousand_images_are_cut_up(tiny, few):
+    images = few.test_images.repeat(20, axis=0)
+    classes = np.arange(1000) % 10
+    seen = []
+    tiny.network[3].register_forward_pre_hook(lambda _m, inputs: seen.append(len(inputs[0])))
+    maps = grad_cam(tiny, images, classes, "3")
+    assert maps.shape == (1000, 32, 32)
+    assert [count for count in seen if count > 1] == [250] * 4  # one forward pass for each part
+
+
+def test_no_image_gives_no_map(resnet, few):
+    assert grad_cam(resnet, few.test_images[:0], []).shape == (0, 32, 32)
+
+
+def test_the_formula(resnet, few):
+    """ReLU of the channels' sum, each weighed by its mean gradient, stretched over the image."""
+    kept = []
+    handle = resnet.network.layer4.register_forward_hook(lambda _m, _i, output: kept.append(output))
+    pixels = torch.from_numpy(few.test_images[:1]).permute(0, 3, 1, 2) / 255
+    statistics = (resnet.normalization.mean, resnet.normalization.std)
+    mean, std = (torch.tensor(values)[:, None, None] for values in statistics)
+    logits = resnet.network(((pixels - mean) / std).float())
+    handle.remove()
+    gradient = torch.autograd.grad(logits[0, 4], kept[0])[0]
+    cells = (gradient.mean(dim=(2, 3), keepdim=True) * kept[0]).sum(dim=1, keepdim=True).relu()
+    expected = nn.functional.interpolate(cells, (32, 32), mode="bilinear")[0, 0].detach()
+    ours = grad_cam(resnet, few.test_images[:1], [4], aligned=False)[0]
+    np.testing.assert_allclose(ours, expected / expected.max(), atol=1e-4)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_network_is_left_exactly_as_it_was(few, fails):
+    classifier = Classifier(ResNet((1, 1, 1, 1)), few)
+    model = classifier.network.train()
+    model.linear.weight.requires_grad_(False)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    random_state = torch.get_rng_state()
+    classes = [99, 0] if fails else [1, 0]
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        if fails:
+            with pytest.raises(ValueError, match=r"class 99 is out of range, expected 0\.\.9"):
+                grad_cam(classifier, few.test_images[:2], classes)
+        else:
+            grad_cam(classifier, few.test_images[:2], classes)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert all(module.training for module in model.modules())
+    assert all(p.grad is None for p in model.parameters())
+    assert [p.requires_grad for p in model.linear.parameters()] == [False, True]
+    assert not any(m._forward_hooks or m._backward_hooks for m in model.modules())
+
+
+def test_a_layer_that_no_gradient_reaches_is_named(few):
+    class Detached(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cells, self.linear = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.linear(self.cells(x).detach().mean(dim=(2, 3)))
+
+    detached = made_of(Detached(), Normalization.of(few.train_images))
+    arguments = (detached, few.test_images[:1], [0], "cells")
+    with pytest.raises(ValueError, match="no gradient of the logits reaches layer 'cells'"):
+        grad_cam(*arguments)
+    assert grad_cam(*arguments, method="eigencam").shape == (1, 32, 32)
+
+
+def test_wrong_arguments_are_named(resnet, few):
+    images = few.test_images[:2]
+    with pytest.raises(ValueError, match=r"no layer 'layer5'; it has conv1, bn1, layer1, .*linear"):
+        grad_cam(resnet, images, [0, 1], "layer5")
+    with pytest.raises(ValueError, match=r"layer 'linear' gives \(1, 10\), expected a map"):
+        grad_cam(resnet, images, [0, 1], "linear")
+    with pytest.raises(ValueError, match="method is 'lime', expected one of gradcam, "):
+        grad_cam(resnet, images, [0, 1], method=["gradcam", "lime"])
+    with pytest.raises(ValueError, match="method is 'lime', expected one of gradcam, "):
+        grad_cam(resnet, images, [0, 1], method="lime")
+    with pytest.raises(ValueError, match="classes is int64 of shape"):
+        grad_cam(resnet, images, [0])
+    with pytest.raises(ValueError, match="images is float64"):
+        grad_cam(resnet, images / 255, [0, 1])

@@ -1,0 +1,208 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pytorch_vision.analysis import baseline_maps, grad_cam, removal
+from pytorch_vision.data import Normalization
+from pytorch_vision.explain.removal import Removal, describe_removal, interval
+from pytorch_vision.models import Classifier, ResNet
+from pytorch_vision.runtime import Machine
+
+UNIT = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+EXACT = Machine(precision="32-true")
+
+
+class SeesASquare(nn.Module):
+    """Judges by the brightness of 8x8 pixels alone: class 1 if they are bright."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(8.0))
+
+    def forward(self, x):
+        brightness = x[:, :, 4:12, 20:28].mean(dim=(1, 2, 3))
+        return torch.stack([0 * brightness, self.scale * (brightness - 0.5)], dim=1)
+
+
+@pytest.fixture(scope="module")
+def sees_a_square() -> Classifier:
+    return Classifier(
+        SeesASquare(), class_names=("dark", "bright"), normalization=UNIT, size=(32, 32)
+    )
+
+
+@pytest.fixture(scope="module")
+def squares() -> tuple[np.ndarray, np.ndarray]:
+    """Dark noise with a bright square where the network looks, and the map that marks it."""
+    images = np.random.default_rng(0).integers(0, 60, (40, 32, 32, 3), np.uint8)
+    images[:, 4:12, 20:28] = 250
+    marked = np.zeros((40, 32, 32), np.float32)
+    marked[:, 4:12, 20:28] = 1
+    return images, marked
+
+
+@pytest.fixture(scope="module")
+def removals(sees_a_square, squares) -> dict[str, Removal]:
+    images, marked = squares
+    maps = {"square": marked, "inverse": 1 - marked, **baseline_maps(images)}
+    return removal(sees_a_square, images, np.ones(40, int), maps, machine=EXACT)
+
+
+def test_the_map_that_marks_the_evidence_is_best_and_its_inverse_worst(removals):
+    scores = {name: one.score.mean() for name, one in removals.items()}
+    assert max(scores, key=scores.get) == "square"
+    assert min(scores, key=scores.get) == "inverse"
+    assert scores["square"] > 0.5
+    assert scores["inverse"] < -0.5
+    assert abs(scores["random"]) < 0.1
+
+
+def test_curves_begin_at_the_whole_image_and_go_the_right_way(removals):
+    square = removals["square"]
+    assert square.fractions.tolist() == [0, 0.1, 0.3, 0.6]
+    assert square.morf.shape == square.lerf.shape == (40, 4)
+    assert np.array_equal(square.morf[:, 0], square.lerf[:, 0])
+    assert (square.morf[:, 0] > 0.95).all()
+    assert (square.morf[:, 1] < 0.2).all()  # 64 of 1,024 pixels are in the first 10 %
+    assert (square.lerf > 0.95).all()  # the square is in the last 40 %
+    assert square.score == pytest.approx(square.lerf_area - square.morf_area)
+    assert np.array_equal(square.select(np.arange(3)).morf, square.morf[:3])
+
+
+def test_areas_by_hand():
+    one = Removal(np.array([0, 0.5, 1]), np.array([[1, 0.5, 0]]), np.array([[1, 1, 0]], np.float32))
+    assert one.morf_area == pytest.approx([0.5])
+    assert one.lerf_area == pytest.approx([0.75])
+    assert one.score == pytest.approx([0.25])
+
+
+def test_a_flat_map_is_as_good_as_chance(sees_a_square, squares):
+    """Pixels of equal importance must not go row by row."""
+    images, marked = squares
+    flat = {"flat": np.zeros_like(marked)}
+    removals = removal(sees_a_square, images, np.ones(40, int), flat, machine=EXACT)
+    low, high = interval(removals["flat"].score, 0.99)
+    assert low < 0 < high
+
+
+def test_on_an_untrained_network_there_is_nothing_to_find(sample):
+    """Its answer hardly depends on the image.
+
+    Maps that do not follow its gradient stay within the interval around chance. Those that do are
+    faithful even to a network of random weights, but to an answer that moves by 0.0001.
+    """
+    torch.manual_seed(0)
+    classifier = Classifier(ResNet((1, 1, 1, 1), 10, "standard"), sample)
+    images, classes = sample.test_images[:100], sample.test_labels[:100]
+    by_method = {
+        method: grad_cam(classifier, images, classes, method=method)
+        for method in ("gradcam", "eigencam")
+    }
+    maps = {**by_method, **baseline_maps(images)}
+    removals = removal(classifier, images, classes, maps, (0.3,), EXACT)
+    assert all(abs(one.score.mean()) < 0.001 for one in removals.values())
+    for name in ("eigencam", "centre", "edges"):
+        low, high = interval(removals[name].score - removals["random"].score, 0.99)
+        assert low < 0 < high, name
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_network_is_left_as_it_was(tiny, few, training):
+    network = tiny.network.train(training)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    maps = baseline_maps(few.test_images)
+    machine = Machine(accelerator="cpu")  # where the same bits are promised
+    again = [
+        removal(tiny, few.test_images, few.test_labels, maps, machine=machine) for _ in range(2)
+    ]
+    assert network.training is training
+    assert all(torch.equal(before[n], tensor) for n, tensor in network.state_dict().items())
+    for name in maps:
+        assert np.array_equal(again[0][name].score, again[1][name].score)
+
+
+def test_baseline_maps_know_only_the_image(few):
+    images = few.test_images.copy()
+    images[0] = 7
+    images[0, :, 16:] = 200
+    maps = baseline_maps(images)
+    assert {one.shape for one in maps.values()} == {images.shape[:3]}
+    assert np.unravel_index(maps["edges"][0].argmax(), (32, 32))[1] in (15, 16)
+    assert maps["centre"][3].argmax() in (15 * 32 + 15, 15 * 32 + 16, 16 * 32 + 15, 16 * 32 + 16)
+    assert maps["centre"][3].argmin() in (0, 31, 31 * 32, 31 * 32 + 31)
+    assert not np.array_equal(maps["random"][0], maps["random"][1])
+
+
+def test_an_interval_holds_the_mean_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    hits = 0
+    for seed in range(100):
+        low, high = interval(random.normal(0.3, 1, 60), seed=seed)
+        hits += low < 0.3 < high
+    assert 88 <= hits <= 99
+
+
+def test_where_there_is_no_image_there_is_no_score(tiny, few):
+    none = few.test_images[:0]
+    removals = removal(tiny, none, few.test_labels[:0], baseline_maps(none))
+    assert {one.score.shape for one in removals.values()} == {(0,)}
+
+
+def test_one_image_has_no_interval():
+    assert np.isnan(interval(np.array([0.3]))).all()
+
+
+def test_the_sentence(removals):
+    text = describe_removal(removals["square"], removals["random"])
+    fallen = removals["square"].morf[:, 2].mean()
+    before = removals["square"].morf[:, 0].mean()
+    assert f"from {100 * before:.1f} % to {100 * fallen:.1f} %" in text
+    assert "When the 30 % of the pixels" in text
+    assert text.endswith(f"to {100 * removals['random'].morf[:, 2].mean():.1f} %.")
+    chance = describe_removal(removals["random"], removals["random"])
+    assert chance.endswith("So these maps are no better than chance.")
+
+
+def test_bars_switched_off_change_no_figure(tiny, few, tmp_path):
+    """As on a cluster; tqdm reads the variable when it is imported, so in another process."""
+    code = """
+import sys
+import os
+import subprocess
+import sys
+
+import numpy as np
+from small import few_images, tiny_classifier
+from pytorch_vision.analysis import removal
+few = few_images()
+maps = {"random": np.random.default_rng(0).random((100, 32, 32), np.float32)}
+found = removal(tiny_classifier(few), few.train_images, few.train_labels, maps, (0.3,))["random"]
+np.save(sys.argv[1], np.stack([found.morf, found.lerf]))
+"""
+    path = tmp_path / "without.npy"
+    environment = {**os.environ, "TQDM_DISABLE": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code, path], env=environment, check=True)
+    maps = {"random": np.random.default_rng(0).random((100, 32, 32), np.float32)}
+    found = removal(tiny, few.train_images, few.train_labels, maps, (0.3,))["random"]
+    np.testing.assert_allclose(np.load(path), np.stack([found.morf, found.lerf]), atol=1e-6)
+
+
+def test_wrong_arguments_are_named(tiny, few):
+    arguments = (tiny, few.test_images, few.test_labels)
+    with pytest.raises(ValueError, match=r"map 'short' is \(3, 32, 32\), expected \(50, 32, 32\)"):
+        removal(*arguments, {"short": np.zeros((3, 32, 32))})
+    for fractions in ((), (0.5, 0.2), (0.0, 0.5), (0.5, 1.0)):
+        with pytest.raises(ValueError, match="expected rising numbers between 0 and 1"):
+            removal(*arguments, {}, fractions)
+
+
+def test_shares_can_come_from_an_array(sees_a_square, squares):
+    images, marked = squares
+    maps, classes = {"marked": marked[:3]}, np.ones(3, np.uint8)
+    found = removal(sees_a_square, images[:3], classes, maps, np.linspace(0.2, 0.8, 3), EXACT)
+    assert found["marked"].fractions == pytest.approx([0, 0.2, 0.5, 0.8])

@@ -1,0 +1,132 @@
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pytorch_vision.data import Normalization, eval_batches
+from pytorch_vision.models import ResNet, create
+from pytorch_vision.models.registry import MODELS, describe_network, network_name
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_each_is_made_by_its_name(name):
+    with torch.device("meta"):  # shapes without numbers
+        model = create(name, 3).eval()
+        assert network_name(model) == name
+        assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("resnet18", "ResNet18 or torchvision:resnet18"), ("VGG11", "torchvision:vgg11")],
+)
+def test_what_may_be_meant_by_a_name_is_said(name, meant):
+    with pytest.raises(ValueError, match=rf"model is '{name}'.*; do you mean {meant}\?"):
+        create(name)
+
+
+def test_options_go_to_the_network():
+    standard = create("ResNet34", conv_padding="standard")
+    assert describe_network(standard) == "ResNet34 (conv_padding='standard')"
+    assert describe_network(create("ResNet18")) == "ResNet18 (conv_padding='original')"
+    assert describe_network(ResNet((1, 1, 1, 1), 3)) == "ResNet10 (conv_padding='original')"
+    refusal = "model 'CustomResNet' cannot be made with num_classes=10, conv_padding='standard': "
+    with pytest.raises(ValueError, match=refusal):
+        create("CustomResNet", conv_padding="standard")
+
+
+def test_custom_resnet_is_the_original_repositorys():
+    """Its number of parameters with ten classes, and its last map of 4x4 cells."""
+    model = create("CustomResNet").eval()
+    assert sum(parameter.numel() for parameter in model.parameters()) == 6_573_120
+    kept = []
+    model.layer3.register_forward_hook(lambda _m, _i, output: kept.append(output.shape))
+    model(torch.zeros(1, 3, 32, 32))
+    model(torch.zeros(1, 3, 64, 96))
+    assert kept == [(1, 512, 4, 4), (1, 512, 8, 12)]
+
+
+def test_custom_resnets_stem_whitens_photographs(sample):
+    """What its fixed filters see is nearly uncorrelated; what random filters see is not."""
+    shown = sample.train_images[:200]
+    images = next(eval_batches(shown, Normalization.of(shown)))
+
+    def mean_correlation(filters: torch.Tensor) -> float:
+        seen = F.conv2d(images, filters.detach()).transpose(0, 1).flatten(1)
+        return float(torch.corrcoef(seen).abs().fill_diagonal_(0).sum()) / (27 * 26)
+
+    stem = create("CustomResNet").stem[0]
+    assert torch.equal(stem.weight[:27], -stem.weight[27:54])
+    assert mean_correlation(stem.weight[:27]) < 0.05
+    torch.manual_seed(0)
+    assert mean_correlation(torch.nn.Conv2d(3, 27, 3).weight) > 0.3
+    assert not stem.weight.requires_grad
+
+
+def test_custom_resnet_begins_by_passing_on_what_it_is_given():
+    layer = create("CustomResNet").layer1[0][0]
+    images = torch.randn(1, 64, 8, 8)
+    assert torch.allclose(layer(images)[:, :64], images, atol=1e-6)
+
+
+def test_custom_resnets_logits_are_scaled():
+    model, images = create("CustomResNet").eval(), torch.randn(2, 3, 32, 32)
+    logits = model(images)
+    model.logit_scale = 1.0
+    assert torch.allclose(8 * logits, model(images))
+    with pytest.raises(ValueError, match="logit_scale is 0, expected more than 0"):
+        create("CustomResNet", logit_scale=0)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "googlenet"])
+def test_torchvisions_are_made_by_their_names(name):
+    with torch.device("meta"):
+        model = create(f"torchvision:{name}", 7).train()
+        assert network_name(model) == f"torchvision:{name}"
+        assert model(torch.zeros(2, 3, 64, 64)).shape == (2, 7)
+
+
+def test_a_function_of_the_callers_own(tmp_path, monkeypatch):
+    (tmp_path / "networks_of_mine.py").write_text(
+        "from torch import nn\n"
+        "def small(num_classes, width=4):\n"
+        "    return nn.Sequential(nn.Conv2d(3, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),\n"
+        "                         nn.Linear(width, num_classes))\n"
+        "def wrong(num_classes):\n"
+        "    return 3\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, ""])
+    model = create("networks_of_mine:small", 5, width=6)
+    assert isinstance(model, nn.Sequential)
+    assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 5)
+    assert describe_network(model) == "networks_of_mine:small (width=6)"
+    with pytest.raises(ValueError, match=r"networks_of_mine:wrong made int, expected a torch\.nn"):
+        create("networks_of_mine:wrong")
+    with pytest.raises(ValueError, match="networks_of_mine:large, which cannot be imported"):
+        create("networks_of_mine:large")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "ResNet19",
+            "model is 'ResNet19', expected one of ResNet18, ResNet34, CustomResNet, torch",
+        ),
+        ("torchvision:resnet19", "torchvision has no network 'resnet19'; it has alexnet, "),
+        ("not_there:function", "not_there:function, which cannot be imported: No module named"),
+        ("not there:function", "cannot be imported"),
+    ],
+)
+def test_an_unknown_model_is_named(name, message):
+    with pytest.raises(ValueError, match=message):
+        create(name)
+
+
+def test_without_a_class_there_is_no_network():
+    for name in (*MODELS, "torchvision:vgg11"):
+        with pytest.raises(ValueError, match="num_classes is 0, expected 1 or more"):
+            create(name, 0)

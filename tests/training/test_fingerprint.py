@@ -1,0 +1,109 @@
+"""A step is known again in another process, with all that its functions do."""
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import albumentations as A
+import pytest
+
+from pytorch_vision.training.fingerprint import describe_callable, describe_steps
+
+OWN = """
+import functools, os, sys
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+import albumentations as A
+
+def darker(image, by=2, **_):
+    return image // by
+
+class Own(A.ImageOnlyTransform):
+    def __init__(self, function, p=1.0):
+        super().__init__(p=p)
+        self.function = function
+    def apply(self, img, **_):
+        return self.function(img)
+
+inner = lambda image, **_: [value for value in image]
+made = (lambda by: lambda image, **_: image // by)(3)
+steps = [
+    A.HorizontalFlip(p=0.5),
+    A.Lambda(image=lambda image, **_: 255 - image),
+    A.OneOf([A.Lambda(image=inner), A.Blur(p=0.1)]),
+    A.Compose([Own(functools.partial(darker, by=3)), A.Lambda(name="own", image=made)]),
+    A.Lambda(image=darker),
+]
+"""
+
+
+def described(code: str) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # albumentations' own, of functions and processes
+        names: dict = {}
+        exec(code, names)
+        return describe_steps(names["steps"])
+
+
+def test_steps_with_functions_are_the_same_in_every_process():
+    program = f"{OWN}\nfrom pytorch_vision.training.fingerprint import describe_steps"
+    program += "\nprint(describe_steps(steps))"
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    library = Path(__file__).parents[2] / "PyTorch_Vision"
+    done = subprocess.run(command, capture_output=True, text=True, cwd=library, check=True)
+    assert done.stdout.strip() == described(OWN)
+    assert " at 0x" not in done.stdout
+
+
+def test_sets_in_a_function_are_the_same_in_every_process():
+    program = """
+from pytorch_vision.training.fingerprint import describe_callable
+
+names = {"mean", "sum", "none", "all"}
+def loss(kind):
+    return kind in {"one", "two", "three", "four"} and kind in names
+def made(some):
+    return lambda kind: kind in some and later
+    later = 1
+print(describe_callable(loss), describe_callable(made(names)))
+"""
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "12"
+    }
+    assert len(told) == 1
+    assert describe_callable(lambda: {"one"}) != describe_callable(lambda: {"two"})
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("255 - image", "254 - image"),
+        ("by=2", "by=4"),
+        ("(3)", "(5)"),
+        ("darker, by=3", "darker, by=4"),
+        ("[value for value in image]", "[value + 1 for value in image]"),
+        ("A.Blur(p=0.1)", "A.Blur(p=0.2)"),
+        ("A.OneOf([", "A.SomeOf(transforms=["),
+        ("A.HorizontalFlip(p=0.5)", "A.VerticalFlip(p=0.5)"),
+    ],
+)
+def test_other_steps_are_others(before, after):
+    assert before in OWN
+    assert described(OWN) != described(OWN.replace(before, after))
+
+
+def test_where_a_function_stands_does_not_matter():
+    assert described(OWN) == described(f"\n\n{OWN}")
+
+
+def test_usual_steps_are_told_as_albumentations_does():
+    steps = [A.HorizontalFlip(p=0.5), A.Blur()]
+    assert describe_steps(steps) == repr(steps)
