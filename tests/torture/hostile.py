@@ -334,11 +334,10 @@ def server_cases(root: Path) -> Iterator[Case]:
                         return
 
             threading.Thread(target=serve, daemon=True).start()
-            downloads.STALL_SECONDS = 2.0
-            downloads.LARGEST_DOWNLOAD = 50_000_000
-            cifar10.MIRRORS = (f"http://127.0.0.1:{server.getsockname()[1]}/",)
-            os.environ["PATH"] = ""  # no npm
-            return cifar10.load_cifar10(root / "served")
+            downloads.STALL_SECONDS, downloads.LARGEST_DOWNLOAD = 2.0, 50_000_000
+            url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+            with tempfile.TemporaryDirectory(dir=root) as folder:
+                return downloads.download(url, f"md5:{cifar10.ARCHIVE_MD5}", Path(folder))
 
         yield f"a server: {name}", work
 
