@@ -28,7 +28,6 @@ def small_cifar10() -> tuple[cifar10.Arrays, dict[tuple[Any, str], Any]]:
     md5 = {name: hashlib.md5(content).hexdigest() for name, content in batches(arrays).items()}
     meta = {"filename": "batches.meta", "key": "label_names", "md5": md5.pop("batches.meta")}
     return arrays, {
-        (cifar10, "SHAPES"): {name: array.shape for name, array in arrays.items()},
         (cifar10, "SHA256"): digests,
         (cifar10, "MIRRORS"): (),
         (cifar10, "OFFICIAL"): "http://127.0.0.1:9/nobody-listens-here",

@@ -41,7 +41,7 @@ def download(url: str, known_hash: str, folder: Path) -> Path:
         DownloadError: the server cannot be reached, stalls, or serves something else.
     """
     path = folder / "download"
-    _run([sys.executable, "-c", RETRIEVE, url, known_hash, str(folder), path.name], folder)
+    _run([sys.executable, "-P", "-c", RETRIEVE, url, known_hash, str(folder), path.name], folder)
     return path
 
 

@@ -49,7 +49,7 @@ def load_data(
         data = subset(load_cifar10(root), int(which))
     else:
         if is_cifar10(os.path.normpath(which)):
-            say(f"Reading the folder {which}; to read CIFAR-10, rename it or change directory.")
+            say(f"{which} is a folder here, and its pictures are read; CIFAR-10's are not.")
         known = () if held_out else class_names
         data = load_folder(
             which, size, resize, cache=root, class_names=known, trained_on=train_digests

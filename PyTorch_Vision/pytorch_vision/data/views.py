@@ -90,11 +90,9 @@ class Flip(View):
     def draw(self, chance: np.random.Generator, indices: np.ndarray, epoch: int) -> np.ndarray:
         """Draw whether each image is mirrored: bool (N,)."""
         drawn = chance.random(len(indices)) < (0.5 if self.kind == "random" else 0.0)
-        return self.mirrored_first[indices] ^ bool(epoch % 2) if self._alternates else drawn
-
-    @property
-    def _alternates(self) -> bool:
-        return self.kind == "alternating"
+        if self.kind == "alternating":
+            return self.mirrored_first[indices] ^ bool(epoch % 2)
+        return drawn
 
     def apply(self, image: np.ndarray, drawn: np.ndarray) -> np.ndarray:
         """Return the image or its mirror image."""
