@@ -216,6 +216,7 @@ def test_a_damaged_copy_is_named(served, tmp_path, damage):
         (MemoryError(), "out of memory"),
         (PermissionError(errno.EACCES, "Permission denied"), "Permission denied"),
         (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left"),
     ],
 )
 def test_an_intact_copy_that_cannot_be_read_is_not_called_damaged(
