@@ -12,7 +12,8 @@ import psutil
 from pytorch_vision.data.folder_layout import Layout, LeftOut, find_layout
 from pytorch_vision.data.image_cache import Decoded, cache_path, decode_files
 from pytorch_vision.data.image_files import Resize, check_resize
-from pytorch_vision.data.images import ImageData, counts_of_share, held_out
+from pytorch_vision.data.images import ImageData
+from pytorch_vision.data.splits import stratified_by_share, stratified_draw
 from pytorch_vision.runtime.checks import height_and_width, whole_number
 from pytorch_vision.runtime.files import printable, user_path
 from pytorch_vision.runtime.terminal import counted, say
@@ -95,8 +96,8 @@ def load_folder(
     if known and not layout.divided:
         in_train = _trained(decoded.digests, trained_on)
     elif not layout.divided:
-        counts = counts_of_share(labels, len(layout.class_names), held_out_share)
-        in_train = ~held_out(labels, counts, seed, decoded.digests.tolist())
+        counts = stratified_by_share(labels, len(layout.class_names), held_out_share)
+        in_train = ~stratified_draw(labels, counts, seed, decoded.digests.tolist())
     order = np.argsort(~in_train, kind="stable")
     _rearrange(decoded.images, order)
     labels, sizes, count = labels[order], decoded.sizes[order], int(in_train.sum())
