@@ -23,8 +23,8 @@ from pytorch_vision.data.draws import Replay, augment_batch, draw
 from pytorch_vision.data.images import balanced_indices
 from pytorch_vision.data.load import check_choice
 from pytorch_vision.data.loaders import epoch_order
-from pytorch_vision.runtime.files import checked_text
 from pytorch_vision.runtime.processes import part_of
+from pytorch_vision.runtime.text import checked_text
 from pytorch_vision.training.optimizers import orthogonalized
 
 # the same examples in every run, and however slow the machine is

@@ -8,13 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytorch_vision.runtime import atomic_write
-from pytorch_vision.runtime.files import (
-    InUseError,
-    first_line,
-    is_system_error,
-    locked,
-    user_path,
-)
+from pytorch_vision.runtime.files import InUseError, is_system_error, locked, user_path, write_csv
 
 
 def write(path: Path, content: bytes, error: Exception | None = None) -> None:
@@ -159,6 +153,9 @@ def test_what_the_system_lacks_is_not_a_files_damage(error, expected):
     assert is_system_error(error) is expected
 
 
-def test_the_first_line_of_an_error():
-    assert first_line(ValueError("one\ntwo")) == "one"
-    assert first_line(ValueError()) == "ValueError"
+def test_a_table_is_utf_8_with_a_mark_if_asked(tmp_path):
+    path = tmp_path / "new" / "table.csv"
+    write_csv(path, ["name", "count"], [["é, \udcff", 1], ["b", None]])
+    assert path.read_bytes() == b'name,count\n"\xc3\xa9, \\udcff",1\nb,\n'
+    write_csv(path, ["name"], [], mark=True)
+    assert path.read_bytes() == b"\xef\xbb\xbfname\n"

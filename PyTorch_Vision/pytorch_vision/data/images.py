@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pytorch_vision.runtime.checks import whole_number
-from pytorch_vision.runtime.files import printable
+from pytorch_vision.runtime.text import printable
 
 
 @dataclass(frozen=True, eq=False)

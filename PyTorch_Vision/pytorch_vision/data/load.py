@@ -8,8 +8,9 @@ from pytorch_vision.data.cifar10 import load_cifar10, load_sample
 from pytorch_vision.data.folder import load_folder
 from pytorch_vision.data.image_files import Resize
 from pytorch_vision.data.images import ImageData, hold_out, subset
-from pytorch_vision.runtime.files import printable, user_path
+from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.terminal import say
+from pytorch_vision.runtime.text import printable
 
 
 def load_data(

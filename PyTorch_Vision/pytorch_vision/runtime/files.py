@@ -1,16 +1,18 @@
 """Files that are whole or not there, and folders that one process uses at a time."""
 
+import codecs
 import contextlib
+import csv
 import errno
 import glob
+import io
 import os
 import socket
 import tempfile
 import threading
-import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import filelock
 
@@ -44,7 +46,7 @@ NOT_KNOWN_THERE = {
 }
 LOCK = ".lock"
 HOLDER = ".in-use-by"
-LONGEST_TEXT = 100_000  # characters of a class's name, or of a description
+RUN_MANIFEST = "run.json"  # a folder that holds this file was written by a run
 
 
 class CheckpointError(RuntimeError):
@@ -170,6 +172,30 @@ class AtomicFile:
         self.file.flush()
 
 
+def write_csv(
+    path: str | os.PathLike,
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    mark: bool = False,
+) -> None:
+    """Write a table as CSV in UTF-8, whole or not at all.
+
+    Args:
+        path: the file; its folder is made if it is missing.
+        header: the names of the columns.
+        rows: None becomes an empty field.
+        mark: begin with a byte order mark, without which Excel misreads letters beyond ASCII.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    encoded = text.getvalue().encode("utf-8", "backslashreplace")
+    with atomic_write(path) as file:
+        file.write(codecs.BOM_UTF8 * mark + encoded)
+
+
 def _is_running(process: str) -> bool:
     """Tell whether there is a process of this number; True where that cannot be known."""
     if os.name == "nt":  # where asking a process in this way would end it
@@ -228,39 +254,6 @@ def _why_no_locks(folder: Path) -> str | None:
         except OSError as error:
             return error.strerror or str(error)
     return None
-
-
-def printable(text: str) -> str:
-    """Return a text in which what a terminal would obey, or cannot show, is written out.
-
-    "\\x1b" stands for an escape character, then. Spaces of all kinds, joiners and marks that no
-    one sees are parts of words in many scripts, and stay; a text longer than ``LONGEST_TEXT`` is
-    cut. What this returns, ``checked_text`` takes.
-    """
-    shown = "".join(one if _is_harmless(one) else ascii(one)[1:-1] for one in text)
-    return shown if len(shown) <= LONGEST_TEXT else shown[: LONGEST_TEXT - 1] + "…"
-
-
-def _is_harmless(character: str) -> bool:
-    return unicodedata.category(character) not in ("Cc", "Cs")  # control, and half a character
-
-
-def checked_text(text: Any, longest: int = LONGEST_TEXT) -> str:
-    """Return the text of a file that anybody may have written.
-
-    Raises:
-        ValueError: it is no text, is too long, or holds what a terminal would obey.
-    """
-    if not isinstance(text, str) or len(text) > longest:
-        raise ValueError(f"a text in it is none, or longer than {longest} characters")
-    if not all(_is_harmless(character) or character == "\n" for character in text):
-        raise ValueError("a text in it holds control characters")
-    return text
-
-
-def first_line(error: BaseException) -> str:
-    """Return what an error says, without the rest of a long message."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def is_system_error(error: Exception) -> bool:

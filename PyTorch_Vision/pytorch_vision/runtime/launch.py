@@ -4,7 +4,6 @@ import inspect
 import logging
 import multiprocessing
 import os
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from lightning_fabric.strategies.launchers import subprocess_script
 from torch.nn.parallel import DistributedDataParallel
 
 from pytorch_vision.runtime.devices import Machine, Precision, fabric_on
+from pytorch_vision.runtime.terminal import in_notebook
 
 
 def start_processes(machine: Machine) -> lightning_fabric.Fabric:
@@ -101,8 +101,3 @@ def expect_unused_parameters(fabric: lightning_fabric.Fabric) -> None:
     """
     strategy: Any = fabric.strategy  # which takes its settings before there is a network
     strategy._ddp_kwargs["find_unused_parameters"] = True
-
-
-def in_notebook() -> bool:
-    """Tell whether Python is interactive, where other processes must be forks of this one."""
-    return hasattr(sys, "ps1")

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from pytorch_vision.runtime.launch import in_notebook
+from pytorch_vision.runtime.text import shown
 
 BAR = "{desc}: {percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
 
@@ -84,19 +84,14 @@ def any_screen() -> Iterator[Screen]:
                         os.dup2(nowhere.fileno(), one.fileno())
 
 
-def shown(text: str, encoding: str = "utf-8") -> str:
-    r"""Return a text as an encoding can show it: what it has not becomes an escape, as \xe9."""
-    return text.encode(encoding, "backslashreplace").decode(encoding)
-
-
 def say(*lines: object, sep: str = "\n") -> None:
     """Print, on whatever there is to print on."""
     print(*lines, sep=sep, file=Screen())
 
 
-def counted(number: int, noun: str) -> str:
-    """Return how many there are of something, such as "1 picture" or "1,234 pictures"."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+def in_notebook() -> bool:
+    """Tell whether Python is interactive: a notebook, a console or a terminal's prompt."""
+    return hasattr(sys, "ps1")
 
 
 def is_watched() -> bool:

@@ -33,9 +33,8 @@ from pytorch_vision.runtime.devices import (
 )
 from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.interrupts import deferred_signals, interrupts_forwarded
-from pytorch_vision.runtime.launch import in_notebook
 from pytorch_vision.runtime.processes import only_main_prints
-from pytorch_vision.runtime.terminal import BAR, Bar, bar_line, say
+from pytorch_vision.runtime.terminal import BAR, Bar, bar_line, in_notebook, say
 from pytorch_vision.training.checkpoint import NAME, Checkpoints
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Loss, MakeOptimizer, Own
