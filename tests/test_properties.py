@@ -21,8 +21,8 @@ from pytorch_vision.data.cifar10 import tile, untile
 from pytorch_vision.data.load import check_data_name
 from pytorch_vision.data.loaders import DeviceTrainLoader, epoch_order
 from pytorch_vision.data.splits import balanced_indices
-from pytorch_vision.runtime.files import checked_text
 from pytorch_vision.runtime.processes import part_of
+from pytorch_vision.runtime.text import checked_text
 from pytorch_vision.training.optimizers import orthogonalized
 
 # the same examples in every run, and however slow the machine is

@@ -8,10 +8,10 @@ from pytorch_vision.data import Augmentation
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"padding": -1}, "padding is -1, expected greater than or equal to 0"),
+        ({"padding": -1}, "padding is -1, expected 0 or more"),
         ({"flip": "vertical"}, "flip is 'vertical', expected 'alternating', 'random' or 'none'"),
         ({"cutout": 15}, "cutout is 15, expected a multiple of 2"),
-        ({"cutout_probability": 1.5}, "cutout_probability is 1.5, expected less than or equal"),
+        ({"cutout_probability": 1.5}, "cutout_probability is 1.5, expected 1 or less"),
         ({"steps": ["flip"]}, "steps has 'flip', expected transforms of albument"),
         ({"steps": 3}, "steps is 3, expected a list of albumentations' transforms"),
         ({"steps": [A.HorizontalFlip(), A.Normalize()]}, "steps has Normalize: leave it out"),

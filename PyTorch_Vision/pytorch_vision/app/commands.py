@@ -48,8 +48,8 @@ from pytorch_vision.runtime import (
 from pytorch_vision.runtime.files import free_path, user_path
 from pytorch_vision.runtime.interrupts import ended_by_signals
 from pytorch_vision.runtime.processes import is_main_process, only_main_prints
-from pytorch_vision.runtime.terminal import any_screen, counted, shown
-from pytorch_vision.runtime.text import percent
+from pytorch_vision.runtime.terminal import any_screen
+from pytorch_vision.runtime.text import counted, percent, shown
 from pytorch_vision.training import find_learning_rate, fit
 
 EXPECTED_ERRORS = (

@@ -8,7 +8,8 @@ from typing import Any
 from pytorch_vision.app import manifest
 from pytorch_vision.app.run_folder import Output
 from pytorch_vision.models import History
-from pytorch_vision.runtime.files import printable, user_path
+from pytorch_vision.runtime.files import user_path
+from pytorch_vision.runtime.text import printable
 
 # settings that make no difference in what a run gives, or have a column of their own
 NOT_SHOWN = {

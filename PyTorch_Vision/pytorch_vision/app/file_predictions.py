@@ -13,8 +13,9 @@ from pytorch_vision.data.folder_layout import find_files
 from pytorch_vision.data.image_files import read_picture
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine, atomic_write
-from pytorch_vision.runtime.files import first_line, free_path, printable, user_path
+from pytorch_vision.runtime.files import free_path, user_path
 from pytorch_vision.runtime.terminal import Bar
+from pytorch_vision.runtime.text import first_line, printable
 
 AT_ONCE = 2**26  # bytes of pictures that are held in memory
 

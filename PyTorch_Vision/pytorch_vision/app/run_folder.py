@@ -14,9 +14,10 @@ from pytorch_vision.data import ImageData
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.devices import describe_hardware, make_fabric
-from pytorch_vision.runtime.files import first_line, user_path
+from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.processes import is_main_process
 from pytorch_vision.runtime.terminal import say
+from pytorch_vision.runtime.text import first_line
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.fit import AfterEpoch, fit, is_yes
 

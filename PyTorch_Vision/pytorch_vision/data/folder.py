@@ -15,8 +15,9 @@ from pytorch_vision.data.image_files import Resize, check_resize
 from pytorch_vision.data.images import ImageData
 from pytorch_vision.data.splits import stratified_by_share, stratified_draw
 from pytorch_vision.runtime.checks import height_and_width, whole_number
-from pytorch_vision.runtime.files import printable, user_path
-from pytorch_vision.runtime.terminal import counted, say
+from pytorch_vision.runtime.files import user_path
+from pytorch_vision.runtime.terminal import say
+from pytorch_vision.runtime.text import counted, printable
 
 SHARE_OF_MEMORY = 0.8  # that the images may take of what is available
 SMALLEST = 32  # pixels a side

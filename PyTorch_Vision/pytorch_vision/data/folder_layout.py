@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 
 from pytorch_vision.data.image_files import pictures_of
-from pytorch_vision.runtime.files import printable
 from pytorch_vision.runtime.terminal import Bar
+from pytorch_vision.runtime.text import printable
 
 # of operating systems, file managers and network drives; hidden ones begin with a dot
 HELPERS = {

@@ -12,8 +12,9 @@ import PIL
 
 from pytorch_vision import __version__
 from pytorch_vision.data.image_files import Resize, read_picture
-from pytorch_vision.runtime.files import atomic_write, printable
+from pytorch_vision.runtime.files import atomic_write
 from pytorch_vision.runtime.terminal import Bar, say
+from pytorch_vision.runtime.text import printable
 
 DIGEST = "U8"  # as an array has it
 HEADER = 4096  # bytes, more than the header of an array in a file has

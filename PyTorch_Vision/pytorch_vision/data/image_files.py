@@ -14,7 +14,8 @@ from typing import IO, Any, Literal, get_args
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
-from pytorch_vision.runtime.files import first_line, is_system_error, printable, user_path
+from pytorch_vision.runtime.files import is_system_error, user_path
+from pytorch_vision.runtime.text import first_line, printable
 
 Resize = Literal["crop", "pad", "squash"]
 MAX_SIDE = 8192  # pixels: a larger photograph is refused before it fills the memory

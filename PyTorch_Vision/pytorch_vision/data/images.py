@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pytorch_vision.runtime.files import printable
+from pytorch_vision.runtime.text import printable
 
 
 @dataclass(frozen=True, eq=False)

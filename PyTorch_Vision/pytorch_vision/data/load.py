@@ -8,9 +8,11 @@ from pytorch_vision.data.cifar10 import load_cifar10, load_sample
 from pytorch_vision.data.folder import load_folder
 from pytorch_vision.data.image_files import Resize
 from pytorch_vision.data.images import ImageData
+from pytorch_vision.data.labels import Labels
 from pytorch_vision.data.splits import hold_out, subset
-from pytorch_vision.runtime.files import printable, user_path
+from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.terminal import say
+from pytorch_vision.runtime.text import printable
 
 
 def load_data(
@@ -21,6 +23,7 @@ def load_data(
     held_out: int = 0,
     class_names: Sequence[str] = (),
     train_digests: Sequence[str] = (),
+    labels: Labels = None,
 ) -> ImageData:
     """Return images by name.
 
@@ -34,6 +37,7 @@ def load_data(
         held_out: if not 0, test on so many of the training images instead, as ``hold_out`` does.
         class_names, train_digests: for a folder on which a trained classifier is tested, the
             classifier's classes and the digests of its training images, as ``load_folder`` has it.
+        labels: for a folder, where the classes come from, as ``load_folder`` has it.
 
     Raises:
         ValueError: ``which`` is not such a name, the folder cannot be used, or there are not so
@@ -52,7 +56,13 @@ def load_data(
             say(f"{which} is a folder here, and its pictures are read; CIFAR-10's are not.")
         known = () if held_out else class_names
         data = load_folder(
-            which, size, resize, cache=root, class_names=known, trained_on=train_digests
+            which,
+            size,
+            resize,
+            labels=labels,
+            cache=root,
+            class_names=known,
+            trained_on=train_digests,
         )
     return hold_out(data, held_out) if held_out else data
 

@@ -57,14 +57,9 @@ from pytorch_vision.models.weights import (
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.checks import height_and_width
 from pytorch_vision.runtime.devices import device_settings, make_fabric, memory_explained
-from pytorch_vision.runtime.files import (
-    CheckpointError,
-    checked_text,
-    first_line,
-    printable,
-    user_path,
-)
+from pytorch_vision.runtime.files import CheckpointError, user_path
 from pytorch_vision.runtime.terminal import say
+from pytorch_vision.runtime.text import checked_text, first_line, printable
 
 LARGEST_CLASSES = 100_000
 DIGESTS, DIGEST_LENGTH = re.compile("[A-Za-z0-9+/]*"), 8  # as data.decoding makes them

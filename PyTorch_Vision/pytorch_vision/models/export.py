@@ -21,7 +21,8 @@ from pytorch_vision.models.classifier import Classifier
 from pytorch_vision.models.module_utils import copied
 from pytorch_vision.runtime import Machine, atomic_write
 from pytorch_vision.runtime.devices import device_settings, make_fabric
-from pytorch_vision.runtime.files import first_line, free_path, user_path
+from pytorch_vision.runtime.files import free_path, user_path
+from pytorch_vision.runtime.text import first_line
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4  # of a probability, between onnxruntime and PyTorch in float32

@@ -16,7 +16,7 @@ from torch import nn
 from pytorch_vision.data import Normalization
 from pytorch_vision.models.custom_resnet import CustomResNet
 from pytorch_vision.models.resnet import ResNet, ResNet18, ResNet34, check_num_classes
-from pytorch_vision.runtime.files import first_line
+from pytorch_vision.runtime.text import first_line
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "ResNet18": ResNet18,

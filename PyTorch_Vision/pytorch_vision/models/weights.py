@@ -19,12 +19,8 @@ from pytorch_vision.models.registry import (
     is_ours,
     made_by_of,
 )
-from pytorch_vision.runtime.files import (
-    LONGEST_TEXT,
-    CheckpointError,
-    atomic_write,
-    is_system_error,
-)
+from pytorch_vision.runtime.files import CheckpointError, atomic_write, is_system_error
+from pytorch_vision.runtime.text import LONGEST_TEXT
 
 CHECKSUM = "sha256"  # its name in the header
 NOT_FINITE = "not_finite"  # of the list of tensors that may hold infinity

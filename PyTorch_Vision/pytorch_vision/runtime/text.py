@@ -1,4 +1,13 @@
-"""Texts that print-outs, tables and pictures have in common."""
+"""Texts for people: print-outs, tables, messages, and names that come from outside."""
+
+import errno
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+LONGEST_TEXT = 100_000  # characters of a class name or a description
+# errors that only writing can meet
+WRITE_ERRORS = {errno.EROFS, errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 
 def percent(share: float, digits: int = 0) -> str:
@@ -6,8 +15,78 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 picture" or "1,234 pictures"."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def cut(text: str, kept: int) -> str:
-    """Return so many characters of a text, half of them from its end, around an ellipsis."""
+    """Shorten a text to ``kept`` characters and an ellipsis in their middle."""
     if kept >= len(text):
         return text
     return text[: kept - kept // 2] + "…" + text[len(text) - kept // 2 :]
+
+
+def aligned(rows: Sequence[Sequence[str]], numbers: bool = False) -> str:
+    """Return rows as a text table, each column as wide as its widest text.
+
+    Args:
+        rows: of equal length; the first can be a header.
+        numbers: right-align all columns but the first.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            text.rjust(width) if numbers and column else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type where the message is empty."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return an error of the operating system in words: "cannot write a/b: permission denied"."""
+    reason = error.strerror or first_line(error)
+    if error.filename is None:
+        return reason
+    verb = "write" if error.errno in WRITE_ERRORS else "open"
+    return f"cannot {verb} {printable(str(error.filename))}: {reason[:1].lower()}{reason[1:]}"
+
+
+def shown(text: str, encoding: str = "utf-8") -> str:
+    r"""Return a text with escapes such as \xe9 for the characters that an encoding lacks."""
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def printable(text: str) -> str:
+    """Return a text with control characters and lone surrogates written as escapes.
+
+    An escape character becomes "\\x1b", so that a terminal prints it instead of obeying it.
+    Invisible spaces, joiners and marks stay, because many scripts need them in words. The text is
+    cut to ``LONGEST_TEXT`` characters. ``checked_text`` accepts every text that this returns.
+    """
+    escaped = "".join(one if _is_printable(one) else ascii(one)[1:-1] for one in text)
+    return escaped if len(escaped) <= LONGEST_TEXT else escaped[: LONGEST_TEXT - 1] + "…"
+
+
+def checked_text(text: Any, longest: int = LONGEST_TEXT) -> str:
+    """Return a text from a file that is not trusted, once it is known to be safe to print.
+
+    Raises:
+        ValueError: it is not a text, is too long, or holds control characters.
+    """
+    if not isinstance(text, str) or len(text) > longest:
+        raise ValueError(f"it holds a value that is not a text of up to {longest} characters")
+    if not all(_is_printable(character) or character == "\n" for character in text):
+        raise ValueError("it holds a text with control characters")
+    return text
+
+
+def _is_printable(character: str) -> bool:
+    return unicodedata.category(character) not in ("Cc", "Cs")  # control, lone surrogate

@@ -19,15 +19,9 @@ import torch
 from pytorch_vision.data import ImageData
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import CheckpointError, Processes, atomic_write
-from pytorch_vision.runtime.files import (
-    InUseError,
-    checked_text,
-    first_line,
-    is_system_error,
-    locked,
-    user_path,
-)
+from pytorch_vision.runtime.files import InUseError, is_system_error, locked, user_path
 from pytorch_vision.runtime.terminal import Bar, Screen, say
+from pytorch_vision.runtime.text import checked_text, first_line
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Own
 from pytorch_vision.training.fingerprint import identity

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pytorch_vision.models import History
-from pytorch_vision.runtime.files import checked_text
+from pytorch_vision.runtime.text import checked_text
 
 
 @dataclass
