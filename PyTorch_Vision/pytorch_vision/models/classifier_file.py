@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,9 +34,6 @@ from pytorch_vision.runtime.files import (
     user_path,
 )
 
-if TYPE_CHECKING:
-    from pytorch_vision.models.classifier import Classifier
-
 PRETRAINED = Path(__file__).parents[2] / "weights" / "resnet18_cifar10.safetensors"
 LARGEST_CLASSES = 100_000
 DIGESTS, DIGEST_LENGTH = re.compile("[A-Za-z0-9+/]*"), 8  # as data.image_cache makes them
@@ -56,7 +53,7 @@ def weights_path(path: str | os.PathLike) -> Path:
     return PRETRAINED if path == "pretrained" else user_path(path)
 
 
-def metadata_of(classifier: "Classifier") -> dict[str, str]:
+def metadata_of(classifier: Any) -> dict[str, str]:
     """Return all of a classifier but its weights, as strings of JSON."""
     values = {
         "network": made_by_of(classifier.network),
