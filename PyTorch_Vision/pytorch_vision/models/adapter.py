@@ -230,7 +230,8 @@ def _side_that_works(
     attempt: Callable[[Call, tuple[int, int]], None], size: tuple[int, int]
 ) -> int | None:
     """Return which of ``USUAL_SIDES``, the nearest to a size first, a network takes."""
-    for side in sorted(USUAL_SIDES, key=lambda side: abs(side - max(size))):
+    others = [side for side in USUAL_SIDES if (side, side) != size]
+    for side in sorted(others, key=lambda side: abs(side - max(size))):
         for call in (Call(memory_format=torch.contiguous_format), Call(1, torch.contiguous_format)):
             with contextlib.suppress(Exception):
                 attempt(call, (side, side))

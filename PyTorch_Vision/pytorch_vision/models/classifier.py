@@ -371,8 +371,8 @@ class Classifier:
         parameters = {name for name, _ in self.network.named_parameters()}
         others = names not in (None, list(self.class_names))
         self.is_partly_new = others or not parameters.isdisjoint(fitting.missing)
-        told = f"Beginning with the weights of {printable(description)}: {fitting}"
-        return f"{told}\nits classes are others" if others and not fitting.missing else told
+        message = f"Beginning with the weights of {printable(description)}: {fitting}"
+        return f"{message}\nits classes are others" if others and not fitting.missing else message
 
     def save(self, path: str | os.PathLike, dtype: torch.dtype | None = None) -> None:
         """Write all of the classifier as one safetensors file, whole or not at all.
