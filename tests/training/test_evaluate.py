@@ -44,7 +44,7 @@ def test_what_does_not_go_together_is_refused_before_training(few, tiny, work):
     )
     small = {name: getattr(few, name)[:, :24] for name in ("train_images", "test_images")}
     before = [tensor.clone() for tensor in tiny.network.state_dict().values()]
-    with pytest.raises(ValueError, match=r"gives \(1, 10\) for one image, expected \(1, 2\)"):
+    with pytest.raises(ValueError, match=r"returns \(1, 10\) for one image, expected \(1, 2\)"):
         work(Classifier(tiny.network, two), two)
     with pytest.raises(ValueError, match=r"has other classes \(airplane, .* \(left, right\)"):
         work(tiny, two)

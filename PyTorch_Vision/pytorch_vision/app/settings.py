@@ -26,9 +26,9 @@ from pytorch_vision.data.load import check_data_name, is_cifar10, short_data_nam
 from pytorch_vision.models import Classifier, create
 from pytorch_vision.models.classifier import weights_path
 from pytorch_vision.models.init import begin_as_identity
-from pytorch_vision.models.registry import check_name, has_weights, is_ours
+from pytorch_vision.models.registry import check_name, has_pretrained_weights, is_builtin
 from pytorch_vision.models.resnet import ConvPadding
-from pytorch_vision.models.weights import load_weights
+from pytorch_vision.models.state_dicts import read_state_dict
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.checks import checked_dataclass, declared
 from pytorch_vision.runtime.files import user_path
@@ -219,7 +219,7 @@ class Settings:
         """The name of the recipe, chosen by weights and network if it is left to them."""
         if self.recipe != "auto":
             return self.recipe
-        if self.weights or has_weights(self.model):
+        if self.weights or has_pretrained_weights(self.model):
             return "finetune"
         if self.model == "CustomResNet":
             return "quick"
@@ -240,7 +240,7 @@ class Settings:
         """
         if like is None and self.weights:
             if self.config.epochs:
-                load_weights(weights_path(self.weights))  # refuses what begin_with would
+                read_state_dict(weights_path(self.weights))  # refuses what begin_with would
             else:
                 like = self.load_weights()
         size: int | tuple[int, int] = self.size or SIZE
@@ -248,7 +248,7 @@ class Settings:
         known: tuple[Any, ...] = ()
         if like is not None:
             self._check_classes(like)
-            size, resize, known = like.size, like.resize, (like.class_names, like.trained_on)
+            size, resize, known = like.size, like.resize, (like.class_names, like.train_digests)
         data = load_data(self.data, self.root, size, resize, self.held_out, *known)
         self._say_what_is_not_used(like, data)
         say(data)
@@ -294,9 +294,9 @@ class Settings:
             options["conv_padding"] = self.conv_padding
         if self.model == "CustomResNet":
             options["mirrored"] = self.config.augmentation.flip != "none"
-        classifier = Classifier(self.model, data, **options)
+        classifier = Classifier(self.model, data, seed=self.config.seed, **options)
         filters = self.filters or ("identity" if self.chosen_recipe == "few" else "random")
-        if filters == "identity" and not has_weights(self.model):
+        if filters == "identity" and not has_pretrained_weights(self.model):
             begin_as_identity(classifier.network)
         if self.weights and self.config.epochs:
             say(classifier.begin_with(self.weights))
@@ -384,7 +384,7 @@ class Settings:
 
     def load_weights(self) -> Classifier:
         """Return a weights file's classifier, with a network of the caller's if one is named."""
-        if is_ours(self.model):
+        if is_builtin(self.model):
             return Classifier.load(self.weights)
         return Classifier.load(self.weights, lambda classes: create(self.model, classes))
 

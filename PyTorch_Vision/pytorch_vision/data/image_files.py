@@ -18,6 +18,7 @@ from pytorch_vision.runtime.files import is_system_error, user_path
 from pytorch_vision.runtime.text import first_line, printable
 
 Resize = Literal["crop", "pad", "squash"]
+ImageFile = str | os.PathLike | bytes | IO[bytes]  # a path, the content, or an open binary file
 MAX_SIDE = 8192  # pixels: a larger photograph is refused before it fills the memory
 LONGEST = 32  # times as long as wide, of which "crop" and "pad" leave next to nothing
 # EPS would start Ghostscript, a program; the others Pillow knows by name only
@@ -37,6 +38,7 @@ TURNS = {
 PNG = b"\x89PNG\r\n\x1a\n"
 NEARLY_WHITE = 247  # of 255
 LARGEST_CHUNK = 1 << 29  # bytes
+UNKNOWN = "is not an image that Pillow can read"
 PNG_KEPT = (b"tRNS", b"eXIf")  # of what a decoder need not know
 
 
@@ -87,7 +89,7 @@ def resized(picture: Image.Image, size: tuple[int, int], resize: Resize) -> Imag
 
 
 def read_image(
-    path: str | os.PathLike, size: tuple[int, int] = (32, 32), resize: Resize = "crop"
+    path: ImageFile, size: tuple[int, int] = (32, 32), resize: Resize = "crop"
 ) -> tuple[np.ndarray, str]:
     """Read any image file and bring it to the size that a network was trained on.
 
@@ -96,7 +98,7 @@ def read_image(
     than 8 bits are scaled, as ``scaled_to_8_bits`` does. Broken metadata costs nothing.
 
     Args:
-        path: a file that Pillow can read, of any mode.
+        path: a file that Pillow can read, of any mode; or its bytes; or it, open for reading.
         size: height and width to bring it to.
         resize: how, as ``resized`` has it.
 
@@ -110,7 +112,7 @@ def read_image(
     """
     picture = read_picture(path, size, resize)
     (height, width), (rows, columns) = size, picture.size
-    summary = f"{printable(Path(path).name)}: {columns}x{rows} pixels, mode {picture.mode}; "
+    summary = f"{_name(path, only_file=True)}: {columns}x{rows} pixels, mode {picture.mode}; "
     if (rows, columns) == size:
         return picture.image, f"{summary}as large as it is to be"
     if resize == "crop":
@@ -121,13 +123,12 @@ def read_image(
     return picture.image, f"{summary} to {width}x{height}"
 
 
-def read_picture(path: str | os.PathLike, size: tuple[int, int], resize: Resize) -> Picture:
+def read_picture(path: ImageFile, size: tuple[int, int], resize: Resize) -> Picture:
     """Do what ``read_image`` does, and return what is known of the picture."""
-    name = printable(os.fspath(path))
+    name = _name(path)
     check_resize(resize)
-    path = user_path(path)
     try:
-        with open(path, "rb") as file, warnings.catch_warnings():
+        with _opened(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what it can do without
             picture = _decoded(file)
             mode, upright = picture.mode, _upright(picture)
@@ -139,12 +140,26 @@ def read_picture(path: str | os.PathLike, size: tuple[int, int], resize: Resize)
             f"{name} is too large, expected at most {MAX_SIDE:,} pixels a side; make it smaller"
         ) from None
     except Image.UnidentifiedImageError:
-        raise ValueError(f"{name} {_why_unknown(path)}") from None
+        why = _why_unknown(user_path(path)) if isinstance(path, (str, os.PathLike)) else UNKNOWN
+        raise ValueError(f"{name} {why}") from None
     except Exception as error:  # a damaged file can fail anywhere inside its decoder
         if is_system_error(error):
             raise
         raise ValueError(f"{name} is a damaged image ({first_line(error)})") from error
     return Picture(image, (upright.height, upright.width), mode)
+
+
+def _name(path: ImageFile, only_file: bool = False) -> str:
+    """Return what messages call an image file."""
+    if not isinstance(path, (str, os.PathLike)):
+        return "the image"
+    return printable(Path(path).name if only_file else os.fspath(path))
+
+
+def _opened(path: ImageFile) -> IO[bytes]:
+    if isinstance(path, (str, os.PathLike)):
+        return open(user_path(path), "rb")
+    return BytesIO(path if isinstance(path, bytes) else path.read())
 
 
 def as_array(picture: Image.Image, size: tuple[int, int], resize: Resize) -> np.ndarray:
@@ -221,7 +236,7 @@ def _why_unknown(path: str | os.PathLike) -> str:
         return (
             f"is of a format that Pillow does not read ({_kind(path)}): convert it to PNG or JPEG"
         )
-    return "is not an image that Pillow can read"
+    return UNKNOWN
 
 
 def _decoded(file: IO[bytes]) -> Image.Image:

@@ -1,8 +1,8 @@
 """Networks, and the classifier that holds one with all that is needed to use it.
 
-``resnet``, ``custom_resnet`` (with ``mirrored``) and ``collection`` make networks, ``filters``
-says what they begin as, ``summary`` prints one; ``history`` and ``weights`` serve ``classifier``,
-which predicts by ``inference``.
+``registry`` makes networks by name, among them those of ``resnet`` and ``custom_resnet``;
+``adapter`` calls any network, ``inference`` predicts with it; ``classifier_file``, ``weights`` and
+``state_dicts`` read and write files; ``export`` writes ONNX.
 """
 
 from pytorch_vision.models.classifier import PRETRAINED, Classifier

@@ -1,9 +1,9 @@
-"""Networks as they are called here: three colours in, one logit for each class out.
+"""Any network behind one interface: three colour channels in, one logit for each class out.
 
-What somebody's own network takes and gives can be otherwise. It may want a single channel, or one
-memory order; its operations may not exist in 16 bits; it may not take an image alone; its answer
-may be a tuple, or an object with logits. ``find_call`` tries, on a black image, which call it
-answers, and ``Adapter`` makes that call from then on.
+A user's network can differ. It may expect a single channel or one memory format; its operations
+may not exist in 16 bits; it may fail on a batch of one image; it may return a tuple, or an object
+with logits. ``find_call`` finds by trial, on a black image, which call works, and ``Adapter`` makes
+that call from then on.
 """
 
 import contextlib
@@ -13,28 +13,30 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pytorch_vision.models.module_utils import copied, device_of, evaluating, put_in_order
 from pytorch_vision.runtime.devices import random_state_kept
+from pytorch_vision.runtime.text import first_line
 
-LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601, as Pillow's mode "L" has it
-# sides at which a network is tried that does not take its images: those in use
-SIDES = (8, 16, 20, 24, 28, 32, 40, 48, 56, 64, 75, 80, 84, 96, 112, 128, 150, 160, 192, 200, 224)
-LARGER_SIDES = (227, 240, 256, 260, 288, 299, 300, 320, 331, 380, 384, 448, 480, 512)
+LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in Pillow's mode "L" (ITU-R BT.601)
+USUAL_SIDES = (32, 64, 128, 224, 299)  # tried to name a size that a network does take
 Precision = Callable[[], contextlib.AbstractContextManager]
+
+
+class LogitsError(ValueError):
+    """A network returns something other than one logit for each class."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """How a network wants to be called.
+    """How to call a network.
 
     Attributes:
         channels: of its images: 3, or 1 for their luma.
-        memory_format: of its images, and of its filters.
-        autocast: whether it calculates in the machine's precision, or in that of its weights.
-        alone: whether it takes one image by itself; else it is given two.
+        memory_format: of its images and its filters.
+        autocast: False calculates in the precision of its weights, without autocast.
+        alone: False never gives it a batch of one image, but that image twice.
     """
 
     channels: int = 3
@@ -43,7 +45,7 @@ class Call:
     alone: bool = True
 
     def others(self) -> list["Call"]:
-        """Return the calls to try when this one failed, the fastest first."""
+        """Return all other calls, the fastest first."""
         formats = (torch.channels_last, torch.contiguous_format)
         every = itertools.product((3, 1), (True, False), (True, False), formats)
         calls = [Call(channels, one, auto, alone) for channels, alone, auto, one in every]
@@ -51,14 +53,13 @@ class Call:
 
 
 class Adapter(nn.Module):
-    """A network, called as it wants to be.
+    """A network behind the interface of this package.
 
     Args:
-        network: of which this is a view.
-        call: how.
-        classes: that it has; None for any number.
-        hooked: False leaves out the hooks on the network itself, which somebody may count its
-            steps by.
+        network: the wrapped network.
+        call: how to call it.
+        classes: the number of logits that it must return; None for any number.
+        hooked: False leaves out the hooks on the network itself, by which a user may count steps.
     """
 
     def __init__(
@@ -71,30 +72,34 @@ class Adapter(nn.Module):
         """Return logits, float32 (N, C), for normalised images, float (N, 3, H, W).
 
         Raises:
-            ValueError: the network has other logits than one for each class.
+            LogitsError: the network returns something other than one logit for each class.
         """
         count, device = len(images), images.device
-        if self.call.channels == 1:
-            images = F.conv2d(images, images.new_tensor(LUMA).view(1, 3, 1, 1))
+        images = images if self.call.channels == 3 else luma(images)
         if count == 1 and not self.call.alone:
             images = images.expand(2, -1, -1, -1)
         images = images.to(torch.float32, memory_format=self.call.memory_format)
         work: Callable[[Tensor], Any] = self.network if self.hooked else self.network.forward
-        exact = contextlib.nullcontext()
-        with exact if self.call.autocast else torch.autocast(device.type, enabled=False):
+        as_set = contextlib.nullcontext()
+        with as_set if self.call.autocast else torch.autocast(device.type, enabled=False):
             logits = as_logits(work(images))
         return _checked(logits[:count] if logits.ndim > 1 else logits, count, self.classes).float()
 
 
+def luma(images: Tensor) -> Tensor:
+    """Return the brightness of images (N, 3, H, W), as Pillow's mode "L" has it: (N, 1, H, W)."""
+    return (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+
+
 def as_logits(output: Any) -> Tensor:
-    """Return the logits in a network's answer.
+    """Return the logits in a network's output.
 
     Args:
         output: a tensor; an object or a mapping with ``logits``; or else a mapping, a tuple or a
-            list that begins with them.
+            list whose first value is the logits.
 
     Raises:
-        ValueError: there is no tensor in it.
+        LogitsError: there is no tensor in it.
     """
     if isinstance(output, Tensor):
         return output
@@ -106,19 +111,19 @@ def as_logits(output: Any) -> Tensor:
     else:
         found = output[0] if isinstance(output, (tuple, list)) and output else None
     if found is None:
-        raise ValueError(
-            f"the network gives {type(output).__name__}, expected logits: a tensor, a tuple that "
-            "begins with one, or an object that has it as its logits"
+        raise LogitsError(
+            f"the network returns {type(output).__name__}, expected logits: a tensor, a tuple that "
+            "begins with one, or an object with an attribute logits"
         )
     return as_logits(found)
 
 
 def _checked(logits: Tensor, count: int, classes: int | None) -> Tensor:
-    fits = logits.ndim > 1 and len(logits) == count  # a map does, to look into
+    fits = logits.ndim > 1 and len(logits) == count  # without classes, feature maps do, too
     if not fits or (classes is not None and logits.shape != (count, classes)):
-        whole = f"{count} images" if count > 1 else "one image"
-        raise ValueError(
-            f"the network gives {tuple(logits.shape)} for {whole}, expected ({count}, "
+        batch = f"{count} images" if count > 1 else "one image"
+        raise LogitsError(
+            f"the network returns {tuple(logits.shape)} for {batch}, expected ({count}, "
             f"{classes or 'classes'}): one logit for each class"
         )
     return logits
@@ -131,122 +136,147 @@ def find_call(
     precision: Precision = contextlib.nullcontext,
     calls: Iterable[Call] | None = None,
 ) -> Call:
-    """Return how a network can be called, tried on a black image in evaluation mode.
+    """Return the fastest call that works, found with a black image in evaluation mode.
 
     Args:
-        network: on any device; its filters are put in the memory order of the call.
+        network: on any device; its filters are put in the memory format of the call.
         size: height and width of its images.
-        classes: that it has; None for any number.
-        precision: makes the context that it calculates in.
-        calls: to try, the best first; None for all.
+        classes: the number of logits that it must return; None for any number.
+        precision: makes the context in which it calculates.
+        calls: the calls to try, in this order; None for all.
 
     Raises:
-        ValueError: it answers none; says what is wrong, and what it takes.
+        LogitsError: it returns something other than one logit for each class.
+        ValueError: no call works; says why, and names a size at which one does.
     """
-    first, *others = Call(), *Call().others()
-    error: Exception | None = None
-    for call in calls or (first, *others):
+
+    device = device_of(network)
+
+    def attempt(call: Call, size: tuple[int, int]) -> None:
+        image = torch.zeros(1, 3, *size, device=device).to(memory_format=torch.channels_last)
+        with evaluating(network), random_state_kept(device), torch.no_grad(), precision():
+            Adapter(network, call, classes)(image)
+
+    return _first_that_works(attempt, network, size, calls or (Call(), *Call().others()))
+
+
+def find_training_call(
+    adapter: Adapter, size: tuple[int, int], precision: Precision = contextlib.nullcontext
+) -> tuple[Call, list[str]]:
+    """Return the call that also works in a training step, and the parameters left out of it.
+
+    Training can do more than a test, as with an auxiliary classifier. The step, on two black
+    images, is made with a copy.
+
+    Args:
+        adapter: with the network, which stays as it is but for the memory format of its filters,
+            and a call that works in evaluation mode, which is tried first.
+        size: height and width of its images.
+        precision: makes the context in which it calculates.
+
+    Returns:
+        The call, and the names of the trainable parameters that the logits do not depend on.
+
+    Raises:
+        ValueError: no call works; says why, and names a size at which one does.
+    """
+    first, unused = adapter.call, list[str]()
+
+    def attempt(call: Call, size: tuple[int, int]) -> None:
+        network = copied(adapter.network)
+        network.train()
+        gradients = _gradients(network, call, size, precision)
+        unused[:] = [name for name, gradient in gradients.items() if gradient is None]
+
+    kind = (first.channels, first.alone)
+    others = [one for one in first.others() if (one.channels, one.alone) == kind]
+    call = _first_that_works(attempt, adapter.network, size, (first, *others), "be trained on")
+    return call, unused
+
+
+def _first_that_works(
+    attempt: Callable[[Call, tuple[int, int]], None],
+    network: nn.Module,
+    size: tuple[int, int],
+    calls: Iterable[Call],
+    verb: str = "take",
+) -> Call:
+    first_error: Exception | None = None
+    for call in calls:
         put_in_order(network, call.memory_format)
         try:
-            _try(network, size, classes, precision, call)
+            attempt(call, size)
             return call
         except torch.OutOfMemoryError:
             raise
-        except Exception as caught:  # of whatever kind somebody's own network raises
-            # what it says to three colours tells more than what it says to one
-            error = caught if error is None else error
-    assert error is not None
-    if _is_about_logits(error):
-        raise error
-    raise ValueError(_explained(network, size, error)) from error
+        except Exception as error:  # a user's network can raise anything
+            # the error for three channels says more than that for one
+            first_error = first_error or error
+    assert first_error is not None
+    if isinstance(first_error, LogitsError):
+        raise first_error
+    reason = first_line(first_error)
+    kind = type(first_error).__name__
+    message = (
+        f"{type(network).__name__} cannot {verb} images of {size[0]}x{size[1]} pixels "
+        f"({kind if reason == kind else f'{kind}: {reason}'})"
+    )
+    if (side := _side_that_works(attempt, size)) is not None:
+        message += f"; it can {verb} images of {side}x{side} pixels"
+    raise ValueError(message) from first_error
 
 
-def _is_about_logits(error: Exception) -> bool:
-    return isinstance(error, ValueError) and str(error).startswith("the network gives ")
-
-
-def _try(
-    network: nn.Module, size: tuple[int, int], classes: int | None, precision: Precision, call: Call
-) -> None:
-    device = device_of(network)
-    image = torch.zeros(1, 3, *size, device=device).to(memory_format=torch.channels_last)
-    with evaluating(network), random_state_kept(device), torch.no_grad(), precision():
-        Adapter(network, call, classes)(image)
-
-
-def _explained(network: nn.Module, size: tuple[int, int], error: Exception) -> str:
-    """Say that a network does not take images of a size, and which it does."""
-    lines = str(error).splitlines() or [""]
-    told = f"{type(error).__name__}: {lines[0]}" if lines[0] else type(error).__name__
-    name = type(network).__name__
-    text = f"{name} does not take images of {size[0]}x{size[1]} pixels ({told})"
-    if (side := _side_that_works(network, size)) is None:
-        return text
-    return f"{text}; it takes such of {side}x{side} pixels"
-
-
-def _side_that_works(network: nn.Module, size: tuple[int, int]) -> int | None:
-    """Return the side, nearest to a size, of images that a network takes."""
-    every = sorted(SIDES, key=lambda side: abs(side - max(size)))
-    for side in (*every, *LARGER_SIDES):
+def _side_that_works(
+    attempt: Callable[[Call, tuple[int, int]], None], size: tuple[int, int]
+) -> int | None:
+    """Return which of ``USUAL_SIDES``, the nearest to a size first, a network takes."""
+    others = [side for side in USUAL_SIDES if (side, side) != size]
+    for side in sorted(others, key=lambda side: abs(side - max(size))):
         for call in (Call(memory_format=torch.contiguous_format), Call(1, torch.contiguous_format)):
             with contextlib.suppress(Exception):
-                _try(network, (side, side), None, contextlib.nullcontext, call)
+                attempt(call, (side, side))
                 return side
     return None
 
 
-def has_unused_parameters(adapter: Adapter, size: tuple[int, int]) -> bool:
-    """Tell whether some of a network's parameters take no part in a training step.
-
-    Args:
-        adapter: of the network, which is left as it is: a copy is tried.
-        size: height and width of its images.
-    """
-    network = copied(adapter.network)
-    network.train()
+def _gradients(
+    network: nn.Module, call: Call, size: tuple[int, int], precision: Precision
+) -> dict[str, Tensor | None]:
+    """Return the gradient of a network's logits, for two black images, by each parameter."""
     device = device_of(network)
-    with random_state_kept(device), torch.autocast(device.type, enabled=False):
-        logits = Adapter(network, adapter.call, hooked=False)(
-            torch.zeros(2, 3, *size, device=device)
-        )
-        logits.sum().backward()
-    return any(one.requires_grad and one.grad is None for one in network.parameters())
+    parameters = {name: one for name, one in network.named_parameters() if one.requires_grad}
+    with torch.inference_mode(False), torch.enable_grad(), random_state_kept(device), precision():
+        logits = Adapter(network, call, hooked=False)(torch.zeros(2, 3, *size, device=device))
+        if not (parameters and logits.requires_grad):
+            return dict.fromkeys(parameters)
+        gradients = torch.autograd.grad(logits.sum(), list(parameters.values()), allow_unused=True)
+    return dict(zip(parameters, gradients, strict=True))
 
 
 def is_faithful(duplicate: nn.Module, adapter: Adapter, size: tuple[int, int]) -> bool:
-    """Tell whether a network's copy calculates with its own weights, as the network does.
+    """Tell whether a network's copy calculates with its own weights, by their gradients.
 
-    A function that was made within the network, and put in place of its ``forward`` or into a
-    hook, still holds the network itself when it is copied.
+    A closure that was assigned to ``forward`` or registered as a hook still holds the original
+    network when it is copied.
 
     Args:
-        duplicate: what ``copied`` made of the adapter's network; both are called once, as
-            ``find_call`` calls a network.
-        adapter: of the network.
+        duplicate: the copy, which ``copied`` made of the adapter's network.
+        adapter: with the original network.
         size: height and width of its images.
     """
+
+    def reached(network: nn.Module) -> list[str]:
+        with evaluating(network):
+            gradients = _gradients(network, adapter.call, size, contextlib.nullcontext)
+        return [name for name, gradient in gradients.items() if gradient is not None]
+
     try:
-        expected = _reached(adapter.network, adapter.call, size)
-    except Exception:  # whatever somebody's own network does: its training will tell
+        expected = reached(adapter.network)
+    except Exception:  # whatever a user's network raises: training will report it
         return True
     try:
-        return _reached(duplicate, adapter.call, size) == expected
+        return reached(duplicate) == expected
     except torch.OutOfMemoryError:
         raise
-    except Exception:  # with its own hooks it may not even get as far
+    except Exception:  # the copy's own hooks may not even run
         return False
-
-
-def _reached(network: nn.Module, call: Call, size: tuple[int, int]) -> list[bool]:
-    """Return which of a network's parameters a gradient of its logits reaches."""
-    device = device_of(network)
-    parameters = [one for one in network.parameters() if one.requires_grad]
-    with (
-        random_state_kept(device),
-        torch.autocast(device.type, enabled=False),
-        evaluating(network),
-    ):
-        logits = Adapter(network, call, hooked=False)(torch.zeros(2, 3, *size, device=device))
-        gradients = torch.autograd.grad(logits.sum(), parameters, allow_unused=True)
-    return [gradient is not None for gradient in gradients]

@@ -22,16 +22,16 @@ def convolution(
     mirrored: bool = False,
     pairs: int | None = None,
 ) -> nn.Sequential:
-    """Return a 3x3 convolution, a 2x2 maximum where it is wanted, BatchNorm and ReLU.
+    """Return a 3x3 convolution, optional 2x2 max pooling, BatchNorm and ReLU.
 
-    The first filters, as many as there are channels, begin as the identity, so that what the
-    layers before have found passes through (Keller Jordan, "94 % on CIFAR-10 in 3.29 Seconds on a
-    Single GPU", arXiv 2404.00498).
+    The first ``in_channels`` filters begin as the identity, which passes on the features of the
+    layers before (Keller Jordan, "94 % on CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv
+    2404.00498).
 
     Args:
-        in_channels, out_channels: of its maps.
-        pool: whether there is a maximum.
-        mirrored: whether filters come in pairs, see ``mirrored``.
+        in_channels, out_channels: of its feature maps.
+        pool: adds the max pooling.
+        mirrored: makes the filters in pairs, see ``mirrored``.
         pairs: as for ``MirrorConv2d``.
     """
     filters: nn.Conv2d
@@ -53,9 +53,9 @@ def convolution(
 def stem(mirrored: bool) -> nn.Sequential:
     """Return a fixed convolution to 64 channels, BatchNorm and ReLU.
 
-    Its filters are ``edges_and_colours``, their negatives, and ten random ones. Where they come in
-    pairs, a filter that a mirror turns into its negative is one of a pair, with that negative; the
-    random ones are pairs; and all others see the same in both images.
+    Its filters are ``edges_and_colours``, their negatives, and ten random ones. If ``mirrored``, a
+    filter whose mirror image is its negative makes a pair with that negative; the random filters
+    are pairs; and all others are their own mirror images.
     """
     filters, cosines = nn.Conv2d(3, 64, 3, padding=1, bias=False), edges_and_colours()
     random = filters.weight.detach()[-10:]
@@ -72,7 +72,7 @@ def stem(mirrored: bool) -> nn.Sequential:
 
 
 class ResidualPair(nn.Module):
-    """Two convolutions, whose result is added to their input."""
+    """Two convolutions with a skip connection around both."""
 
     def __init__(self, channels: int, mirrored: bool = False) -> None:
         super().__init__()
@@ -88,18 +88,17 @@ class ResidualPair(nn.Module):
 class CustomResNet(nn.Module):
     """A stem and three stages of 128, 256 and 512 channels, residual pairs in the first and last.
 
-    For images of 16x16 pixels or larger, of which 32x32 become maps of 4x4 cells; each channel's
-    largest value over the last map goes to the classifier. With ten classes it has 6,573,120
-    parameters, or 3,287,460 if it is mirrored, and makes 0.38 G multiply-adds an image, about a
-    third of ResNet18's.
+    For images of 16x16 pixels or larger; 32x32 pixels become maps of 4x4 cells, whose global
+    maximum goes to the classifier. With ten classes it has 6,573,120 parameters, or 3,287,460 if it
+    is mirrored, and takes 0.38 G multiply-adds an image, about a third of ResNet18's.
 
     Args:
         num_classes: the number of logits.
-        logit_scale: what the classifier's output is multiplied by. After a maximum over the map,
-            its features are large, and logits that begin small are learned from sooner.
-        mirrored: whether filters come in pairs (see ``mirrored``), and the classifier adds up the
-            two of each. The logits of an image are then those of its mirror image: not for
-            letters, or for arrows.
+        logit_scale: multiplies the logits. Features after max pooling are large, and training
+            starts faster from small logits.
+        mirrored: makes the filters in pairs (see ``mirrored``); the classifier adds up the two
+            features of a pair. An image and its mirror image then have the same logits, so it is
+            not for letters or arrows.
 
     Raises:
         ValueError: fewer than one class, or a scale that is not positive.

@@ -1,37 +1,44 @@
-"""A classifier as an ONNX file, for programs that have no PyTorch.
+"""A classifier as an ONNX file, for programs without PyTorch.
 
-Scaling and normalisation are inside of it: it takes pictures as they are decoded.
+Scaling and normalisation are part of the model: it takes pictures as they are decoded.
 """
 
 import importlib.util
 import json
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pytorch_vision import __version__
-from pytorch_vision.models.adapter import LUMA, Call, as_logits
+from pytorch_vision.models.adapter import Call, as_logits, find_call, luma
 from pytorch_vision.models.classifier import Classifier
 from pytorch_vision.models.module_utils import copied
 from pytorch_vision.runtime import Machine, atomic_write
-from pytorch_vision.runtime.devices import device_settings, make_fabric
+from pytorch_vision.runtime.devices import device_settings
 from pytorch_vision.runtime.files import free_path, user_path
 from pytorch_vision.runtime.text import first_line
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
-TOLERANCE = 1e-4  # of a probability, between onnxruntime and PyTorch in float32
-COUNTS = (1, 2, 5)  # images at once, with which it is tried
+TOLERANCE = 1e-4  # between probabilities of onnxruntime and PyTorch in float32
+COUNTS = (1, 2, 5)  # batch sizes at which it is compared
+ANY_SIZE = 2**62  # bytes
+# ONNX has one memory format
+CALLS = [
+    Call(channels, torch.contiguous_format, alone=alone)
+    for channels in (3, 1)
+    for alone in (True, False)
+]
 EXACT = Machine(accelerator="cpu", precision="32-true")
 
 
 class _Pipeline(nn.Module):
-    """From pictures to probabilities, in operations that ONNX has."""
+    """From uint8 pictures to probabilities."""
 
     def __init__(self, classifier: Classifier, call: Call) -> None:
         super().__init__()
@@ -42,13 +49,12 @@ class _Pipeline(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return float32 (N, C) for uint8 (N, H, W, 3)."""
-        pixels: Any = images.permute(0, 3, 1, 2).float()
+        pixels: Any = images.permute(0, 3, 1, 2).float().contiguous()  # ONNX has no other format
         pixels = (pixels - self.mean) / self.std
-        if self.call.channels == 1:
-            pixels = F.conv2d(pixels, pixels.new_tensor(LUMA).view(1, 3, 1, 1))
+        pixels = pixels if self.call.channels == 3 else luma(pixels)
         if self.call.alone:
             return as_logits(self.network(pixels)).softmax(1)
-        pixels = torch.cat([pixels, pixels[:1]])  # never one image by itself
+        pixels = torch.cat([pixels, pixels[:1]])  # never a batch of one image
         return as_logits(self.network(pixels))[:-1].softmax(1)
 
 
@@ -63,24 +69,24 @@ def check_export() -> None:
 
 
 def export_onnx(classifier: Classifier, path: str | os.PathLike, source: str = "") -> Path:
-    """Write a classifier as ONNX, once onnxruntime has given the same answers as PyTorch.
+    """Write a classifier as an ONNX file, once onnxruntime predicts with it what PyTorch does.
 
-    Its input "images" is uint8 (N, H, W, 3), RGB, 0 to 255, of the classifier's size, N as large
-    as one likes; its output "probabilities" is float32 (N, C). Its metadata are texts in JSON:
-    "class_names", "size" (height and width), "resize", "description".
+    Its input "images" is uint8 (N, H, W, 3), RGB, 0 to 255, of the classifier's size, for any N;
+    its output "probabilities" is float32 (N, C). Its metadata are JSON: "class_names", "size"
+    (height and width), "resize", "description". Weights are constants, ready for a quantiser.
 
     Args:
-        classifier: stays as it is.
-        path: the file. What was made of another source is not replaced: of ``model.onnx``, the
-            next one is ``model-2.onnx``.
-        source: what the classifier was made of, which is kept in the file.
+        classifier: is not changed.
+        path: the file. A file of another source is not replaced: beside ``model.onnx``, the next
+            one is ``model-2.onnx``.
+        source: names what the classifier was loaded from, by which its file is recognised.
 
     Returns:
-        Where it was written.
+        The path of the file.
 
     Raises:
         ModuleNotFoundError: onnx, onnxscript or onnxruntime is not installed.
-        ValueError: ONNX cannot say what the network does, or onnxruntime's answers are others.
+        ValueError: ONNX cannot express the network, or onnxruntime predicts otherwise.
         OSError: it cannot be written.
     """
     check_export()
@@ -105,10 +111,11 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike, source: str = "
 
 def _converted(classifier: Classifier) -> Any:
     """Return the ONNX model of a classifier's pipeline."""
-    fabric = make_fabric(EXACT)
+    network, classes = classifier.network.cpu(), len(classifier.class_names)
     images = torch.zeros((2, *classifier.size, 3), dtype=torch.uint8, device="cpu")
-    with device_settings(fabric.device), classifier.on(fabric) as adapter:
-        pipeline = _Pipeline(classifier, adapter.call).eval()
+    with device_settings(torch.device("cpu")):
+        call = find_call(network, classifier.size, classes, calls=CALLS)
+        pipeline = _Pipeline(classifier, call).eval()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of its own workings
@@ -121,15 +128,35 @@ def _converted(classifier: Classifier) -> Any:
                     dynamo=True,
                     verbose=False,
                 )
-        except Exception as error:  # it can fail anywhere inside of somebody's network
+        except Exception as error:  # it can fail anywhere inside a user's network
             raise ValueError(
-                f"ONNX cannot say what {classifier} does: {first_line(error)}"
+                f"ONNX cannot express what {classifier} does: {_reason(error)}"
             ) from error
+    _fold(program.model)
     return program.model_proto
 
 
+def _fold(model: Any) -> None:
+    """Compute what depends on weights alone, so that each convolution has constant filters.
+
+    A quantiser passes over convolutions whose filters are computed in the graph, as those of
+    ``MirrorConv2d`` are.
+    """
+    from onnxscript import optimizer
+
+    optimizer.fold_constants(model, input_size_limit=ANY_SIZE, output_size_limit=ANY_SIZE)
+    optimizer.remove_unused_nodes(model)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of the error that caused an error, without a terminal's colours."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return re.sub(r"\x1b\[[0-9;]*m", "", f"{type(error).__name__}: {first_line(error)}")
+
+
 def _check_answers(classifier: Classifier, content: bytes) -> None:
-    """Raise ValueError unless onnxruntime has the probabilities that PyTorch has."""
+    """Raise ValueError unless onnxruntime predicts the probabilities that PyTorch does."""
     import onnxruntime
 
     try:
@@ -143,21 +170,21 @@ def _check_answers(classifier: Classifier, content: bytes) -> None:
             expected = classifier.predict(images, EXACT)
             difference = float(np.abs(found - expected).max())
             if not difference <= TOLERANCE:
-                raise ValueError(f"of {count} images, a probability differs by {difference:.2g}")
+                raise ValueError(f"with {count} images, a probability differs by {difference:.2g}")
     except Exception as error:
         raise ValueError(
-            f"onnxruntime does not answer as PyTorch does, so nothing was written: "
+            f"onnxruntime does not predict what PyTorch does, so nothing was written: "
             f"{first_line(error)}"
         ) from error
 
 
 def _source(path: Path) -> str | None:
-    """Return what a file was made of; None for one that is not of ``export_onnx``."""
+    """Return the source named in a file; None if ``export_onnx`` did not write it."""
     import onnx
 
     try:
         model = onnx.load(path, load_external_data=False)
         kept = {prop.key: json.loads(prop.value) for prop in model.metadata_props}
-    except Exception:  # whatever it is, it stays as it is
+    except Exception:  # whatever it is, it is not replaced
         return None
     return kept.get("source")

@@ -1,4 +1,4 @@
-"""What a training recorded of its epochs."""
+"""The history of a training: losses and accuracies by epoch, also as CSV."""
 
 import csv
 import io
@@ -11,9 +11,9 @@ from pytorch_vision.runtime.files import atomic_write, user_path
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One line of a history; losses are means over images, accuracies are in percent.
+    """The record of one epoch; losses are means over images, accuracies are in percent.
 
-    ``train_loss`` is what the optimizer saw: with label smoothing, on augmented images.
+    ``train_loss`` is the loss that was minimised: with label smoothing, on augmented images.
     ``learning_rate`` is SGD's at the epoch's last step; seconds are wall-clock time.
     """
 
@@ -27,23 +27,23 @@ class EpochRecord:
     test_seconds: float
 
     def __post_init__(self) -> None:
-        for column in fields(self):  # numpy's numbers, and torch's, are no plain ones in a file
+        for column in fields(self):  # Python's numbers in place of NumPy's and torch's
             value = getattr(self, column.name)
             object.__setattr__(self, column.name, value.item() if hasattr(value, "item") else value)
 
 
 @dataclass(frozen=True)
 class History:
-    """What training recorded, one record an epoch, the first epoch being 1."""
+    """The records of a training's epochs; the first epoch is 1."""
 
     records: tuple[EpochRecord, ...] = ()
 
     @classmethod
     def from_dicts(cls, saved: list[dict[str, Any]]) -> "History":
-        """Return the history whose records ``dataclasses.asdict`` made ``saved`` of.
+        """Return the history of records that ``dataclasses.asdict`` turned into dicts.
 
         Raises:
-            TypeError, ValueError: it is something else.
+            TypeError, ValueError: these are not such dicts.
         """
         records = tuple(EpochRecord(**record) for record in saved)
         for number, record in enumerate(records, 1):
@@ -54,10 +54,10 @@ class History:
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike) -> "History":
-        """Return the history that ``to_csv`` wrote, to as many digits as it did.
+        """Return the history in a file that ``to_csv`` wrote.
 
         Raises:
-            ValueError: the file is another one; says which line is wrong.
+            ValueError: the file is not a whole history; says which line is wrong.
             OSError: it cannot be opened.
         """
         with open(user_path(path), encoding="utf-8", newline="") as file:
@@ -80,7 +80,7 @@ class History:
                 ) from error
 
     def column(self, name: str) -> list[float]:
-        """Return one attribute of all records."""
+        """Return one attribute of all records, by epoch."""
         return [getattr(record, name) for record in self.records]
 
     def to_csv(self, path: str | os.PathLike) -> None:

@@ -1,33 +1,74 @@
-"""One forward pass of images through a network, without augmentation."""
+"""The one way from images to predictions: a forward pass without augmentation, in float32."""
 
-from collections.abc import Generator
+import contextlib
+import os
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import IO, Any
 
-import lightning_fabric
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
-from pytorch_vision.data import Normalization, eval_batches
-from pytorch_vision.models.adapter import Adapter
-from pytorch_vision.models.module_utils import evaluating
+from pytorch_vision.data import Normalization, read_image
+from pytorch_vision.data.image_files import Resize, as_array
+from pytorch_vision.data.loaders import as_tensor
+from pytorch_vision.data.normalization import Normalizer
+from pytorch_vision.models.adapter import Adapter, Precision
+from pytorch_vision.models.module_utils import device_of, evaluating
 from pytorch_vision.models.resnet import SMALLEST
+from pytorch_vision.runtime import Machine
+from pytorch_vision.runtime.devices import device_settings
+from pytorch_vision.runtime.files import user_path
 
 BATCH, CPU_BATCH = 500, 64  # images at once, at most
-PIXELS = 2**20  # of all of them
+PIXELS = 2**20  # of all images of a batch
+IMAGE_TYPES = (str, os.PathLike, bytes, Image.Image)  # and open binary files
+ImageLike = str | os.PathLike | bytes | IO[bytes] | Image.Image
+
+
+def inference_machine(machine: Machine | None = None) -> Machine:
+    """Return the machine for predictions and tests, in float32 unless a precision is set.
+
+    In lower precision, an image's probabilities would depend on how many images are beside it in
+    the batch, as kernels round in different orders.
+
+    Args:
+        machine: ``Machine()`` if None.
+    """
+    machine = machine or Machine()
+    return replace(machine, precision="32-true") if machine.precision == "auto" else machine
+
+
+def precision_of(machine: Machine) -> Precision:
+    """Return what makes the context in which a machine's precision is calculated."""
+    if machine.chosen_precision == "32-true":
+        return contextlib.nullcontext
+    dtype = torch.float16 if machine.chosen_precision == "16-mixed" else torch.bfloat16
+    return lambda: torch.autocast(machine.chosen_accelerator, dtype)
+
+
+@contextlib.contextmanager
+def inference_settings(device: torch.device) -> Iterator[None]:
+    """Calculate in full float32 and by fixed kernels, for batches of any size."""
+    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False)
+    with device_settings(device, tf32=False), exact:
+        yield
 
 
 def images_at_once(size: tuple[int, int], device: torch.device, batch_size: int = BATCH) -> int:
-    """Return how many images are shown at once where nothing is trained.
+    """Return the number of images in a batch where nothing is trained.
 
-    Their first maps take a quarter of a gigabyte at most, in 64 channels of float32; on a CPU,
-    more than ``CPU_BATCH`` at once are no faster. Whoever trains in small batches for want of
-    memory has small ones here: a test keeps no maps for the way back, and takes four times as
-    many.
+    Their first feature maps take at most a quarter of a gigabyte, in 64 channels of float32; on a
+    CPU, batches of more than ``CPU_BATCH`` are no faster. Small training batches mean that memory
+    is scarce: a test keeps no feature maps for the backward pass, and takes four times as many
+    images.
 
     Args:
         size: height and width of the images.
-        device: that they are shown on.
+        device: on which the network calculates.
         batch_size: of the training.
     """
     most = CPU_BATCH if device.type == "cpu" else BATCH
@@ -35,39 +76,78 @@ def images_at_once(size: tuple[int, int], device: torch.device, batch_size: int 
 
 
 def logits_of(
-    fabric: lightning_fabric.Fabric,
     adapter: Adapter,
     images: np.ndarray,
     normalization: Normalization,
+    precision: Precision = contextlib.nullcontext,
     scale: float = 1.0,
     batch_size: int = BATCH,
 ) -> Generator[Tensor]:
     """Yield the logits of images, batch by batch.
 
     Args:
-        fabric: of ``make_fabric``; its precision is used.
-        adapter: of a network on Fabric's device, which is in evaluation mode while this runs.
+        adapter: with the network, which is in evaluation mode while this runs.
         images: uint8 (N, H, W, 3).
         normalization: of the network's images.
-        scale: the part of their height and width at which they are shown.
-        batch_size: how many are shown at once.
+        precision: makes the context in which the network calculates.
+        scale: the fraction of their height and width at which the images are shown.
+        batch_size: how many images are shown at once.
 
     Yields:
-        float32 (B, C), on the device.
+        float32 (B, C), on the network's device.
     """
+    device = device_of(adapter.network)
+    normalize = Normalizer(normalization).to(device)
     with evaluating(adapter.network):
-        for batch in eval_batches(images, normalization, fabric.device, batch_size):
-            # not around the loop: the caller's code runs in whatever is open at a yield; and not
-            # in inference mode: what a network keeps for later must do for training, too
-            with torch.no_grad(), fabric.autocast():
+        for start in range(0, len(images), batch_size):
+            part = as_tensor(images[start : start + batch_size])
+            batch = normalize(part.to(device, non_blocking=True))
+            # not around the loop: the caller's code runs in every context open at a yield; and not
+            # in inference mode: a network may keep a tensor that training needs later
+            with torch.no_grad(), precision():
                 logits = adapter(scaled_down(batch, scale))
             yield logits
 
 
-def scaled_down(images: Tensor, scale: float) -> Tensor:
-    """Return images at a part of their height and width, by antialiased interpolation.
+def as_pixels(
+    images: np.ndarray | ImageLike | Sequence[ImageLike], size: tuple[int, int], resize: Resize
+) -> np.ndarray:
+    """Return images as an array, uint8 (N, H, W, 3); image files are read and resized.
 
-    No side becomes smaller than our networks take (``SMALLEST``), unless it was before.
+    Raises:
+        ValueError: a file cannot be read as an image, or these are no images.
+        OSError: a file cannot be opened.
+    """
+    if isinstance(images, np.ndarray):
+        return images
+    several: Any = [images] if is_image(images) else images
+    found = list(several) if isinstance(several, Iterable) else []
+    if not found or not all(map(is_image, found)):
+        raise ValueError(
+            "images are neither an array uint8 (N, H, W, 3) nor image files, given as paths, "
+            "bytes, open binary files or Pillow images"
+        )
+    return np.stack([_read(one, size, resize) for one in found])
+
+
+def is_image(value: Any) -> bool:
+    """Tell whether a value is a single image file: a path, bytes, an open file or Pillow's."""
+    return isinstance(value, IMAGE_TYPES) or hasattr(value, "read")
+
+
+def _read(image: Any, size: tuple[int, int], resize: Resize) -> np.ndarray:
+    if isinstance(image, Image.Image):
+        return as_array(image, size, resize)
+    if isinstance(image, (str, os.PathLike)) and user_path(image).is_dir():
+        raise ValueError(f"{image} is a folder: app.file_predictions.classify_files takes one")
+    return read_image(image, size, resize)[0]
+
+
+def scaled_down(images: Tensor, scale: float) -> Tensor:
+    """Return images at a fraction of their height and width, by antialiased interpolation.
+
+    No side becomes smaller than ``SMALLEST``, which the built-in networks need, unless it was
+    before.
 
     Args:
         images: float (N, C, H, W).
@@ -80,7 +160,7 @@ def scaled_down(images: Tensor, scale: float) -> Tensor:
 
 
 def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
-    """Return the size of images that ``scaled_down`` makes of such of another size."""
+    """Return the height and width that ``scaled_down`` gives images of a size."""
     if scale == 1:
         return size
     height, width = (max(int(scale * side), min(side, SMALLEST)) for side in size)

@@ -1,4 +1,4 @@
-"""What filters can begin as, in place of random numbers, to learn sooner.
+"""Initial filters that make training start faster than random ones do.
 
 Keller Jordan, "94 % on CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv 2404.00498.
 """
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 
 def edges_and_colours() -> Tensor:
-    """Return 27 filters that see brightness and two colour differences, each at nine frequencies.
+    """Return 27 filters for brightness and two colour differences, each at nine frequencies.
 
-    They are the three cosines of the DCT-II, over colour, height and width: nearly the principal
-    components of any photograph's 3x3 patches. So, scaled by the BatchNorm after them, they
-    whiten the image. arXiv 2404.00498 computes such filters from the training images.
+    They are products of the three cosines of the DCT-II, over colour, height and width: nearly the
+    principal components of 3x3 patches of photographs. Followed by BatchNorm, they whiten the
+    image. arXiv 2404.00498 computes such filters from the training images.
 
     Returns:
         float32 (27, 3, 3, 3), orthonormal.
@@ -24,11 +24,11 @@ def edges_and_colours() -> Tensor:
 
 @torch.no_grad()
 def begin_as_identity(network: nn.Module) -> None:
-    """Let the 3x3 convolutions of a network begin by passing on what they are given.
+    """Initialise the 3x3 convolutions of a network so that they pass on their input.
 
-    Of each, the first filters, as many as it has channels, become the identity; the others stay as
-    they are. Where a convolution sees the three colours of an image, ``edges_and_colours`` and
-    their negatives take the place of its first 54 filters, and the others are made as long.
+    The first filters of each, one for each input channel, become the identity; the others stay
+    random. In a convolution of the three colours of an image, ``edges_and_colours`` and their
+    negatives replace the first 54 filters, and the others get the same norm.
 
     Args:
         network: with its random weights; changed in place.

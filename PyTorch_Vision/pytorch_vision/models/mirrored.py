@@ -1,10 +1,9 @@
-"""Layers that know what a mirror does: filters in pairs, one the mirror image of the other.
+"""Layers that are equivariant to mirroring: filters in pairs, each the other's mirror image.
 
-Of a map's channels, the first ``pairs`` and the last ``pairs`` belong together: what one of a pair
-sees in an image, the other sees, mirrored, in the mirror image. The channels between them, if there
-are any, see the same in both. Layers that keep it so have half as many weights to learn, and learn
-each from every image and from its mirror image: Taco Cohen and Max Welling, "Group Equivariant
-Convolutional Networks", arXiv 1602.07576.
+Of a feature map's channels, the first ``pairs`` and the last ``pairs`` belong together: mirroring
+the image mirrors the maps of a pair and swaps them. The channels between, if any, are mirrored
+only. Such layers have half as many weights, and learn each from an image and its mirror image: Taco
+Cohen and Max Welling, "Group Equivariant Convolutional Networks", arXiv 1602.07576.
 """
 
 from typing import Any
@@ -18,9 +17,9 @@ class MirrorConv2d(nn.Conv2d):
     """A 3x3 convolution whose second half of filters are the mirror images of the first.
 
     Args:
-        in_channels: of which some are pairs.
-        out_channels: an even number, all of them pairs.
-        pairs: how many pairs there are among the input's channels; all of them if None.
+        in_channels: of which ``2 * pairs`` are in pairs.
+        out_channels: an even number, all in pairs.
+        pairs: of input channels; None if all are in pairs.
 
     Attributes:
         weight: float32 (out_channels / 2, in_channels, 3, 3), the first half.
@@ -42,8 +41,8 @@ class MirrorBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm in which the two channels of a pair share weights and running statistics.
 
     Args:
-        channels: of which some are pairs.
-        pairs: how many pairs there are; all of the channels if None.
+        channels: of which ``2 * pairs`` are in pairs.
+        pairs: of channels; None if all are in pairs.
     """
 
     def __init__(self, channels: int, pairs: int | None = None) -> None:
@@ -56,12 +55,12 @@ class MirrorBatchNorm2d(nn.BatchNorm2d):
         mean, var, weight, bias = (torch.cat([values, values[: self.pairs]]) for values in own)
         settings: Any = (self.training, self.momentum, self.eps)
         result = F.batch_norm(x, mean, var, weight, bias, *settings)
-        if self.training:  # it has moved the copies of the statistics
+        if self.training:  # batch_norm has updated copies of the statistics
             self._share(own[0], mean)
             self._share(own[1], var)
         return result
 
     def _share(self, own: Tensor, values: Tensor) -> None:
-        """Keep the statistics of all channels, for each pair their mean."""
+        """Store the statistics of all channels, the mean for each pair."""
         own.copy_(values[: len(own)])
         own[: self.pairs].add_(values[len(own) :]).div_(2)

@@ -1,4 +1,4 @@
-"""What other people's networks need before they are used like ours: unwrapped, copied, kept."""
+"""Operations on any module: unwrap, copy, read and load its state, order its memory."""
 
 import contextlib
 import copy
@@ -16,12 +16,12 @@ HALVES = (torch.float16, torch.bfloat16)
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
-    """Return the network inside of ``torch.compile`` and (Distributed)DataParallel.
+    """Return the network inside ``torch.compile`` and (Distributed)DataParallel.
 
-    Both give other names to its weights, and take other inputs than ours.
+    These wrappers rename its weights.
     """
     while True:
-        # not getattr, which a wrapper may pass on; its class takes a second to import
+        # not getattr, which a user's wrapper may forward; importing its class takes a second
         inner: Any = dict(network.named_children()).get("_orig_mod")
         if isinstance(network, (DataParallel, DistributedDataParallel)):
             inner = network.module
@@ -31,11 +31,11 @@ def unwrapped(network: nn.Module) -> nn.Module:
 
 
 def ready(network: nn.Module, size: tuple[int, int]) -> nn.Module:
-    """Return a network whose weights can be trained, averaged, kept and counted.
+    """Return a network whose weights can be trained, averaged, saved and counted.
 
-    It is unwrapped; lazy layers get their shape from an empty image; one without any float32
-    becomes float32, as its images are (lower precision is the machine's business); and buffers
-    that ``expand`` made get memory of their own.
+    It is unwrapped; lazy layers get their shape from a black image; a network without any float32
+    becomes float32, like its images (lower precision is the machine's business); and buffers made
+    by ``expand`` get memory of their own.
 
     Args:
         network: changed in place.
@@ -61,27 +61,27 @@ def _materialize(network: nn.Module, size: tuple[int, int]) -> None:
             with evaluating(network), torch.no_grad():
                 network(torch.zeros(1, channels, *size, device=device_of(network)))
             return
-        except Exception as caught:  # of whatever kind somebody's own network raises
+        except Exception as caught:  # a user's network can raise anything
             error = error or caught
     raise ValueError(
-        f"{type(network).__name__} has lazy layers, which cannot be made for images of "
+        f"{type(network).__name__} has lazy layers, which cannot be initialised with images of "
         f"{size[0]}x{size[1]} pixels: {error}"
     ) from error
 
 
 def device_of(network: nn.Module) -> torch.device:
-    """Return where a network's weights are; the CPU if it has none."""
+    """Return the device of a network's weights; the CPU if it has none."""
     for tensor in itertools.chain(network.parameters(), network.buffers()):
         return tensor.device
     return torch.device("cpu")
 
 
 def copied(network: nn.Module) -> nn.Module:
-    """Return a copy of a network, as ``copy.deepcopy`` makes it where it can.
+    """Return a deep copy of a network, also where ``copy.deepcopy`` refuses.
 
-    That refuses tensors which a layer has computed and keeps, as old ``weight_norm`` does or a
-    network that remembers its features: they are copied without their gradients. What cannot be
-    copied at all, such as a lock, is shared.
+    Computed tensors that a layer keeps, as in old ``weight_norm`` or a network that remembers its
+    features, are copied without their graph. Attributes that cannot be copied, such as a lock or a
+    SummaryWriter, are shared.
     """
     memo: dict[int, Any] = {}
     values = [value for module in network.modules() for value in vars(module).values()]
@@ -90,7 +90,7 @@ def copied(network: nn.Module) -> nn.Module:
             memo[id(tensor)] = tensor.detach().clone()
     try:
         result = copy.deepcopy(network, dict(memo))
-    except Exception:  # pickling says it in many ways
+    except Exception:  # the errors of pickling are of many types
         for value in values:
             try:
                 copy.deepcopy(value, dict(memo))
@@ -99,16 +99,16 @@ def copied(network: nn.Module) -> nn.Module:
                     memo[id(value)] = value
         result = copy.deepcopy(network, memo)
     for parameter in result.parameters():
-        if not parameter.is_leaf:  # the copy of a traced one is computed from it
+        if not parameter.is_leaf:  # the copy of a traced network's parameter is computed from it
             parameter.detach_().requires_grad_()
     return result
 
 
 def copied_to_look(network: nn.Module) -> nn.Module:
-    """Return a copy of a network in evaluation mode, of tensors that gradients flow through."""
+    """Return a copy of a network in evaluation mode, whose tensors gradients can flow through."""
     with torch.inference_mode(False):
         result = copied(network)
-    result.eval()  # not in one with the above: somebody's own need not return itself
+    result.eval()  # not chained to the above: a user's eval may return nothing
     return result
 
 
@@ -124,7 +124,7 @@ def _tensors(values: Any) -> Iterator[Tensor]:
 
 @contextlib.contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network in evaluation mode, and each of its layers back to its own afterwards."""
+    """Put a network in evaluation mode, and each of its layers back in its own mode afterwards."""
     training = [module for module in network.modules() if module.training]
     if training:
         network.eval()
@@ -136,7 +136,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of a network's ``state_dict``; some modules keep other things there."""
+    """Return the tensors of a network's ``state_dict``, without any other objects in it."""
     return {
         name: value.detach()
         for name, value in network.state_dict().items()
@@ -145,7 +145,7 @@ def tensors_of(network: nn.Module) -> dict[str, Tensor]:
 
 
 def state_of(network: nn.Module) -> dict[str, Any]:
-    """Return what a checkpoint keeps of a network: its ``state_dict``, but for foreign objects."""
+    """Return a network's ``state_dict`` without the objects that no checkpoint may hold."""
     state = network.state_dict()  # with the versions of its layers, which a copy would lack
     for name in [name for name, value in state.items() if not _is_plain(value)]:
         del state[name]
@@ -161,10 +161,10 @@ def _is_plain(value: Any) -> bool:
 
 
 def load_state(network: nn.Module, state: dict[str, Any], assign: bool = False) -> None:
-    """Put what ``tensors_of`` or ``state_of`` returned into a network of the same names and shapes.
+    """Load what ``tensors_of`` or ``state_of`` returned.
 
     Raises:
-        RuntimeError: it has others.
+        RuntimeError: the network has other names or shapes.
     """
     whole = network.state_dict()
     for name in [name for name, value in whole.items() if isinstance(value, Tensor)]:
@@ -174,7 +174,7 @@ def load_state(network: nn.Module, state: dict[str, Any], assign: bool = False) 
 
 
 def memory_order(network: nn.Module) -> torch.memory_format:
-    """Return channels-last if a filter of a network is in that order, and else contiguous."""
+    """Return channels-last if a filter of a network is in that format, else contiguous."""
     last = any(
         tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
         for tensor in _filters(network)
@@ -183,17 +183,14 @@ def memory_order(network: nn.Module) -> torch.memory_format:
 
 
 def put_in_order(network: nn.Module, memory_format: torch.memory_format) -> None:
-    """Put a network's four-dimensional weights in a memory order, in place."""
+    """Put a network's four-dimensional weights in a memory format, in place."""
     for tensor in _filters(network):
         tensor.data = tensor.data.to(memory_format=memory_format)
 
 
 @contextlib.contextmanager
 def order_kept(network: nn.Module) -> Iterator[None]:
-    """Put each weight back in the memory order that it had.
-
-    In another one, somebody's own loop would be slower than it was.
-    """
+    """Put each weight back in its memory format afterwards, as a user's own loop may need it."""
     before = [(tensor, tensor.stride()) for tensor in _filters(network)]
     try:
         yield
@@ -207,7 +204,7 @@ def order_kept(network: nn.Module) -> Iterator[None]:
 
 
 def _filters(network: nn.Module) -> list[Tensor]:
-    """Return four-dimensional tensors, but those that share their memory: they must go on to."""
+    """Return the four-dimensional tensors, without those that share memory and must keep to."""
     tensors = [*network.parameters(), *network.buffers()]
     memory = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors)
     return [

@@ -1,4 +1,4 @@
-"""Networks by their names: ours, torchvision's, and any that a caller's own function makes."""
+"""Networks by name: built-in ones, torchvision's, and those that a user's function makes."""
 
 import importlib
 import os
@@ -25,63 +25,66 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 }
 TORCHVISION = "torchvision:"
 WEIGHTS = "@"  # before the name of torchvision's own weights
-# Python's, torch's and ours: their lines tell nobody where in a file of one's own a mistake is
+# Python's, torch's and this package's files: a mistake in a user's file is in none of their lines
 LIBRARIES = (
     os.path.dirname(os.__file__),
     str(Path(torch.__path__[0]).parent),
     str(Path(__file__).parents[1]),
 )
-# these two also answer from the middle of the network, unless they are told not to
+# these two have auxiliary classifiers, unless they are switched off
 WITH_AUXILIARY = {"googlenet", "inception_v3"}
 
 
 def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
-    """Return a new network, its weights random, or those that torchvision has for it.
+    """Return a new network by name, with random weights or torchvision's pretrained ones.
 
     Args:
         name: "ResNet18", "ResNet34" or "CustomResNet"; "torchvision:NAME" for one of torchvision's
             classification networks, such as "torchvision:mobilenet_v3_small";
-            "torchvision:NAME@DEFAULT" (or another of its names for weights) for one that begins
-            with torchvision's own, learned on ImageNet, but for the classifier where there are
-            other classes than theirs (torchvision downloads them; their licence is theirs); or
-            "module:function" for a function of your own, which is imported (from the working
-            directory, too) and called with ``num_classes`` and the options.
+            "torchvision:NAME@DEFAULT" (or another of its names of weights) for one with
+            torchvision's weights, trained on ImageNet, except for a last layer of other classes
+            (torchvision downloads them; their licence is theirs); or "module:function" for a
+            function of your own, which is imported (from the working directory, too) and called
+            with ``num_classes`` and the options.
         num_classes: the number of logits.
-        options: what else the network takes, such as ``conv_padding="standard"``.
+        options: other arguments of the network, such as ``conv_padding="standard"``.
 
     Returns:
-        The network. Its attribute ``made_by`` keeps name and options, for ``Classifier.save``.
+        The network. Its attribute ``made_by`` keeps name and options, for ``Classifier.save``. Its
+        weights are drawn from torch's global random state.
 
     Raises:
         ValueError: there is no such network, it refuses an option, or torchvision's weights cannot
-            be fetched; says where to put their file.
+            be downloaded; says where to put their file.
     """
     check_num_classes(num_classes)
     builder, asked = _builder(name), {"num_classes": num_classes, **options}
     try:
         model = builder(**asked)
-    except Exception as error:  # of whatever kind somebody's own function raises
-        if isinstance(error, MemoryError) or (is_ours(name) and not isinstance(error, TypeError)):
+    except Exception as error:  # a user's function can raise anything
+        if isinstance(error, MemoryError) or (
+            is_builtin(name) and not isinstance(error, TypeError)
+        ):
             raise
         call = ", ".join(f"{key}={value!r}" for key, value in asked.items())
-        raise ValueError(f"model {name!r} cannot be made with {call}: {_told(error)}") from error
+        raise ValueError(f"model {name!r} cannot be made with {call}: {_reason(error)}") from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"{name} made {type(model).__name__}, expected a torch.nn.Module")
     if made_by_of(model) is None:
-        # without the weights to begin with: whoever reads a file of it has better ones
+        # without the name of pretrained weights: a file of this network holds better ones
         made_by: Any = {"name": name.partition(WEIGHTS)[0], **options}
         model.made_by = made_by
     return model
 
 
-def has_weights(name: str) -> bool:
-    """Tell whether a name says which of torchvision's weights the network begins with."""
+def has_pretrained_weights(name: str) -> bool:
+    """Tell whether a name asks for torchvision's pretrained weights, by an @ in it."""
     return name.startswith(TORCHVISION) and WEIGHTS in name
 
 
 def normalization_of(name: str) -> Normalization | None:
-    """Return that of the images which torchvision's weights were learned on; None without any."""
-    if not has_weights(name):
+    """Return the normalisation that torchvision's pretrained weights expect; None without any."""
+    if not has_pretrained_weights(name):
         return None
     preset = _torchvision_weights(*name.removeprefix(TORCHVISION).split(WEIGHTS, 1)).transforms()
     return Normalization(tuple(preset.mean), tuple(preset.std))
@@ -92,26 +95,26 @@ def check_name(name: str) -> None:
     _builder(name)
 
 
-def is_ours(name: str) -> bool:
-    """Tell whether ``create`` makes a network without importing a caller's code."""
+def is_builtin(name: str) -> bool:
+    """Tell whether ``create`` makes a network of this name without importing a user's code."""
     return name in MODELS or name == "ResNet" or name.startswith(TORCHVISION)
 
 
-def is_made_by_us(network: nn.Module) -> bool:
-    """Tell whether ``create`` made a network without importing a caller's code."""
+def is_made_builtin(network: nn.Module) -> bool:
+    """Tell whether ``create`` made a network without importing a user's code."""
     made_by = made_by_of(network)
-    return made_by is not None and is_ours(str(made_by["name"]))
+    return made_by is not None and is_builtin(str(made_by["name"]))
 
 
 def network_name(network: nn.Module | dict[str, Any]) -> str:
-    """Return the name of a network, given itself or how it was made, as in "ResNet18"."""
+    """Return the name of a network, or of its ``made_by``, as in "ResNet18"."""
     made_by = _made_by(network)
     blocks = made_by.get("blocks")
     return f"ResNet{2 * sum(blocks) + 2}" if blocks else str(made_by["name"])
 
 
 def describe_network(network: nn.Module | dict[str, Any]) -> str:
-    """Return what weights must fit, as in "ResNet18 (conv_padding='original')"."""
+    """Return name and options of a network, as in "ResNet18 (conv_padding='original')"."""
     options = {k: v for k, v in _made_by(network).items() if k not in ("name", "blocks")}
     listed = ", ".join(f"{key}={value!r}" for key, value in options.items())
     return network_name(network) + (f" ({listed})" if listed else "")
@@ -125,7 +128,7 @@ def _made_by(network: nn.Module | dict[str, Any]) -> dict[str, Any]:
 
 def made_by_of(network: nn.Module) -> dict[str, Any] | None:
     """Return how ``create`` made a network: name and options; None if it was made otherwise."""
-    own = getattr(network, "made_by", None)  # somebody's own network may call anything so
+    own = getattr(network, "made_by", None)  # a user's network may use this name for anything
     return own if isinstance(own, dict) and isinstance(own.get("name"), str) else None
 
 
@@ -137,7 +140,7 @@ def _builder(name: str) -> Callable[..., nn.Module]:
     if name.startswith(TORCHVISION):
         return _torchvision_builder(name.removeprefix(TORCHVISION))
     if name.count(":") == 1:
-        return _own_builder(*name.split(":"))
+        return _custom_builder(*name.split(":"))
     known = [*MODELS, *(f"{TORCHVISION}{one}" for one in _torchvision_names())]
     meant = [one for one in known if name.lower() in (one.lower(), one.removeprefix(TORCHVISION))]
     raise ValueError(
@@ -175,10 +178,10 @@ def _torchvision_builder(name: str) -> Callable[..., nn.Module]:
 
 
 def _torchvision_weights(name: str, weights_name: str) -> Any:
-    """Return torchvision's description of weights.
+    """Return torchvision's entry for weights.
 
     Raises:
-        ValueError: it has none of this name; says which it has.
+        ValueError: there are none of this name; says which there are.
     """
     known = torchvision.models.get_model_weights(name)
     if weights_name not in known.__members__:
@@ -188,10 +191,10 @@ def _torchvision_weights(name: str, weights_name: str) -> Any:
 
 
 def _fill(model: nn.Module, name: str, weights: Any) -> None:
-    """Put torchvision's weights into a network, but for those of another shape.
+    """Load torchvision's weights into a network, except for tensors of another shape.
 
     Raises:
-        ValueError: they cannot be fetched or read; says where to put the file.
+        ValueError: they cannot be downloaded or read; says where to put the file.
     """
     folder = Path(torch.hub.get_dir(), "checkpoints")
     file = folder / Path(urlparse(weights.url).path).name
@@ -206,32 +209,32 @@ def _fill(model: nn.Module, name: str, weights: Any) -> None:
         }
         if 2 * len(fitting) < len(own):
             raise RuntimeError(f"only {len(fitting)} of {len(own)} tensors fit")
-    except Exception as error:  # of the network, of the disk, or of whatever reads a damaged file
+    except Exception as error:  # from the network, the disk, or the reader of a damaged file
         if there:
             raise ValueError(
                 f"{file} does not hold the weights of {name} ({first_line(error)}): move it away, "
                 f"or put the file there that {weights.url} has"
             ) from error
         raise ValueError(
-            f"the weights of {name} cannot be fetched ({first_line(error)}): put the file from "
+            f"the weights of {name} cannot be downloaded ({first_line(error)}): put the file from "
             f"{weights.url} into {folder}"
         ) from error
     model.load_state_dict(fitting, strict=False)
 
 
-def _own_builder(module: str, function: str) -> Callable[..., nn.Module]:
+def _custom_builder(module: str, function: str) -> Callable[..., nn.Module]:
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())  # where the caller's file is, most of the time
     try:
         return getattr(importlib.import_module(module), function)
-    except Exception as error:  # whatever happens in somebody's own file
+    except Exception as error:  # a user's file can raise anything
         raise ValueError(
-            f"model is {module}:{function}, which cannot be imported: {_told(error)}"
+            f"model is {module}:{function}, which cannot be imported: {_reason(error)}"
         ) from error
 
 
-def _told(error: Exception) -> str:
-    """Say what went wrong in somebody's own file, and where."""
+def _reason(error: Exception) -> str:
+    """Say what went wrong in a user's file, and where."""
     if isinstance(error, (ImportError, AttributeError, TypeError, SyntaxError)):
         return first_line(error)
     frames = traceback.extract_tb(error.__traceback__)

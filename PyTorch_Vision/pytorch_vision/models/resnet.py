@@ -54,8 +54,8 @@ class ResNet(nn.Module):
         num_classes: the number of logits.
         conv_padding: "original", as in the original notebook, pads the first convolution by 3 and
             every strided one by 2 (its shortcut by 1), so that 32x32 pixels become maps of 36,
-            19, 11 and 7 cells a side; "standard" pads by 1 throughout (shortcuts by 0), for 32,
-            16, 8 and 4, at about half the work.
+            19, 11 and 7 cells a side; "standard" pads by 1 throughout (shortcuts by 0), for maps
+            of 32, 16, 8 and 4 cells at about half the work.
 
     Raises:
         ValueError: fewer than one class, or a padding of another name.

@@ -14,13 +14,11 @@ from pytorch_vision.models.module_utils import copied_to_look
 def print_summary(classifier: Classifier) -> None:
     """Print torchsummary's table: each layer's output shape and parameters, and the totals.
 
-    torchsummary runs the network, which in training mode would move BatchNorm's running statistics
-    and draw from the global random state; the table is made from a copy in evaluation mode, with
-    the random state put back, so the network is left as it was. Where torchsummary cannot list a
-    network's layers, as with attention, there is one line instead.
+    Network and random state are not changed: torchsummary runs a copy in evaluation mode. If it
+    cannot list a network's layers, as with attention, one line is printed instead.
 
     Args:
-        classifier: its network can be on any device.
+        classifier: with its network on any device.
 
     Raises:
         ValueError: the network does not take images of this size.

@@ -1,30 +1,24 @@
-"""Weights in safetensors files with a checksum, and the networks that they are put into."""
+"""Weights in safetensors files: named tensors, metadata, and a checksum of both."""
 
 import hashlib
 import json
 import os
-from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from pytorch_vision.models.module_utils import HALVES, load_state, tensors_of
-from pytorch_vision.models.registry import (
-    create,
-    describe_network,
-    has_weights,
-    is_ours,
-    made_by_of,
-)
+from pytorch_vision.models.module_utils import HALVES, tensors_of
 from pytorch_vision.runtime.files import CheckpointError, atomic_write, is_system_error
-from pytorch_vision.runtime.text import LONGEST_TEXT
 
-CHECKSUM = "sha256"  # its name in the header
-NOT_FINITE = "not_finite"  # of the list of tensors that may hold infinity
-COMPLEX = "::complex"  # what the name of complex numbers ends in
+CHECKSUM = "sha256"  # its name in the metadata
+NOT_FINITE = "not_finite"  # names the list of tensors that may hold infinity
+COMPLEX = "::complex"  # suffix of a complex tensor's name
+HOW_TO_USE = (
+    "Begin a training with it (--weights, or classifier.begin_with), or put it into your own "
+    "network: network.load_state_dict(...), then Classifier(network, data).save(...)"
+)
 
 
 def save_weights(
@@ -35,15 +29,15 @@ def save_weights(
 ) -> None:
     """Write a model's weights and running statistics as safetensors, whole or not at all.
 
-    The header also gets a checksum of all tensors and strings, as safetensors has none. A tensor
-    of several names is written once for each: safetensors knows no others. Complex numbers are
-    written as pairs.
+    The metadata gets a checksum of all tensors and strings, as safetensors has none. A tensor with
+    several names is written once for each, as safetensors requires. Complex numbers are written as
+    pairs.
 
     Args:
         path: the file; its folder is made if it is missing.
         model: on any device.
         metadata: strings kept in the file's header.
-        dtype: that floating-point tensors are stored in; None for their own.
+        dtype: in which floating-point tensors are stored; None for their own.
     """
     tensors = {}
     for name, tensor in tensors_of(model).items():
@@ -51,28 +45,72 @@ def save_weights(
             name, tensor = name + COMPLEX, torch.view_as_real(tensor.resolve_conj())
         kept = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
         tensors[name] = tensor.to("cpu", kept, copy=True, memory_format=torch.contiguous_format)
-    # a mask may hold infinity, which what was learned may not
-    learned = {name for name, one in model.named_parameters() if one.requires_grad}
-    odd = [name for name, one in tensors.items() if name not in learned and not _is_finite(one)]
-    metadata = {**metadata, **({NOT_FINITE: json.dumps(odd)} if odd else {})}
+    # a mask may hold infinity, a trained parameter may not
+    trained = {name for name, one in model.named_parameters() if one.requires_grad}
+    masks = [name for name, one in tensors.items() if name not in trained and not _is_finite(one)]
+    metadata = {**metadata, **({NOT_FINITE: json.dumps(masks)} if masks else {})}
     with atomic_write(path) as file:
         file.write(to_bytes(tensors, {**metadata, CHECKSUM: _checksum(tensors, metadata)}))
 
 
-def load_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and the metadata of a safetensors file; it can run no code.
+def read_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a file that ``save_weights`` wrote.
 
-    What is in half precision becomes float32.
+    Half precision becomes float32. A safetensors file can run no code.
 
     Raises:
-        CheckpointError: the file is missing, damaged, not of ``save_weights``, or holds weights
-            that are not finite.
+        CheckpointError: the file is missing, damaged, not written by ``save_weights``, or holds
+            weights that are not finite.
+        OSError: it cannot be opened.
+    """
+    tensors, metadata = read_safetensors(path)
+    if metadata.pop(CHECKSUM, None) is None:
+        raise CheckpointError(
+            f"{path} holds other weights than `python -m pytorch_vision train` writes (it has no "
+            f"checksum). {HOW_TO_USE}"
+        )
+    return tensors, metadata
+
+
+def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of any safetensors file; compares its checksum, if any.
+
+    Half precision becomes float32.
+
+    Raises:
+        CheckpointError, OSError: as for ``read_weights``.
+    """
+    start = first_bytes(path)
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except Exception as error:  # a damaged or foreign file can fail anywhere inside the reader
+        if is_system_error(error):
+            raise
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file ({error}){_what_else(start)}"
+        ) from error
+    texts = {key: text for key, text in metadata.items() if key != CHECKSUM}
+    if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(tensors, texts):
+        raise CheckpointError(
+            f"{path} is damaged: its checksum does not match. Fetch it again, or train again."
+        )
+    masks = metadata.pop(NOT_FINITE, "")
+    check_finite(path, {k: one for k, one in tensors.items() if json.dumps(k) not in masks})
+    return as_used(tensors), metadata
+
+
+def first_bytes(path: str | os.PathLike) -> bytes:
+    """Return the beginning of a file of weights.
+
+    Raises:
+        CheckpointError: there is none, or it is a folder.
         OSError: it cannot be opened.
     """
     try:
-        with open(path, "rb"), safe_open(path, "pt") as file:  # open() says why it cannot
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
+        with open(path, "rb") as file:
+            return file.read(32)
     except FileNotFoundError:
         raise CheckpointError(
             f"there are no weights at {path}; train first, or name another file"
@@ -81,55 +119,41 @@ def load_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
         raise CheckpointError(
             f"{path} is a folder: name the file of weights in it, as weights.safetensors"
         ) from None
-    except Exception as error:  # a damaged or foreign file can fail anywhere inside the reader
-        if is_system_error(error):
-            raise
-        raise CheckpointError(
-            f"{path} is not a whole safetensors file ({error}){_what_else(path)}"
-        ) from error
-    expected = metadata.pop(CHECKSUM, None)
-    if expected is None:
-        raise CheckpointError(
-            f"{path} holds other weights than `python -m pytorch_vision train` writes (it has no "
-            "checksum)"
-        )
-    if expected != _checksum(tensors, metadata):
-        raise CheckpointError(
-            f"{path} is damaged: its checksum does not fit. Fetch it again, or train again."
-        )
-    odd = metadata.pop(NOT_FINITE, "")
-    for name, tensor in tensors.items():
-        if json.dumps(name) not in odd and not _is_finite(tensor):
-            raise CheckpointError(f"{path} cannot be used: {name} in it is not finite")
-    return dict(_as_used(name, tensor) for name, tensor in tensors.items()), metadata
 
 
-def _what_else(path: str | os.PathLike) -> str:
+def is_pickled(start: bytes) -> bool:
+    """Tell by its first bytes whether ``torch.save`` wrote a file: a zip archive, or a pickle."""
+    # a safetensors file begins with eight bytes of length, and a brace
+    return start.startswith((b"PK\x03\x04", b"\x80\x02")) and start[8:9] != b"{"
+
+
+def _what_else(start: bytes) -> str:
     """Say what a file is by its first bytes, if they tell, and what to do with it."""
-    with open(path, "rb") as file:
-        start = file.read(32)
     if start.startswith(b"version https://git-lfs"):
         return ": it is a pointer of Git LFS, and `git lfs pull` fetches the file"
-    # a zip archive, or a pickle; safetensors begins with a length, and then a brace
-    if start.startswith((b"PK\x03\x04", b"\x80\x02")) and start[8:9] != b"{":
-        return (
-            ": it looks like torch.save's. If you trust it, network.load_state_dict(torch.load("
-            "...)), and Classifier(network, data).save(...) makes one that can be read here"
-        )
-    return ""
+    return f": it looks like torch.save's. {HOW_TO_USE}" if is_pickled(start) else ""
+
+
+def check_finite(path: str | os.PathLike, tensors: dict[str, Tensor]) -> None:
+    """Raise CheckpointError if one of a file's tensors holds infinity or NaN; names it."""
+    for name, tensor in tensors.items():
+        if not _is_finite(tensor):
+            raise CheckpointError(f"{path} cannot be used: {name} in it is not finite")
 
 
 def _is_finite(tensor: Tensor) -> bool:
     return not tensor.is_floating_point() or bool(tensor.float().isfinite().all())
 
 
-def _as_used(name: str, tensor: Tensor) -> tuple[str, Tensor]:
-    """Return name and numbers of a tensor of a file, as a network has them."""
-    if tensor.dtype in HALVES:
-        tensor = tensor.float()
-    if name.endswith(COMPLEX):
-        return name.removesuffix(COMPLEX), torch.view_as_complex(tensor)
-    return name, tensor
+def as_used(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a file's tensors as a network has them: no half precision, complex numbers whole."""
+    used = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.float() if tensor.dtype in HALVES else tensor
+        if name.endswith(COMPLEX):
+            name, tensor = name.removesuffix(COMPLEX), torch.view_as_complex(tensor)
+        used[name] = tensor
+    return used
 
 
 def _checksum(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
@@ -139,86 +163,3 @@ def _checksum(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
-    """Return how a file says that its network was made: the arguments of ``models.create``.
-
-    Args:
-        metadata: of the file.
-        tensors: how many it has, which bounds what it may ask for.
-
-    Raises:
-        KeyError, TypeError, ValueError: it says something impossible.
-    """
-    network = metadata["network"]
-    if network is None:
-        return None
-    name = network["name"]
-    if not isinstance(name, str) or len(name) > LONGEST_TEXT:
-        raise ValueError("its network has no name")
-    if name == "ResNet":
-        blocks = network["blocks"]
-        if not isinstance(blocks, list) or not all(type(count) is int for count in blocks):
-            raise ValueError("its blocks are no list of numbers")
-        if len(blocks) != 4 or min(blocks) < 1 or sum(blocks) > tensors:
-            raise ValueError(f"its blocks are {blocks}")
-        if "geometry" in network:  # what conv_padding was called before
-            network = {**network, "conv_padding": network["geometry"]}
-            del network["geometry"]
-    return network
-
-
-def restored_network(
-    path: Path, network: dict[str, Any] | None, names: tuple[str, ...], tensors: dict[str, Tensor]
-) -> nn.Module:
-    """Return the network that a file was made of, with the file's weights.
-
-    Raises:
-        CheckpointError: only the caller can make this network.
-        TypeError, ValueError, RuntimeError: the weights do not fit it.
-    """
-    name = "a network of somebody's own" if network is None else network["name"]
-    options = {key: value for key, value in (network or {}).items() if key != "name"}
-    # with other options, or weights to begin with, torchvision would download some
-    other = options.keys() - {"transform_input"} or has_weights(name)
-    torchvisions_own = name.startswith("torchvision:") and other
-    if network is None or not is_ours(name) or torchvisions_own:
-        raise CheckpointError(
-            f"{path} holds the weights of {name}, which only you can make: give it as "
-            "Classifier.load(path, network), or as --model module:function"
-        )
-    with torch.random.fork_rng(devices=[]):
-        with torch.device("meta"):  # no memory but that of the tensors
-            model = create(name, len(names), **options)
-        load_state(model, tensors, assign=True)
-        if any(buffer.is_meta for buffer in model.buffers()):  # what no file keeps is made anew
-            model = create(name, len(names), **options)
-            load_state(model, tensors)
-    return model
-
-
-def fill_network(
-    path: Path, model: nn.Module, network: dict[str, Any] | None, tensors: dict[str, Tensor]
-) -> None:
-    """Put a file's weights into a caller's network.
-
-    Raises:
-        CheckpointError: they do not fit; names what differs, and leaves the network as it was.
-    """
-    own = made_by_of(model)
-    if own and network and own != network and is_ours(own["name"]) and is_ours(network["name"]):
-        raise CheckpointError(
-            f"{path} is a {describe_network(network)}, expected a {describe_network(model)}"
-        )
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()}
-    given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    wrong = [name for name in shapes.keys() | given.keys() if shapes.get(name) != given.get(name)]
-    if wrong:
-        name = min(wrong)
-        raise CheckpointError(
-            f"{path} does not fit {describe_network(model)}: {name} is "
-            f"{given.get(name, 'missing')}, expected {shapes.get(name, 'nothing of that name')} "
-            f"({len(wrong)} of {len(shapes)} tensors differ)"
-        )
-    load_state(model, tensors)

@@ -12,9 +12,15 @@ from torch import Tensor
 from pytorch_vision.data import ImageData
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.adapter import Adapter
-from pytorch_vision.models.inference import BATCH, images_at_once, logits_of
+from pytorch_vision.models.inference import (
+    BATCH,
+    images_at_once,
+    inference_machine,
+    inference_settings,
+    logits_of,
+)
 from pytorch_vision.runtime import Machine, Processes
-from pytorch_vision.runtime.devices import device_settings, make_fabric, memory_explained
+from pytorch_vision.runtime.devices import make_fabric, memory_explained
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,8 @@ def evaluate(classifier: Classifier, data: ImageData, machine: Machine | None = 
             images of that, or has not one logit for each class.
     """
     classifier.check(data)
-    fabric = make_fabric(machine)
-    with memory_explained(), device_settings(fabric.device), classifier.on(fabric) as adapter:
+    fabric = make_fabric(inference_machine(machine))
+    with memory_explained(), inference_settings(fabric.device), classifier.on(fabric) as adapter:
         result = evaluate_on(Processes(fabric), classifier, data, adapter)
         assert result is not None  # nobody interrupts it
         return result
@@ -89,7 +95,9 @@ def evaluate_on(
     size = images_at_once(data.size, fabric.device, train_batch_size)
     start = 0
     images = data.test_images[part]
-    logits_by_batch = logits_of(fabric, adapter, images, classifier.normalization, scale, size)
+    logits_by_batch = logits_of(
+        adapter, images, classifier.normalization, fabric.autocast, scale, size
+    )
     with contextlib.closing(logits_by_batch) as batches:
         for logits in batches:
             if interrupted():

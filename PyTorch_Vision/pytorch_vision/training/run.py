@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pytorch_vision.data import ImageData, train_loader
 from pytorch_vision.models import Classifier, EpochRecord, History
-from pytorch_vision.models.adapter import Adapter, Call, has_unused_parameters, is_faithful
+from pytorch_vision.models.adapter import Adapter, Call, find_training_call, is_faithful
 from pytorch_vision.models.inference import scaled_down
 from pytorch_vision.models.module_utils import (
     copied,
@@ -21,7 +21,7 @@ from pytorch_vision.models.module_utils import (
     state_of,
     tensors_of,
 )
-from pytorch_vision.models.registry import is_made_by_us
+from pytorch_vision.models.registry import is_made_builtin
 from pytorch_vision.runtime import Processes
 from pytorch_vision.runtime.cuda_graphs import CudaGraphs, is_capturable
 from pytorch_vision.runtime.devices import (
@@ -95,13 +95,13 @@ class Run:
         )
         self.pruning = Pruning(self.loader, config, processes, fabric.device)
         self.hardware = describe_hardware(fabric)
-        if processes.world_size > 1 and has_unused_parameters(self.adapter, classifier.size):
+        if processes.world_size > 1 and find_training_call(self.adapter, classifier.size)[1]:
             expect_unused_parameters(fabric)
         self.step_network: Any = fabric.setup_module(self.adapter)
         optimizer, self.schedulers = make_optimizer(self.network, config, self.pruning.steps(), own)
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.averaged = copied(self.network) if config.average_weights else self.network
-        faithful = self.averaged is self.network or is_made_by_us(self.network)
+        faithful = self.averaged is self.network or is_made_builtin(self.network)
         if not faithful and not is_faithful(self.averaged, self.adapter, classifier.size):
             raise ValueError(
                 f"a copy of {type(self.network).__name__}, of averaged weights, would calculate "

@@ -1,0 +1,229 @@
+"""The file of a classifier: its weights, and as metadata all else that it consists of."""
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pytorch_vision.data import Normalization
+from pytorch_vision.data.image_files import MAX_SIDE, check_resize
+from pytorch_vision.data.images import check_class_names
+from pytorch_vision.models.history import History
+from pytorch_vision.models.module_utils import load_state, ready, tensors_of
+from pytorch_vision.models.registry import (
+    create,
+    describe_network,
+    has_pretrained_weights,
+    is_builtin,
+    made_by_of,
+)
+from pytorch_vision.models.weights import HOW_TO_USE
+from pytorch_vision.runtime.files import CheckpointError, user_path
+from pytorch_vision.runtime.text import LONGEST_TEXT, checked_text, first_line, printable
+
+PRETRAINED = Path(__file__).parents[2] / "weights" / "resnet18_cifar10.safetensors"
+LARGEST_CLASSES = 100_000
+DIGESTS, DIGEST_LENGTH = re.compile("[A-Za-z0-9+/]*"), 8  # as data.image_cache makes them
+
+
+def weights_path(path: str | os.PathLike) -> Path:
+    """Return the path of weights, which can be named "pretrained".
+
+    Raises:
+        CheckpointError: these are not there.
+    """
+    if path == "pretrained" and not PRETRAINED.is_file():
+        raise CheckpointError(
+            f"there are no weights at {PRETRAINED}; they come with a clone of PyTorch_Vision, not "
+            "with an installed package: train your own, or name another file"
+        )
+    return PRETRAINED if path == "pretrained" else user_path(path)
+
+
+def metadata_of(classifier: Any) -> dict[str, str]:
+    """Return all of a classifier but its weights, as strings of JSON."""
+    values = {
+        "network": made_by_of(classifier.network),
+        "class_names": classifier.class_names,
+        "normalization": (classifier.normalization.mean, classifier.normalization.std),
+        "history": [asdict(record) for record in classifier.history.records],
+        "description": classifier.description,
+        "size": classifier.size,
+        "resize": classifier.resize,
+        "train_digests": "".join(classifier.train_digests),
+    }
+    return {name: json.dumps(value, default=_plain) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value for JSON: NumPy's numbers as Python's, anything else described."""
+    return value.item() if hasattr(value, "item") else repr(value)
+
+
+@contextlib.contextmanager
+def foreign_refused(path: Path) -> Iterator[None]:
+    """Raise CheckpointError where the metadata of a file are not those of ``metadata_of``."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(
+            f"{path} holds other weights than `python -m pytorch_vision train` writes "
+            f"({type(error).__name__}: {first_line(error)}). {HOW_TO_USE}"
+        ) from error
+
+
+def arguments_of(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``Classifier`` in a file's metadata, all but the network.
+
+    Raises:
+        KeyError, IndexError, TypeError, ValueError, AttributeError: they are not ours.
+    """
+    return {
+        "class_names": _class_names(metadata),
+        "normalization": Normalization(*metadata["normalization"]),
+        "size": _size(metadata),
+        "resize": check_resize(metadata["resize"]),
+        "history": History.from_dicts(metadata["history"]),
+        "description": checked_text(metadata["description"]),
+        "train_digests": train_digests_of(metadata),
+    }
+
+
+def _class_names(metadata: dict[str, Any]) -> tuple[str, ...]:
+    names = metadata["class_names"]
+    if not isinstance(names, list) or len(names) > LARGEST_CLASSES:
+        raise ValueError("its class names are not a list, or too many")
+    return check_class_names([checked_text(name) for name in names])
+
+
+def _size(metadata: dict[str, Any]) -> tuple[int, int]:
+    size = metadata["size"]
+    if len(size) != 2 or not all(type(side) is int and 1 <= side <= MAX_SIDE for side in size):
+        raise ValueError(f"its images' size is {size}")
+    return size[0], size[1]
+
+
+def train_digests_of(metadata: dict[str, Any]) -> list[str]:
+    """Return the digests of the files that were trained on; none where the metadata has none.
+
+    Raises:
+        ValueError: they are not digests.
+    """
+    text = metadata.get("train_digests", "")
+    if not isinstance(text, str) or len(text) % DIGEST_LENGTH or not DIGESTS.fullmatch(text):
+        raise ValueError("what it was trained on is no list of digests")
+    places = range(0, len(text), DIGEST_LENGTH)
+    return [text[start : start + DIGEST_LENGTH] for start in places]
+
+
+def network_of(
+    path: Path,
+    metadata: dict[str, Any],
+    tensors: dict[str, Tensor],
+    given: nn.Module | Callable[[int], nn.Module] | str | None,
+) -> nn.Module:
+    """Return a file's network with its weights, made anew or given by the caller.
+
+    Raises:
+        CheckpointError: only the caller can make the network, or the weights do not fit it.
+        KeyError, TypeError, ValueError, RuntimeError: the metadata say something impossible.
+    """
+    made_by, classes = _made_by(metadata, len(tensors)), len(_class_names(metadata))
+    if given is None:
+        return _made_again(path, made_by, classes, tensors)
+    if isinstance(given, str):
+        given = create(given, classes)
+    network = ready(given if isinstance(given, nn.Module) else given(classes), _size(metadata))
+    _fill(path, network, made_by, tensors)
+    return network
+
+
+def _made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
+    """Return how a file says that its network was made: the arguments of ``models.create``.
+
+    Args:
+        metadata: of the file.
+        tensors: how many it has, which bounds the network that it may ask for.
+
+    Raises:
+        KeyError, TypeError, ValueError: it says something impossible.
+    """
+    network = metadata["network"]
+    if network is None:
+        return None
+    name = network["name"]
+    if not isinstance(name, str) or len(name) > LONGEST_TEXT:
+        raise ValueError("its network has no name")
+    if name == "ResNet":
+        blocks = network["blocks"]
+        if not isinstance(blocks, list) or not all(type(count) is int for count in blocks):
+            raise ValueError("its blocks are no list of numbers")
+        if len(blocks) != 4 or min(blocks) < 1 or sum(blocks) > tensors:
+            raise ValueError(f"its blocks are {blocks}")
+    return network
+
+
+def _made_again(
+    path: Path, made_by: dict[str, Any] | None, classes: int, tensors: dict[str, Tensor]
+) -> nn.Module:
+    """Return the network that a file was made of, with the file's weights."""
+    name = "a custom network" if made_by is None else made_by["name"]
+    options = {key: value for key, value in (made_by or {}).items() if key != "name"}
+    # with other options, or weights to begin with, torchvision would download some
+    downloads = name.startswith("torchvision:") and (
+        options.keys() - {"transform_input"} or has_pretrained_weights(name)
+    )
+    if made_by is None or not is_builtin(name) or downloads:
+        raise CheckpointError(
+            f"{path} holds the weights of {name}, which only you can make: give it as "
+            "Classifier.load(path, network), or as --model module:function"
+        )
+    with torch.random.fork_rng(devices=[]):
+        with torch.device("meta"):  # no memory but that of the tensors
+            network = create(name, classes, **options)
+        load_state(network, tensors, assign=True)
+        if any(buffer.is_meta for buffer in network.buffers()):  # buffers that no file keeps
+            network = create(name, classes, **options)
+            load_state(network, tensors)
+    return network
+
+
+def _fill(
+    path: Path, network: nn.Module, made_by: dict[str, Any] | None, tensors: dict[str, Tensor]
+) -> None:
+    """Put a file's weights into a caller's network, or leave it as it was."""
+    own = made_by_of(network)
+    both = [one for one in (own, made_by) if one is not None and is_builtin(one["name"])]
+    if len(both) == 2 and own != made_by:
+        raise CheckpointError(
+            f"{path} is a {describe_network(both[1])}, expected a {describe_network(both[0])}"
+        )
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors_of(network).items()}
+    given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    wrong = [name for name in shapes.keys() | given.keys() if shapes.get(name) != given.get(name)]
+    if wrong:
+        name = min(wrong)
+        raise CheckpointError(
+            f"{path} does not fit {describe_network(network)}: {name} is "
+            f"{given.get(name, 'missing')}, expected {shapes.get(name, 'nothing of that name')} "
+            f"({len(wrong)} of {len(shapes)} tensors differ)"
+        )
+    load_state(network, tensors)
+
+
+def network_named_in(metadata: dict[str, Any], tensors: int) -> str:
+    """Return which network a file says that its weights are of; empty if it does not say."""
+    try:
+        made_by = _made_by(metadata, tensors)
+        return printable(describe_network(made_by)) if made_by else ""
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return ""

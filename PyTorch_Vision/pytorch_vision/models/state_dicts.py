@@ -1,0 +1,153 @@
+"""Weights to begin a training with, from state dicts as PyTorch users have them.
+
+Files of ``torch.save`` and safetensors, from torchvision, timm, Lightning, DataParallel or any
+training script; with other prefixes, and with a last layer for other classes.
+"""
+
+import argparse
+import os
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pytorch_vision.models.weights import (
+    CHECKSUM,
+    as_used,
+    check_finite,
+    first_bytes,
+    is_pickled,
+    read_safetensors,
+)
+from pytorch_vision.runtime.files import CheckpointError, is_system_error
+from pytorch_vision.runtime.text import first_line, printable
+
+LISTED = 6  # names in a message, at most
+# harmless objects that training scripts keep beside the weights
+HARMLESS: list[Any] = [
+    argparse.Namespace,
+    np.dtype,
+    np.float64(0).__reduce__()[0],  # which makes NumPy's numbers
+    *(type(np.dtype(name)) for name in ("bool", "int64", "float32", "float64")),
+]
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How the tensors of a file fit a network.
+
+    Attributes:
+        taken: the tensors that fit, by their names in the network.
+        left: names in the file of those that do not.
+        missing: names in the network that the file has nothing for.
+    """
+
+    taken: dict[str, Tensor]
+    left: list[str]
+    missing: list[str]
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.taken)} of {len(self.taken) + len(self.missing)} tensors taken"]
+        lines += [f"left in the file: {listed(self.left)}"] if self.left else []
+        lines += [f"new, as they were: {listed(self.missing)}"] if self.missing else []
+        return "\n".join(lines)
+
+
+def read_state_dict(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a file of weights, and its metadata if ``save_weights`` wrote it.
+
+    Files of ``torch.save`` are read with ``weights_only=True``: they can run no code. Half
+    precision becomes float32.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, holds a pickled network or no tensors, or
+            weights that are not finite.
+        OSError: it cannot be opened.
+    """
+    if not is_pickled(first_bytes(path)):
+        tensors, metadata = read_safetensors(path)
+        return tensors, metadata if metadata.pop(CHECKSUM, None) is not None else {}
+    try:
+        if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
+            raise ValueError(f"{damaged} in it has another checksum")
+        with torch.serialization.safe_globals(HARMLESS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or foreign file can fail anywhere inside the reader
+        if is_system_error(error):
+            raise
+        raise CheckpointError(f"{path} cannot be read: {_why_unreadable(error)}") from error
+    found = max(_state_dicts(content), key=len, default={})
+    if not found:
+        raise CheckpointError(f"{path} holds no weights: there is no dict of tensors in it")
+    tensors = as_used({name: tensor.detach() for name, tensor in found.items()})
+    check_finite(path, tensors)
+    return tensors, {}
+
+
+def _why_unreadable(error: Exception) -> str:
+    refused = re.search(r"GLOBAL (\S+)|TorchScript", str(error))
+    if refused is None:
+        return f"it is damaged ({first_line(error)})"
+    return (
+        f"it holds more than weights ({refused[1] or refused[0]}), and could run code. If you "
+        "trust it, load it yourself and save only its weights: torch.save(network.state_dict(), "
+        "...)"
+    )
+
+
+def _state_dicts(content: Any, depth: int = 3) -> Iterator[dict[str, Tensor]]:
+    """Yield the tensors of each dict in a checkpoint, but for an optimizer's, which have no names.
+
+    They stand in it as they are, or under a key such as "state_dict" or "model".
+    """
+    if not isinstance(content, Mapping) or not depth:
+        return
+    yield {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    for value in content.values():
+        yield from _state_dicts(value, depth - 1)
+
+
+def fit_to(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> Fitting:
+    """Return how a file's tensors fit a network: those of the same name and shape.
+
+    The names may differ by one prefix, as "module." or "model.", on either side: the one by which
+    most tensors fit is taken off.
+
+    Args:
+        own: the network's tensors.
+        tensors: those of the file.
+    """
+    votes: Counter[tuple[str, str]] = Counter({("", ""): 0})
+    for names, others, in_file in ((tensors, own, True), (own, tensors, False)):
+        for name, tensor in names.items():
+            for prefix in _prefixes(name):
+                other = others.get(name[len(prefix) :])
+                if other is not None and other.shape == tensor.shape:
+                    votes[(prefix, "") if in_file else ("", prefix)] += 1
+    (of_file, of_network), _ = votes.most_common(1)[0]
+    taken, left = {}, []
+    for name, tensor in tensors.items():
+        inner = of_network + name.removeprefix(of_file)
+        if name.startswith(of_file) and inner in own and own[inner].shape == tensor.shape:
+            taken[inner] = tensor
+        else:
+            left.append(name)
+    return Fitting(taken, left, [name for name in own if name not in taken])
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    """Yield what can be taken off a name, as in "", "module." and "module.conv1."."""
+    parts = name.split(".")
+    yield from (".".join([*parts[:count], ""]) for count in range(len(parts)))
+
+
+def listed(names: list[str]) -> str:
+    """Return the first names of a list, as in "fc.weight, fc.bias (2)"."""
+    shown = ", ".join(map(printable, names[:LISTED])) + (", …" if len(names) > LISTED else "")
+    return f"{shown} ({len(names)})" if len(names) > 1 else shown

@@ -1,0 +1,270 @@
+import hashlib
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from networks import TwoNames
+from small import tiny_network
+
+from pytorch_vision.data import Normalization
+from pytorch_vision.models import (
+    PRETRAINED,
+    Classifier,
+    EpochRecord,
+    History,
+    ResNet,
+    ResNet18,
+)
+from pytorch_vision.models.registry import MODELS, describe_network
+from pytorch_vision.models.weights import read_weights, save_weights
+from pytorch_vision.runtime import CheckpointError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_all_of_it_comes_back(tmp_path, trained):
+    trained.size, trained.resize = (48, 64), "pad"
+    trained.save(tmp_path / "weights.safetensors")
+    loaded = Classifier.load(tmp_path / "weights.safetensors")
+    assert describe_network(loaded.network) == "ResNet10 (conv_padding='standard')"
+    for name, tensor in trained.network.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[name], tensor)
+    for name in ("class_names", "normalization", "size", "resize", "history", "description"):
+        assert getattr(loaded, name) == getattr(trained, name)
+
+
+def test_half_the_size_in_float16(tmp_path, trained):
+    path = tmp_path / "weights.safetensors"
+    trained.save(path, torch.float16)
+    parameters = sum(parameter.numel() for parameter in trained.network.parameters())
+    assert path.stat().st_size < 2.1 * parameters
+    weight = Classifier.load(path).network.linear.weight
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight, trained.network.linear.weight.half().float())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (
+            ResNet18(),
+            r"is a ResNet10 \(conv_padding='standard'\), expected a ResNet18 \(conv_padding='o",
+        ),
+        (ResNet((1, 1, 1, 1), 10), r"expected a ResNet10 \(conv_padding='original'\)"),
+        (ResNet((1, 1, 1, 1), 7, "standard"), r"linear.bias is \(10,\), expected \(7,\) \(2 of"),
+    ],
+)
+def test_another_architecture_is_refused(tmp_path, trained, wanted, message):
+    trained.save(tmp_path / "weights.safetensors")
+    with pytest.raises(CheckpointError, match=message):
+        Classifier.load(tmp_path / "weights.safetensors", wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("ResNet18", {}),
+        ("CustomResNet", {}),
+        ("CustomResNet", {"mirrored": True}),
+        ("torchvision:mobilenet_v3_small", {}),
+    ],
+)
+def test_every_network_by_name_comes_back(tmp_path, few, name, options):
+    classifier = Classifier(name, few, **options)
+    classifier.save(tmp_path / "weights.safetensors")
+    random_state = torch.get_rng_state()
+    loaded = Classifier.load(tmp_path / "weights.safetensors")
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert describe_network(loaded.network) == describe_network(classifier.network)
+    assert loaded.description == f"{name} on a few images"
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        logits = classifier.network.eval()(images)
+        torch.testing.assert_close(loaded.network.eval()(images), logits)  # wherever they lie
+
+
+def test_buffers_that_no_file_keeps_are_made_anew(tmp_path, few, monkeypatch):
+    class WithBuffer(torch.nn.Linear):
+        def __init__(self, num_classes: int) -> None:
+            super().__init__(3, num_classes)
+            self.register_buffer("places", torch.arange(3.0), persistent=False)
+
+    monkeypatch.setitem(MODELS, "WithBuffer", WithBuffer)
+    made = Classifier("WithBuffer", few)
+    made.save(tmp_path / "weights.safetensors")
+    loaded = Classifier.load(tmp_path / "weights.safetensors").network
+    assert torch.equal(loaded.places, torch.arange(3.0))
+    assert torch.equal(loaded.weight, made.network.weight)
+
+
+def test_a_network_of_the_callers_own(tmp_path, tiny):
+    path = tmp_path / "weights.safetensors"
+    tiny.save(path)
+    with pytest.raises(CheckpointError, match=r"weights of a custom network, which onl"):
+        Classifier.load(path)
+    for given in (tiny_network(), lambda classes: tiny_network()):
+        loaded = Classifier.load(path, given)
+        for name, tensor in tiny.network.state_dict().items():
+            assert torch.equal(loaded.network.state_dict()[name], tensor)
+    another = tiny_network(normalization=False)
+    before = another[0].weight.clone()
+    with pytest.raises(
+        CheckpointError, match=r"does not fit Sequential: 1\.bias is \(8,\), expect"
+    ):
+        Classifier.load(path, another)
+    assert torch.equal(another[0].weight, before)
+
+
+def test_a_weights_file_never_has_anything_imported(tmp_path, tiny, monkeypatch):
+    """It may name a module; only the caller's own word has it imported."""
+    tiny.network.made_by = {"name": "antigravity_of_mine:build"}
+    path = tmp_path / "weights.safetensors"
+    tiny.save(path)
+    (tmp_path / "antigravity_of_mine.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(CheckpointError, match="antigravity_of_mine:build, which only you can make"):
+        Classifier.load(path)
+    assert "antigravity_of_mine" not in sys.modules
+    tiny.network.made_by = {"name": "torchvision:resnet18", "weights": "DEFAULT"}  # would download
+    tiny.save(path)
+    with pytest.raises(CheckpointError, match="torchvision:resnet18, which only you can make"):
+        Classifier.load(path)
+
+
+def test_foreign_weights_are_named(tmp_path, tiny):
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, tiny.network, {"about": "nothing"})
+    with pytest.raises(CheckpointError, match="holds other weights than"):
+        Classifier.load(path)
+    tiny.save(path)
+    metadata = read_weights(path)[1]
+    names = json.loads(metadata["class_names"])
+    for name, value in {
+        "size": [[32], [32, 0], [32, 1 << 40], "32", [32.5, 32]],
+        "resize": ["stretch", 3],
+        "class_names": [
+            ["x"] * 200_000,
+            "abcdefghij",
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+            [*names[:9], "\x1b[2Jtruck"],  # clears a terminal
+            [*names[:9], "x" * 1_000_000],
+        ],
+        "normalization": [
+            3,
+            [[0, 0, 0], [1, 1]],
+            [[0, 0, 0], [1, 1, 0]],
+            [[0, 0, 1e999], [1] * 3],
+        ],
+        "history": [[{"epoch": 1}], [1], 3, [{"epoch": 1, "train_loss": "x"}]],
+        "description": [1, "\x1b]0;title\x07", "x" * 1_000_000],
+    }.items():
+        for wrong in value:
+            save_weights(path, tiny.network, {**metadata, name: json.dumps(wrong)})
+            with pytest.raises(CheckpointError, match="holds other weights than"):
+                Classifier.load(path, tiny_network())
+        save_weights(path, tiny.network, {k: v for k, v in metadata.items() if k != name})
+        with pytest.raises(CheckpointError, match="holds other weights than"):
+            Classifier.load(path, tiny_network())
+
+
+def test_weights_of_a_network_that_they_do_not_fit_are_named(tmp_path, trained):
+    path = tmp_path / "weights.safetensors"
+    trained.save(path)
+    metadata = read_weights(path)[1]
+    network = json.loads(metadata["network"])
+    changes = [
+        {"network": wrong}
+        for wrong in (
+            {**network, "blocks": [2, 2, 2, 2]},
+            # each of these would ask for gigabytes, or hours
+            {**network, "blocks": [1, 1, 1, 1_000_000_000]},
+            {**network, "blocks": [-1_000_000, 1_000_001, 1, 1]},
+            {**network, "blocks": [1.5, 1, 1, 1]},
+            {**network, "blocks": "1111"},
+            {**network, "conv_padding": "round"},
+            {**network, "conv_padding": 1},
+            {**network, "name": "ResNet18"},
+            {**network, "name": 3},
+            {"name": "torchvision:nothing"},
+            {"name": "torchvision:resnet18"},
+            "ResNet18",
+        )
+    ]
+    for change in (*changes, {"class_names": ["one", "two"]}):
+        texts = {name: json.dumps(value) for name, value in change.items()}
+        save_weights(path, trained.network, {**metadata, **texts}, torch.float16)
+        with pytest.raises(CheckpointError, match="holds other weights than"):
+            Classifier.load(path)
+    del metadata["network"]
+    save_weights(path, trained.network, metadata)
+    with pytest.raises(CheckpointError, match="holds other weights than"):
+        Classifier.load(path)
+
+
+def test_the_committed_weights_are_the_ones_that_the_results_name():
+    assert PRETRAINED.stat().st_size <= 23 * 2**20
+    digest = hashlib.sha256(PRETRAINED.read_bytes()).hexdigest()
+    assert digest in (ROOT / "docs" / "results.md").read_text()
+
+
+def test_weights_that_an_installed_package_lacks(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "pytorch_vision.models.classifier_file.PRETRAINED", tmp_path / "none.safetensors"
+    )
+    with pytest.raises(CheckpointError, match="they come with a clone of PyTorch_Vision"):
+        Classifier.load("pretrained")
+
+
+def test_numpys_numbers_and_names_are_those_of_a_file(tmp_path):
+    """As they come out of an array; what was saved can be loaded."""
+    history = History((EpochRecord(np.int64(1), *np.ones(7, np.float32)),))
+    classifier = Classifier(
+        tiny_network(),
+        class_names=np.array(list("abcdefghij")),
+        normalization=Normalization(np.full(3, 0.5), np.full(3, 0.25, np.float32)),
+        size=np.array([32, 24]),
+        history=history,
+    )
+    classifier.save(tmp_path / "weights.safetensors")
+    loaded = Classifier.load(tmp_path / "weights.safetensors", tiny_network())
+    assert (loaded.class_names, loaded.size) == (tuple("abcdefghij"), (32, 24))
+    assert loaded.history == history
+
+
+NAMES = {
+    "no-break space": "golden\u00a0retriever",
+    "full-width space": "\u9ed2\u3000\u732b",
+    "zero-width non-joiner": "\u0645\u06cc\u200c\u062e\u0648\u0627\u0628\u062f",
+    "emoji of several": "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "right to left": "\u200f\u05e9\u05dc\u05d5\u05dd",
+    "combined": "e\u0301te\u0301",
+    "long": "x" * 5000,
+    "control characters": "a\tb\nc\x1b[31m\x7f",
+    "half a character": "caf\udce9",
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_any_name_comes_back(few, tmp_path, kind, capsys):
+    data = replace(few, class_names=(NAMES[kind], *few.class_names[1:]), name=NAMES[kind])
+    classifier = Classifier(tiny_network(), data)
+    classifier.save(tmp_path / "weights")
+    loaded = Classifier.load(tmp_path / "weights", tiny_network())
+    assert loaded.class_names == classifier.class_names == data.class_names
+    assert loaded.description == classifier.description
+    loaded.check(data)
+    print(*loaded.class_names, loaded)
+    capsys.readouterr().out.encode()
+    assert "\x1b" not in loaded.class_names[0]
+    if kind not in ("control characters", "half a character"):
+        assert loaded.class_names[0] == NAMES[kind]
+
+
+def test_names_of_one_weight_stay_one(few, tmp_path):
+    Classifier(TwoNames(), few).save(tmp_path / "weights")
+    network = Classifier.load(tmp_path / "weights", TwoNames()).network
+    assert network.again.weight is network.conv2.weight is network.backbone[2].weight

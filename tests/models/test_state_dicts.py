@@ -1,0 +1,130 @@
+"""State dicts as PyTorch users have them, to begin a training with."""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from small import tiny_network
+from torch import nn
+
+from pytorch_vision.models import Classifier
+from pytorch_vision.models.state_dicts import fit_to, read_state_dict
+from pytorch_vision.runtime import CheckpointError
+
+State = dict[str, torch.Tensor]
+
+
+def prefixed(prefix: str, state: State) -> State:
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+WRAPPED: dict[str, Callable[[State], Any]] = {
+    "torchvision": lambda state: state,
+    "data parallel": lambda state: prefixed("module.", state),
+    "lightning": lambda state: {
+        "state_dict": prefixed("model.", state), "epoch": 3, "hyper_parameters": {"lr": 0.1},
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(3)}}}],
+    },
+    "timm's training": lambda state: {
+        "epoch": 3, "state_dict": state, "args": argparse.Namespace(model="tiny"),
+        "metric": np.float64(93.5),
+    },
+    "torchvision's training": lambda state: {"model": state, "optimizer": {"state": {}}},
+    "compiled and parallel": lambda state: {"model": prefixed("module._orig_mod.", state)},
+    "half": lambda state: {name: one.half() for name, one in state.items()},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("kind", WRAPPED)
+def test_a_state_dict_is_taken_as_users_have_it(tmp_path, few, kind, suffix):
+    source = tiny_network()
+    with torch.no_grad():
+        source[0].weight += 1
+    content, path = WRAPPED[kind](source.state_dict()), tmp_path / f"weights{suffix}"
+    if suffix != ".safetensors":
+        torch.save(content, path)
+    elif all(isinstance(value, torch.Tensor) for value in content.values()):
+        safetensors.torch.save_file(content, path, {"format": "pt"})
+    else:
+        return
+    classifier = Classifier(tiny_network(), few)
+    told = classifier.begin_with(path)
+    assert told == f"Beginning with the weights of weights{suffix}: 10 of 10 tensors taken"
+    assert torch.allclose(classifier.network[0].weight, source[0].weight, atol=1e-2)
+    assert not classifier.is_partly_new
+
+
+def test_a_last_layer_of_other_classes_stays_new(tmp_path, few):
+    torch.save(prefixed("backbone.", tiny_network(classes=1000).state_dict()), tmp_path / "w.pt")
+    classifier = Classifier(tiny_network(), few)
+    assert classifier.begin_with(tmp_path / "w.pt").splitlines() == [
+        "Beginning with the weights of w.pt: 8 of 10 tensors taken",
+        "left in the file: backbone.7.weight, backbone.7.bias (2)",
+        "new, as they were: 7.weight, 7.bias (2)",
+    ]
+    assert classifier.is_partly_new
+
+
+def test_a_network_inside_of_a_network_takes_bare_names():
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone = tiny_network()
+            self.head = nn.Linear(10, 2)
+
+    fitting = fit_to(Outer().state_dict(), tiny_network().state_dict())
+    assert len(fitting.taken) == 10
+    assert fitting.left == []
+    assert fitting.missing == ["head.weight", "head.bias"]
+
+
+def test_a_file_in_which_nothing_fits_is_refused_with_its_names(tmp_path, few):
+    torch.save(nn.Sequential(nn.Linear(3, 4)).state_dict(), tmp_path / "w.pth")
+    classifier = Classifier(tiny_network(), few)
+    with pytest.raises(
+        CheckpointError,
+        match=r"w\.pth does not fit Sequential: of its 10 tensors only 0 .*\. The file has "
+        r"0\.weight, 0\.bias \(2\); the network has 0\.weight, 1\.weight",
+    ):
+        classifier.begin_with(tmp_path / "w.pth")
+
+
+class Harmful:
+    def __reduce__(self) -> Any:
+        return print, ("ran",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (Harmful(), r"more than weights \(.*print\), and could run code\. If you trust"),
+        (
+            tiny_network(),
+            r"more than weights \(torch\.nn.*\), and could run code\. If you trust it",
+        ),
+        ({"epoch": 3}, "holds no weights: there is no dict of tensors in it"),
+        ({"w": torch.tensor([torch.nan])}, "cannot be used: w in it is not finite"),
+    ],
+)
+def test_files_without_usable_weights_are_refused(tmp_path, content, message, capsys):
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match=message):
+        read_state_dict(tmp_path / "w.pth")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save(tiny_network().state_dict(), path)
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[whole.index(tiny_network()[0].weight.detach().numpy().tobytes()) + 5] ^= 1
+    for content in (whole[:300], bytes(flipped)):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"w\.pth cannot be read: it is damaged"):
+            read_state_dict(path)

@@ -1,0 +1,367 @@
+"""Networks as users bring them: what trains in a plain loop must train here, and come back."""
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from small import tiny_network
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+
+class Body(nn.Module):
+    """Two convolutions and a classifier; what differs is in the networks below."""
+
+    def __init__(self, channels: int = 3, width: int = 8) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, 2, 1)
+        self.conv2 = nn.Conv2d(width, width, 3, 2, 1)
+        self.linear = nn.Linear(width, 10)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.conv2(self.conv1(x).relu()).relu()
+
+    def forward(self, x: Tensor) -> Any:
+        return self.linear(self.features(x).mean((2, 3)))
+
+
+class Viewed(Body):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8 * 8 * 8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features(x)
+        return self.linear(x.view(x.size(0), -1))
+
+
+class ViewedInTraining(Body):
+    """As an auxiliary classifier does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features(x)
+        if self.training:
+            x = x.view(len(x), -1, 1, 1).view(len(x), 8, 8, 8)
+        return self.linear(x.mean((2, 3)))
+
+
+class TwoNames(Body):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(self.conv1, nn.ReLU(), self.conv2)
+        self.again = nn.Conv2d(8, 8, 3, 2, 1)
+        self.again.weight = self.conv2.weight
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.again(self.backbone(x).relu())
+
+
+class Sharing(Body):
+    """One parameter is a part of another's memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("corner", self.conv1.weight.detach()[:2])
+        self.register_buffer("wide", torch.ones(1, 1).expand(4, 10))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + self.wide[0]
+
+
+class Odd(Body):
+    """Buffers of all kinds, a float64 scale, and a mask that is infinite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("steps", torch.tensor(0))
+        self.register_buffer("used", torch.zeros(10, dtype=torch.bool))
+        self.register_buffer("empty", torch.empty(0, 3))
+        self.register_buffer("spectrum", torch.tensor([1 + 2j, 3j], dtype=torch.complex128))
+        self.register_buffer("mask", torch.full((3,), -torch.inf))
+        self.scale = nn.Parameter(torch.ones((), dtype=torch.float64))
+        self.frozen = nn.Parameter(torch.full((2,), -torch.inf), requires_grad=False)
+        self.phase = nn.Parameter(torch.ones(8, dtype=torch.complex64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.steps += 1
+            self.used[0] = True
+        x = self.features(x).mean((2, 3))
+        weights = torch.cat([self.mask, torch.zeros(5)]).softmax(0) + 1
+        x = torch.fft.ifft(torch.fft.fft(x) * self.phase).real * weights
+        return (self.linear(x).double() * self.scale).float()
+
+
+class Answering(Body):
+    def __init__(self, wrap: Callable[[Tensor, Tensor], Any]) -> None:
+        super().__init__()
+        self.wrap = wrap
+
+    def forward(self, x: Tensor) -> Any:
+        x = self.features(x)
+        return self.wrap(self.linear(x.mean((2, 3))), x)
+
+
+@dataclass
+class Output:
+    features: Tensor
+    logits: Tensor
+
+
+class PartlyUsed(Body):
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused, self.auxiliary = nn.Conv2d(8, 8, 3), nn.Linear(8, 10)
+
+
+class Chancy(Body):
+    """Draws from all that there is to draw from."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.dropout(self.features(x).mean((2, 3)), 0.2, self.training)
+        if self.training:
+            x = x * (1 + 0.1 * random.random()) + 0.1 * float(np.random.rand())
+        return self.linear(x)
+
+
+class ThroughNumpy(Body):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features(x).mean((2, 3))
+        largest = x.detach().numpy().max()  # has no bfloat16
+        return self.linear(x / float(largest + 1))
+
+
+class Squeezed(Body):
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.adaptive_avg_pool2d(self.features(x), 1).squeeze()
+        return F.log_softmax(self.linear(x), dim=1)
+
+
+class Remembering(Body):
+    """Keeps its features, a lock, and a table that it makes when it is first asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock, self.seen, self.table = threading.Lock(), [], None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.table is None:
+            self.table = torch.arange(10.0) / 10
+        self.last = self.features(x)
+        self.seen = [self.last]
+        return self.linear(self.last.mean((2, 3))) * (1 + self.table)
+
+
+class Zero(Body):
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.zeros_(self.conv2.weight)
+        self.conv2.stride = 1
+
+    def features(self, x: Tensor) -> Tensor:
+        x = self.conv1(x).relu()
+        return x + self.conv2(x)
+
+
+class Foreign(Body):
+    """Keeps things in its state that are no tensors, and some that no file may hold."""
+
+    steps = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.steps += self.training
+        return super().forward(x)
+
+    def get_extra_state(self) -> Any:
+        return {"steps": self.steps, "kind": object}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.steps = state["steps"]
+
+
+class OfChannels(Body):
+    """BatchNorm on features that are no maps: it cannot be trained on one image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.norm(self.features(x).mean((2, 3))))
+
+
+def lazy() -> nn.Module:
+    return nn.Sequential(
+        nn.LazyConv2d(8, 3, 2), nn.LazyBatchNorm2d(), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10)
+    )
+
+
+def normed(norm: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    network = Body()
+    norm(network.conv1)
+    norm(network.conv2)
+    return network
+
+
+def used(network: nn.Module) -> nn.Module:
+    """A network that has been trained before, with what its layers computed then."""
+    network(torch.randn(2, 3, 32, 32)).sum().backward()
+    return network
+
+
+def frozen() -> nn.Module:
+    network = tiny_network()
+    network[0].requires_grad_(False)
+    return network
+
+
+class OnePool(nn.Module):
+    """PyTorch's tutorial: one pooling, called twice."""
+
+    def __init__(self, again: nn.Module | None = None) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 6, 5), nn.Conv2d(6, 16, 5)
+        self.pool = nn.MaxPool2d(2, 2)
+        self.last = again or self.pool
+        self.fc1, self.fc2 = nn.Linear(16 * 5 * 5, 84), nn.Linear(84, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.last(F.relu(self.conv2(self.pool(F.relu(self.conv1(x))))))
+        return self.fc2(F.relu(self.fc1(torch.flatten(x, 1))))
+
+
+class FrozenNorm(Body):
+    """With the usual snippet, that forgets what ``train`` returns."""
+
+    def train(self, mode: bool = True) -> Any:
+        super().train(mode)
+
+
+class AllSqueezed(Body):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).squeeze()
+
+
+class PartlyScripted(Body):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = torch.jit.script(self.conv1)
+
+
+class KeptByAHook(Body):
+    """Classifies what a hook, a method, has kept of a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv2.register_forward_hook(self.keep)
+
+    def keep(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        self.kept = output
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.features(x)
+        return self.linear(self.kept.relu().mean((2, 3)))
+
+
+class FrozenBelow(Body):
+    """Its features are calculated without gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.below = nn.Sequential(self.conv1, nn.ReLU(), self.conv2, nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = self.below(x)
+        return self.linear(x.mean((2, 3)))
+
+
+class Enlarged(Body):
+    """As for a network that knows larger images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.interpolate(x, size=(64, 64), mode="bilinear"))
+
+
+def closure_in_a_hook() -> nn.Module:
+    class Keeping(Body):
+        def __init__(self) -> None:
+            super().__init__()
+
+            def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+                self.kept = output  # of the network that was made here, whatever its copies do
+
+            self.conv2.register_forward_hook(keep)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.features(x)
+            return self.linear(self.kept.relu().mean((2, 3)))
+
+    return Keeping()
+
+
+def closure_as_forward() -> nn.Module:
+    network = Body()
+    usual = network.forward
+    network.forward = lambda x: 2 * usual(x)
+    return network
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "view": Viewed,
+    "view in training": ViewedInTraining,
+    "two names": TwoNames,
+    "shared memory": Sharing,
+    "odd buffers": Odd,
+    "tuple": lambda: Answering(lambda logits, x: (logits, x)),
+    "list": lambda: Answering(lambda logits, x: [logits, x]),
+    "dictionary": lambda: Answering(lambda logits, x: {"features": x, "logits": logits}),
+    "object": lambda: Answering(lambda logits, x: SimpleNamespace(logits=logits)),
+    "dataclass": lambda: Answering(lambda logits, x: Output(x, logits)),
+    "unused layers": PartlyUsed,
+    "chance": Chancy,
+    "numpy": ThroughNumpy,
+    "squeeze": Squeezed,
+    "remembering": Remembering,
+    "zero filters": Zero,
+    "one channel": lambda: Body(1),
+    "one channel, flat": lambda: nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 10)),
+    "norm of features": OfChannels,
+    "lazy": lazy,
+    "weight_norm": lambda: normed(torch.nn.utils.weight_norm),
+    "weight_norm, used": lambda: used(normed(torch.nn.utils.weight_norm)),
+    "spectral_norm": lambda: normed(torch.nn.utils.spectral_norm),
+    "new weight_norm": lambda: normed(parametrizations.weight_norm),
+    "new spectral_norm": lambda: normed(parametrizations.spectral_norm),
+    "data parallel": lambda: nn.DataParallel(Body()),
+    "compiled": lambda: torch.compile(Body()),
+    "scripted": lambda: torch.jit.script(tiny_network()),
+    "traced": lambda: torch.jit.trace(tiny_network().eval(), torch.zeros(2, 3, 32, 32)),
+    "foreign state": Foreign,
+    "frozen": frozen,
+    "one pooling": OnePool,
+    "no answer to train": FrozenNorm,
+    "all squeezed": AllSqueezed,
+    "partly scripted": PartlyScripted,
+    "kept by a hook": KeptByAHook,
+    "enlarged images": Enlarged,
+    "frozen below": FrozenBelow,
+    "float64": lambda: tiny_network().double(),
+    "half": lambda: tiny_network().half(),
+    "five dimensions": lambda: nn.Sequential(
+        nn.Unflatten(1, (1, 3)), nn.Conv3d(1, 8, (3, 3, 3), 2, 1), nn.Flatten(2),
+        nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 10),
+    ),
+}  # fmt: skip  # fmt: skip
+
+
+def made(kind: str) -> nn.Module:
+    """Return a network of the table with the weights of seed 0."""
+    torch.manual_seed(0)
+    return NETWORKS[kind]()
