@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pytorch_vision import __version__
+from pytorch_vision.data.normalization import Normalizer
 from pytorch_vision.models.adapter import Call, as_logits, find_call, luma
 from pytorch_vision.models.classifier import Classifier
 from pytorch_vision.models.module_utils import copied
@@ -43,14 +44,11 @@ class _Pipeline(nn.Module):
     def __init__(self, classifier: Classifier, call: Call) -> None:
         super().__init__()
         self.network, self.call = classifier.network, call
-        for name in ("mean", "std"):
-            values = torch.tensor(getattr(classifier.normalization, name), dtype=torch.float32)
-            self.register_buffer(name, 255 * values.view(3, 1, 1))
+        self.normalizer = Normalizer(classifier.normalization)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return float32 (N, C) for uint8 (N, H, W, 3)."""
-        pixels: Any = images.permute(0, 3, 1, 2).float().contiguous()  # ONNX has no other format
-        pixels = (pixels - self.mean) / self.std
+        pixels: Any = self.normalizer(images).contiguous()  # ONNX has one memory format
         pixels = pixels if self.call.channels == 3 else luma(pixels)
         if self.call.alone:
             return as_logits(self.network(pixels)).softmax(1)
