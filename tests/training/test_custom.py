@@ -192,3 +192,23 @@ def test_the_best_epoch_can_be_kept(few, tiny):
     assert evaluate(tiny, few, EXACT).loss == losses[-1]
     assert evaluate(best[0], few, EXACT).loss == min(losses)
     assert len(best[0].history.records) == losses.index(min(losses)) + 1
+
+
+def test_class_weights_in_float64_are_trained_with(few, tiny):
+    """As scikit-learn computes them; the caller's loss keeps its type."""
+    weights = torch.linspace(0.5, 1.5, 10, dtype=torch.float64)
+    loss = nn.CrossEntropyLoss(weights)
+    ours = fit(tiny, few, CONFIG, EXACT, loss=loss)
+    theirs = fit(
+        tiny_classifier(few), few, CONFIG, EXACT, loss=nn.CrossEntropyLoss(weights.float())
+    )
+    assert ours.column("train_loss") == theirs.column("train_loss")
+    assert loss.weight.dtype is torch.float64
+
+
+def test_a_loss_that_fails_is_named(few, tiny):
+    weights = torch.ones(10, dtype=torch.float64)
+    with pytest.raises(
+        ValueError, match=r"loss failed on logits float32 \(16, 10\) and labels int64"
+    ):
+        fit(tiny, few, CONFIG, EXACT, loss=lambda *batch: F.cross_entropy(*batch, weights))
