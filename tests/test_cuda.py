@@ -12,12 +12,13 @@ from small import few_images, tiny_classifier, tiny_network
 
 from pytorch_vision.analysis import grad_cam, predict
 from pytorch_vision.data import Augmentation, Normalization, TrainLoader, load_data, train_loader
-from pytorch_vision.models import Classifier, ResNet18, create
+from pytorch_vision.models import Classifier, EpochRecord, ResNet18, create
 from pytorch_vision.runtime import Machine, Processes
 from pytorch_vision.runtime.cuda_graphs import CudaGraphs
 from pytorch_vision.runtime.devices import device_settings, make_fabric
-from pytorch_vision.training import Evaluation, TrainConfig, evaluate, fit
-from pytorch_vision.training.run import Run
+from pytorch_vision.training import TrainConfig, evaluate, fit
+from pytorch_vision.training.state import restore_training, state_of_training
+from pytorch_vision.training.trainer import Trainer
 
 pytestmark = [
     pytest.mark.cuda,
@@ -35,7 +36,7 @@ def test_a_gpu_is_what_a_run_takes():
 def test_the_inner_loop_does_not_wait_for_the_device():
     """But in float16, whose scaler must know whether a gradient was infinite."""
     data = few_images()
-    run = Run(Processes(make_fabric(EXACT)), tiny_classifier(data), data, CONFIG)
+    run = Trainer(Processes(make_fabric(EXACT)), tiny_classifier(data), data, CONFIG)
     run.network.train()
     with device_settings(run.fabric.device):
         batches = run.loader.epoch(0)
@@ -57,14 +58,14 @@ def test_captured_steps_are_those_of_the_host(precision, network):
     data, config = few_images(), replace(CONFIG, epochs=4, progressive_resizing=0.5)
     machine = replace(ON_GPU, precision=precision)
     captured, launched = (  # each with a gradient scaler of its own
-        Run(Processes(make_fabric(machine)), Classifier(network(), data), data, config)
+        Trainer(Processes(make_fabric(machine)), Classifier(network(), data), data, config)
         for _ in range(2)
     )
     with device_settings(captured.fabric.device):
         for epoch in range(config.epochs):
             captured.begin_epoch()
             for batch in captured.loader.epoch(epoch):
-                launched.load_state_dict(copy.deepcopy(captured.state_dict()))
+                restore_training(launched, copy.deepcopy(state_of_training(captured)))
                 launched.begin_epoch()
                 before = weights(captured)
                 captured.step(*batch)
@@ -74,10 +75,10 @@ def test_captured_steps_are_those_of_the_host(precision, network):
                 move = weights(captured) - before
                 off = weights(launched) - before - move
                 assert off.norm() <= 0.2 * move.norm()  # Muon enlarges what is rounded differently
-            captured.record(Evaluation(loss=0.0, correct=0, count=1), test_seconds=0.0)
+            captured.end_epoch(EpochRecord(epoch + 1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), "")
 
 
-def weights(own: Run) -> torch.Tensor:
+def weights(own: Trainer) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in own.network.parameters()])
 
 

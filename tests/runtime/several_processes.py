@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from pytorch_vision.data import Augmentation
 from pytorch_vision.models import Classifier, History
 from pytorch_vision.runtime import Machine, Processes, start_processes
 from pytorch_vision.training import TrainConfig, checkpoint, fit
-from pytorch_vision.training.run import Run
+from pytorch_vision.training.trainer import Trainer
 
 CONFIG = TrainConfig(epochs=3, batch_size=16, learning_rate=0.01, pruning=0.1)
 # a network at rest, whose losses do not change, and images that can be recognised
@@ -36,9 +37,8 @@ MACHINE = Machine(accelerator="cpu", precision="32-true")
 STOPPED_AT = 10  # the training step, counted from 1, in which something happens to rank 1
 
 
-def digest(network: nn.Module) -> str:
-    tensors = [tensor.numpy().tobytes() for tensor in network.state_dict().values()]
-    return hashlib.sha256(b"".join(tensors)).hexdigest()
+def digest(tensors: Iterable[torch.Tensor]) -> str:
+    return hashlib.sha256(b"".join(one.detach().numpy().tobytes() for one in tensors)).hexdigest()
 
 
 def numbers(history: History) -> list[dict]:
@@ -56,7 +56,7 @@ def gradients(processes: Processes) -> list[list[float]]:
     for batch_size in (33, 1):
         network = tiny_network(normalization=False)
         config = replace(CONFIG, batch_size=batch_size)
-        run = Run(processes, Classifier(network, data), data, config)
+        run = Trainer(processes, Classifier(network, data), data, config)
         run.step(*next(run.loader.epoch(0)))
         found.append(torch.cat([p.grad.flatten() for p in network.parameters()]).tolist())
     return found
@@ -69,7 +69,9 @@ def whole_run(machine: Machine) -> dict[str, Any]:
 
     def note(module: nn.Module, _: object) -> None:
         if not module.training:
-            digests.append((digest(classifier.network), digest(module)))
+            # running statistics are each process's own, but for those of what is tested
+            tested = digest(module.state_dict().values())
+            digests.append((digest(classifier.network.parameters()), tested))
 
     classifier.network.register_forward_pre_hook(note)
     history = fit(classifier, data, CONFIG, machine)

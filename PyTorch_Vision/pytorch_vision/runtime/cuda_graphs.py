@@ -4,7 +4,7 @@ A step of ResNet18 and Muon is 935 kernels, which take an H100 15 ms, but its ho
 one by one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -24,12 +24,13 @@ class CudaGraphs:
     code does not run again after the capture.
 
     Args:
-        enabled: False makes every call an ordinary one.
+        enabled: False calls each function each time.
+        parameters: whose gradients the functions set; after each call, they have those.
     """
 
-    def __init__(self, enabled: bool) -> None:
-        self.enabled = enabled
-        self._kept: dict[Any, tuple[Any, list[Tensor], Any] | None] = {}
+    def __init__(self, enabled: bool, parameters: Sequence[nn.Parameter] = ()) -> None:
+        self.enabled, self.parameters = enabled, parameters
+        self._kept: dict[Any, tuple[Any, ...] | None] = {}
         self._pool: Any = None
 
     def __call__(self, function: Function, *inputs: Tensor) -> Any:
@@ -41,22 +42,24 @@ class CudaGraphs:
             self._kept[key] = None
             return function(*inputs)
         kept = self._kept[key] = self._kept[key] or self._capture(function, inputs)
-        graph, own, outputs = kept
+        graph, own, outputs, gradients = kept
         for tensor, given in zip(own, inputs, strict=True):
             tensor.copy_(given)
         graph.replay()
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
         return outputs
 
     def _capture(
         self, function: Function, inputs: tuple[Tensor, ...]
-    ) -> tuple[Any, list[Tensor], Any]:
-        """Return a graph, the inputs that it reads and the outputs that it writes."""
-        # one memory pool for all graphs, as no two of them run at a time
+    ) -> tuple[Any, list[Tensor], Any, list[Tensor | None]]:
+        """Return a graph, the inputs that it reads, and the outputs and gradients it writes."""
+        # never two of them at a time, so that all work in the same memory
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         graph, own = torch.cuda.CUDAGraph(), [torch.empty_like(tensor) for tensor in inputs]
         with torch.cuda.graph(graph, pool=self._pool):
             outputs = function(*own)
-        return graph, own, outputs
+        return graph, own, outputs, [parameter.grad for parameter in self.parameters]
 
 
 def is_capturable(model: nn.Module) -> bool:
