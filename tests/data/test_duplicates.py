@@ -159,7 +159,7 @@ def test_the_command_line_checks_a_folder(tmp_path, few, capsys):
     for text in (
         "1 of 23 files was left out:",
         " to train on, 2 to test on\n",
-        "As they came, pictures have from 32x32 to 90x70 pixels, a middling one 32x32.",
+        "In their files, pictures have from 32x32 to 90x70 pixels, a median one 32x32.",
         "Images that are there twice: 1 the same, ",
         f"Table in {tmp_path / 'out' / 'duplicates.csv'}",
     ):
