@@ -1,10 +1,10 @@
-"""The notebook's job from a shell: ``python -m pytorch_vision train``, ``evaluate`` and others."""
+"""The command line: ``python -m pytorch_vision train``, ``evaluate`` and others."""
 
 import sys
 
 
 def main() -> int:
-    """Run the command line; an interrupt while it is being loaded is one line, too."""
+    """Run the command line; an interrupt while it loads prints one line, too."""
     try:
         from pytorch_vision.app.commands import main as command
     except KeyboardInterrupt:

@@ -423,7 +423,7 @@ def test_version(capsys):
         (("train", "--data", "everything"), "error: data is 'everything', expected 'full'"),
         (
             ("train", "--data", "sample", "--epochs", "-1"),
-            "error: epochs is '-1', expected greater than or equal to 0",
+            "error: epochs is '-1', expected 0 or more",
         ),
         (
             ("train", "--data", "sample", "--model", "mine:network"),
@@ -448,7 +448,7 @@ def test_version(capsys):
         (("explain", "--image", "none.png"), "error: [Errno 2] No such file"),
         (
             ("train", "--data", "sample", "--batch-size", "0"),
-            "error: batch_size is '0', expected greater than or equal to 1",
+            "error: batch_size is '0', expected 1 or more",
         ),
         (
             ("train", "--data", "sample", "--resize", "stretch"),

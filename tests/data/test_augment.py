@@ -159,12 +159,12 @@ def test_no_normalisation_of_others_values(mean, std):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"padding": -1}, "padding is -1, expected greater than or equal to 0"),
+        ({"padding": -1}, "padding is -1, expected 0 or more"),
         ({"flip": "vertical"}, "flip is 'vertical', expected 'alternating', 'random' or 'none'"),
         ({"cutout": 15}, "cutout is 15, expected a multiple of 2"),
         (
             {"cutout_probability": 1.5},
-            "cutout_probability is 1.5, expected less than or equal to 1",
+            "cutout_probability is 1.5, expected 1 or less",
         ),
     ],
 )

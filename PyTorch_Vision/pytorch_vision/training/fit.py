@@ -1,28 +1,19 @@
 """Training: a whole run, from the first epoch or from a checkpoint, epoch after epoch."""
 
 import os
-import threading
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
 
 import lightning_fabric
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.multiprocessing import ProcessExitedException
-from tqdm import tqdm
+from torch import Tensor
 
 from pytorch_vision.data import ImageData
-from pytorch_vision.models import Classifier, EpochRecord, History
-from pytorch_vision.models.module_utils import copied, load_state, tensors_of
+from pytorch_vision.models import Classifier, History
 from pytorch_vision.runtime import (
-    CheckpointError,
     Machine,
     Processes,
-    ProcessLostError,
     start_processes,
 )
 from pytorch_vision.runtime.devices import (
@@ -32,9 +23,9 @@ from pytorch_vision.runtime.devices import (
     memory_explained,
 )
 from pytorch_vision.runtime.files import user_path
-from pytorch_vision.runtime.interrupts import deferred_signals, interrupts_forwarded
+from pytorch_vision.runtime.interrupts import deferred_signals
 from pytorch_vision.runtime.processes import only_main_prints
-from pytorch_vision.runtime.terminal import BAR, Bar, bar_line, in_notebook, say
+from pytorch_vision.runtime.terminal import BAR, Bar, bar_line, say
 from pytorch_vision.training.checkpoint import NAME, Checkpoints
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Loss, MakeOptimizer, Own
@@ -44,14 +35,6 @@ from pytorch_vision.training.run import Run
 
 AfterEpoch = Callable[[Classifier], object]
 BAR_SECONDS = 0.5  # between two readings of the loss, each of which waits for the device
-# what a notebook's forks hand back: most of these happen to all of them, or are told to all
-EXPECTED_ERRORS = (
-    ValueError,
-    FloatingPointError,
-    MemoryError,
-    CheckpointError,
-    ProcessLostError,
-)
 
 
 def fit(
@@ -73,9 +56,8 @@ def fit(
     batch is saved. Afterwards the network holds the averaged weights, where they are averaged, and
     stands on the device that it was trained on.
 
-    With several ``machine.devices``, each is trained on by a process of its own. In a script, all
-    of them run the whole script, and each returns; in a notebook they are forks, and the network
-    comes back on the CPU.
+    With several ``machine.devices``, each is trained on by a process of its own: all of them run
+    the whole script, and each returns. A notebook cannot start them.
 
     Args:
         classifier: its network is trained; class names and size must be those of the data.
@@ -122,53 +104,7 @@ def fit(
     if config.epochs:
         classifier.learns_from(data.train_digests)
     fabric = start_processes(machine or Machine())
-    if fabric.world_size > 1 and in_notebook():
-        return _fit_in_forks(fabric, classifier, data, config, checkpoints, after_epoch, own)
     return _fit(fabric, classifier, data, config, checkpoints, after_epoch, own)
-
-
-def _fit_in_forks(
-    fabric: lightning_fabric.Fabric,
-    classifier: Classifier,
-    data: ImageData,
-    config: TrainConfig,
-    checkpoints: str | os.PathLike | None,
-    after_epoch: AfterEpoch | None,
-    own: Own,
-) -> History:
-    """Train in forks of this process; the weights come back in memory that all share."""
-    classifier.network.cpu().share_memory()
-    arguments = (classifier, data, config, checkpoints, after_epoch, own)
-    try:
-        with interrupts_forwarded():
-            work: Any = _fit_in_fork
-            # hidden from Fabric, which refuses frozen dataclasses
-            outcome = fabric.launch(work, lambda: arguments)
-    except ProcessExitedException as error:
-        raise ProcessLostError(f"{error}. {_how_to_go_on(checkpoints)}") from None
-    if isinstance(outcome, Exception):
-        raise outcome
-    classifier.history = History(tuple(EpochRecord(**record) for record in outcome))
-    classifier.is_partly_new = False
-    return classifier.history
-
-
-def _fit_in_fork(
-    fabric: lightning_fabric.Fabric, arguments: Callable[[], tuple[Any, ...]]
-) -> list[dict[str, Any]] | Exception:
-    # a lock of its own for the bars: a fork that is killed would take the notebook's along
-    tqdm.set_lock(threading.RLock())
-    torch.set_num_threads(1)  # OpenMP hangs in a fork if it has run in the process forked from
-    classifier, *others = arguments()
-    shared: nn.Module = classifier.network  # the forks share its memory, and train copies
-    trained = classifier.with_network(copied(shared))
-    try:
-        history = _fit(fabric, trained, *others)
-    except EXPECTED_ERRORS as error:
-        return error
-    if fabric.is_global_zero:
-        load_state(shared, tensors_of(trained.network))
-    return [asdict(record) for record in history.records]
 
 
 def _how_to_go_on(checkpoints: str | os.PathLike | None) -> str:
