@@ -12,7 +12,6 @@ from small import tiny_network
 
 from pytorch_vision.app import Output, train_into
 from pytorch_vision.data import Augmentation, ImageData
-from pytorch_vision.data.images import fingerprint
 from pytorch_vision.models import Classifier, EpochRecord, History
 from pytorch_vision.runtime import Machine
 from pytorch_vision.training import TrainConfig
@@ -220,7 +219,7 @@ def test_what_a_run_was_made_with_is_in_one_file(tmp_path, few, tiny):
     data = found["data"]
     assert (data["training_images"], data["test_images"], len(data["classes"])) == (100, 50, 10)
     assert data["classes"]["cat"]["training"] == 10
-    assert fingerprint(few).startswith(data["fingerprint"])
+    assert few.fingerprint.startswith(data["fingerprint"])
     last = tiny.history.records[-1]
     figures = found["figures"]
     assert (figures["epochs"], figures["test_accuracy"]) == (2, last.test_accuracy)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from pytorch_vision.analysis.drawing import LINE, SMALL, finished, fit, new_figure
 from pytorch_vision.analysis.predictions import Predictions
 from pytorch_vision.data import ImageData, Normalization, TrainLoader, denormalize
-from pytorch_vision.data.images import balanced_indices
+from pytorch_vision.data.splits import balanced_indices
 from pytorch_vision.models.inference import scaled_down
 from pytorch_vision.runtime.text import percent
 from pytorch_vision.training import TrainConfig

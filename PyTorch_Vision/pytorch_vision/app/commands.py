@@ -35,7 +35,7 @@ from pytorch_vision.app.settings import FIELDS, Settings
 from pytorch_vision.data import DataError, ImageData, find_duplicates, read_image
 from pytorch_vision.data.folder_layout import find_files
 from pytorch_vision.data.image_files import pictures_of
-from pytorch_vision.data.load import choice_name, is_ours
+from pytorch_vision.data.load import is_cifar10, short_data_name
 from pytorch_vision.models import Classifier, print_summary
 from pytorch_vision.models.classifier import weights_path
 from pytorch_vision.models.export import TOLERANCE, check_export, export_onnx
@@ -131,7 +131,7 @@ def _known_of_weights(chosen: dict[str, Any], needs_data: bool) -> dict[str, Any
 
 
 def _is_there(data: Any) -> bool:
-    return isinstance(data, str) and (is_ours(data) or Path(data).is_dir())
+    return isinstance(data, str) and (is_cifar10(data) or Path(data).is_dir())
 
 
 def train(settings: Settings) -> None:
@@ -384,7 +384,7 @@ def _output(settings: Settings, of_data: bool = False) -> Output:
         folder = user_path(settings.weights).parent
         learned = _data_of(folder)
         if of_data and learned not in (None, _place(settings.data)):
-            folder /= f"on-{choice_name(settings.data)}"
+            folder /= f"on-{short_data_name(settings.data)}"
     folder = user_path(settings.output) if settings.output else folder
     if folder.suffix in FILE_ENDINGS and not folder.is_dir():
         raise ValueError(f"output is {str(folder)!r}, expected a folder, such as {folder.stem!r}")
@@ -403,7 +403,7 @@ def _data_of(folder: Path) -> str | None:
 
 
 def _place(data: str) -> str:
-    return data if is_ours(data) else os.path.realpath(user_path(data))
+    return data if is_cifar10(data) else os.path.realpath(user_path(data))
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -22,7 +22,7 @@ from pytorch_vision.app.run_folder import Output, train_into
 from pytorch_vision.data import Augmentation, ImageData, load_data
 from pytorch_vision.data.cifar10 import CIFAR10_CLASSES
 from pytorch_vision.data.image_files import Resize, check_resize
-from pytorch_vision.data.load import check_choice, choice_name, is_folder
+from pytorch_vision.data.load import check_data_name, is_cifar10, short_data_name
 from pytorch_vision.models import Classifier, create
 from pytorch_vision.models.classifier import weights_path
 from pytorch_vision.models.init import begin_as_identity
@@ -169,7 +169,7 @@ class Settings:
         for name in values:
             check_known(name)
         own = cls(**_part(values, cls))
-        own = replace(own, data=default_data() if own.data == "auto" else check_choice(own.data))
+        own = replace(own, data=default_data() if own.data == "auto" else check_data_name(own.data))
         recipe = RECIPES[own.chosen_recipe]
         augmentation = replace(recipe().augmentation, **_part(values, Augmentation))
         config = recipe(**_part(values, TrainConfig), augmentation=augmentation)
@@ -256,7 +256,7 @@ class Settings:
 
     def _check_classes(self, classifier: Classifier) -> None:
         """Refuse CIFAR-10 for a classifier of other classes, before it is downloaded."""
-        if not is_folder(self.data) and classifier.class_names != CIFAR10_CLASSES:
+        if is_cifar10(self.data) and classifier.class_names != CIFAR10_CLASSES:
             raise ValueError(
                 f"{classifier} has other classes ({_few(classifier.class_names)}) than CIFAR-10 "
                 f"({_few(CIFAR10_CLASSES)}): name the folder of its pictures, as in "
@@ -266,13 +266,13 @@ class Settings:
     def _say_what_is_not_used(self, like: Classifier | None, data: ImageData) -> None:
         """Say which of ``size`` and ``resize`` were given in vain."""
         used: dict[str, Any] = {"size": data.size[0] if data.size[0] == data.size[1] else None}
-        if like is not None or not is_folder(self.data):
+        if like is not None or is_cifar10(self.data):
             used["resize"] = like.resize if like is not None else None
         given = {"size": self.size, "resize": self.resize}
         vain = [f"{name}={given[name]}" for name in used if given[name] not in (None, used[name])]
         if vain:
             height, width = data.size
-            how = f" by {like.resize}" if like is not None and is_folder(self.data) else ""
+            how = f" by {like.resize}" if like is not None and not is_cifar10(self.data) else ""
             say(
                 f"{' and '.join(vain)} is not used: the images of {like or data.name} are "
                 f"{height}x{width} pixels{how}"
@@ -346,7 +346,7 @@ class Settings:
     def _notes(self, config: TrainConfig) -> dict[str, Any]:
         """Return what ``run.json`` says beyond the recipe."""
         values = {name: self._value(name) for name in FIELDS}
-        if is_folder(self.data):  # from wherever it is read again
+        if not is_cifar10(self.data):  # from wherever it is read again
             values["data"] = str(Path(self.data).absolute())
         begins_with = None
         if self.weights:
@@ -391,7 +391,7 @@ class Settings:
     @property
     def name(self) -> str:
         """A short name of data and network, for a folder of what is made of them."""
-        parts = [choice_name(self.data)]
+        parts = [short_data_name(self.data)]
         if self.held_out:
             parts.append("held-out")
         if self.model != "ResNet18":

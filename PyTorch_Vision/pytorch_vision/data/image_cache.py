@@ -22,7 +22,6 @@ from typing import IO
 
 import numpy as np
 import PIL
-import psutil
 from PIL import ImageFile, features
 
 from pytorch_vision import __version__
@@ -35,6 +34,7 @@ from pytorch_vision.data.image_files import (
     decode_picture,
     formats_read,
 )
+from pytorch_vision.runtime.devices import available_memory
 from pytorch_vision.runtime.files import atomic_write, user_path
 from pytorch_vision.runtime.terminal import Bar, say
 from pytorch_vision.runtime.text import printable
@@ -194,11 +194,6 @@ def cache_path(root: str | os.PathLike, folder: Path, size: tuple[int, int], res
     """Return the file under ``root`` that keeps a folder's pictures at a size."""
     text = json.dumps([os.path.realpath(folder), size, resize])
     return Path(root) / f"{NAME}{hashlib.sha256(text.encode()).hexdigest()[:12]}.kept"
-
-
-def available_memory() -> int:
-    """Return how many bytes of memory are available."""
-    return psutil.virtual_memory().available
 
 
 def check_memory(name: str, count: int, size: tuple[int, int]) -> None:

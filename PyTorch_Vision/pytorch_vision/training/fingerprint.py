@@ -12,7 +12,6 @@ import albumentations as A
 from torch import nn
 
 from pytorch_vision.data import ImageData
-from pytorch_vision.data.images import fingerprint
 from pytorch_vision.models import Classifier
 from pytorch_vision.training.config import TrainConfig
 
@@ -29,7 +28,7 @@ def identity(config: TrainConfig, data: ImageData, classifier: Classifier) -> di
     recipe["augmentation"]["steps"] = None if steps is None else describe_steps(steps)
     return {
         **recipe,
-        "data": f"{data.name} ({fingerprint(data)[:16]})",
+        "data": f"{data.name} ({data.fingerprint[:16]})",
         "network": describe_layers(classifier.network),
         "normalization": str(classifier.normalization),
     }
