@@ -7,11 +7,13 @@ all processes share it.
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
 import math
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -128,6 +130,7 @@ def decode_files(
             return old
         try:
             with atomic_write(cache) as file:
+                _check_disk(cache.parent, 3 * len(files) * size[0] * size[1])
 
                 def store(row: int, images: np.ndarray) -> None:
                     file.file.seek(row * math.prod(images.shape[1:]))
@@ -212,6 +215,14 @@ def check_memory(name: str, count: int, size: tuple[int, int]) -> None:
         f"memory, and {available / 1e6:,.0f} MB are available; {advice}. With a cache folder "
         "(cache=, --root) that has so much room they need no memory"
     )
+
+
+def _check_disk(folder: Path, needed: int) -> None:
+    """Raise OSError before much is read, if a folder has less room than is needed."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        told = f"{needed / 1e6:,.1f} MB are needed, and {free / 1e6:,.1f} MB are free"
+        raise OSError(errno.ENOSPC, told)
 
 
 def _decode(
