@@ -61,7 +61,7 @@ def _unframed(images: np.ndarray) -> np.ndarray:
 
 
 SAME = Kind("", lambda found: found, lambda images: images)
-FRAMED = Kind("framed", lambda found: found, _unframed, both=True)
+FRAMED = Kind("framed or cropped", lambda found: found, _unframed, both=True)
 # the cosines are even or odd, so that turning an image changes signs, or swaps the directions
 MIRRORED = Kind("mirrored", lambda found: found * EVEN_ODD, lambda images: images[:, :, ::-1])
 HALF_TURNED = Kind(
@@ -86,7 +86,7 @@ class Duplicates:
         group: int64 (N,), the same number for images of the same pixels.
         near: int64 (P, 2), groups whose images are nearly the same.
         similarity: float64 (P,), the correlation of their pixels, from 0.8 to 1.
-        kinds: for each of these pairs, how one is a copy of the other: "grey", "framed",
+        kinds: for each of these pairs, how one is a copy of the other: "grey", "framed or cropped",
             "mirrored", "turned", some of them, or empty.
     """
 
