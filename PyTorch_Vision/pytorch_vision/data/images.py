@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -26,8 +26,10 @@ class ImageData:
         train_files, test_files: the file of each image, as a path relative to its folder; None if
             the images have no files.
         resize: how the pictures of a folder were brought to one size; empty for other images.
-        train_digests: a short hash of the file of each training image, by which a picture is
+        train_digests: a short hash of the pixels of each training picture, by which a picture is
             recognised in other folders; empty for images without files.
+        scales: for each type of values of more than 8 bits in a folder's pictures, such as
+            "uint16", the values that became black and white; else empty.
 
     Raises:
         ValueError: an array has another shape, type or label, or two classes have one name; the
@@ -44,6 +46,7 @@ class ImageData:
     test_files: tuple[str, ...] | None = None
     resize: str = ""
     train_digests: tuple[str, ...] = ()
+    scales: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", check_class_names(self.class_names))
