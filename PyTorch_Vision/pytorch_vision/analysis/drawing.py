@@ -149,7 +149,7 @@ def _named(character: str) -> str:
 
 def _default_families() -> list[str]:
     """Return the families that rcParams ask for, except those that are not installed."""
-    settings: dict[str, Any] = dict(rcParams)
+    settings: Any = rcParams
     wanted = [
         family
         for name in settings["font.family"]
