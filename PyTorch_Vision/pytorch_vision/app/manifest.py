@@ -58,7 +58,7 @@ def describe_run(
         "ended": None,
         "identity": digest.hexdigest()[:32],
         "settings": settings,
-        "data": _describe_data(data, known["data"]),
+        "data": _describe_data(data, known["data"]["fingerprint"]),
         "network": {
             "name": classifier.description,
             "made_by": getattr(classifier.network, "made_by", None),
@@ -87,7 +87,7 @@ def flat(config: TrainConfig) -> dict[str, Any]:
     return settings | augmentation
 
 
-def _describe_data(data: ImageData, known: str) -> dict[str, Any]:
+def _describe_data(data: ImageData, fingerprint: str) -> dict[str, Any]:
     counts = {
         part: np.bincount(labels, minlength=len(data.class_names)).tolist()
         for part, labels in {"train": data.train_labels, "test": data.test_labels}.items()
@@ -96,7 +96,7 @@ def _describe_data(data: ImageData, known: str) -> dict[str, Any]:
         "name": data.name,
         "training_images": len(data.train_labels),
         "test_images": len(data.test_labels),
-        "fingerprint": known.rpartition("(")[2].rstrip(")"),
+        "fingerprint": fingerprint,
         "classes": {
             name: {"training": train, "test": test}
             for name, train, test in zip(data.class_names, *counts.values(), strict=True)
