@@ -57,11 +57,11 @@ def _learning_rates(axes: Axes, history: History, config: TrainConfig | None) ->
     epochs, rates = history.column("epoch"), np.array(history.column("learning_rate"))
     axes.plot(epochs, rates, "C2o-", markersize=4, label="SGD")
     if config is not None and config.optimizer == "muon":
-        # both follow one schedule
-        muon = rates * config.muon_learning_rate / config.peak_learning_rate
+        # one schedule scales both
+        muon = rates * config.chosen("muon_learning_rate") / config.peak_learning_rate
         axes.plot(epochs, muon, "C3s-", markersize=4, label="Muon (convolutions)")
+        axes.legend(fontsize=9)
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=9)
 
 
 def _by_epoch(axes: Axes, label: str) -> None:
@@ -163,7 +163,7 @@ def lr_finder(test: RangeTest, title: str = "") -> Figure:
         title: which network on which data.
     """
     names = {
-        "learning_rate": "SGD's learning rate",
+        "learning_rate": "Learning rate",
         "muon_learning_rate": "Muon's learning rate",
     }
     figure = new_figure(7, 4.2, title)
