@@ -1,32 +1,36 @@
+import os
+import sys
 import warnings
 from dataclasses import replace
 
+import nbformat
 import numpy as np
 import pytest
-from matplotlib import font_manager
+from matplotlib import font_manager, rc_context
 from matplotlib.ft2font import FT2Font
+from nbclient import NotebookClient
 
 from pytorch_vision.analysis import galleries, plots
-from pytorch_vision.analysis.drawing import finished, fit, new_figure, plain
-from pytorch_vision.runtime.text import percent
+from pytorch_vision.analysis.drawing import finished, fit_text, new_figure, plain
+from pytorch_vision.explain import Explanation
 
 DEJAVU = "DejaVu Sans"  # comes with matplotlib
 
 
 def test_what_fits_stays_as_it_is():
-    assert fit("bird", 2) == "bird"
-    assert fit("bird", 2, form="predicted: {} (50 %)") == "predicted: bird (50 %)"
+    assert fit_text("bird", 2) == "bird"
+    assert fit_text("bird", 2, form="predicted: {} (50 %)") == "predicted: bird (50 %)"
 
 
 def test_what_is_too_long_is_broken_at_blanks_and_underscores_and_loses_its_middle():
     form = "predicted: {} (97 %)"
-    assert fit("Animals & Nature", 1.8, lines=2, form=form) == (
+    assert fit_text("Animals & Nature", 1.8, lines=2, form=form) == (
         "predicted: Animals &\nNature (97 %)"
     )
-    assert fit("golden_retriever_puppy", 1.8, lines=2, form=form) == (
+    assert fit_text("golden_retriever_puppy", 1.8, lines=2, form=form) == (
         "predicted: golden_\nretriever_puppy (97 %)"
     )
-    one_line = fit("the first of many words and the last", 1.8)
+    one_line = fit_text("the first of many words and the last", 1.8)
     assert one_line.startswith("the first")
     assert one_line.endswith("the last")
     assert one_line.count("…") == 1
@@ -35,7 +39,7 @@ def test_what_is_too_long_is_broken_at_blanks_and_underscores_and_loses_its_midd
 @pytest.mark.parametrize("name", ["x" * 300, "W" * 80, "word " * 40, "a_b-c/" * 30, "", "$" * 50])
 @pytest.mark.parametrize("lines", [1, 2])
 def test_no_line_is_wider_than_it_may_be(name, lines):
-    text = fit(name, 1.8, 9, lines, "true: {} (7 %)")
+    text = fit_text(name, 1.8, 9, lines, "true: {} (7 %)")
     figure = new_figure(4, 2, "")
     drawn = figure.text(0, 0, text, fontsize=9)
     figure.draw_without_rendering()
@@ -104,12 +108,40 @@ def test_names_in_any_script_are_drawn_without_a_warning(names, some_predictions
             plots.class_accuracy(predictions, names[1]),
             galleries.gallery(predictions, names[2]),
             galleries.gradcam_gallery(predictions, maps, maps),
-            galleries.explanation(predictions.images[0], maps[:1], [names[0]], names[1]),
+            galleries.explanation(
+                Explanation(predictions.images[0], names[:1], np.ones(1), maps[:1])
+            ),
         ):
             figure.draw_without_rendering()
             escaped = any("\\u" in one.get_text() for one in figure.axes[0].get_yticklabels())
             assert ("no font" in figure.get_supxlabel()) >= escaped
 
 
-def test_shares_have_a_blank_before_the_percent_sign():
-    assert (percent(0.5), percent(0.1234, 1)) == ("50 %", "12.3 %")
+@pytest.mark.parametrize("family", ["Tahoma", ["Tahoma", "Arial"], "sans-serif"])
+def test_fonts_that_are_not_installed_are_left_out_without_a_word(family, caplog):
+    with rc_context({"font.family": family, "font.sans-serif": ["SimHei"]}):
+        figure = new_figure(4, 3, "a title")
+        figure.subplots().plot([0.1, 1000])
+        finished(figure).draw_without_rendering()
+    assert not caplog.records
+
+
+CELL = """from pytorch_vision.analysis.drawing import finished, new_figure
+figure = new_figure(2, 1, "a title")
+figure.subplots()
+finished(figure)"""
+
+
+@pytest.mark.parametrize(
+    ("backend", "first_line"),
+    [(None, ""), ("module://of.nobody", ""), (None, "%matplotlib inline\n")],
+)
+def test_a_notebook_shows_a_figure_once(backend, first_line):
+    """As the last line of a cell; a backend that is not installed matters to pyplot alone."""
+    environment = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment |= {"MPLBACKEND": backend} if backend else {}
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(first_line + CELL)])
+    NotebookClient(notebook, timeout=300).execute(env=environment)
+    (output,) = notebook.cells[0].outputs
+    assert "image/png" in output["data"]

@@ -1,4 +1,4 @@
-"""Charts of a training (from ``curves``) and of a test: each returns a Figure, saving nothing."""
+"""Charts of a training (from ``curves``) and of a test. Each function returns a Figure."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +10,7 @@ from sklearn.metrics import ConfusionMatrixDisplay
 
 from pytorch_vision.analysis.calibration import BINS, calibration
 from pytorch_vision.analysis.curves import compare, lr_finder, training_curves
-from pytorch_vision.analysis.drawing import LINE, SMALL, finished, fit, new_figure
+from pytorch_vision.analysis.drawing import LINE, SMALL, finished, fit_text, new_figure
 from pytorch_vision.analysis.predictions import Predictions, largest_confusions
 from pytorch_vision.analysis.predictions import class_accuracy as accuracy_of_classes
 from pytorch_vision.analysis.predictions import confusion_matrix as count_confusions
@@ -36,22 +36,22 @@ NAME = 2.2  # inches, the longest name beside a chart
 
 
 def confusion_matrix(predictions: Predictions, title: str = "") -> Figure:
-    """Draw how often each true class (row) was taken for each class (column).
+    """Draw how often images of each true class (row) were predicted as each class (column).
 
-    A cell's colour is its share of its row. Of more than 30 classes, the largest confusions are
-    drawn in place of the matrix.
+    A cell's colour is its share of its row. For more than 30 classes, bars of the largest
+    confusions are drawn in place of the matrix.
     """
     if len(predictions.class_names) > MOST_CLASSES:
         return _largest_confusions(predictions, title)
     matrix = count_confusions(predictions)
     counts = matrix.sum(axis=1, keepdims=True)
-    names = [fit(name, NAME) for name in predictions.class_names]
+    names = [fit_text(name, NAME) for name in predictions.class_names]
     side = max(5.2, 0.42 * len(names))
     figure = new_figure(side + 2.4, side + 1.6, title)
     axes = figure.subplots()
     shares = matrix / np.maximum(counts, 1)
     display = ConfusionMatrixDisplay(shares, display_labels=names)
-    # few errors beside many successes: on an even scale all errors would look like none
+    # errors are few beside correct answers, and would be invisible on a linear scale
     scale = PowerNorm(0.4, 0, 1)
     display.plot(
         ax=axes,
@@ -76,7 +76,7 @@ def _slant(axes: Axes) -> None:
 
 
 def _largest_confusions(predictions: Predictions, title: str) -> Figure:
-    """Draw which classes were most often taken for which, as bars."""
+    """Draw the most frequent confusions of one class with another, as bars."""
     every = largest_confusions(predictions)
     largest = every[:LARGEST]
     figure = new_figure(9, 1.4 + 2 * LINE * max(len(largest), 3), title)
@@ -84,8 +84,8 @@ def _largest_confusions(predictions: Predictions, title: str) -> Figure:
     places = np.arange(len(largest))
     axes.barh(places, [one.count for one in largest], color="C0")
     names = [
-        f"{fit(predictions.class_names[one.true], NAME)} → "
-        f"{fit(predictions.class_names[one.predicted], NAME)}"
+        f"{fit_text(predictions.class_names[one.true], NAME)} → "
+        f"{fit_text(predictions.class_names[one.predicted], NAME)}"
         for one in largest
     ]
     axes.set_yticks(places, names, fontsize=SMALL)
@@ -111,10 +111,10 @@ def _largest_confusions(predictions: Predictions, title: str) -> Figure:
 def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
     """Draw the share of each true class that was correctly classified, the best class on top.
 
-    Beside each stands how many images it has: of few, an accuracy says little. Classes without any
-    image are left out; of more than 50 classes, the best 25 and the worst 25 are drawn.
+    The number of its images is in brackets, as an accuracy over few says little. Classes without
+    any image are left out; of more than 50 classes, the best 25 and the worst 25 are drawn.
     """
-    accuracy = accuracy_of_classes(predictions)
+    accuracy = 100 * accuracy_of_classes(predictions)
     counts = count_confusions(predictions).sum(axis=1)
     order = np.argsort(accuracy, kind="stable")[: np.isfinite(accuracy).sum()]
     places, total = np.arange(len(order)), len(order)
@@ -132,7 +132,7 @@ def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
     axes.axvline(overall, color="C1", linestyle="--", label=f"all classes: {overall:.2f} %")
     axes.plot(accuracy[order], places, "o")
     names = [
-        fit(predictions.class_names[label], NAME, form=f"{{}} ({counts[label]:,})")
+        fit_text(predictions.class_names[label], NAME, form=f"{{}} ({counts[label]:,})")
         for label in order
     ]
     axes.set_yticks(places, names, fontsize=10 if total < LARGEST else SMALL)
@@ -156,11 +156,11 @@ def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
 
 
 def trust(measured: Trust, title: str = "") -> Figure:
-    """Draw how faithful maps are, and whether they depend on what was learned.
+    """Draw how faithful maps are, and whether they depend on the learned weights.
 
     Args:
         measured: what ``measure_trust`` returned.
-        title: of which network.
+        title: which network was measured.
     """
     figure = new_figure(10, 8.4, title)
     (*above, scores, sanity) = figure.subplots(2, 2).flat
@@ -210,7 +210,7 @@ def trust(measured: Trust, title: str = "") -> Figure:
             label=METHOD_NAMES.get(name, name),
         )
     parts = ["nothing", *next(iter(measured.randomized.values()), {})]
-    sanity.set_xticks(range(len(parts)), [fit(part, 1) for part in parts])
+    sanity.set_xticks(range(len(parts)), [fit_text(part, 1) for part in parts])
     if len(parts) > 6:
         _slant(sanity)
     sanity.axhline(0, color="grey", linewidth=1)
@@ -233,12 +233,12 @@ def _mean(values: np.ndarray) -> np.ndarray:
 def reliability(
     predictions: Predictions, title: str = "", scaled: Predictions | None = None
 ) -> Figure:
-    """Draw how often the network is correct against how sure it is, and how often it is so sure.
+    """Draw accuracy against confidence (a reliability diagram), and a histogram of the confidence.
 
     Args:
         predictions: of the test images.
-        title: of which network.
-        scaled: the same, with the logits divided by a temperature, to draw beside them.
+        title: which network was tested.
+        scaled: the same predictions with the logits divided by a temperature, drawn beside them.
     """
     figure = new_figure(6.4, 6.4, title)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

@@ -15,6 +15,7 @@ from PIL import Image
 
 from pytorch_vision import __version__
 from pytorch_vision.analysis import (
+    Explainer,
     correctly_classified,
     cross_fitted,
     galleries,
@@ -49,7 +50,7 @@ from pytorch_vision.runtime.files import free_path, user_path
 from pytorch_vision.runtime.interrupts import ended_by_signals
 from pytorch_vision.runtime.processes import is_main_process, only_main_prints
 from pytorch_vision.runtime.terminal import any_screen
-from pytorch_vision.runtime.text import counted, percent, shown
+from pytorch_vision.runtime.text import counted, shown
 from pytorch_vision.training import find_learning_rate, fit
 
 EXPECTED_ERRORS = (
@@ -244,6 +245,7 @@ def _explain_images(settings: Settings, paths: list[str]) -> None:
         if not found:
             raise ValueError(f"{path} has no pictures")
         files += found
+    explainer = Explainer(classifier)
     for path in map(Path, dict.fromkeys(files)):
         try:
             image, summary = read_image(path, classifier.size, classifier.resize)
@@ -252,16 +254,9 @@ def _explain_images(settings: Settings, paths: list[str]) -> None:
             continue
         output = output or Output.prepare(_output(settings).folder)
         print(summary)
-        probabilities = classifier.predict(image[None], settings.machine)[0]
-        likely = probabilities.argsort()[::-1][:3]
-        shares = probabilities[likely]
-        captions = [
-            f"{classifier.class_names[label]} ({percent(share, 1)})"
-            for label, share in zip(likely, shares, strict=True)
-        ]
-        print(f"{classifier}: {', '.join(captions)}")
-        maps = grad_cam(classifier, image[None].repeat(len(likely), 0), likely)
-        figure = galleries.explanation(image, maps, captions, path.name)
+        explained = explainer.explain(image, machine=settings.machine)
+        print(f"{classifier}: {explained}")
+        figure = galleries.explanation(explained, path.name)
         source = f"{path.resolve()} by {weights}"
         drawn = save_picture(figure, output.plots / f"{path.stem[:200]}_gradcam.png", source)
         print(f"Picture in {drawn}")

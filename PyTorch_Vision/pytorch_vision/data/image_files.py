@@ -193,10 +193,10 @@ def decode_picture(
     path: ImageFile, size: tuple[int, int], resize: Resize, scales: Scales | None = None
 ) -> Picture:
     """Do as ``read_picture``, but let Pillow warn: threads share the filters of warnings."""
-    name = printable(os.fspath(path))
+    name = _name(path)
     check_resize(resize)
     try:
-        with open(path, "rb") as file:
+        with _opened(path) as file:
             return _decoded(file, size, resize, scales or {})
     except _RefusedError as error:
         raise ValueError(f"{name} {error}") from None
