@@ -20,8 +20,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pytorch_vision import __version__
-from pytorch_vision.app.commands import COMMANDS, main
+from pytorch_vision.app.commands import main
 from pytorch_vision.models import Classifier
 
 ROOT = Path(__file__).parents[2]
@@ -210,7 +209,7 @@ def test_what_is_found_on_other_pictures_goes_beside(folder, run, trained, capsy
     (folder / "mine").rename(folder / "moved")
     assert main(["evaluate", *OF_WEIGHTS]) == 1
     told = capsys.readouterr().err
-    assert "mine, which runs/mine-networks-small/weights.safetensors was trained on, is not" in told
+    assert "mine, on which runs/mine-networks-small/weights.safetensors was trained, does not exist" in told
     run("predict", "new", *OF_WEIGHTS)
     assert main(["predict", "new", *OF_WEIGHTS, "--output", "table.csv"]) == 1
     assert "output is 'table.csv', expected a folder, such as 'table'" in capsys.readouterr().err
@@ -236,7 +235,7 @@ def test_weights_know_their_data(folder, run, trained, monkeypatch, capsys):
     monkeypatch.chdir(folder / "mine")  # from wherever it is asked
     weights = ("--model", "networks:small", "--weights", str(folder / WEIGHTS))
     told = run("evaluate", *weights, "--size", "48", "--resize", "pad")
-    assert "size=48 and resize=pad is not used" in told
+    assert "resize=pad and size=48 are not used" in told
     assert TEST_LINE.search(told)[0] == expected
     shutil.copy(folder / WEIGHTS, folder / "alone.safetensors")
     alone = ("--model", "networks:small", "--weights", str(folder / "alone.safetensors"))
@@ -402,21 +401,6 @@ def test_the_committed_weights_are_as_good_as_they_are_said_to_be(cifar10, run, 
     assert float(accuracy) == pytest.approx(history.records[-1].test_accuracy, abs=0.1)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help(capsys, command):
-    with pytest.raises(SystemExit) as ended:
-        main([command, "--help"])
-    assert ended.value.code == 0
-    assert "--output" in capsys.readouterr().out
-
-
-def test_version(capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["--version"])
-    assert ended.value.code == 0
-    assert capsys.readouterr().out == f"{__version__}\n"
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -445,7 +429,7 @@ def test_version(capsys):
         (("report", "--weights", "none.safetensors"), "error: there are no weights at none"),
         (("explain", "--weights", "none.safetensors"), "error: there are no weights at none"),
         (("explain", "--image", "notes.txt"), "error: notes.txt is not an image"),
-        (("explain", "--image", "none.png"), "error: [Errno 2] No such file"),
+        (("explain", "--image", "none.png"), "error: cannot open none.png: no such file"),
         (
             ("train", "--data", "sample", "--batch-size", "0"),
             "error: batch_size is '0', expected greater than or equal to 1",
@@ -454,7 +438,10 @@ def test_version(capsys):
             ("train", "--data", "sample", "--resize", "stretch"),
             "error: resize is 'stretch', expected 'crop', 'pad' or 'squash'",
         ),
-        (("train", "--data", "sample", "--output", "notes.txt/new"), "error: [Errno 20]"),
+        (
+            ("train", "--data", "sample", "--output", "notes.txt/new"),
+            "error: cannot open notes.txt: not a directory",
+        ),
         (("evaluate", "--weights", "notes.txt"), "error: notes.txt is not a whole safetensors"),
     ],
 )

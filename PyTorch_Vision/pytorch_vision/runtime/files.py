@@ -74,16 +74,17 @@ def user_path(path: str | os.PathLike) -> Path:
 
 
 def free_path(path: Path, may_replace: Callable[[Path], bool]) -> Path:
-    """Return a path at which nothing is lost: itself, or with the next free number, as cat-2.png.
+    """Return a path where nothing is lost: the path itself, or a numbered one such as cat-2.png.
 
     Args:
-        path: of a file.
-        may_replace: tells of a file that is there whether it may be replaced.
+        path: a file or a folder, which need not exist.
+        may_replace: returns whether an existing one may be replaced.
     """
     free, number = path, 1
     while free.exists() and not may_replace(free):
         number += 1
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        name = path.name if path.is_dir() else path.stem
+        free = path.with_name(f"{name}-{number}{path.name.removeprefix(name)}")
     return free
 
 
