@@ -16,7 +16,7 @@ from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Processes
 from pytorch_vision.runtime.devices import describe_hardware, device_settings, make_fabric
 from pytorch_vision.training import TrainConfig
-from pytorch_vision.training.run import Run
+from pytorch_vision.training.trainer import Trainer
 
 BATCH_SIZE = 250
 ROUNDS = 5
@@ -40,7 +40,7 @@ def main() -> None:
         "albumentations": TrainLoader(*arguments),
         "on the device": DeviceTrainLoader(*arguments, device=fabric.device),
     }
-    run = Run(Processes(fabric), classifier, data, config)
+    run = Trainer(Processes(fabric), classifier, data, config)
     best = dict.fromkeys(loaders, 0.0)
     step = 0.0
     with device_settings(fabric.device):
@@ -51,7 +51,7 @@ def main() -> None:
             start = time.perf_counter()
             run.progress.batch = 0  # the same batch again
             run.step(images, labels)
-            float(run.sums[0])  # waits for the device
+            float(run.metrics.sums[0])  # waits for the device
             step = max(step, BATCH_SIZE / (time.perf_counter() - start))
 
     print(f"{describe_hardware(fabric)}, best of {ROUNDS}")

@@ -23,7 +23,7 @@ from pytorch_vision.data import load_data
 from pytorch_vision.models import Classifier, create
 from pytorch_vision.runtime import Machine
 from pytorch_vision.training import TrainConfig, fit
-from pytorch_vision.training.run import Run
+from pytorch_vision.training.trainer import Trainer
 
 EPOCHS = 2
 
@@ -43,16 +43,16 @@ def small_network() -> nn.Module:
 
 def measure(network: str, devices: int) -> None:
     """Train, and print what this process saw as one line of JSON."""
-    record, digests = Run.record, []
+    end_epoch, digests = Trainer.end_epoch, []
 
-    def recorded(run: Run, *arguments) -> None:
-        record(run, *arguments)
-        tensors = [tensor.numpy().tobytes() for tensor in run.network.state_dict().values()]
+    def recorded(trainer: Trainer, *arguments) -> None:
+        end_epoch(trainer, *arguments)
+        tensors = [tensor.numpy().tobytes() for tensor in trainer.network.state_dict().values()]
         digests.append(hashlib.sha256(b"".join(tensors)).hexdigest())
         if len(digests) == EPOCHS:
             os.kill(os.getpid(), signal.SIGINT)  # the schedule is that of 20 epochs
 
-    Run.record = recorded
+    Trainer.end_epoch = recorded
     data = load_data("4096")
     data = replace(data, test_images=data.test_images[:500], test_labels=data.test_labels[:500])
     torch.manual_seed(0)

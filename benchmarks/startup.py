@@ -20,12 +20,12 @@ from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Processes
 from pytorch_vision.runtime.devices import make_fabric
 from pytorch_vision.training import TrainConfig
-from pytorch_vision.training.run import Run
+from pytorch_vision.training.trainer import Trainer
 data = load_data("sample")
 config = TrainConfig(epochs=1, batch_size=32)
-run = Run(Processes(make_fabric()), Classifier("ResNet18", data), data, config)
+run = Trainer(Processes(make_fabric()), Classifier("ResNet18", data), data, config)
 run.step(*next(run.loader.epoch(0)))
-float(run.sums[0])
+float(run.metrics.sums[0])
 """,
 }
 

@@ -31,7 +31,7 @@ from pytorch_vision.runtime.devices import (
     make_fabric,
 )
 from pytorch_vision.training import TrainConfig
-from pytorch_vision.training.run import Run
+from pytorch_vision.training.trainer import Trainer
 
 BATCH_SIZE = 512  # the default for the full data
 ROUNDS = 3
@@ -41,7 +41,7 @@ Settings = Callable[[], contextlib.AbstractContextManager]
 def fits_step(network: nn.Module, config: TrainConfig, epoch: int = 0) -> Callable[[], None]:
     """Return the step that ``fit`` makes in an epoch."""
     data = load_data("sample")
-    run = Run(Processes(make_fabric()), Classifier(network, data), data, config)
+    run = Trainer(Processes(make_fabric()), Classifier(network, data), data, config)
     run.network.train()
     images, labels = run.fabric.to_device(next(run.loader.epoch(0)))
 

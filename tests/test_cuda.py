@@ -17,7 +17,7 @@ from pytorch_vision.runtime import Machine, Processes
 from pytorch_vision.runtime.cuda_graphs import CudaGraphs
 from pytorch_vision.runtime.devices import device_settings, make_fabric
 from pytorch_vision.training import Evaluation, TrainConfig, evaluate, fit
-from pytorch_vision.training.run import Run
+from pytorch_vision.training.trainer import Trainer
 
 pytestmark = [
     pytest.mark.cuda,
@@ -35,7 +35,7 @@ def test_a_gpu_is_what_a_run_takes():
 def test_the_inner_loop_does_not_wait_for_the_device():
     """But in float16, whose scaler must know whether a gradient was infinite."""
     data = few_images()
-    run = Run(Processes(make_fabric(EXACT)), tiny_classifier(data), data, CONFIG)
+    run = Trainer(Processes(make_fabric(EXACT)), tiny_classifier(data), data, CONFIG)
     run.network.train()
     with device_settings(run.fabric.device):
         batches = run.loader.epoch(0)
@@ -57,7 +57,7 @@ def test_captured_steps_are_those_of_the_host(precision, network):
     data, config = few_images(), replace(CONFIG, epochs=4, progressive_resizing=0.5)
     machine = replace(ON_GPU, precision=precision)
     captured, launched = (  # each with a gradient scaler of its own
-        Run(Processes(make_fabric(machine)), Classifier(network(), data), data, config)
+        Trainer(Processes(make_fabric(machine)), Classifier(network(), data), data, config)
         for _ in range(2)
     )
     with device_settings(captured.fabric.device):
@@ -77,7 +77,7 @@ def test_captured_steps_are_those_of_the_host(precision, network):
             captured.record(Evaluation(loss=0.0, correct=0, count=1), test_seconds=0.0)
 
 
-def weights(own: Run) -> torch.Tensor:
+def weights(own: Trainer) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in own.network.parameters()])
 
 

@@ -16,7 +16,7 @@ from nbclient import NotebookClient
 
 from pytorch_vision.app.settings import FIELDS
 from pytorch_vision.models.resnet import BasicBlock
-from pytorch_vision.training.run import Run
+from pytorch_vision.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 PATH = ROOT / "S8_ResNet18.ipynb"
@@ -88,7 +88,7 @@ def test_its_contents_are_its_headings(notebook):
 
 def test_it_shows_the_librarys_source_as_it_is(notebook):
     printed = "".join(text for text in texts(notebook) if text)
-    for function in (BasicBlock.forward, Run.step, Run.backward):
+    for function in (BasicBlock.forward, Trainer.step):
         assert inspect.getsource(function) in printed
 
 

@@ -17,7 +17,7 @@ from pytorch_vision.data.images import fingerprint
 from pytorch_vision.models import Classifier, History
 from pytorch_vision.runtime import Machine
 from pytorch_vision.training import TrainConfig
-from pytorch_vision.training.custom import Own
+from pytorch_vision.training.custom import Custom
 
 CONFIG = TrainConfig(epochs=2, batch_size=16)
 ON_CPU = Machine(accelerator="cpu")
@@ -158,8 +158,8 @@ OTHERS = {
     "epochs": {"config": replace(CONFIG, epochs=1)},
     "augmentation": {"config": replace(CONFIG, augmentation=Augmentation(cutout=0))},
     "weights": {"notes": {"begins_with": {"sha256": "other"}}},
-    "loss": {"own": Own(loss=double_loss)},
-    "optimizer": {"own": Own(optimizer=lambda weights: torch.optim.AdamW(weights, lr=1e-3))},
+    "loss": {"custom": Custom(loss=double_loss)},
+    "optimizer": {"custom": Custom(optimizer=lambda weights: torch.optim.AdamW(weights, lr=1e-3))},
 }
 
 

@@ -22,7 +22,7 @@ from pytorch_vision.data import Augmentation
 from pytorch_vision.models import Classifier, History
 from pytorch_vision.runtime import Machine, Processes, ProcessLostError, start_processes
 from pytorch_vision.training import TrainConfig, checkpoint, fit
-from pytorch_vision.training.run import Run
+from pytorch_vision.training.trainer import Trainer
 
 CONFIG = TrainConfig(epochs=3, batch_size=16, learning_rate=0.01, pruning=0.1)
 # a network at rest, whose losses do not change, and images that can be recognised
@@ -57,7 +57,7 @@ def gradients(processes: Processes) -> list[list[float]]:
     for batch_size in (33, 1):
         network = tiny_network(normalization=False)
         config = replace(CONFIG, batch_size=batch_size)
-        run = Run(processes, Classifier(network, data), data, config)
+        run = Trainer(processes, Classifier(network, data), data, config)
         run.step(*next(run.loader.epoch(0)))
         found.append(torch.cat([p.grad.flatten() for p in network.parameters()]).tolist())
     return found

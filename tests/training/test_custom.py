@@ -12,7 +12,7 @@ from torch import nn
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import CheckpointError, Machine
 from pytorch_vision.training import TrainConfig, evaluate, fit
-from pytorch_vision.training.run import class_weights
+from pytorch_vision.training.loss import class_weights
 
 EXACT = Machine(accelerator="cpu", precision="32-true")
 CONFIG = TrainConfig(epochs=2, batch_size=16, optimizer="sgd", momentum=0.0, weight_decay=0.0)

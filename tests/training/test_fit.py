@@ -28,7 +28,7 @@ from pytorch_vision.runtime import CheckpointError, Machine, Processes
 from pytorch_vision.runtime.devices import make_fabric
 from pytorch_vision.training import TrainConfig, evaluate, find_learning_rate, fit
 from pytorch_vision.training.checkpoint import NAME
-from pytorch_vision.training.run import Run
+from pytorch_vision.training.trainer import Trainer
 
 CONFIG = TrainConfig(epochs=3, batch_size=16, seed=1)
 ON_CPU = Machine(accelerator="cpu")
@@ -406,7 +406,7 @@ def test_a_step_does_not_wait_for_the_device(few, tiny):
             self.readings += func is torch.ops.aten._local_scalar_dense.default
             return func(*args, **(kwargs or {}))
 
-    run = Run(Processes(make_fabric()), tiny, few, CONFIG)
+    run = Trainer(Processes(make_fabric()), tiny, few, CONFIG)
     batches = list(run.loader.epoch(0))
     with CountsReadings() as counter:
         assert torch.ones(()).item() == 1

@@ -211,15 +211,15 @@ def check(settings: Settings) -> None:
 def find_lr(settings: Settings) -> None:
     """Find a learning rate by a range test: a short training in which it rises."""
     data = settings.load_data()
-    classifier, config = settings.classifier(data), settings.config
+    classifier = settings.classifier(data)
     output = RunFolder.prepare(settings.output or f"runs/{settings.name}")
-    test = find_learning_rate(classifier, data, config, settings.machine)
+    test = find_learning_rate(classifier, data, settings.config, settings.machine)
     path = output.plots / f"lr_finder_{test.rate}.png"
     plots.lr_finder(test, classifier.description).savefig(path)
-    found = f"--{test.rate.replace('_', '-')} {test.suggestion:.2g}"
-    if test.rate == "muon_learning_rate":
-        ratio = config.peak_learning_rate / config.muon_learning_rate
-        found += f" --learning-rate {test.suggestion * ratio:.2g}"
+    found = " ".join(
+        f"--{name.replace('_', '-')} {value if isinstance(value, str) else f'{value:.2g}'}"
+        for name, value in test.settings.items()
+    )
     print(f"The loss is smallest at {found}")
     print(f"Picture in {path}")
 

@@ -29,9 +29,10 @@ from pytorch_vision.runtime.processes import is_main_process
 from pytorch_vision.runtime.terminal import say
 from pytorch_vision.runtime.text import describe_os_error, first_line
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.custom import Loss, MakeOptimizer, Own
+from pytorch_vision.training.custom import Custom, Loss
 from pytorch_vision.training.fingerprint import describe_layers, describe_steps, identity
 from pytorch_vision.training.fit import AfterEpoch, fit, is_yes
+from pytorch_vision.training.optimizers import MakeOptimizer
 
 STOPPED = "stopped early, as after_epoch asked for"
 LARGEST_MANIFEST = 50_000_000  # bytes; with 1,000 classes it has 100 kB
@@ -227,7 +228,7 @@ def train_into(
         a mere test, a folder in which pictures of it replace no other run's.
     """
     machine = machine or Machine()
-    manifest = describe_run(classifier, data, config, machine, Own(loss, optimizer), notes)
+    manifest = describe_run(classifier, data, config, machine, Custom(loss, optimizer), notes)
     main = is_main_process()
     run = output if overwrite else output.free_for(manifest["identity"])
     if main and run != output:
@@ -304,20 +305,20 @@ def describe_run(
     data: ImageData,
     config: TrainConfig,
     machine: Machine,
-    own: Own | None = None,
+    custom: Custom | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Return the manifest of a run that is to begin: plain values, by name.
 
     Args:
         classifier, data, config, machine: as for ``fit``.
-        own: the caller's loss and optimizer.
+        custom: the caller's loss and optimizer.
         notes: more of it: the "command" that makes the same run, its "settings" beyond those of
             the recipe, the "sha256" of the weights that it "begins_with".
     """
     notes = dict(notes or {})
     begins_with = notes.pop("begins_with", None)
-    known = identity(config, data, classifier) | (own or Own()).identity()
+    known = identity(config, data, classifier) | (custom or Custom()).fingerprint()
     known["begins_with"] = begins_with and begins_with["sha256"]
     # sums on a CPU are rounded by how many threads share them
     on_cpu = machine.chosen_accelerator == "cpu"
@@ -330,7 +331,7 @@ def describe_run(
         "ended": None,
         "identity": digest.hexdigest()[:32],
         "settings": _flat(config) | asdict(machine) | notes.pop("settings", {}),
-        "data": _describe_data(data, known["data"]),
+        "data": _describe_data(data, known["data"]["fingerprint"]),
         "network": {
             "name": classifier.description,
             "made_by": getattr(classifier.network, "made_by", None),
@@ -360,7 +361,7 @@ def _flat(config: TrainConfig) -> dict[str, Any]:
     return settings | augmentation
 
 
-def _describe_data(data: ImageData, known: str) -> dict[str, Any]:
+def _describe_data(data: ImageData, fingerprint: str) -> dict[str, Any]:
     counts = [
         np.bincount(labels, minlength=len(data.class_names)).tolist()
         for labels in (data.train_labels, data.test_labels)
@@ -369,7 +370,7 @@ def _describe_data(data: ImageData, known: str) -> dict[str, Any]:
         "name": data.name,
         "training_images": len(data.train_labels),
         "test_images": len(data.test_labels),
-        "fingerprint": known.rpartition("(")[2].rstrip(")"),
+        "fingerprint": fingerprint,
         "classes": [
             {"name": name, "training": train, "test": test}
             for name, train, test in zip(data.class_names, *counts, strict=True)

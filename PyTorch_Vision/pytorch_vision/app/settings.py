@@ -41,7 +41,8 @@ from pytorch_vision.runtime.checks import checked_dataclass, declared, height_an
 from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.terminal import say
 from pytorch_vision.training import RECIPES, TrainConfig
-from pytorch_vision.training.custom import Loss, MakeOptimizer
+from pytorch_vision.training.custom import Loss
+from pytorch_vision.training.optimizers import MakeOptimizer
 
 DRIVE = "/content/drive"  # where Colab mounts it
 SIZE, RESIZE = 64, "crop"  # defaults for the pictures of a folder

@@ -4,7 +4,7 @@ A GPU is told its work kernel by kernel. A step of ResNet18 and Muon is 935 kern
 H100 15 ms, and its host 32 ms to launch one by one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -24,11 +24,12 @@ class CudaGraphs:
 
     Args:
         enabled: False calls each function each time.
+        parameters: whose gradients the functions set; after each call, they have those.
     """
 
-    def __init__(self, enabled: bool) -> None:
-        self.enabled = enabled
-        self._kept: dict[Any, tuple[Any, list[Tensor], Any] | None] = {}
+    def __init__(self, enabled: bool, parameters: Sequence[nn.Parameter] = ()) -> None:
+        self.enabled, self.parameters = enabled, parameters
+        self._kept: dict[Any, tuple[Any, ...] | None] = {}
         self._pool: Any = None
 
     def __call__(self, function: Function, *inputs: Tensor) -> Any:
@@ -40,22 +41,24 @@ class CudaGraphs:
             self._kept[key] = None
             return function(*inputs)
         kept = self._kept[key] = self._kept[key] or self._capture(function, inputs)
-        graph, own, outputs = kept
+        graph, own, outputs, gradients = kept
         for tensor, given in zip(own, inputs, strict=True):
             tensor.copy_(given)
         graph.replay()
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
         return outputs
 
     def _capture(
         self, function: Function, inputs: tuple[Tensor, ...]
-    ) -> tuple[Any, list[Tensor], Any]:
-        """Return a graph, the inputs that it reads and the outputs that it writes."""
+    ) -> tuple[Any, list[Tensor], Any, list[Tensor | None]]:
+        """Return a graph, the inputs that it reads, and the outputs and gradients it writes."""
         # never two of them at a time, so that all work in the same memory
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         graph, own = torch.cuda.CUDAGraph(), [torch.empty_like(tensor) for tensor in inputs]
         with torch.cuda.graph(graph, pool=self._pool):
             outputs = function(*own)
-        return graph, own, outputs
+        return graph, own, outputs, [parameter.grad for parameter in self.parameters]
 
 
 def is_capturable(model: nn.Module) -> bool:

@@ -1,127 +1,98 @@
-"""BatchNorm's running statistics, where a run is too short for them: computed anew before a test.
+"""BatchNorm's running statistics, computed for the weights that are tested.
 
-They begin as those of nothing, and each step moves them by a part of the way, the momentum. After
-few steps, or with a small momentum (torchvision's MobileNetV3 has 0.01), they tell of weights that
-are long gone, and a network that has learned answers every test image alike. So, as
-``torch.optim.swa_utils.update_bn`` does, they are computed from training images again.
+In training, running statistics follow the weights at a distance: they begin at mean 0 and variance
+1, and each step moves them by ``momentum``, 0.01 in torchvision's MobileNetV3. An average of the
+weights has statistics of its own. So before each test they are computed anew, as
+``torch.optim.swa_utils.update_bn`` does after a training, from training images, augmented as in
+training: images that were not augmented cost the stored ResNet18 0.2 points of accuracy.
 """
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from pytorch_vision.data import Normalization, eval_batches
-from pytorch_vision.data.loaders import epoch_order
 from pytorch_vision.models.adapter import Adapter
-from pytorch_vision.models.inference import scaled_down
 from pytorch_vision.models.module_utils import evaluating
 from pytorch_vision.runtime.devices import random_state_kept
 
-WINDOWS = 5  # of 1 / momentum steps, after which less than 1 % of what they hold is of before
-IMAGES, PIXELS = 512, 2**26  # are enough to know means and variances
+IMAGES = 8.0  # times the square root of the number of training images
 
 
-def statistics_of(network: nn.Module) -> list[Tensor]:
-    """Return the running means and variances of a network's normalisation layers."""
-    return [
-        tensor
-        for layer in network.modules()
-        if isinstance(layer, _NormBase)
-        for tensor in (layer.running_mean, layer.running_var)
-        if tensor is not None
-    ]
+def train_mode(network: nn.Module) -> None:
+    """Put a network in training mode, but for normalisation layers with frozen parameters.
 
-
-def are_young(network: nn.Module, steps: int) -> bool:
-    """Tell whether a network's statistics are still, in part, those of before its training.
-
-    Args:
-        network: that was trained.
-        steps: of its training so far.
+    Those keep their running statistics, and normalise by them.
     """
-    return any(
-        steps < WINDOWS / momentum
-        for layer in network.modules()
-        if isinstance(layer, _NormBase) and layer.running_mean is not None
-        for momentum in [layer.momentum]
-        if momentum  # without one, they are a mean over all steps, or never move
-    )
+    network.train()
+    for layer in network.modules():
+        parameters = list(layer.parameters(recurse=False))
+        frozen = parameters and not any(one.requires_grad for one in parameters)
+        if frozen and isinstance(layer, _NormBase):
+            layer.eval()
 
 
-def some_images(images: np.ndarray, seed: int) -> np.ndarray:
-    """Return so many of some images, in an order by chance, that statistics are known well."""
-    count = max(2, min(IMAGES, PIXELS // (images.shape[1] * images.shape[2])))
-    return images[epoch_order(len(images), seed, 0)[:count]]
+def image_count(images: int) -> int:
+    """Return from how many of a number of training images statistics are computed.
+
+    That is 253 of 1,000 and 1,789 of 50,000, which take under 9 and 2 % of an epoch's time. From
+    512 images, the stored ResNet18 has 94.86 % of the test images right, from 2,048 it has 94.94 %.
+    """
+    return round(IMAGES * images**0.5)
 
 
 @torch.no_grad()
-def compute_anew(
+def compute_statistics(
     adapter: Adapter,
-    images: np.ndarray,
-    normalization: Normalization,
-    batch_size: int,
-    scale: float = 1.0,
+    batches: Iterable[Tensor],
+    precision: Callable[[], AbstractContextManager],
 ) -> None:
-    """Compute the statistics of those layers that training moves, from some images.
+    """Set the running statistics of the layers that training updates to means over batches.
 
-    All else is as in a test: nothing is dropped, and nothing is drawn that others draw from.
+    All other layers are in evaluation mode, hooks of the network itself are not called, and the
+    random state is put back: the training goes on as if nothing had happened.
 
     Args:
-        adapter: of the network, on its device.
-        images: uint8 (N, H, W, 3), of the training.
-        normalization: of the network's images.
-        batch_size: how many are shown at once, as in training.
-        scale: the part of their height and width at which they are shown.
+        adapter: calls the network, which is changed in place.
+        batches: augmented training images, float32 (N, 3, H, W), on the network's device.
+        precision: makes the context that the network calculates in.
     """
     network = adapter.network
-    device = next(network.parameters()).device
-    size = -(-len(images) // max(1, round(len(images) / batch_size)))  # none is left alone
+    layers = _updated_layers(network)
+    if not layers:
+        return
+    momenta = [layer.momentum for layer in layers]
+    counters = [one for layer in layers if (one := layer.num_batches_tracked) is not None]
+    counts = [counter.clone() for counter in counters]
     unhooked = Adapter(network, adapter.call, adapter.classes, hooked=False)
+    device = next(network.parameters()).device
     with random_state_kept(device), evaluating(network):
-        layers = _moving(network)
-        momenta = [layer.momentum for layer in layers]
-        counters = [one for layer in layers if (one := layer.num_batches_tracked) is not None]
-        counts = [counter.clone() for counter in counters]
+        for layer in layers:
+            layer.training = True
         try:
-            for number, batch in enumerate(eval_batches(images, normalization, device, size)):
+            for number, images in enumerate(batches, 1):
                 for layer in layers:
-                    layer.momentum = 1 / (number + 1)  # a mean over all batches
-                unhooked(scaled_down(batch, scale))
+                    layer.momentum = 1 / number  # makes it a mean over the batches
+                with precision():
+                    unhooked(images)
         finally:
             for layer, momentum in zip(layers, momenta, strict=True):
                 layer.momentum = momentum
             for counter, count in zip(counters, counts, strict=True):
-                counter.copy_(count)  # these were no steps of the training
+                counter.copy_(count)
 
 
-def _moving(network: nn.Module) -> list[_NormBase]:
-    """Put those layers in training mode whose statistics training moves, and return them."""
-    layers = [one for one in network.modules() if isinstance(one, _NormBase)]
-    network.train()  # which somebody's own may keep from some of them
-    moving = [one for one in layers if one.training and one.running_mean is not None]
-    network.eval()
-    for layer in moving:
-        layer.training = True
-    return moving
-
-
-@contextlib.contextmanager
-def kept(network: nn.Module) -> Iterator[None]:
-    """Put the statistics, and what counts their steps, back afterwards."""
-    tensors = [
-        tensor
-        for layer in network.modules()
-        if isinstance(layer, _NormBase)
-        for tensor in layer.buffers(recurse=False)
-    ]
-    before = [tensor.clone() for tensor in tensors]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for tensor, value in zip(tensors, before, strict=True):
-                tensor.copy_(value)
+def _updated_layers(network: nn.Module) -> list[_NormBase]:
+    """Return the normalisation layers whose running statistics a training step updates."""
+    with evaluating(network):
+        train_mode(network)  # a network can keep some of its layers from training, too
+        updated = [
+            layer
+            for layer in network.modules()
+            if isinstance(layer, _NormBase) and layer.training
+            if layer.running_mean is not None and layer.momentum != 0
+        ]
+        network.eval()
+    return updated

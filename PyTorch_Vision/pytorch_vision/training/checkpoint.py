@@ -1,6 +1,6 @@
-"""Checkpoints of a training run: what they hold, how they are kept, and how a run comes back.
+"""Checkpoints of a training: files that a stopped run continues from.
 
-They are saved whole or not at all, and loaded without running anything.
+A file is written whole or not at all, and reading it runs no code.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -23,15 +23,16 @@ from pytorch_vision.runtime.files import InUseError, is_system_error, locked, us
 from pytorch_vision.runtime.terminal import Bar, Screen, say
 from pytorch_vision.runtime.text import checked_text, first_line
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.custom import Own
+from pytorch_vision.training.custom import Custom
 from pytorch_vision.training.fingerprint import identity
-from pytorch_vision.training.progress import Progress
+from pytorch_vision.training.state import restore_training, state_of_training
+from pytorch_vision.training.trainer import Trainer
 
 NAME = "checkpoint.pt"
-FORMAT = 4  # of the file; changes whenever its fields do
+FORMAT = 5  # of the file; it changes with its fields
 FIELDS = {"identity": dict, "hardware": str, "run": dict}
 SAVE_SECONDS = 60.0
-NAMES = re.compile(  # what a tensor's pickle names
+NAMES = re.compile(  # that a pickled tensor consists of
     r"torch [A-Za-z0-9]+Storage|torch\._utils _rebuild_tensor_v2|collections OrderedDict"
 )
 
@@ -43,12 +44,12 @@ LONGER = (
 
 
 def check_identity(path: Path, saved: dict[str, Any], current: dict[str, Any]) -> None:
-    """Compare what a checkpoint was trained with and what it is to be continued with.
+    """Compare the identity of a checkpoint's run and of the run that is to continue it.
 
     Raises:
         CheckpointError: they differ; the message names each difference.
     """
-    missing = "not there"
+    missing = "missing"
     differences = [
         f"{name} was {saved.get(name, missing)!r} and is {current.get(name, missing)!r}"
         for name in sorted(saved.keys() | current.keys())
@@ -57,8 +58,8 @@ def check_identity(path: Path, saved: dict[str, Any], current: dict[str, Any]) -
     if differences:
         longer = saved.get("epochs") != current.get("epochs")
         raise CheckpointError(
-            f"{path} belongs to another run: {'; '.join(differences)}. It was left "
-            "as it is; set the old values again, move it away, or name another folder."
+            f"{path} belongs to another run: {'; '.join(differences)}. The file was left "
+            "unchanged: set the old values again, move it away, or name another folder."
             + (LONGER if longer else "")
         )
 
@@ -126,34 +127,17 @@ def _check_names(archive: zipfile.ZipFile) -> None:
 
 def _foreign(path: Path, reason: str) -> CheckpointError:
     return CheckpointError(
-        f"{path} is not a checkpoint of ours ({reason}). It was left as it is; move it away to "
+        f"{path} is not a checkpoint of ours ({reason}). It was left unchanged: move it away to "
         "start afresh, or name another folder."
     )
 
 
-class Resumable(Protocol):
-    """What ``Checkpoints`` asks of a run."""
-
-    progress: Progress
-    hardware: str
-    processes: Processes
-
-    def bad_batches(self) -> list[int]:
-        """Return the first batches of the epoch whose loss was not finite; waits for the device."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return tensors, numbers, strings, lists and dictionaries that make up the run."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what ``state_dict`` returned."""
-
-
 class Checkpoints:
-    """A folder in which a run keeps its state, at least once a minute.
+    """A folder in which a run keeps its state: after every epoch, and at least once a minute.
 
     Args:
-        folder: where; None keeps nothing, and every method then does nothing.
-        config, data, classifier, own: what the run is made of, which a checkpoint must agree with.
+        folder: None keeps nothing, and every method then does nothing.
+        config, data, classifier, custom: what the run is made of, which a checkpoint must match.
     """
 
     def __init__(
@@ -162,12 +146,11 @@ class Checkpoints:
         config: TrainConfig,
         data: ImageData,
         classifier: Classifier,
-        own: Own,
+        custom: Custom,
     ) -> None:
         self.folder = None if folder is None else user_path(folder)
         if folder is not None:
-            # hashes all images: once, only here
-            self.identity = {**identity(config, data, classifier), **own.identity()}
+            self.identity = identity(config, data, classifier) | custom.fingerprint()
         self.saved_at = time.monotonic()
 
     @contextlib.contextmanager
@@ -190,19 +173,23 @@ class Checkpoints:
             raise CheckpointError(f"{error}: wait for it, or name another folder") from None
 
     def is_due(self) -> bool:
-        """Tell whether the last time is long ago."""
+        """Tell whether it is time to save, in the middle of an epoch."""
         return self.folder is not None and time.monotonic() - self.saved_at > SAVE_SECONDS
 
-    def save(self, run: Resumable) -> None:
-        """Let the first process save, but never a broken state; the others wait for it.
+    def save(self, trainer: Trainer) -> None:
+        """Save in the first process, unless a loss was not finite; the others wait for it.
 
-        Where it cannot be saved, a line says so, and training goes on.
+        Where the file cannot be written, a line says so, and training goes on.
         """
         folder = self.folder
-        if folder is None or run.bad_batches():
+        if folder is None or trainer.metrics.first_bad_batch() is not None:
             return
-        state = {"identity": self.identity, "hardware": run.hardware, "run": run.state_dict()}
-        run.processes.on_main(lambda: self._write(folder, state))
+        state = {
+            "identity": self.identity,
+            "hardware": trainer.hardware,
+            "run": state_of_training(trainer),
+        }
+        trainer.processes.on_main(lambda: self._write(folder, state))
         self.saved_at = time.monotonic()
 
     def _write(self, folder: Path, state: dict[str, Any]) -> None:
@@ -215,7 +202,7 @@ class Checkpoints:
                 file=Screen(),
             )
 
-    def resume(self, run: Resumable) -> None:
+    def resume(self, trainer: Trainer) -> None:
         """Go on from the checkpoint, if there is one, printing again what its epochs printed.
 
         Raises:
@@ -224,7 +211,7 @@ class Checkpoints:
         folder = self.folder
         if folder is None:
             return
-        state = run.processes.on_main(lambda: load(folder))
+        state = trainer.processes.on_main(lambda: load(folder))
         if state is None:
             return
         path = folder / NAME
@@ -233,24 +220,24 @@ class Checkpoints:
         check_identity(path, state["identity"], self.identity)
         try:
             checked_text(state["hardware"], 500)
-            run.load_state_dict(state["run"])
+            restore_training(trainer, state["run"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
             name = type(error).__name__
             raise _foreign(path, f"{name}: {first_line(error)}") from error
         hardware = None
-        for entry in run.progress.log:
+        for entry in trainer.progress.log:
             if entry["hardware"] != hardware:
                 hardware = entry["hardware"]
                 say(f"From the checkpoint, run on {hardware}:")
             say(entry["text"])
-        if run.progress.epoch == self.identity["epochs"]:
+        if trainer.progress.epoch == self.identity["epochs"]:
             return
         say(
-            f"Going on from the checkpoint at epoch {run.progress.epoch + 1}, "
-            f"batch {run.progress.batch}"
+            f"Going on from the checkpoint at epoch {trainer.progress.epoch + 1}, "
+            f"batch {trainer.progress.batch}"
         )
-        if state["hardware"] != run.hardware:
+        if state["hardware"] != trainer.hardware:
             say(
                 f"It was run on {state['hardware']}: the images will be the same, but the weights "
-                "will differ a little from those of a run that was all on the same."
+                "will differ a little from those of a run on one kind of hardware throughout."
             )

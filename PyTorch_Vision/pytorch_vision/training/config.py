@@ -2,19 +2,29 @@
 
 from collections.abc import Callable
 from dataclasses import field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from pytorch_vision.data import Augmentation
 from pytorch_vision.runtime.checks import checked_dataclass
+from pytorch_vision.training.optimizers import OPTIMIZERS, OptimizerName
 
-FEW_IMAGES, FEW_BATCH, BATCH = 5000, 32, 512  # of few images large batches give too few steps
+FEW_IMAGES, FEW_BATCH, BATCH = 5000, 32, 512  # with few images, large batches give too few steps
+
+
+def _defaults(setting: str) -> str:
+    """Return an optimizer setting's default values, as in "0.05 for muon, 0.2 for sgd"."""
+    return ", ".join(
+        f"{one.defaults[setting]:g} for {name}"
+        for name, one in OPTIMIZERS.items()
+        if setting in one.defaults
+    )
 
 
 @checked_dataclass
 class TrainConfig:
-    """All that a training does, by which it is known again.
+    """The recipe of a training: everything that decides its result, but for the machine.
 
     Raises:
         ValueError: a value is out of range; the message says which and what was expected.
@@ -27,7 +37,7 @@ class TrainConfig:
         int | None,
         Field(
             ge=1,
-            description=f"images a step, over all devices; none is {BATCH}, or {FEW_BATCH} for up "
+            description=f"images a step, over all devices; default: {BATCH}, or {FEW_BATCH} for up "
             f"to {FEW_IMAGES:,} training images",
         ),
     ] = None
@@ -36,26 +46,32 @@ class TrainConfig:
         Field(
             ge=0,
             lt=2**63,
-            description="random seed of the first weights, the order and the augmentation",
+            description="random seed of the order and the augmentation, and, where a network is "
+            "made from these settings, of its first weights",
         ),
     ] = 0
     optimizer: Annotated[
-        Literal["muon", "sgd"],
+        OptimizerName,
         Field(
-            description="muon: Muon on convolution filters and SGD on the rest, rates rising "
-            "linearly and falling linearly to zero; sgd: SGD on everything, under OneCycleLR"
+            description="; ".join(f"{name}: {one.description}" for name, one in OPTIMIZERS.items())
         ),
     ] = "muon"
     muon_learning_rate: Annotated[
-        float,
-        Field(gt=0, allow_inf_nan=False, description="Muon's peak, the relative size of a step"),
-    ] = 0.1
+        float | None,
+        Field(
+            gt=0,
+            allow_inf_nan=False,
+            description="Muon's peak learning rate, the relative size of a step; default: "
+            + _defaults("muon_learning_rate"),
+        ),
+    ] = None
     learning_rate: Annotated[
         float | None,
         Field(
             gt=0,
             allow_inf_nan=False,
-            description="SGD's peak learning rate; none is 0.05 beside Muon and 0.2 alone",
+            description="peak learning rate of SGD or AdamW; default: "
+            + _defaults("learning_rate"),
         ),
     ] = None
     transfer_learning_rate: Annotated[
@@ -63,9 +79,9 @@ class TrainConfig:
         Field(
             gt=0,
             allow_inf_nan=False,
-            description="where the weights to begin with are those of other classes, and so the "
-            "network's last layer is new: Muon's peak, in place of the optimizer and the learning "
-            "rates above; none is to train as with any weights",
+            description="where the network begins with weights of other classes, so that its last "
+            "layer is new: Muon's peak learning rate, in place of optimizer, muon_learning_rate "
+            "and learning_rate; default: these are used",
         ),
     ] = None
     warm_up: Annotated[
@@ -73,29 +89,29 @@ class TrainConfig:
         Field(
             ge=0,
             lt=1,
-            description="share of the steps in which the rates rise, but under OneCycleLR, which "
-            "has its own",
+            description="share of the steps in which the rates rise; OneCycleLR has its own",
         ),
     ] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1, description="of SGD")] = 0.9
-    nesterov: Annotated[bool, Field(description="whether SGD's momentum looks ahead")] = True
+    nesterov: Annotated[bool, Field(description="whether SGD's momentum is Nesterov's")] = True
     weight_decay: Annotated[
-        float,
+        float | None,
         Field(
             ge=0,
             allow_inf_nan=False,
-            description="of the convolution and linear weights that SGD trains",
+            description="of the convolution and linear weights that SGD or AdamW trains; default: "
+            + _defaults("weight_decay"),
         ),
-    ] = 5e-4
+    ] = None
     label_smoothing: Annotated[float, Field(ge=0, lt=1, description="of the training loss")] = 0.1
     class_weights: Annotated[
         float,
         Field(
             ge=0,
             le=1,
-            description="how much of the inverse of its class's frequency an image counts in the "
-            "loss, where classes are unequal: that to the power of this, 1 on average; 0 counts "
-            "all alike, 1 all classes alike",
+            description="balances unequal classes: an image counts in the loss as its class's "
+            "frequency to the power of minus this, 1 on average; 0: all images count alike, 1: all "
+            "classes do",
         ),
     ] = 0.0
     average_weights: Annotated[
@@ -110,8 +126,8 @@ class TrainConfig:
         Field(
             ge=0,
             lt=1,
-            description="share of the epochs, the first ones, that are trained and tested on "
-            "images at three quarters of their size, and varied less",
+            description="share of the epochs, the first ones, that train and test on images at "
+            "three quarters of their size, with less augmentation",
         ),
     ] = 0.0
     pruning: Annotated[
@@ -120,49 +136,59 @@ class TrainConfig:
             ge=0,
             lt=1,
             description="share of the training images that every epoch but the first leaves out: "
-            "some of those that had the smallest losses when they were last shown",
+            "some of those with the smallest losses when they were last shown",
         ),
     ] = 0.0
     augmentation: Annotated[
         Augmentation, Field(description="how the training images are varied")
     ] = field(default_factory=Augmentation)
 
+    def chosen(self, setting: str) -> float:
+        """Return a rate or the weight decay: as it is set, or else the optimizer's default."""
+        value = getattr(self, setting)
+        return OPTIMIZERS[self.optimizer].defaults[setting] if value is None else value
+
     @property
     def peak_learning_rate(self) -> float:
-        """SGD's peak learning rate, chosen or by default."""
-        if self.learning_rate is not None:
-            return self.learning_rate
-        return 0.05 if self.optimizer == "muon" else 0.2
+        """The peak of ``learning_rate``, as it is set or the optimizer's default."""
+        return self.chosen("learning_rate")
+
+    @property
+    def unused(self) -> list[str]:
+        """The settings that are set but that the optimizer does not use."""
+        settings = {name for one in OPTIMIZERS.values() for name in one.defaults}
+        others = settings - OPTIMIZERS[self.optimizer].defaults.keys()
+        return sorted(name for name in others if getattr(self, name) is not None)
 
     def for_transfer(self) -> "TrainConfig":
-        """Return the recipe as it trains weights of other classes."""
+        """Return the recipe for weights of other classes: see ``transfer_learning_rate``."""
         rate = self.transfer_learning_rate
         if rate is None:
             return self
         return replace(self, optimizer="muon", learning_rate=None, muon_learning_rate=rate)
 
     def batch_size_for(self, images: int) -> int:
-        """Return the batch size, chosen or by the number of training images."""
+        """Return the batch size, as it is set or by the number of training images."""
         if self.batch_size is not None:
             return self.batch_size
         return FEW_BATCH if images <= FEW_IMAGES else BATCH
 
     @property
     def small_epochs(self) -> int:
-        """How many epochs, the first ones, show small images."""
+        """The number of epochs, the first ones, that show small images."""
         return int(self.progressive_resizing * self.epochs)
 
     def scale_in(self, epoch: int) -> float:
-        """Return at what part of their height and width an epoch, from 0 on, shows the images.
+        """Return the part of their height and width at which an epoch, from 0 on, shows images.
 
         "Progressive resizing": Jeremy Howard, fast.ai's entry for DAWNBench, 2018.
         """
         return 0.75 if epoch < self.small_epochs else 1.0
 
     def augmentation_in(self, epoch: int) -> Augmentation:
-        """Return how an epoch, from 0 on, varies the images: small ones less.
+        """Return the augmentation of an epoch, from 0 on: weaker for small images.
 
-        They are cropped from two thirds of the padding, and have no hole. Size and variation grow
+        Those are cropped from two thirds of the padding, without CutOut. Size and variation grow
         together in Mingxing Tan and Quoc Le, "EfficientNetV2", arXiv 2104.00298.
         """
         if epoch >= self.small_epochs:
@@ -170,6 +196,13 @@ class TrainConfig:
         return replace(
             self.augmentation, padding=round(2 / 3 * self.augmentation.padding), cutout=0
         )
+
+    def _changed(self, changes: dict[str, Any]) -> "TrainConfig":
+        """Return the recipe with changes; another optimizer has its own default rates."""
+        if changes.get("optimizer", self.optimizer) != self.optimizer:
+            rates = ("learning_rate", "muon_learning_rate", "weight_decay")
+            changes = dict.fromkeys(rates) | changes
+        return replace(self, **changes)
 
     @classmethod
     def original(cls, **changes: Any) -> "TrainConfig":
@@ -188,7 +221,7 @@ class TrainConfig:
             average_weights=False,
             augmentation=Augmentation(flip="none"),
         )
-        return replace(recipe, **changes)
+        return recipe._changed(changes)
 
     @classmethod
     def finetune(cls, **changes: Any) -> "TrainConfig":
@@ -200,11 +233,15 @@ class TrainConfig:
         classes there is more to learn, and it is Muon at half its usual rate: gentle SGD ended
         below a training from random weights (``docs/recipes.md``).
         """
-        rates: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.001}
-        chosen = {"optimizer", "learning_rate", "muon_learning_rate"}
-        if not any(changes.get(name) is not None for name in chosen):
-            rates["transfer_learning_rate"] = 0.05
-        return replace(cls(epochs=5, **rates), **changes)
+        rates = {"optimizer", "learning_rate", "muon_learning_rate"}
+        chosen = rates & {name for name, value in changes.items() if value is not None}
+        if "muon_learning_rate" in chosen:
+            changes = {"optimizer": "muon"} | changes
+        transfer = None if chosen else 0.05
+        recipe = cls(
+            epochs=5, optimizer="sgd", learning_rate=0.001, transfer_learning_rate=transfer
+        )
+        return recipe._changed(changes)
 
     @classmethod
     def few(cls, **changes: Any) -> "TrainConfig":
@@ -223,7 +260,7 @@ class TrainConfig:
             label_smoothing=0.2,
             progressive_resizing=0.75,
         )
-        return replace(recipe, **changes)
+        return recipe._changed(changes)
 
     @classmethod
     def quick(cls, **changes: Any) -> "TrainConfig":
@@ -242,10 +279,10 @@ class TrainConfig:
             progressive_resizing=0.56,
             pruning=0.33,
         )
-        return replace(recipe, **changes)
+        return recipe._changed(changes)
 
 
-# ready-made recipes, by the name that the notebook and the command line have for them
+# ready-made recipes, by their names in the notebook and on the command line
 RECIPES: dict[str, Callable[..., TrainConfig]] = {
     "default": TrainConfig,
     "few": TrainConfig.few,

@@ -1,27 +1,35 @@
-"""A loss and an optimizer of the caller's own, in place of the recipe's."""
+"""A caller's loss and optimizer, in place of the recipe's."""
 
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from pytorch_vision.models.module_utils import copied
+from pytorch_vision.runtime.devices import is_lack_of_memory
+from pytorch_vision.runtime.text import first_line
 from pytorch_vision.training.fingerprint import describe_callable
+from pytorch_vision.training.optimizers import MakeOptimizer
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-MakeOptimizer = Callable[[list[nn.Parameter]], Optimizer]
+
+
+class LossError(ValueError):
+    """A caller's loss failed, or returned something that cannot be trained on."""
 
 
 @dataclass(frozen=True)
-class Own:
+class Custom:
     """What a caller trains with in place of the recipe's.
 
     Attributes:
         loss: of logits float32 (N, C) and labels int64 (N,); a mean over the images, or one number
             for each.
-        optimizer: makes one of the parameters that are trained.
+        optimizer: a function that makes one of the parameters that are trained.
 
     Raises:
         ValueError: one of them is of another kind; says what was expected.
@@ -31,23 +39,23 @@ class Own:
     optimizer: MakeOptimizer | None = None
 
     def __post_init__(self) -> None:
-        kind = type(self.optimizer).__name__
         if isinstance(self.optimizer, Optimizer):
+            kind = type(self.optimizer).__name__
             raise ValueError(
-                f"optimizer is one that is made already; expected a function that makes one: "
+                "optimizer is made already; expected a function that makes one: "
                 f"optimizer=lambda weights: {kind}(weights, lr=...)"
             )
         if isinstance(self.loss, type):
             name = self.loss.__name__
-            raise ValueError(f"loss is the class {name}, expected one of its kind: {name}()")
+            raise ValueError(f"loss is the class {name}, expected an instance: {name}()")
         for name, value in vars(self).items():
             if value is not None and not callable(value):
                 raise ValueError(f"{name} is {value!r}, expected a function")
 
-    def identity(self) -> dict[str, Any]:
-        """Return in plain text by what a checkpoint knows them again; nothing for nothing."""
+    def fingerprint(self) -> dict[str, str]:
+        """Return what a checkpoint compares: a description of each that is given."""
         return {
-            f"own {name}": describe_callable(value)
+            f"custom {name}": describe_callable(value)
             for name, value in vars(self).items()
             if value is not None
         }
@@ -62,15 +70,61 @@ class Own:
         made = self.optimizer(parameters)
         if not isinstance(made, Optimizer):
             raise ValueError(f"optimizer made {type(made).__name__}, expected a torch optimizer")
-        _, *others = inspect.signature(type(made).step).parameters.values()
+        step = inspect.signature(made.step).parameters.values()
         needed = [
             one
-            for one in others
+            for one in step
             if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD
         ]
         if needed or any("lr" not in group for group in made.param_groups):
             raise ValueError(
                 f"{type(made).__name__} cannot be used here: expected an optimizer with a learning "
-                "rate, lr, that steps without a closure"
+                "rate, lr, whose step needs no closure"
             )
         return made
+
+
+class CustomLoss:
+    """A caller's loss, as the sum over a batch's images.
+
+    Args:
+        loss: as in ``Custom``. A module is moved to the device; one with float64 tensors, such as
+            class weights that scikit-learn computed, is copied and becomes float32.
+        device: of the logits.
+    """
+
+    def __init__(self, loss: Loss, device: torch.device) -> None:
+        self.loss = loss
+        if isinstance(loss, nn.Module):
+            if any(one.dtype is torch.float64 for one in loss.buffers()):
+                loss = copied(loss).float()
+            self.loss = loss.to(device)
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the sum of the losses, float32 ().
+
+        Raises:
+            LossError: the loss fails, gives something else, or has no gradient.
+        """
+        try:
+            loss: Any = self.loss(logits, labels)
+        except Exception as error:  # whatever a caller's loss raises
+            if isinstance(error, torch.OutOfMemoryError) or is_lack_of_memory(error):
+                raise
+            raise LossError(
+                f"loss failed on logits {_described(logits)} and labels {_described(labels)}: "
+                f"{type(error).__name__}: {first_line(error)}"
+            ) from error
+        if isinstance(loss, Tensor) and torch.is_grad_enabled() and not loss.requires_grad:
+            raise LossError(
+                "loss gives a number that has no gradient with respect to the logits: it counts "
+                "or compares, or calls detach() or item()"
+            )
+        if not isinstance(loss, Tensor) or loss.shape not in ((), labels.shape):
+            shown = tuple(loss.shape) if isinstance(loss, Tensor) else loss
+            raise LossError(f"loss gives {shown!r}, expected one number, or one for each image")
+        return loss.mean() * len(labels)
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

@@ -1,7 +1,9 @@
-"""By what a run is known again: its recipe, its images and its network, in plain values."""
+"""The fingerprint of a run, by which its checkpoint is recognised: recipe, images and network."""
 
 import functools
 import hashlib
+import inspect
+import pprint
 import re
 import types
 from collections.abc import Iterable, Iterator
@@ -16,52 +18,53 @@ from pytorch_vision.data.images import fingerprint
 from pytorch_vision.models import Classifier
 from pytorch_vision.training.config import TrainConfig
 
-ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in memory: another one in every process
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in memory: it differs from process to process
 
 
 def identity(config: TrainConfig, data: ImageData, classifier: Classifier) -> dict[str, Any]:
-    """Return what must be equal in a run and in the checkpoint that it continues.
+    """Return what must be equal in a run and in the checkpoint that it continues: plain values.
 
-    It is the whole recipe, the images, the network's layers and their normalisation.
+    These are the recipe's settings, "data" with its name and fingerprint, the "network" with its
+    name, number of parameters and fingerprint, and the images' "normalization".
     """
     recipe = asdict(config)
     steps = config.augmentation.steps
     recipe["augmentation"]["steps"] = None if steps is None else describe_steps(steps)
     return {
         **recipe,
-        "data": f"{data.name} ({fingerprint(data)[:16]})",
+        "data": {"name": data.name, "fingerprint": _short(fingerprint(data))},
         "network": describe_layers(classifier.network),
         "normalization": str(classifier.normalization),
     }
 
 
-def describe_layers(network: nn.Module) -> str:
-    """Name a network's kind, its size, and a hash of its layers with all their settings."""
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    layers = hashlib.sha256(ADDRESS.sub("", str(network)).encode()).hexdigest()[:16]
-    return f"{type(network).__name__} with {parameters:,} parameters (layers {layers})"
+def describe_layers(network: nn.Module) -> dict[str, Any]:
+    """Return a network's "name", its number of "parameters" and the "fingerprint" of its layers.
+
+    The fingerprint is that of the layers' settings; the weights have no part in it.
+    """
+    return {
+        "name": type(network).__name__,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "fingerprint": _digest(ADDRESS.sub("", str(network))),
+    }
 
 
 def describe_callable(function: Any) -> str:
-    """Name a function, or what can be called like one, the same in every process.
+    """Describe a function, or an object that can be called, the same in every process.
 
-    A function of Python is told by its code, anything else by what it shows of itself.
+    A function is known by its source text and by the values that it was made with; an object also
+    by its ``repr``.
     """
-    functions = sorted({_describe_function(one) for one in _functions_in(function)})
     if isinstance(function, types.FunctionType):
-        return functions[0]
+        return _describe_function(function)
     if isinstance(function, type):
         return f"{function.__module__}.{function.__qualname__}"
-    text = ADDRESS.sub("", repr(function))
-    return text + (f" of {', '.join(functions)}" if functions else "")
+    return _with_functions(ADDRESS.sub("", repr(function)), function)
 
 
 def describe_steps(steps: Iterable[Any]) -> str:
-    """Return in a text what albumentations' steps do, the same in every process.
-
-    A function of the caller's own is told by what it consists of: its place in memory, which
-    stands in its ``repr``, is another one in every process.
-    """
+    """Describe albumentations' steps, with the functions in them, the same in every process."""
     return f"[{', '.join(map(_describe_step, steps))}]"
 
 
@@ -73,14 +76,18 @@ def _describe_step(step: Any) -> str:
         return f"{name}({shown}, {describe_steps(step.transforms)})"
     try:
         text = ADDRESS.sub("", repr(step))
-    except Exception:  # a step of the caller's own need not have one that works
+    except Exception:  # that of a caller's step need not work
         text = f"{name}(p={step.p})"
-    functions = sorted({_describe_function(one) for one in _functions_in(vars(step))})
+    return _with_functions(text, vars(step))
+
+
+def _with_functions(text: str, value: Any) -> str:
+    functions = sorted({_describe_function(one) for one in _functions_in(value)})
     return text + (f" of {', '.join(functions)}" if functions else "")
 
 
 def _functions_in(value: Any) -> Iterator[types.FunctionType]:
-    """Yield the functions of Python that a value of a step's consists of."""
+    """Yield the Python functions that a value consists of."""
     if isinstance(value, types.FunctionType):
         yield value
     elif isinstance(value, functools.partial):
@@ -96,33 +103,32 @@ def _functions_in(value: Any) -> Iterator[types.FunctionType]:
 
 
 def _describe_function(function: types.FunctionType) -> str:
-    """Name a function, with a hash of its code and of the values that it was made with."""
-    cells = [_content(cell) for cell in function.__closure__ or ()]
-    given = _ordered(function.__defaults__), _ordered(function.__kwdefaults__)
-    parts = [*_code(function.__code__), *given, cells]
-    digest = hashlib.sha256(ADDRESS.sub("", repr(parts)).encode()).hexdigest()[:16]
-    return f"{function.__qualname__} {digest}"
+    """Return a function's name and a digest of its source, its defaults and its closure."""
+    closure = list(map(_content, function.__closure__ or ()))
+    values = [function.__defaults__, function.__kwdefaults__, closure]
+    # of a width of 1, pprint sorts sets, whose order differs from process to process
+    parts = [_source(function), pprint.pformat(values, width=1)]
+    return f"{function.__qualname__} {_digest(ADDRESS.sub('', str(parts)))}"
 
 
-def _code(code: types.CodeType) -> list[Any]:
-    """Return what a function does, but neither where it stands nor on which line."""
-    constants = [
-        _code(one) if isinstance(one, types.CodeType) else _ordered(one) for one in code.co_consts
-    ]
-    return [code.co_code, constants, code.co_names, code.co_varnames]
+def _source(function: types.FunctionType) -> str:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):  # typed into ``python -c``, say
+        code = function.__code__
+        return str([code.co_code, code.co_consts, code.co_names])
 
 
 def _content(cell: types.CellType) -> Any:
     try:
-        return _ordered(cell.cell_contents)
-    except ValueError:  # it has none yet
+        return cell.cell_contents
+    except ValueError:  # it is not assigned yet
         return None
 
 
-def _ordered(value: Any) -> Any:
-    """Return sets of texts as lists, which are the same in every process, and all else as it is."""
-    if isinstance(value, (set, frozenset)) and any(isinstance(one, str) for one in value):
-        return sorted(map(repr, value))
-    if type(value) in (tuple, list):
-        return type(value)(map(_ordered, value))
-    return {k: _ordered(v) for k, v in value.items()} if type(value) is dict else value
+def _digest(text: str) -> str:
+    return _short(hashlib.sha256(text.encode()).hexdigest())
+
+
+def _short(digest: str) -> str:
+    return digest[:16]

@@ -1,57 +1,39 @@
 """Training: a whole run, from the first epoch or from a checkpoint, epoch after epoch."""
 
 import os
-import threading
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
 
-import lightning_fabric
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.multiprocessing import ProcessExitedException
-from tqdm import tqdm
+from torch import Tensor
 
 from pytorch_vision.data import ImageData
 from pytorch_vision.models import Classifier, EpochRecord, History
-from pytorch_vision.models.module_utils import copied, load_state, tensors_of
-from pytorch_vision.runtime import (
-    CheckpointError,
-    Machine,
-    Processes,
-    ProcessLostError,
-    start_processes,
-)
+from pytorch_vision.runtime import Machine, Processes, start_processes
 from pytorch_vision.runtime.devices import (
     describe_hardware,
     device_settings,
     gradients_on,
+    is_lack_of_memory,
     memory_explained,
 )
 from pytorch_vision.runtime.files import user_path
-from pytorch_vision.runtime.interrupts import deferred_signals, interrupts_forwarded
+from pytorch_vision.runtime.interrupts import deferred_signals
 from pytorch_vision.runtime.processes import only_main_prints
-from pytorch_vision.runtime.terminal import BAR, Bar, bar_line, in_notebook, say
+from pytorch_vision.runtime.terminal import BAR, Bar, Screen, bar_line, say
+from pytorch_vision.runtime.text import first_line
 from pytorch_vision.training.checkpoint import NAME, Checkpoints
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.custom import Loss, MakeOptimizer, Own
-from pytorch_vision.training.evaluate import evaluate_on
-from pytorch_vision.training.hints import hints
-from pytorch_vision.training.run import Run
+from pytorch_vision.training.custom import Custom, Loss, LossError
+from pytorch_vision.training.evaluate import Evaluation, evaluate_on
+from pytorch_vision.training.hints import hints, unreached_parameters
+from pytorch_vision.training.optimizers import MakeOptimizer
+from pytorch_vision.training.trainer import Trainer
 
 AfterEpoch = Callable[[Classifier], object]
 BAR_SECONDS = 0.5  # between two readings of the loss, each of which waits for the device
-# what a notebook's forks hand back: most of these happen to all of them, or are told to all
-EXPECTED_ERRORS = (
-    ValueError,
-    FloatingPointError,
-    MemoryError,
-    CheckpointError,
-    ProcessLostError,
-)
 
 
 def fit(
@@ -64,48 +46,51 @@ def fit(
     loss: Loss | None = None,
     optimizer: MakeOptimizer | None = None,
 ) -> History:
-    """Train a classifier in place, fill in its history, and return that.
+    """Train a classifier in place, fill in its history, and return the history.
 
-    Prints one progress bar and one line ``Test set: ...`` an epoch; where nobody can watch the
-    bar move, as in a file, only as it stands at the epoch's end. Interrupting it (Ctrl-C, or
-    the notebook's stop button) ends it after the current batch, with the history so far; a
-    second interrupt ends it at once. SIGTERM and SIGHUP do what they usually do once the current
-    batch is saved. Afterwards the network holds the averaged weights, where they are averaged, and
-    stands on the device that it was trained on.
+    Prints a progress bar and a line ``Test set: ...`` for each epoch; where the output is no
+    terminal, the bar is printed once, at the epoch's end. An interrupt (Ctrl-C, or the notebook's
+    stop button) ends the training after the current batch, with the history so far; a second one
+    ends it at once. SIGTERM and SIGHUP do what they usually do once the current batch is saved.
+    Afterwards the network holds the averaged weights, where ``config`` averages them, and is on the
+    device that it was trained on.
 
-    With several ``machine.devices``, each is trained on by a process of its own. In a script, all
-    of them run the whole script, and each returns; in a notebook they are forks, and the network
-    comes back on the CPU.
+    With several ``machine.devices``, each is trained on by a process of its own, which runs the
+    whole script and returns from this call.
+
+    ``config.seed`` decides the order of the images and their augmentation. The network's first
+    weights are drawn where it is made: call ``torch.manual_seed`` before.
 
     Args:
         classifier: its network is trained; class names and size must be those of the data.
         data: images and labels; they are not copied.
-        config: ``TrainConfig()`` if None. Without any epoch, the network is only tested.
+        config: the recipe; ``TrainConfig()`` if None. With 0 epochs, the network is only tested.
         machine: ``Machine()`` if None.
-        checkpoints: a folder in which the run keeps its state, at least once a minute; the same
-            call, made again, continues from there. On the same CPU it ends with the same weights,
-            bit for bit; on a GPU the last bits can differ, because cuDNN chooses its kernels anew
-            in every process.
-        after_epoch: is called after each epoch, in the first process, with the classifier as it
-            was tested and its history so far: to save it (the next epoch changes its weights; its
-            ``copy()`` stays as it is), to draw it, to send its last record to a logger. Training
-            ends early if it returns True; the classifier is then the one that was tested last.
-        loss: of your own, in place of the recipe's cross-entropy, smoothing and class weights: a
+        checkpoints: a folder in which the run saves its state after every epoch, and at least once
+            a minute; the same call, made again, continues from there. On the same CPU with the
+            same number of threads it ends with the same weights, bit for bit; on a GPU the last
+            bits can differ, because cuDNN chooses its kernels anew in every process.
+        after_epoch: called after each epoch, in the first process, with the classifier as it was
+            tested and its history so far: to save it (the next epoch changes its weights, but not
+            those of its ``copy()``), to draw it, to send its last record to a logger. Training ends
+            early if it returns True; the classifier is then the one that was tested last.
+        loss: a custom loss, in place of the recipe's cross-entropy, smoothing and class weights: a
             function of logits, float32 (N, C), and labels, int64 (N,), such as
-            ``torch.nn.MultiMarginLoss()``. It gives a mean over the images, or a number for each.
-        optimizer: of your own, in place of the recipe's: a function that makes one of a list of
-            parameters, such as ``lambda parameters: torch.optim.AdamW(parameters, lr=1e-3)``. Its
-            rates rise over ``config.warm_up`` of the steps, then fall to zero. It steps without a
-            closure. A checkpoint keeps its state, and knows it and the loss by their code, but
-            not by that of the functions that they call; numbers that they keep elsewhere, as in
-            a global variable or a parameter of the loss, are in no checkpoint.
+            ``torch.nn.MultiMarginLoss()``. It returns a mean over the images, or a number for each.
+        optimizer: a custom optimizer, in place of the recipe's: a function that makes one from a
+            list of parameters, such as ``lambda parameters: torch.optim.AdamW(parameters,
+            lr=1e-3)``. Its rates rise over ``config.warm_up`` of the steps, then fall to zero. Its
+            step is called without a closure. A checkpoint holds its state, and recognises it and
+            the loss by their source, but not by that of the functions that they call; numbers that
+            they keep elsewhere, as in a global variable or a parameter of the loss, are in no
+            checkpoint.
 
     Raises:
         FloatingPointError: the loss stopped being finite; names epoch and batch.
         MemoryError: there is too little memory; says which batch size to try.
-        ValueError: these are no classifier and no data, the data has other classes or another size,
-            the network does not take images of that or has not one logit for each class, or there
-            are fewer devices.
+        ValueError: the arguments are of another type, the data has other classes or another size,
+            the network does not take such images, does not return one logit for each class or
+            cannot be trained on them, or there are fewer devices.
         OSError: the folder cannot be written.
         pytorch_vision.runtime.CheckpointError: the folder holds the checkpoint of another run, or
             is in use by one.
@@ -118,76 +103,8 @@ def fit(
         )
     classifier.check(data)
     config = config or TrainConfig()
-    own = Own(loss, optimizer)
-    if config.epochs:
-        classifier.learns_from(data.train_digests)
+    custom = Custom(loss, optimizer)
     fabric = start_processes(machine or Machine())
-    if fabric.world_size > 1 and in_notebook():
-        return _fit_in_forks(fabric, classifier, data, config, checkpoints, after_epoch, own)
-    return _fit(fabric, classifier, data, config, checkpoints, after_epoch, own)
-
-
-def _fit_in_forks(
-    fabric: lightning_fabric.Fabric,
-    classifier: Classifier,
-    data: ImageData,
-    config: TrainConfig,
-    checkpoints: str | os.PathLike | None,
-    after_epoch: AfterEpoch | None,
-    own: Own,
-) -> History:
-    """Train in forks of this process; the weights come back in memory that all share."""
-    classifier.network.cpu().share_memory()
-    arguments = (classifier, data, config, checkpoints, after_epoch, own)
-    try:
-        with interrupts_forwarded():
-            work: Any = _fit_in_fork
-            # hidden from Fabric, which refuses frozen dataclasses
-            outcome = fabric.launch(work, lambda: arguments)
-    except ProcessExitedException as error:
-        raise ProcessLostError(f"{error}. {_how_to_go_on(checkpoints)}") from None
-    if isinstance(outcome, Exception):
-        raise outcome
-    classifier.history = History(tuple(EpochRecord(**record) for record in outcome))
-    classifier.is_partly_new = False
-    return classifier.history
-
-
-def _fit_in_fork(
-    fabric: lightning_fabric.Fabric, arguments: Callable[[], tuple[Any, ...]]
-) -> list[dict[str, Any]] | Exception:
-    # a lock of its own for the bars: a fork that is killed would take the notebook's along
-    tqdm.set_lock(threading.RLock())
-    torch.set_num_threads(1)  # OpenMP hangs in a fork if it has run in the process forked from
-    classifier, *others = arguments()
-    shared: nn.Module = classifier.network  # the forks share its memory, and train copies
-    trained = classifier.with_network(copied(shared))
-    try:
-        history = _fit(fabric, trained, *others)
-    except EXPECTED_ERRORS as error:
-        return error
-    if fabric.is_global_zero:
-        load_state(shared, tensors_of(trained.network))
-    return [asdict(record) for record in history.records]
-
-
-def _how_to_go_on(checkpoints: str | os.PathLike | None) -> str:
-    if checkpoints is None:
-        return "No checkpoints were kept: run the same again, with a folder for them."
-    if not (user_path(checkpoints) / NAME).exists():
-        return f"There was no checkpoint yet in {checkpoints}: run the same again."
-    return f"Run the same again: it goes on from the checkpoint in {checkpoints}."
-
-
-def _fit(
-    fabric: lightning_fabric.Fabric,
-    classifier: Classifier,
-    data: ImageData,
-    config: TrainConfig,
-    checkpoints: str | os.PathLike | None,
-    after_epoch: AfterEpoch | None,
-    own: Own,
-) -> History:
     processes = Processes(fabric)
     batch_size = config.batch_size_for(len(data.train_labels))
     smaller = f"try batch_size={max(1, batch_size // 2)}"
@@ -208,16 +125,22 @@ def _fit(
                 say(f"Testing on {describe_hardware(fabric)}")
                 say(evaluate_on(processes, classifier, data, adapter, train_batch_size=batch_size))
                 return classifier.history
-            _check_small_images(classifier, fabric, config)
-            kept = Checkpoints(checkpoints, config, data, classifier, own)
-            arguments = (processes, classifier, data, config, adapter, own)
-            _train(Run(*arguments), kept, data, after_epoch, interrupted)
+            _check_small_images(classifier, processes, config)
+            kept = Checkpoints(checkpoints, config, data, classifier, custom)
+            arguments = (processes, classifier, data, config, adapter, custom)
+            _train(Trainer(*arguments), kept, data, after_epoch, interrupted)
     return classifier.history
 
 
-def _check_small_images(
-    classifier: Classifier, fabric: lightning_fabric.Fabric, config: TrainConfig
-) -> None:
+def _how_to_go_on(checkpoints: str | os.PathLike | None) -> str:
+    if checkpoints is None:
+        return "No checkpoints were kept: run the same again, with a folder for them."
+    if not (user_path(checkpoints) / NAME).exists():
+        return f"There was no checkpoint yet in {checkpoints}: run the same again."
+    return f"Run the same again: it goes on from the checkpoint in {checkpoints}."
+
+
+def _check_small_images(classifier: Classifier, processes: Processes, config: TrainConfig) -> None:
     """Refuse a network that does not take the smaller images of the first epochs.
 
     Raises:
@@ -226,76 +149,73 @@ def _check_small_images(
     if not config.small_epochs:
         return
     try:
-        classifier.check_outputs(fabric, config.scale_in(0))
+        classifier.check_outputs(processes.fabric, config.scale_in(0))
     except ValueError as error:
         raise ValueError(f"{error}: set progressive_resizing=0") from error
 
 
 def _train(
-    run: Run,
+    trainer: Trainer,
     kept: Checkpoints,
     data: ImageData,
     after_epoch: AfterEpoch | None,
     interrupted: Callable[[], bool],
 ) -> None:
-    """Train a run, or what its checkpoint has left to train.
+    """Train to the end, from the beginning or from a checkpoint.
 
-    The run is in no frame above this one: ``memory_explained`` could not clear it there.
+    No frame above this one holds the trainer: ``memory_explained`` could not clear it there.
     """
-    say(f"Training on {run.hardware}")
-    for line in hints(run):
+    say(f"Training on {trainer.hardware}")
+    for line in hints(trainer):
         say(line)
-    with kept.locked(run.processes):
-        kept.resume(run)
+    with kept.locked(trainer.processes):
+        kept.resume(trainer)
         try:
-            _train_epochs(run, kept, data, after_epoch, interrupted)
-            run.mature()
+            _train_epochs(trainer, kept, data, after_epoch, interrupted)
+            if trainer.progress.batch:  # interrupted: these weights were not tested
+                trainer.update_statistics()
         finally:
-            run.finish()
+            trainer.finish()
 
 
 def _train_epochs(
-    run: Run,
+    trainer: Trainer,
     kept: Checkpoints,
     data: ImageData,
     after_epoch: AfterEpoch | None,
     interrupted: Callable[[], bool],
 ) -> None:
-    """Train a run to its end, until it is interrupted, or until ``after_epoch`` returns True."""
-    while run.progress.epoch < run.config.epochs:
-        whole = _train_epoch(run, kept, interrupted) and _test_epoch(run, data, interrupted)
-        last = run.progress.epoch == run.config.epochs
-        _, due = run.processes.agree(False, kept.is_due())
-        if last or due or not whole:
-            kept.save(run)
+    """Train to the end, until an interrupt, or until ``after_epoch`` returns True."""
+    while trainer.progress.epoch < trainer.config.epochs:
+        whole = _train_epoch(trainer, kept, interrupted) and _test(trainer, data, interrupted)
+        kept.save(trainer)
         if not whole:
             say(
-                f"Interrupted in epoch {run.progress.epoch + 1}; the history holds "
-                f"{len(run.progress.history.records)} whole epoch(s)."
+                f"Interrupted in epoch {trainer.progress.epoch + 1}; the history holds "
+                f"{len(trainer.progress.history.records)} whole epoch(s)."
             )
             return
-        if after_epoch is not None and _wants_to_stop(run, after_epoch):
-            say(f"Stopped after epoch {run.progress.epoch}, as after_epoch asked for")
-            kept.save(run)
+        if after_epoch is not None and _wants_to_stop(trainer, after_epoch):
+            say(f"Stopped after epoch {trainer.progress.epoch}, as after_epoch asked for")
             return
 
 
-def _wants_to_stop(run: Run, after_epoch: AfterEpoch) -> bool:
-    with run.tested() as tested:
-        return run.processes.on_main(lambda: is_yes(after_epoch(tested)))
+def _wants_to_stop(trainer: Trainer, after_epoch: AfterEpoch) -> bool:
+    tested = trainer.tested()
+    return trainer.processes.on_main(lambda: is_yes(after_epoch(tested)))
 
 
 def is_yes(answer: object) -> bool:
-    """Tell whether an answer is True: Python's, NumPy's or torch's, but nothing that is like it."""
+    """Tell whether an answer is True, be it Python's, NumPy's or torch's; 1 is not."""
     if isinstance(answer, Tensor):
         answer = answer.tolist()
     return isinstance(answer, (bool, np.bool_)) and bool(answer)
 
 
-def _train_epoch(run: Run, kept: Checkpoints, interrupted: Callable[[], bool]) -> bool:
+def _train_epoch(trainer: Trainer, kept: Checkpoints, interrupted: Callable[[], bool]) -> bool:
     """Train to the end of the epoch and return True, or False if interrupted before it."""
-    run.begin_epoch()
-    progress, batches = run.progress, len(run.loader)
+    trainer.begin_epoch()
+    progress, batches = trainer.progress, len(trainer.loader)
     if progress.batch == batches:  # resumed when only the test was missing
         say(progress.bar_line)
         return True
@@ -309,16 +229,19 @@ def _train_epoch(run: Run, kept: Checkpoints, interrupted: Callable[[], bool]) -
         bar_format=BAR,
         leave=False,  # its last line is printed below, on whatever there is
     ) as bar:
-        for images, labels in run.loader.epoch(progress.epoch, first):
-            run.step(images, labels)
+        for images, labels in trainer.loader.epoch(progress.epoch, first):
+            if trainer.steps == 0:
+                _first_step(trainer, images, labels)
+            else:
+                trainer.step(images, labels)
             now = time.monotonic()
             progress.seconds = now - started
-            stop, show, save = run.processes.agree(
+            stop, show, save = trainer.processes.agree(
                 interrupted(), now - shown > BAR_SECONDS, kept.is_due()
             )
             last = progress.batch == batches
             if last or show:
-                shown, description = now, _description(run)
+                shown, description = now, _description(trainer)
                 bar.set_description_str(description, refresh=False)
             bar.update()
             if last or stop:
@@ -328,31 +251,74 @@ def _train_epoch(run: Run, kept: Checkpoints, interrupted: Callable[[], bool]) -
             if stop:
                 break
             if save:
-                kept.save(run)
+                kept.save(trainer)
     say(line)
     return not stop
 
 
-def _description(run: Run) -> str:
-    loss, accuracy = run.means()
+def _first_step(trainer: Trainer, images: Tensor, labels: Tensor) -> None:
+    """Make the first step: it shows what a test does not, such as layers that only training uses.
+
+    Raises:
+        ValueError: it fails; names the network, its images' size and the reason.
+    """
+    try:
+        trainer.step(images, labels)
+    except Exception as error:  # of whatever kind a user's network raises
+        memory = isinstance(error, torch.OutOfMemoryError) or is_lack_of_memory(error)
+        # several processes have errors of their own, about each other
+        if memory or isinstance(error, LossError) or trainer.processes.world_size > 1:
+            raise
+        height, width = images.shape[2:]
+        raise ValueError(
+            f"{type(trainer.network).__name__} cannot be trained on images of {height}x{width} "
+            f"pixels, in batches of {len(images)}: {type(error).__name__}: {first_line(error)}"
+        ) from error
+    if trainer.processes.world_size == 1 and (names := unreached_parameters(trainer)):
+        Bar.write(names, file=Screen())
+
+
+def _description(trainer: Trainer) -> str:
+    loss, accuracy = trainer.means()
     return (
-        f"Epoch {run.progress.epoch + 1}/{run.config.epochs} Loss={loss:.4f} "
-        f"Batch_id={run.progress.batch - 1} Accuracy={accuracy:.2f}"
+        f"Epoch {trainer.progress.epoch + 1}/{trainer.config.epochs} Loss={loss:.4f} "
+        f"Batch_id={trainer.progress.batch - 1} Accuracy={accuracy:.2f}"
     )
 
 
-def _test_epoch(run: Run, data: ImageData, interrupted: Callable[[], bool]) -> bool:
+def _test(trainer: Trainer, data: ImageData, interrupted: Callable[[], bool]) -> bool:
     """Test, record the epoch and go on to the next; False if interrupted before the end."""
     started = time.monotonic()
-    run.share_statistics()
-    scale = run.config.scale_in(run.progress.epoch)
-    batch_size = run.loader.batch_size
-    with run.tested() as tested:
-        result = evaluate_on(
-            run.processes, tested, data, run.tester, interrupted, scale, batch_size
-        )
+    trainer.update_statistics()
+    result = evaluate_on(
+        trainer.processes,
+        trainer.tested(),
+        data,
+        trainer.tested_adapter,
+        interrupted,
+        trainer.scale,
+        trainer.loader.batch_size,
+    )
     if result is None:
         return False
     say(f"{result}\n")
-    run.record(result, time.monotonic() - started)
+    _record(trainer, result, time.monotonic() - started)
     return True
+
+
+def _record(trainer: Trainer, result: Evaluation, test_seconds: float) -> None:
+    """Record the current epoch, with the result of its test, and begin the next one."""
+    progress = trainer.progress
+    train_loss, train_accuracy = trainer.means()
+    record = EpochRecord(
+        epoch=progress.epoch + 1,
+        train_loss=train_loss,
+        train_accuracy=train_accuracy,
+        test_loss=result.loss,
+        test_accuracy=result.accuracy,
+        learning_rate=progress.learning_rate,
+        train_seconds=progress.seconds,
+        test_seconds=test_seconds,
+    )
+    text = f"{progress.bar_line}\n{result}\n"
+    trainer.end_epoch(record, text)

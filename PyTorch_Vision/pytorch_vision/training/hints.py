@@ -1,4 +1,4 @@
-"""What is allowed, but seldom meant, in somebody's own network or loss: told before it trains."""
+"""Hints about a network, a loss or a recipe that can be trained but is probably a mistake."""
 
 from collections.abc import Iterator
 
@@ -7,33 +7,54 @@ from torch import Tensor, nn
 
 from pytorch_vision.models.module_utils import evaluating
 from pytorch_vision.runtime.devices import random_state_kept
-from pytorch_vision.training.run import Run
+from pytorch_vision.training.trainer import Trainer
 
 
-def hints(run: Run) -> Iterator[str]:
-    """Yield a line for each thing that is probably not meant; the run is left as it was."""
-    for name in hidden_layers(run.network):
+def hints(trainer: Trainer) -> Iterator[str]:
+    """Yield a line for each probable mistake; the training is left as it was."""
+    config = trainer.config
+    if trainer.custom.optimizer is None:
+        for name in config.unused:
+            yield f"{name}={getattr(config, name)} is not used: optimizer is {config.optimizer!r}"
+    for name in hidden_layers(trainer.network):
         yield (
             f"{name} holds layers that are neither trained nor saved, as PyTorch does not see "
             "them there: make it an nn.ModuleList or an nn.ModuleDict"
         )
-    if _gives_probabilities(run):
+    if _gives_probabilities(trainer):
         yield (
-            "The network seems to end with a softmax. The loss and predict do that themselves, "
+            "The network seems to end with a softmax. The loss and predict apply one themselves, "
             "and with two it learns badly: end it with the layer before"
         )
-    trained = {one for group in run.optimizer.param_groups for one in group["params"]}
-    if isinstance(run.own_loss, nn.Module):
-        left = [one for one in run.own_loss.parameters() if one.requires_grad]
-        if not trained.issuperset(left):
+    loss = trainer.custom.loss
+    if isinstance(loss, nn.Module):
+        trained = {one for group in trainer.optimizer.param_groups for one in group["params"]}
+        if not trained.issuperset(one for one in loss.parameters() if one.requires_grad):
             yield (
-                "The loss has weights of its own, which no optimizer has, so they stay as they "
-                "are: give fit an optimizer=lambda weights: AdamW([*weights, *loss.parameters()])"
+                "The loss has weights of its own, which no optimizer trains: give fit an "
+                "optimizer=lambda weights: AdamW([*weights, *loss.parameters()])"
             )
 
 
+def unreached_parameters(trainer: Trainer) -> str:
+    """Return a line about parameters that the loss did not reach in the first step, if any."""
+    names = [
+        name
+        for name, one in trainer.network.named_parameters()
+        if one.requires_grad and one.grad is None
+    ]
+    if not names:
+        return ""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return (
+        f"The loss does not reach {', '.join(names[:3])}{more}, which stay as they are: only the "
+        "first output of a network is trained. Freeze them (requires_grad_(False)), or add the "
+        "network's other outputs to the first"
+    )
+
+
 def hidden_layers(network: nn.Module) -> list[str]:
-    """Return the names of a network's plain lists and dictionaries of layers that it has not."""
+    """Return the names of plain lists and dictionaries that hold layers unknown to PyTorch."""
     known = set(network.modules())
     found = []
     for path, module in network.named_modules():
@@ -46,16 +67,16 @@ def hidden_layers(network: nn.Module) -> list[str]:
     return found
 
 
-def _gives_probabilities(run: Run) -> bool:
-    """Tell whether a network's answers to two black images are shares that add up to 1."""
-    device = run.fabric.device
-    images = torch.zeros(2, 3, *run.classifier.size, device=device)
+def _gives_probabilities(trainer: Trainer) -> bool:
+    """Tell whether a network's outputs for two black images are shares that add up to 1."""
+    device = trainer.fabric.device
+    images = torch.zeros(2, 3, *trainer.classifier.size, device=device)
     with (
-        evaluating(run.network),
+        evaluating(trainer.network),
         random_state_kept(device),
         torch.no_grad(),
-        run.fabric.autocast(),
+        trainer.fabric.autocast(),
     ):
-        answers: Tensor = run.adapter(images.to(memory_format=run.adapter.call.memory_format))
+        answers: Tensor = trainer.adapter(images)
     whole = (answers.sum(1) - 1).abs() < 0.01  # in bfloat16, too
     return answers.shape[1] > 1 and bool((answers >= 0).all() and whole.all())

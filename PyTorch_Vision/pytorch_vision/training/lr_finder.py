@@ -6,8 +6,7 @@ Leslie Smith, "Cyclical Learning Rates for Training Neural Networks", arXiv 1506
 import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
 
 import lightning_fabric
 import numpy as np
@@ -28,33 +27,35 @@ from pytorch_vision.runtime.devices import (
 )
 from pytorch_vision.runtime.terminal import Bar
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.run import Run
+from pytorch_vision.training.optimizers import OPTIMIZERS
+from pytorch_vision.training.trainer import Trainer
 
 SMOOTHING = 0.9  # of the running mean of the losses
 DIVERGED = 1.0  # above the smallest running mean: the right class is e times less probable
 FEWEST = 5  # steps, below which there is no fall to see
-Rate = Literal["learning_rate", "muon_learning_rate"]
 
 
 @dataclass(frozen=True, eq=False)
 class RangeTest:
-    """What a range test found.
+    """The result of a range test.
 
     Attributes:
-        rate: which of ``TrainConfig``'s rates rose: "learning_rate" or
-            "muon_learning_rate".
-        rates: float64 (S,), at each step.
+        rate: the setting of ``TrainConfig`` that rose: "learning_rate" or "muon_learning_rate".
+        rates: float64 (S,), its value at each step.
         losses: float64 (S,), a running mean of the training loss.
         suggestion: the rate at which that is smallest, before it rises again: the peak rate to
-            try first. Nothing is taken off, as in a run only a few steps have the peak rate.
-            The first ten steps do not count: their mean is one of few images, and can be small
-            by chance.
+            try first. It is not divided by 10, as other finders do, because few steps of a run
+            have the peak rate. The first ten steps do not count: their mean is one of few images,
+            and can be small by chance.
+        settings: what ``TrainConfig`` needs to train with the suggestion: "optimizer", and the
+            peaks of all its rates, in the ratio that they had in the test.
     """
 
-    rate: Rate
+    rate: str
     rates: np.ndarray
     losses: np.ndarray
     suggestion: float
+    settings: dict[str, str | float] = field(default_factory=dict)
 
 
 def find_learning_rate(
@@ -68,22 +69,22 @@ def find_learning_rate(
 ) -> RangeTest:
     """Train a copy of a classifier for some steps, the rate rising evenly on a logarithmic scale.
 
-    The rate is Muon's if ``config.optimizer`` is "muon", and SGD's then rises with it, in the
-    ratio that the two have in ``config``: at its peak from the start, SGD would diverge before
-    the filters have learned anything. It is SGD's if ``config.optimizer`` is "sgd", or if there
-    are no filters. All else is the run's own: batches, augmentation, loss. It ends when the loss
-    diverges. Classifier and random state are left as they were.
+    The copy is trained as ``fit`` would train the classifier: with its batches, augmentation and
+    loss, and with the optimizer that weights of other classes get. Where an optimizer has two
+    rates, both rise, in the ratio that they have in the recipe: at its peak from the start, SGD
+    beside Muon would diverge before the filters have learned anything. The test ends when the loss
+    diverges. Classifier and random state are unchanged afterwards.
 
     Args:
         classifier: as for ``fit``.
         data: the training images.
         config: of the run that a rate is wanted for.
         machine: ``Machine()`` if None; one device is used.
-        lowest, highest: between which the rate rises.
-        steps: how many batches it takes; epochs follow each other if one has fewer.
+        lowest, highest: the range of the rate.
+        steps: the number of batches; epochs follow each other if one has fewer.
 
     Raises:
-        ValueError: the rates or the number of steps make no sense, or what is true of ``fit``.
+        ValueError: the rates or the number of steps are out of range, or as for ``fit``.
         FloatingPointError: the loss is not finite from the start.
         MemoryError: the GPU has too little memory.
     """
@@ -105,13 +106,19 @@ def find_learning_rate(
     ):
         # float16's gradient scaler skips its first steps
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-        rate, losses = _range_test(fabric, classifier, data, config, lowest, highest, steps)
+        optimizer, peaks, losses = _range_test(
+            fabric, classifier, data, config, lowest, highest, steps
+        )
+    rate = list(peaks)[-1]
     rates = lowest * (highest / lowest) ** (np.arange(len(losses)) / (steps - 1))
     if len(losses) < FEWEST:
         raise FloatingPointError(
             f"the loss diverges within {len(losses)} steps, from {rate} {lowest:g} on: begin lower"
         )
-    return RangeTest(rate, rates, losses, _suggested(rates, losses))
+    suggestion = _suggested(rates, losses)
+    settings: dict[str, str | float] = {"optimizer": optimizer}
+    settings |= {name: peak * suggestion / peaks[rate] for name, peak in peaks.items()}
+    return RangeTest(rate, rates, losses, suggestion, settings)
 
 
 def _range_test(
@@ -122,41 +129,45 @@ def _range_test(
     lowest: float,
     highest: float,
     steps: int,
-) -> tuple[Rate, np.ndarray]:
-    """Train the copy, and return which rate rose, and the running mean of the losses.
+) -> tuple[str, dict[str, float], np.ndarray]:
+    """Train a copy; return its optimizer, the peak rates of its recipe, and the running mean.
 
-    The copy is in no frame above this one: ``memory_explained`` could not clear it there.
+    No frame above this one holds the copy: ``memory_explained`` could not clear it there.
     """
     duplicate = classifier.with_network(copied(classifier.network))
-    run = Run(Processes(fabric), duplicate, data, config)
-    run.begin_epoch()
-    return _raise_rates(run, lowest, highest, steps), _losses(run, steps)
+    trainer = Trainer(Processes(fabric), duplicate, data, config)
+    optimizer = trainer.config.optimizer
+    names = OPTIMIZERS[optimizer].rates[: len(trainer.schedulers)]
+    peaks = {name: trainer.config.chosen(name) for name in names}
+    _raise_rates(trainer, list(peaks.values()), lowest, highest, steps)
+    trainer.begin_epoch()
+    return optimizer, peaks, _losses(trainer, steps)
 
 
-def _raise_rates(run: Run, lowest: float, highest: float, steps: int) -> Rate:
-    """Let all rates rise, in the ratio of their peaks; return which begins at ``lowest``."""
-    optimizers = [schedule.optimizer for schedule in run.schedulers]  # SGD's first
-    peaks = [run.config.peak_learning_rate, run.config.muon_learning_rate][: len(optimizers)]
+def _raise_rates(
+    trainer: Trainer, peaks: list[float], lowest: float, highest: float, steps: int
+) -> None:
+    """Let all rates rise, in the ratio of their peaks, the last one from ``lowest`` on."""
     growth = (highest / lowest) ** (1 / (steps - 1))
 
     def factor(step: int) -> float:
         return lowest / peaks[-1] * growth**step
 
+    optimizers = [schedule.optimizer for schedule in trainer.schedulers]
     for optimizer, peak in zip(optimizers, peaks, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] = peak
-    run.schedulers = [LambdaLR(optimizer, factor) for optimizer in optimizers]
-    return "muon_learning_rate" if len(optimizers) == 2 else "learning_rate"
+    trainer.schedulers = [LambdaLR(optimizer, factor) for optimizer in optimizers]
 
 
-def _losses(run: Run, steps: int) -> np.ndarray:
+def _losses(trainer: Trainer, steps: int) -> np.ndarray:
     """Train, and return the running mean of the losses until it diverges."""
     mean, smallest, before, losses = 0.0, math.inf, 0.0, []
-    batches = _batches(run)
+    batches = _batches(trainer)
     for step in Bar(range(steps), desc="Range test"):
         images, labels = next(batches)
-        run.step(images, labels)
-        total = float(run.sums[0])  # waits for the device: whether it diverges must be known now
+        trainer.step(images, labels)
+        total = float(trainer.metrics.sums[0])  # waits for the device: does the loss diverge?
         loss, before = (total - before) / len(labels), total
         mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
         smoothed = mean / (1 - SMOOTHING ** (step + 1))
@@ -167,11 +178,11 @@ def _losses(run: Run, steps: int) -> np.ndarray:
     return np.array(losses)
 
 
-def _batches(run: Run) -> Iterator[Batch]:
+def _batches(trainer: Trainer) -> Iterator[Batch]:
     epoch = 0
     while True:
-        run.progress.batch = 0
-        yield from run.loader.epoch(epoch)
+        trainer.progress.batch = 0
+        yield from trainer.loader.epoch(epoch)
         epoch += 1
 
 

@@ -1,23 +1,24 @@
-"""Optimizers, learning-rate schedules and averaged weights, each moved on once a batch."""
+"""The optimizers that a recipe can name, with their learning-rate schedules, stepped each batch."""
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pytorch_vision.runtime.cuda_graphs import CudaGraphs
 from pytorch_vision.runtime.devices import fast_dtype
-from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.custom import Own
+
+if TYPE_CHECKING:
+    from pytorch_vision.training.config import TrainConfig
 
 MUON_MOMENTUM = 0.6  # this and the next suit small images
 NEWTON_SCHULZ_STEPS = 3
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the coefficients that Muon's authors chose
-NONE = Own()
+MakeOptimizer = Callable[[list[nn.Parameter]], Optimizer]
 
 
 class FilterMuon(Optimizer):
@@ -40,7 +41,7 @@ class FilterMuon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Move the filters by their gradients; there is no use for a closure."""
+        """Move the filters by their gradients; a closure is not called."""
         for group in self.param_groups:
             banks: dict[torch.Size, list[nn.Parameter]] = {}
             for weight in group["params"]:
@@ -135,7 +136,7 @@ class CombinedOptimizer(Optimizer):
         super().__init__(parameters, {})
 
     def step(self, closure: Any = None) -> Any:
-        """Step each of them; there is no use for a closure."""
+        """Step each of them; a closure is not called."""
         for optimizer in self.optimizers:
             optimizer.step()
 
@@ -149,53 +150,123 @@ class CombinedOptimizer(Optimizer):
             optimizer.load_state_dict(state)
 
 
-def make_optimizer(
-    model: nn.Module, config: TrainConfig, steps: int, own: Own = NONE
-) -> tuple[CombinedOptimizer, list[LRScheduler]]:
-    """Return the optimizer that a configuration names, and its schedules, SGD's first.
-
-    "muon" gives ``FilterMuon`` for the convolution filters and SGD for all others. Both rates
-    rise linearly to their peak over a first share of the steps and fall linearly to zero over the
-    rest. A model without convolutions has SGD alone.
-
-    "sgd" gives SGD for all parameters, under a OneCycleLR that leaves the momentum as it is
-    (Leslie Smith and Nicholay Topin, "Super-Convergence", arXiv 1708.07120).
-
-    An optimizer of the caller's own has all parameters, and its rates rise and fall as Muon's do.
-
-    Frozen parameters (``requires_grad`` False) are left alone.
+def linear(optimizer: Optimizer, steps: int, config: "TrainConfig") -> LRScheduler:
+    """Return a schedule that rises linearly over ``config.warm_up`` of the steps, then falls to 0.
 
     Args:
-        model: on the device and in the memory order that it will be trained in.
-        config: names the optimizer, its rates, momentum and weight decay.
-        steps: how many there will be in the whole run.
-        own: the caller's optimizer, if there is one.
+        optimizer: with its peak rates.
+        steps: of the whole run.
+        config: the recipe.
     """
     warm_up = max(1, round(config.warm_up * steps))
 
     def factor(step: int) -> float:
         return min((step + 1) / warm_up, (steps - step) / max(1, steps - warm_up + 1))
 
-    if own.optimizer is not None:
-        made = own.make_optimizer([one for one in model.parameters() if one.requires_grad])
-        return CombinedOptimizer([made]), [LambdaLR(made, factor)]
-    if config.optimizer == "sgd":
-        sgd = _sgd(model, [], config)
-        schedule = OneCycleLR(
-            sgd, config.peak_learning_rate, total_steps=steps, cycle_momentum=False
-        )
-        return CombinedOptimizer([sgd]), [schedule]
+    return LambdaLR(optimizer, factor)
+
+
+def one_cycle(optimizer: Optimizer, steps: int, config: "TrainConfig") -> LRScheduler:
+    """Return a OneCycleLR that leaves the momentum alone.
+
+    Leslie Smith and Nicholay Topin, "Super-Convergence", arXiv 1708.07120.
+    """
+    peak = config.peak_learning_rate
+    return OneCycleLR(optimizer, peak, total_steps=steps, cycle_momentum=False)
+
+
+def make_muon(model: nn.Module, config: "TrainConfig") -> list[Optimizer]:
+    """Return SGD for what is no convolution filter, and ``FilterMuon`` for the filters, if any."""
     filters = [weight for weight in _weights(model, nn.Conv2d) if weight.requires_grad]
-    optimizers: list[Optimizer] = [_sgd(model, filters, config)]
+    optimizers = make_sgd(model, config, filters)
     if filters:
-        optimizers.append(FilterMuon(filters, config.muon_learning_rate))
-    return CombinedOptimizer(optimizers), [LambdaLR(optimizer, factor) for optimizer in optimizers]
+        optimizers.append(FilterMuon(filters, config.chosen("muon_learning_rate")))
+    return optimizers
+
+
+def make_sgd(
+    model: nn.Module, config: "TrainConfig", excluded: list[nn.Parameter] | None = None
+) -> list[Optimizer]:
+    """Return SGD with momentum, for all trained parameters but the excluded ones."""
+    groups = _decay_groups(model, config.chosen("weight_decay"), excluded or [])
+    nesterov = config.nesterov and config.momentum > 0  # without momentum there is none
+    return [SGD(groups, config.peak_learning_rate, config.momentum, nesterov=nesterov)]
+
+
+def make_adamw(model: nn.Module, config: "TrainConfig") -> list[Optimizer]:
+    """Return AdamW for all trained parameters."""
+    return [AdamW(_decay_groups(model, config.chosen("weight_decay")), config.peak_learning_rate)]
+
+
+@dataclass(frozen=True)
+class NamedOptimizer:
+    """An optimizer that a recipe can name.
+
+    Attributes:
+        description: one line for the settings' help.
+        make: returns the torch optimizers for a model, one for each learning rate.
+        schedule: returns the schedule of one of them, for a number of steps.
+        defaults: the settings of ``TrainConfig`` that it uses where they are set, with its own
+            values where they are not; its peak learning rates in the order of ``make``.
+    """
+
+    description: str
+    make: Callable[[nn.Module, "TrainConfig"], list[Optimizer]]
+    schedule: Callable[[Optimizer, int, "TrainConfig"], LRScheduler]
+    defaults: dict[str, float]
+
+    @property
+    def rates(self) -> list[str]:
+        """The settings that are peak learning rates."""
+        return [name for name in self.defaults if name.endswith("learning_rate")]
+
+
+OptimizerName = Literal["muon", "sgd", "adamw"]
+OPTIMIZERS: dict[OptimizerName, NamedOptimizer] = {
+    "muon": NamedOptimizer(
+        "Muon on convolution filters and SGD on the rest, rates rising and falling linearly",
+        make_muon,
+        linear,
+        {"learning_rate": 0.05, "muon_learning_rate": 0.1, "weight_decay": 5e-4},
+    ),
+    "sgd": NamedOptimizer(
+        "SGD under OneCycleLR", make_sgd, one_cycle, {"learning_rate": 0.2, "weight_decay": 5e-4}
+    ),
+    "adamw": NamedOptimizer(
+        "AdamW, its rate rising and falling linearly",
+        make_adamw,
+        linear,
+        {"learning_rate": 1e-3, "weight_decay": 0.01},
+    ),
+}
+
+
+def make_optimizer(
+    model: nn.Module, config: "TrainConfig", steps: int, custom: MakeOptimizer | None = None
+) -> tuple[CombinedOptimizer, list[LRScheduler]]:
+    """Return the optimizer that a recipe names, and its schedules, one for each learning rate.
+
+    Frozen parameters (``requires_grad`` False) are left out.
+
+    Args:
+        model: on the device and in the memory order that it will be trained in.
+        config: names the optimizer, its rates, momentum and weight decay.
+        steps: how many there will be in the whole run.
+        custom: makes an optimizer of all trained parameters in place of the recipe's; its rates
+            follow the ``linear`` schedule.
+    """
+    if custom is not None:
+        made = custom([one for one in model.parameters() if one.requires_grad])
+        return CombinedOptimizer([made]), [linear(made, steps, config)]
+    named = OPTIMIZERS[config.optimizer]
+    optimizers = named.make(model, config)
+    return CombinedOptimizer(optimizers), [named.schedule(one, steps, config) for one in optimizers]
 
 
 def _weights(model: nn.Module, kinds: Any) -> list[nn.Parameter]:
     """Return the weights of layers of some kinds, each once.
 
-    Those that a layer computes of others, as ``weight_norm`` has it, are not among them.
+    Weights that a layer computes from other tensors, as ``weight_norm`` does, are left out.
     """
     layers = [module for module in model.modules() if isinstance(module, kinds)]
     weights = [layer._parameters.get("weight") for layer in layers]
@@ -203,61 +274,14 @@ def _weights(model: nn.Module, kinds: Any) -> list[nn.Parameter]:
     return list({id(weight): weight for weight in real}.values())
 
 
-def _sgd(model: nn.Module, excluded: list[nn.Parameter], config: TrainConfig) -> SGD:
-    """Return SGD in which convolution and linear weights decay; biases and BatchNorm do not."""
-    seen = {id(parameter) for parameter in excluded}
+def _decay_groups(
+    model: nn.Module, weight_decay: float, excluded: list[nn.Parameter] | None = None
+) -> list[dict[str, Any]]:
+    """Return parameter groups, of which the convolution and linear weights decay."""
+    seen = {id(parameter) for parameter in excluded or []}
     trained = [p for p in model.parameters() if p.requires_grad and id(p) not in seen]
     weights = {id(weight) for weight in _weights(model, (nn.Conv2d, nn.Linear))}
-    decaying = [parameter for parameter in trained if id(parameter) in weights]
-    others = [parameter for parameter in trained if id(parameter) not in weights]
-    return SGD(
-        [
-            {"params": decaying, "weight_decay": config.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ],
-        lr=config.peak_learning_rate,
-        momentum=config.momentum,
-        nesterov=config.nesterov and config.momentum > 0,  # without momentum there is none
-    )
-
-
-@torch.no_grad()
-def move_average(averaged: nn.Module, model: nn.Module, weight: float) -> None:
-    """Move averaged weights and running statistics a part of the way to a model's.
-
-    What else the model keeps, such as frozen weights, masks and counters, is copied.
-
-    Args:
-        averaged: a copy of ``model``; changed in place.
-        model: the network in training.
-        weight: the part of the way, in [0, 1].
-    """
-    (moved, set_to), (moving, fixed) = _parts(averaged, model), _parts(model, model)
-    if moved:
-        get_ema_multi_avg_fn(1 - weight)(moved, moving, None)
-    if set_to:
-        torch._foreach_copy_(set_to, fixed)
-
-
-def _parts(network: nn.Module, model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """Return what is averaged of a network, and what is copied, as ``model`` is trained.
-
-    Averaged are trained parameters and the running statistics of normalisation layers; these
-    layers' counters are neither.
-    """
-    moved: list[Tensor] = []
-    fixed: list[Tensor] = []
-    for own, other in zip(network.parameters(), model.parameters(), strict=True):
-        (moved if other.requires_grad else fixed).append(own.detach())
-    norms = {
-        id(buffer)
-        for layer in network.modules()
-        if isinstance(layer, _NormBase)
-        for buffer in layer.buffers(recurse=False)
-    }
-    for buffer in network.buffers():
-        if id(buffer) not in norms:
-            fixed.append(buffer.detach())
-        elif buffer.is_floating_point():
-            moved.append(buffer.detach())
-    return moved, fixed
+    return [
+        {"params": [p for p in trained if id(p) in weights], "weight_decay": weight_decay},
+        {"params": [p for p in trained if id(p) not in weights], "weight_decay": 0.0},
+    ]

@@ -1,20 +1,20 @@
-"""How far a training run has come, and what it has shown on the way."""
+"""How far a training has come, and what it printed on the way."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from pytorch_vision.models import History
+from pytorch_vision.models import EpochRecord, History
 from pytorch_vision.runtime.text import checked_text
 
 
 @dataclass
 class Progress:
-    """How far a run has come, and what it has shown on the way.
+    """How far a training has come, and what it printed on the way.
 
     Attributes:
         epoch, batch: the next batch to train on, both counted from 0.
         seconds: spent on training in the current epoch.
-        learning_rate: SGD's at the last step.
+        learning_rate: at the last step; Muon has a second one, which is not kept.
         history: of the whole epochs.
         log: for each whole epoch, the "text" that it printed and the "hardware" that it ran on.
         bar_line: the bar of the current epoch, once it is full.
@@ -30,7 +30,7 @@ class Progress:
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> "Progress":
-        """Return the progress that ``dataclasses.asdict`` made ``saved`` of.
+        """Return the progress that ``dataclasses.asdict`` turned into ``saved``.
 
         Raises:
             KeyError, TypeError, ValueError: it is something else.
@@ -49,3 +49,14 @@ class Progress:
         if not all(type(v) in (int, float) for v in (progress.seconds, progress.learning_rate)):
             raise ValueError("its seconds or its learning rate is no number")
         return progress
+
+    def with_epoch(self, record: EpochRecord, text: str, hardware: str) -> "Progress":
+        """Return the progress at the beginning of the next epoch, with this one's record."""
+        return replace(
+            self,
+            epoch=self.epoch + 1,
+            batch=0,
+            seconds=0.0,
+            history=History((*self.history.records, record)),
+            log=[*self.log, {"text": text, "hardware": hardware}],
+        )

@@ -1,0 +1,57 @@
+"""A running average of a network's weights, which is tested and kept in their place."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from pytorch_vision.models.module_utils import copied
+
+
+class Average:
+    """An exponential moving average of a network's trained parameters.
+
+    It reaches over a tenth of the steps so far, and over one epoch at most. Buffers, such as masks,
+    and frozen parameters are copied. Running statistics of normalisation layers are left alone:
+    those of an average are not the average of those of a network (see ``batchnorm``).
+
+    Args:
+        network: in training, on its device.
+        enabled: False averages nothing.
+
+    Attributes:
+        network: the averaged copy; without an average, the network itself.
+    """
+
+    def __init__(self, network: nn.Module, enabled: bool = True) -> None:
+        self.trained = network
+        self.network = copied(network) if enabled else network
+
+    @torch.no_grad()
+    def update(self, step: int, epoch_steps: int) -> None:
+        """Move the average towards the network as it is after a step, counted from 1."""
+        if self.network is self.trained:
+            return
+        weight = max(9 / (9 + step), 1 / epoch_steps)
+        averaged, copies = _tensors(self.network, self.trained)
+        weights, others = _tensors(self.trained, self.trained)
+        if averaged:
+            get_ema_multi_avg_fn(1 - weight)(averaged, weights, None)
+        if copies:
+            torch._foreach_copy_(copies, others)
+
+
+def _tensors(network: nn.Module, trained: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Return a network's tensors that are averaged, and those that are copied."""
+    averaged: list[Tensor] = []
+    copies: list[Tensor] = []
+    for parameter, its in zip(network.parameters(), trained.parameters(), strict=True):
+        (averaged if its.requires_grad else copies).append(parameter.detach())
+    statistics = {
+        id(buffer)
+        for layer in network.modules()
+        if isinstance(layer, _NormBase)
+        for buffer in layer.buffers(recurse=False)
+    }
+    copies += [one.detach() for one in network.buffers() if id(one) not in statistics]
+    return averaged, copies

@@ -1,0 +1,227 @@
+"""One network in training: its batches, loss, optimizer and average, and the step itself."""
+
+import copy
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from pytorch_vision.data import ImageData, train_loader
+from pytorch_vision.models import Classifier, EpochRecord
+from pytorch_vision.models.adapter import Adapter, has_unused_parameters, is_faithful
+from pytorch_vision.models.inference import scaled_down
+from pytorch_vision.models.module_utils import load_state, tensors_of
+from pytorch_vision.models.registry import is_made_by_us
+from pytorch_vision.runtime import Processes
+from pytorch_vision.runtime.cuda_graphs import CudaGraphs, is_capturable
+from pytorch_vision.runtime.devices import describe_hardware
+from pytorch_vision.runtime.launch import expect_unused_parameters
+from pytorch_vision.training.average import Average
+from pytorch_vision.training.batchnorm import compute_statistics, image_count, train_mode
+from pytorch_vision.training.config import TrainConfig
+from pytorch_vision.training.custom import Custom, CustomLoss
+from pytorch_vision.training.epoch_metrics import EpochMetrics
+from pytorch_vision.training.loss import CrossEntropy
+from pytorch_vision.training.optimizers import OPTIMIZERS, make_optimizer
+from pytorch_vision.training.progress import Progress
+from pytorch_vision.training.pruning import Pruning
+
+NOTHING = Custom()
+
+
+class Trainer:
+    """Trains one classifier, step by step.
+
+    Args:
+        processes: that train together, each with its own ``Trainer``.
+        classifier: its network is trained in place.
+        data, config: as for ``fit``.
+        adapter: calls the network, which is on the device already; None makes one.
+        custom: the caller's loss and optimizer, if there are any.
+
+    Attributes:
+        network: that is trained; ``model`` calls it.
+        average: of its weights; ``average.network`` is tested and kept.
+        loader: gives the training batches; ``pruning`` chooses which images.
+        progress: how far the training has come; ``metrics`` of its current epoch.
+        hardware: what it runs on, for print-outs.
+
+    Raises:
+        ValueError: nothing in the network can be trained, or it cannot be averaged.
+    """
+
+    def __init__(
+        self,
+        processes: Processes,
+        classifier: Classifier,
+        data: ImageData,
+        config: TrainConfig,
+        adapter: Adapter | None = None,
+        custom: Custom = NOTHING,
+    ) -> None:
+        self.config = config.for_transfer() if classifier.is_partly_new else config
+        self.processes, self.classifier, self.custom = processes, classifier, custom
+        self.digests = data.train_digests
+        self.fabric = fabric = processes.fabric
+        fabric.to_device(classifier.network)
+        self.adapter = adapter or classifier.check_outputs(fabric)
+        self.network: nn.Module = classifier.network
+        if not any(parameter.requires_grad for parameter in self.network.parameters()):
+            raise ValueError(f"there is nothing to train in {classifier}: all of it is frozen")
+        self.loader = train_loader(
+            data,
+            classifier.normalization,
+            config.augmentation,
+            config.batch_size_for(len(data.train_labels)),
+            config.seed,
+            fabric.device,
+            processes.rank,
+            processes.world_size,
+        )
+        self.pruning = Pruning(self.loader, config, processes, fabric.device)
+        self.average = Average(self.network, config.average_weights)
+        self._check_average()
+        if processes.world_size > 1 and has_unused_parameters(self.adapter, classifier.size):
+            expect_unused_parameters(fabric)
+        self.model: Any = fabric.setup_module(self.adapter)
+        steps = self.pruning.steps()
+        make = custom.optimizer and custom.make_optimizer
+        optimizer, self.schedulers = make_optimizer(self.network, self.config, steps, make)
+        self.optimizer: Any = fabric.setup_optimizers(optimizer)
+        if custom.loss is None:
+            self.criterion: Any = CrossEntropy(data, config, fabric.device)
+        else:
+            self.criterion = CustomLoss(custom.loss, fabric.device)
+        alone = fabric.device.type == "cuda" and processes.world_size == 1
+        capturable = alone and custom.loss is None and is_capturable(self.network)
+        self.graphs = CudaGraphs(capturable, list(self.network.parameters()))
+        self.metrics = EpochMetrics(processes)
+        self.progress = Progress()
+        self.hardware = describe_hardware(fabric)
+
+    def _check_average(self) -> None:
+        averaged = self.average.network
+        if averaged is self.network or is_made_by_us(self.network):
+            return
+        if not is_faithful(averaged, self.adapter, self.classifier.size):
+            raise ValueError(
+                f"a copy of {type(self.network).__name__}, for averaged weights, still calculates "
+                "with the weights of the original: a function in place of its forward, or a hook, "
+                "holds the network itself. Make it a method of the class, or set "
+                "average_weights=False"
+            )
+
+    @property
+    def steps(self) -> int:
+        """How many steps were made so far."""
+        return self.schedulers[0].last_epoch
+
+    @property
+    def scale(self) -> float:
+        """The part of their height and width at which the current epoch shows the images."""
+        return self.config.scale_in(self.progress.epoch)
+
+    def begin_epoch(self) -> None:
+        """Choose the images of the current epoch and how they vary; go into training mode."""
+        self.pruning.begin(self.progress.epoch)
+        self.loader.vary(self.config.augmentation_in(self.progress.epoch))
+        train_mode(self.network)
+
+    def step(self, images: Tensor, labels: Tensor) -> None:
+        """Train on a batch: images float32 (N, 3, H, W), normalised, and labels int64 (N,)."""
+
+        def forward_and_backward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            self.optimizer.zero_grad()
+            logits = self.model(images)
+            loss = self.loss(logits, labels)  # the sum over the images
+            self.fabric.backward(loss * share)
+            return loss.detach(), logits.detach()
+
+        batch = self.progress.batch
+        # gradients are those of a mean over the batch, which several processes may share
+        share = self.processes.world_size / self.loader.count(batch)
+        images, labels = self.fabric.to_device((images, labels))
+        images = scaled_down(images, self.scale)
+
+        loss, logits = self.graphs(forward_and_backward, images, labels)  # a GPU repeats it
+        self.optimizer.step()
+
+        self.progress.learning_rate = float(self.schedulers[0].get_last_lr()[0])
+        for scheduler in self.schedulers:
+            scheduler.step()
+        self.average.update(self.steps, len(self.loader))
+        self.metrics.update(loss, logits, labels, batch)
+        self.pruning.note(batch, logits, labels)
+        self.progress.batch += 1
+
+    def end_epoch(self, record: EpochRecord, text: str) -> None:
+        """Add the current epoch to the history, with the text that it printed; begin the next."""
+        self.progress = self.progress.with_epoch(record, text, self.hardware)
+        self.pruning.end()
+        self.metrics.reset()
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the sum of the losses of this process's images in the current batch."""
+        part = self.loader.part(self.loader.count(self.progress.batch))
+        if part.start == part.stop:  # the images only make up the number; they do not count
+            return 0 * logits.sum()
+        return self.criterion(logits, labels)
+
+    def means(self) -> tuple[float, float]:
+        """Return the epoch's loss and accuracy (in percent) so far; waits for the device.
+
+        Raises:
+            FloatingPointError: a loss was not finite; names epoch and batch.
+        """
+        bad = self.metrics.first_bad_batch()
+        if bad is not None:
+            rates = ", ".join(
+                f"{name}={self.config.chosen(name)}"
+                for name in OPTIMIZERS[self.config.optimizer].rates
+            )
+            raise FloatingPointError(
+                f"the loss is not finite at epoch {self.progress.epoch + 1}, batch {bad}. Lower "
+                f"the learning rate ({rates}) or train in precision '32-true'."
+            )
+        return self.metrics.means(self.loader.shown(self.progress.batch))
+
+    def update_statistics(self) -> None:
+        """Compute BatchNorm's running statistics for the weights as they are tested now.
+
+        The images are the first of the current epoch, augmented as it augments them. All processes
+        see the same, so all compute the same.
+        """
+        whole = copy.copy(self.loader)
+        whole.rank, whole.world_size = 0, 1
+        whole.chosen = np.arange(len(whole.images))  # whatever this epoch leaves out
+        count = -(-image_count(len(whole.images)) // whole.batch_size)
+        batches = (
+            scaled_down(self.fabric.to_device(images), self.scale)
+            for images, _ in islice(whole.epoch(self.progress.epoch), count)
+        )
+        compute_statistics(self.tested_adapter, batches, self.fabric.autocast)
+
+    @property
+    def tested_adapter(self) -> Adapter:
+        """Calls the network that is tested."""
+        return Adapter(self.average.network, self.adapter.call, self.adapter.classes)
+
+    def tested(self) -> Classifier:
+        """Return the classifier as it is tested, with the history so far."""
+        self.classifier.learns_from(self.digests)
+        return self.classifier.with_network(self.average.network, self.progress.history)
+
+    def finish(self) -> None:
+        """Leave the tested weights and the history in the caller's classifier, and no gradients.
+
+        A training that failed in its first step leaves the classifier as it was.
+        """
+        self.optimizer.zero_grad()
+        if not self.steps:
+            return
+        if self.average.network is not self.network:
+            load_state(self.network, tensors_of(self.average.network))
+        self.classifier.learns_from(self.digests)
+        self.classifier.history = self.progress.history
+        self.classifier.is_partly_new = False
