@@ -68,11 +68,9 @@ def test_what_other_programs_keep_there_is_left_out(tmp_path, capsys, helper, be
         ("train-images", "valid"),
         ("trainset", "evalset"),
         ("train2017", "val2017"),
-        ("seg_train", "seg_test"),
-        ("Data_Train", "Data_Test"),
     ],
 )
-def test_parts_go_by_many_names(tmp_path, capsys, train, test):
+def test_splits_go_by_many_names(tmp_path, capsys, train, test):
     paint(tmp_path / train, {"cat": 3, "dog": 2})
     paint(tmp_path / test, {"cat": 1, "dog": 1})
     assert counts_of(load(tmp_path)) == {"cat": (3, 1), "dog": (2, 1)}
@@ -81,13 +79,13 @@ def test_parts_go_by_many_names(tmp_path, capsys, train, test):
     assert "  cat: 3 to train on, 1 to test on\n" in printed
 
 
-def test_other_folders_beside_the_parts_are_told(tmp_path, capsys):
+def test_other_folders_beside_the_splits_are_reported(tmp_path, capsys):
     for name in ("train", "test", "val", "rejected"):
         paint(tmp_path / name, {"cat": 2, "dog": 2})
     load(tmp_path)
     printed = capsys.readouterr().out
     assert "Left out, not read, as test is tested on: val\n" in printed
-    assert "Left out, beside the parts that are read: rejected\n" in printed
+    assert "Left out, beside the splits that are read: rejected\n" in printed
 
 
 @pytest.mark.parametrize("above", ["photographs", "a/b/c"])
@@ -129,17 +127,17 @@ def test_one_class_alone_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["train", "Test", "training"])
-def test_a_class_called_like_a_part_is_refused_by_name(tmp_path, name):
+def test_a_class_called_like_a_split_is_refused_by_name(tmp_path, name):
     paint(tmp_path / "flat", {"bus": 4, "car": 4, name: 4})
     with pytest.raises(ValueError, match=f"a folder '{name}' beside bus, car: if that is a class"):
         load(tmp_path / "flat")
     paint(tmp_path / "parts" / "train", {"bus": 4, "car": 4, name: 4})
     paint(tmp_path / "parts" / "test", {"bus": 4, "car": 4})
-    with pytest.raises(ValueError, match=f"train has a class called '{name}', as parts of"):
+    with pytest.raises(ValueError, match=f"train has a class called '{name}', as splits of"):
         load(tmp_path / "parts")
 
 
-def test_a_class_called_train_that_both_parts_have_is_one(tmp_path):
+def test_a_class_called_train_that_both_splits_have_is_one(tmp_path):
     """CIFAR-100 has it."""
     for part in ("train", "test"):
         paint(tmp_path / part, {"bus": 2, "train": 3})
@@ -157,47 +155,41 @@ def test_what_can_be_meant_in_two_ways_is_refused(tmp_path):
         paint(tmp_path / "twice" / name, {"cat": 1, "dog": 1})
     for name in ("cat", "dog"):
         paint(tmp_path / "within" / name, {"train": 2, "test": 2})
-    for name in ("train_cats", "test_cats", "train_dogs", "test_dogs"):
-        paint(tmp_path / "pairs", {name: 2})
+    for name in ("seg_train", "seg_test"):
+        paint(tmp_path / "pairs" / name, {"cat": 2, "dog": 2})
     for folder, told in {
         "twice": r"several folders to train on \(train, train2\)",
-        "within": r"has parts in each class, such as .*cat/train: expected train/<class>",
-        "pairs": r"several parts to train on and to test on \(test_cats, train_cats, ",
+        "within": r"has splits in each class, such as .*cat/train: expected train/<class>",
+        "pairs": r"folders called seg_test, seg_train: if they are to train and to test on",
     }.items():
         with pytest.raises(ValueError, match=told):
             load(tmp_path / folder)
 
 
-def test_what_a_run_wrote_is_no_class(tmp_path, capsys):
-    """Where somebody worked in the folder of the pictures, a run is no class of the next."""
+def test_the_folder_of_a_run_is_not_a_class(tmp_path, capsys):
+    """It holds run.json, and its pictures lie below."""
     paint(tmp_path, {"cat": 5, "dog": 5})
-    written = (
-        "runs/mine/weights.safetensors",
+    for name in (
+        "runs/mine/run.json",
         "runs/mine/plots/confusion_matrix.png",
-        "runs/other/unfinished/plots/history.csv",
-        "runs/range/plots/lr_finder_learning_rate.png",
-        "results/errors.html",
-        "results/plots/some_gradcam.png",
-        "kept/checkpoint.pt",
-        "data/pictures-123456789abc.npz",
-    )
-    for name in written:
+        "runs/other/run.json",
+        "results/run.json",
+        "results/plots/cat_gradcam.png",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(tmp_path / "cat" / "0.png", tmp_path / name)
-    (tmp_path / "plots").mkdir()
-    (tmp_path / "networks.py").write_text("")
-    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "pictures-123456789abc.kept").write_text("")
     assert counts_of(load(tmp_path)) == {"cat": (4, 1), "dog": (4, 1)}
-    assert "Left out, written by a run of this library: data, kept, " in capsys.readouterr().out
+    told = "Left out, written by a run of this library: runs/mine, runs/other, results\n"
+    assert told in capsys.readouterr().out
 
 
-def test_pictures_of_ones_own_beside_weights_stay(tmp_path):
-    paint(tmp_path, {"cat": 5, "dog": 5})
+def test_without_run_json_names_of_our_files_mean_nothing(tmp_path):
+    paint(tmp_path, {"plots": 4, "runs": 4, "cat": 4})
+    shutil.copy(tmp_path / "cat" / "0.png", tmp_path / "plots" / "confusion_matrix.png")
     (tmp_path / "cat" / "weights.safetensors").write_text("")
-    (tmp_path / "cat" / "plots").mkdir()
-    (tmp_path / "cat" / "plots" / "history.csv").write_text("")
-    shutil.copy(tmp_path / "cat" / "0.png", tmp_path / "cat" / "plots" / "misclassified.png")
-    assert counts_of(load(tmp_path)) == {"cat": (4, 1), "dog": (4, 1)}
+    assert counts_of(load(tmp_path)) == {"cat": (3, 1), "plots": (4, 1), "runs": (3, 1)}
 
 
 def test_a_folder_without_pictures_is_no_class_and_told(tmp_path, capsys):
@@ -449,11 +441,3 @@ def test_what_can_be_done_without_labels_to_test_on_is_told(tmp_path):
     with pytest.raises(ValueError, match=r"To hold out a share of .*train in its place, name that"):
         load(tmp_path)
     assert len(load(tmp_path / "train").test_labels) == 2
-
-
-def test_a_table_of_somebodys_own_costs_no_pictures(tmp_path, capsys):
-    paint(tmp_path / "train", {"cat": 5, "dog": 5})
-    paint(tmp_path / "test", {"cat": 5, "dog": 5}, first=50)
-    (tmp_path / "train" / "history.csv").write_text("mine")
-    assert counts_of(load(tmp_path)) == {"cat": (5, 5), "dog": (5, 5)}
-    assert "written by a run of this library: train/history.csv\n" in capsys.readouterr().out

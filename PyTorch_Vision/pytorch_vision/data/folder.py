@@ -93,9 +93,9 @@ def load_folder(
     decoded = decode_files(files, size, resize, name, kept)
     labels, in_train = labels[decoded.readable], in_train[decoded.readable]
     _tell_what_cannot_be_read(decoded)
-    if known and not layout.divided:
+    if known and not layout.has_splits:
         in_train = _trained(decoded.digests, trained_on)
-    elif not layout.divided:
+    elif not layout.has_splits:
         counts = counts_of_share(labels, len(layout.class_names), held_out_share)
         in_train = ~held_out(labels, counts, seed, decoded.digests.tolist())
     order = np.argsort(~in_train, kind="stable")
@@ -203,7 +203,7 @@ def _check_every_class(
     path: Path, layout: Layout, train_labels: np.ndarray, test_labels: np.ndarray, known: bool
 ) -> None:
     shown, needed = printable(str(path)), layout.train
-    if not layout.divided:
+    if not layout.has_splits:
         needed, train_labels = layout.test, np.append(train_labels, test_labels)
     for label, name in enumerate(layout.class_names):
         if needed and name in needed.classes and not (train_labels == label).any():
@@ -211,10 +211,10 @@ def _check_every_class(
                 f"{shown} has no readable picture of class {name!r} to train on; add some, or take "
                 "its folder away"
             )
-    if not len(test_labels) and train_labels.size and not layout.divided and known:
+    if not len(test_labels) and train_labels.size and not layout.has_splits and known:
         raise ValueError(f"{shown} has no picture that the weights were not trained on")
     if not len(test_labels):
-        few = "" if layout.divided else ": no class has three pictures or more, to hold one out"
+        few = "" if layout.has_splits else ": no class has three pictures or more, to hold one out"
         raise ValueError(f"{shown} has no readable picture to test on{few}")
 
 
@@ -245,7 +245,7 @@ def _tell_what_there_is(data: ImageData, layout: Layout, of_weights: bool) -> No
     test = np.bincount(data.test_labels, minlength=classes)
     if layout.train:
         say(f"Trained on: {layout.train.folder}. Tested on: {layout.test.folder}.")
-    elif layout.divided:
+    elif layout.has_splits:
         say(f"Tested on: {layout.test.folder}.")
     elif train.any() and of_weights:
         say(
@@ -270,7 +270,7 @@ def _tell_what_there_is(data: ImageData, layout: Layout, of_weights: bool) -> No
     small = [
         n for n, a, b in zip(data.class_names, train, test, strict=True) if 0 < a <= 2 and not b
     ]
-    if small and not layout.divided:
+    if small and not layout.has_splits:
         say(f"Kept for training alone, as there are only one or two: {_listing(small)}")
     if train.any() and not of_weights and train.max() >= UNEQUAL * train.min():
         say(

@@ -1,23 +1,24 @@
-"""How a folder of pictures lies on a disk: its parts, its classes, and the files of each.
+"""Find the classes of a folder of pictures, its train and test splits, and the files of each.
 
-Only names are looked at. What cannot be meant is refused by name, and whatever is not used is told:
-no class and no part is left out in silence.
+Names alone decide. A folder that can be understood in two ways is refused by name, and every
+skipped file or folder is reported: no class and no split is left out in silence.
 """
 
-import fnmatch
 import os
 import re
 import unicodedata
 from collections import Counter, defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from pytorch_vision.data.image_files import pictures_of
+from pytorch_vision.runtime.files import RUN_MANIFEST
 from pytorch_vision.runtime.terminal import Bar
 from pytorch_vision.runtime.text import printable
 
-# of operating systems, file managers and network drives; hidden ones begin with a dot
+# folders and files of operating systems, file managers and network drives, lower case
 HELPERS = {
     "#recycle",
     "#snapshot",
@@ -37,49 +38,27 @@ HELPERS = {
     "temporary items",
     "thumbs.db",
 }
-OURS = (  # by these a folder that a run wrote is known
-    "weights.safetensors",
-    "checkpoint.pt",
-    "run.json",
-    "predictions*.csv",
-    "errors.html",
-    "history.csv",
-    "confusion_matrix.png",
-    "training_curves.png",
-    "lr_finder_*.png",
-    "*_gradcam.png",
-    "cifar10.npz",
-    "pictures-*.npz",
+# a word that names a split, alone or with what such names add, as in training_set or val2017
+SPLIT_NAME = re.compile(
+    r"(?<![^\W_])(?:(train(?:ing)?)|(test(?:ing)?)|(val(?:id(?:ation)?)?|dev|eval(?:uation)?))"
+    r"[\W_]*(?:data|set|images|pictures|split)*(?![^\W\d_])[\W\d_]*"
 )
-SURE = ("weights.safetensors", "checkpoint.pt", "run.json")  # a folder with one is a run's
-OUR_FOLDERS = ("runs", "plots")  # a run that failed can have left them empty
-ROLES = {  # words that name a part
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "eval": "val",
-    "evaluation": "val",
-}
-FILLERS = ("dataset", "set", "data", "images", "pictures", "split")  # training_set, testimages
-WANTED = "expected one for each class, with its pictures"
+SPLITS = ("train", "test", "val")  # by the groups of SPLIT_NAME
 
-LeftOut = dict[str, list[str]]  # what is not used, by the reason
+LeftOut = dict[str, list[str]]  # files and folders that are skipped, by the reason
+# of the path of a folder and its pictures: the class of each picture that has one
+Labeller = Callable[[str, list[str]], dict[str, str]]
 
 
 @dataclass
 class Folder:
-    """A folder with all that is of use in it."""
+    """A folder with the files and folders in it that are of use."""
 
     path: str
     real: str  # its path without links
     folders: list["Folder"] = field(default_factory=list)
     files: list[str] = field(default_factory=list)  # their paths
-    of_a_run: bool = False  # this library has written some of it, which is left out
+    holds_run: bool = False  # this library's runs lie in it, and are skipped
 
     @property
     def name(self) -> str:
@@ -90,7 +69,7 @@ class Folder:
 
     @property
     def all_folders(self) -> list["Folder"]:
-        """Itself and all folders below, however deep they lie."""
+        """Itself and all folders below, at any depth."""
         found = [self]
         for folder in found:
             found += folder.folders
@@ -107,19 +86,19 @@ class Folder:
         return bool(pictures_of(self.all_files))
 
     @property
-    def inner(self) -> set[str]:
-        """The names of the folders right below it that have pictures."""
-        return {one.name for one in self.folders if one.has_pictures}
+    def used(self) -> list["Folder"]:
+        """The folders directly in it that have pictures."""
+        return [one for one in self.folders if one.has_pictures]
 
     @property
     def pictures(self) -> list[str]:
-        """Those that lie in the folder itself."""
+        """The pictures directly in it."""
         return pictures_of(self.files)
 
 
 @dataclass
-class Part:
-    """What is trained on, or tested on: a folder, and the files of each class in it."""
+class Split:
+    """A folder to train or to test on, and the files of each class in it."""
 
     folder: str
     classes: dict[str, list[str]]
@@ -131,63 +110,70 @@ class Layout:
 
     Attributes:
         class_names: in alphabetical order, or those that were known before.
-        train, test: the parts; without a train part, all is in ``test`` and undivided.
-        divided: whether the folder itself says what is tested on.
-        remarks: what looks odd, and may be meant.
+        train, test: the splits. Without a train split, ``test`` holds all pictures.
+        has_splits: whether the folder itself says what to test on.
+        remarks: what looks like a mistake, but may be meant.
     """
 
     class_names: tuple[str, ...]
-    train: Part | None
-    test: Part
-    divided: bool
+    train: Split | None
+    test: Split
+    has_splits: bool
     remarks: list[str] = field(default_factory=list)
 
 
-def find_layout(path: Path, known: tuple[str, ...], left_out: LeftOut) -> Layout:
-    """Find classes and parts in a folder, whatever other programs have put there.
+def find_layout(
+    path: Path, known: tuple[str, ...], left_out: LeftOut, labeller: Labeller | None = None
+) -> Layout:
+    """Find classes and splits in a folder.
 
     Args:
         path: the folder.
-        known: the classes, if it is to be tested on by a network that has them; it may then have
-            only some of these classes, and no part to train on.
-        left_out: a defaultdict of lists; what is not used is added, also if all is refused.
+        known: the classes of a network that is to be tested on it; the folder may have only some
+            of them, and no train split.
+        left_out: a defaultdict of lists, to which every skipped file or folder is added, even if
+            the folder is refused.
+        labeller: names the class of each picture; default: the folder that a picture lies in.
 
     Raises:
-        ValueError: the layout cannot be meant; names the folder, and says what is expected.
+        ValueError: the folder can be understood in no way, or in two; the message names it, and
+            says what was expected.
     """
-    folder = _descended(_scan(path, left_out), known)
-    parts = _parts(folder, known)
-    if not parts:
+    top = _scan(path, left_out)
+    folder = _descended(top, known)
+    if labeller is not None:
+        return _labelled(top, folder, known, left_out, labeller)
+    splits = _splits(folder, known)
+    if not splits:
         classes = _classes(folder, known, left_out, all_needed=not known)
-        _check_classes(folder, classes, known)
+        _check_without_splits(folder, classes, known)
         names = known or tuple(sorted(classes))
-        remarks = _remarks(folder)
-        return Layout(names, None, Part(str(folder), classes), divided=False, remarks=remarks)
+        return Layout(names, None, Split(str(folder), classes), False, _remarks(folder))
     train = None
-    if "train" in parts:
-        top = parts["train"][0]
-        train = Part(str(top), _train_classes(folder, top, known, left_out))
+    if "train" in splits:
+        train_folder = splits["train"][0]
+        _check_is_split(folder, train_folder)
+        train = Split(str(train_folder), _classes(train_folder, known, left_out))
         _check_known(train, known)
     names = known or tuple(sorted(train.classes if train else ()))
-    test = _tested_on(folder, parts, names, left_out)
-    _check_names_of_parts(folder, train, test, known)
-    used = [part for role in parts.values() for part in role]
-    left_out["beside the parts that are read"] += [
-        str(one) for one in folder.folders if one not in used and one.has_pictures
+    test = _test_split(folder, splits, names, left_out)
+    _check_class_names(folder, train, test, known)
+    found = [one for folders in splits.values() for one in folders]
+    left_out["beside the splits that are read"] += [
+        str(one) for one in folder.used if one not in found
     ]
     if len(names) == 1 and not known and train:
         raise ValueError(_one_class(train.folder, names[0]))
-    remarks = _remarks(parts["train"][0]) if train else []
-    return Layout(names, train, test, divided=True, remarks=remarks)
+    return Layout(names, train, test, True, _remarks(splits["train"][0]) if train else [])
 
 
 def find_files(path: Path) -> list[str]:
-    """Return all files in a folder and below, but for those of other programs and of our runs."""
+    """Return all files in a folder and below, except those of other programs and of our runs."""
     return _scan(path, defaultdict(list)).all_files
 
 
 def _scan(path: Path, left_out: LeftOut) -> Folder:
-    """List a folder and all below it, each real folder once: links may lead round in a circle."""
+    """List a folder and all below it, each real folder once: links can lead round in a circle."""
     top = Folder(str(path), os.path.realpath(path))
     ahead, links, seen = deque([top]), deque[tuple[Folder, str]](), set()
     with Bar(
@@ -204,15 +190,22 @@ def _scan(path: Path, left_out: LeftOut) -> Folder:
             folder = ahead.popleft()
             seen.add(folder.real)
             _list(folder, links, left_out)
-            if folder is not top:
-                _leave_out_ours(folder, left_out)
             ahead += folder.folders
             bar.update()
+    for folder in reversed(top.all_folders):
+        runs = [one for one in folder.folders if _is_run(one)]
+        left_out["written by a run of this library"] += map(str, runs)
+        folder.holds_run = bool(runs) or any(one.holds_run for one in folder.folders)
+        folder.folders = [one for one in folder.folders if one not in runs]
     return top
 
 
+def _is_run(folder: Folder) -> bool:
+    return any(os.path.basename(file) == RUN_MANIFEST for file in folder.files)
+
+
 def _list(folder: Folder, links: deque[tuple[Folder, str]], left_out: LeftOut) -> None:
-    """Fill in what one folder has, without those that links lead to."""
+    """Fill in what one folder has; links to folders are collected, not followed."""
     try:
         entries = sorted(os.scandir(folder.path), key=lambda entry: entry.name)
     except OSError as error:
@@ -244,119 +237,98 @@ def _kind(entry: os.DirEntry) -> str:
     return "links that lead nowhere" if entry.is_symlink() else "neither files nor folders"
 
 
-def _leave_out_ours(folder: Folder, left_out: LeftOut) -> None:
-    """Take what a run of this library has written out of a folder."""
-    ours = [
-        file
-        for file in folder.files
-        if any(fnmatch.fnmatch(os.path.basename(file), pattern) for pattern in OURS)
-    ]
-    if not ours:
-        return
-    folder.of_a_run = True
-    folder.files = [file for file in folder.files if file not in ours]
-    sure = any(os.path.basename(file) in SURE for file in ours)
-    if folder.name == "plots" or (sure and not folder.pictures):
-        folder.files, folder.folders = [], []
-    if not folder.files and not folder.folders:
-        ours = [folder.path]
-    left_out["written by a run of this library"] += map(printable, ours)
+def _descended(folder: Folder, known: tuple[str, ...], in_split: bool = False) -> Folder:
+    """Go down while a folder has nothing but one folder, which holds the classes or splits.
 
-
-def _descended(folder: Folder, known: tuple[str, ...], below: bool = False) -> Folder:
-    """Go down where a folder has all its classes, or parts, in one folder of its own.
-
-    Below a part there are no others: train/train holds the classes.
+    Within a split there are no others: train/train holds the classes.
     """
-    while True:
-        inner = [one for one in folder.folders if one.has_pictures]
-        if len(inner) != 1 or inner[0].name in known:
+    while len(folder.used) == 1 and folder.used[0].used and folder.used[0].name not in known:
+        if not in_split and _split_name(folder.used[0]) in SPLITS:
             return folder
-        if not below and _role(inner[0].name) in EXACT:
-            return folder
-        if not any(one.has_pictures for one in inner[0].folders):
-            return folder
-        (folder,) = inner
+        (folder,) = folder.used
+    return folder
 
 
-def _role(name: str) -> tuple[str, tuple[str, ...]]:
-    """Return which part a name stands for, "train", "test" or "val", and what else it says.
+def _parsed(name: str) -> tuple[str, str]:
+    """Return which split a name stands for, if any, and what else the name says.
 
-    "training_set" is ("train", ()), "seg_test" is ("test", ("seg",)), and "cat" is ("", ("cat",)).
+    "training_set" is ("train", ""), "seg_test" is ("test", "seg_"), and "cat" is ("", "cat").
     """
-    role, others = "", []
-    for word in re.findall(r"[^\W\d_]+", name.casefold()):
-        bare = next((word.removesuffix(f) for f in FILLERS if word.endswith(f)), word)
-        if not role and bare in ROLES:
-            role = ROLES[bare]
-        elif bare:
-            others.append(word)
-    return role, tuple(others)
+    name = name.casefold()
+    found = SPLIT_NAME.search(name)
+    if found is None:
+        return "", name
+    return SPLITS[(found.lastindex or 1) - 1], name[: found.start()] + name[found.end() :]
 
 
-EXACT = [(role, ()) for role in ("train", "test", "val")]
+def _split_name(folder: Folder) -> str:
+    """Return the split that a folder's name stands for, or an empty text."""
+    split, rest = _parsed(folder.name)
+    return "" if rest else split
 
 
-def _parts(folder: Folder, known: tuple[str, ...]) -> dict[str, list[Folder]]:
-    """Return the folders that are parts, by their role; none if the classes lie in the folder.
+def _splits(folder: Folder, known: tuple[str, ...]) -> dict[str, list[Folder]]:
+    """Return the folders of the splits by what they are for; none if classes lie in the folder.
 
     Raises:
-        ValueError: a name can be meant in two ways.
+        ValueError: a name can be understood in two ways.
     """
-    by_rest: dict[tuple[str, ...], dict[str, list[Folder]]] = defaultdict(lambda: defaultdict(list))
+    splits: dict[str, list[Folder]] = defaultdict(list)
+    alike: dict[str, dict[str, str]] = defaultdict(dict)
     for one in folder.folders:
-        role, rest = _role(one.name)
-        if role and one.name not in known and (one.has_pictures or not rest):
-            by_rest[rest][role].append(one)
-    exact = by_rest.pop((), {})
-    pairs = [roles for roles in by_rest.values() if "train" in roles and len(roles) > 1]
-    if not exact and len(pairs) > 1:
-        found = ", ".join(one.name for roles in pairs for part in roles.values() for one in part)
-        raise ValueError(
-            f"{folder} has several parts to train on and to test on ({found}): put them together "
-            "as train/<class>/... and test/<class>/..."
-        )
-    parts = exact or (pairs[0] if pairs else {})
-    if len(parts.get("train", ())) > 1:
-        names = ", ".join(one.name for one in parts["train"])
+        split, rest = _parsed(one.name)
+        if one.name in known:
+            continue
+        if split and not rest:
+            splits[split].append(one)
+        elif split and one.has_pictures:
+            alike[rest][split] = one.name
+    if len(splits.get("train", ())) > 1:
+        names = ", ".join(one.name for one in splits["train"])
         raise ValueError(f"{folder} has several folders to train on ({names}): keep one of them")
-    if "train" in parts or (known and parts):
-        return parts
-    if parts.get("test"):
-        raise ValueError(_class_or_part(folder, parts["test"][0]))
-    return {}  # of "valid" alone, "invalid" may be beside it
+    if "train" in splits or (known and splits):
+        return splits
+    if splits.get("test"):
+        raise ValueError(_class_or_split(folder, splits["test"][0]))
+    for names in alike.values():
+        if "train" in names and len(names) > 1:
+            raise ValueError(
+                f"{folder} has folders called {', '.join(sorted(names.values()))}: if they are to "
+                "train and to test on, call them train and test; if they are classes, give them "
+                "other names"
+            )
+    return {}  # "valid" alone is a class: "invalid" may be beside it
 
 
-def _class_or_part(folder: Folder, part: Folder) -> str:
-    others = [one.name for one in folder.folders if one is not part and one.has_pictures][:3]
+def _class_or_split(folder: Folder, split: Folder) -> str:
+    others = [one.name for one in folder.used if one is not split][:3]
     beside = f" beside {', '.join(map(printable, others))}" if others else ""
     return (
-        f"{folder} has a folder {part.name!r}{beside}: if that is a class, give it another name, "
-        f"such as {part.name + ' class'!r}; if not, expected train/<class>/... and "
+        f"{folder} has a folder {split.name!r}{beside}: if that is a class, give it another name, "
+        f"such as {split.name + ' class'!r}; if not, expected train/<class>/... and "
         "test/<class>/..., or <class>/... alone"
     )
 
 
-def _train_classes(
-    folder: Folder, part: Folder, known: tuple[str, ...], left_out: LeftOut
-) -> dict[str, list[str]]:
-    beside = [one for one in folder.folders if one.has_pictures and _role(one.name) not in EXACT]
-    if beside and part.pictures and not any(one.has_pictures for one in part.folders):
-        raise ValueError(_class_or_part(folder, part))
-    return _classes(part, known, left_out)
+def _check_is_split(folder: Folder, train: Folder) -> None:
+    """Refuse a class called train beside other classes."""
+    beside = [one for one in folder.used if not _split_name(one)]
+    if beside and train.pictures and not train.used:
+        raise ValueError(_class_or_split(folder, train))
 
 
 def _classes(
-    part: Folder, known: tuple[str, ...], left_out: LeftOut, all_needed: bool = True
+    split: Folder, known: tuple[str, ...], left_out: LeftOut, all_needed: bool = True
 ) -> dict[str, list[str]]:
-    """Return the files of each class of a part: those of the folders that have pictures.
+    """Return the files of each class in a folder: of each folder in it that has pictures.
 
     Raises:
         ValueError: there is no class; or all are needed, and a folder is empty.
     """
-    folder = _descended(part, known, below=True)
-    copies = [one for one in folder.folders if len(folder.inner & one.inner) > 1]
-    if len(copies) == 1:  # of several, the classes and what is in them can be called alike
+    folder = _descended(split, known, in_split=True)
+    names = _names(folder)
+    copies = [one for one in folder.used if len(names & _names(one)) > 1]
+    if len(copies) == 1:  # where several are alike, classes and subfolders may share names
         raise ValueError(
             f"{copies[0]} looks like a copy of {folder} in itself, with folders of the same names: "
             "take it away"
@@ -364,21 +336,36 @@ def _classes(
     classes: dict[str, list[str]] = defaultdict(list)
     for one in folder.folders:
         if one.has_pictures:
-            classes[_class_name(one)] += one.all_files
+            classes[class_name(one.name)] += one.all_files
         elif one.all_files or not all_needed:
             left_out["folders without any picture"].append(str(one))
-        elif one.name not in OUR_FOLDERS and not any(f.of_a_run for f in one.all_folders):
+        elif not one.holds_run:
             raise ValueError(f"{one} has no files, expected pictures")
     if not classes:
-        raise ValueError(f"{folder} has no folders, {WANTED}{_what_it_has(folder)}")
+        raise ValueError(
+            f"{folder} has no folders, expected one for each class, with its pictures"
+            + _what_it_has(folder)
+        )
     left_out["pictures beside the folders of the classes"] += map(printable, folder.pictures)
     return dict(classes)
+
+
+def class_name(text: str) -> str:
+    """Return a class's name as it is compared: é is one character, whichever system wrote it."""
+    return unicodedata.normalize("NFC", printable(text))
+
+
+def _names(folder: Folder) -> set[str]:
+    return {one.name for one in folder.used}
 
 
 def _what_it_has(folder: Folder) -> str:
     """Say what a folder without classes has."""
     if folder.pictures:
-        return f": its {len(folder.pictures):,} pictures lie in it"
+        return (
+            f": its {len(folder.pictures):,} pictures lie in it. If a table or their names say "
+            "their classes, name that as labels"
+        )
     if not folder.all_files:
         return ""
     kinds = Counter(os.path.splitext(file)[1].lower() or "no ending" for file in folder.all_files)
@@ -387,43 +374,39 @@ def _what_it_has(folder: Folder) -> str:
     return f": its files are no pictures ({listed}){unpack}"
 
 
-def _remarks(part: Folder) -> list[str]:
+def _remarks(split: Folder) -> list[str]:
     """Say that the classes may lie one level lower than they were taken to."""
-    used = [one for one in part.folders if one.has_pictures]
-    inner = [one.inner for one in used]
-    if len(used) < 2 or len(inner[0]) < 2 or any(names != inner[0] for names in inner):
+    inner = [_names(one) for one in split.used]
+    if len(inner) < 2 or len(inner[0]) < 2 or any(names != inner[0] for names in inner):
         return []
     listed = ", ".join(sorted(map(printable, inner[0]))[:5])
     return [
-        f"Each class of {part} has the same folders in it ({listed}), whose pictures are taken "
-        f"together. If these are the classes, name the folder above them, such as {used[0]}."
+        f"Each class of {split} has the same folders in it ({listed}), whose pictures are taken "
+        "together. If these are the classes, name the folder above them, such as "
+        f"{split.used[0]}."
     ]
 
 
-def _class_name(folder: Folder) -> str:
-    """Return a class's name: an e with an accent is one character, whoever wrote it."""
-    return unicodedata.normalize("NFC", printable(folder.name))
-
-
-def _check_classes(folder: Folder, classes: dict[str, list[str]], known: tuple[str, ...]) -> None:
-    """Refuse an undivided folder that can only be a mistake."""
-    _check_known(Part(str(folder), classes), known)
+def _check_without_splits(
+    folder: Folder, classes: dict[str, list[str]], known: tuple[str, ...]
+) -> None:
+    """Refuse a folder without splits that can only be a mistake."""
+    _check_known(Split(str(folder), classes), known)
     if len(classes) == 1 and not known:
         raise ValueError(_one_class(str(folder), next(iter(classes))))
-    used = [one for one in folder.folders if one.has_pictures]
-    roles = [{_role(inner.name) for inner in one.folders if inner.has_pictures} for one in used]
-    if all(EXACT[0] in found and len(found & set(EXACT)) > 1 for found in roles):
+    within = [{_split_name(inner) for inner in one.used} - {""} for one in folder.used]
+    if all("train" in found and len(found) > 1 for found in within):
         raise ValueError(
-            f"{folder} has parts in each class, such as {used[0]}/train: expected "
+            f"{folder} has splits in each class, such as {folder.used[0]}/train: expected "
             "train/<class>/... and test/<class>/..."
         )
 
 
-def _check_known(part: Part, known: tuple[str, ...]) -> None:
-    unknown = sorted(part.classes.keys() - set(known))
+def _check_known(split: Split, known: tuple[str, ...]) -> None:
+    unknown = sorted(split.classes.keys() - set(known))
     if known and unknown:
         raise ValueError(
-            f"{part.folder} has other classes ({', '.join(unknown)}) than are known "
+            f"{split.folder} has other classes ({', '.join(unknown)}) than are known "
             f"({', '.join(known)})"
         )
 
@@ -431,63 +414,100 @@ def _check_known(part: Part, known: tuple[str, ...]) -> None:
 def _one_class(folder: str, name: str) -> str:
     return (
         f"{folder} has one class alone, {name!r}: expected two or more, each a folder with its "
-        "pictures (a table of labels is not read)"
+        "pictures. If a table or the names of the files say the classes, name that as labels"
     )
 
 
-def _tested_on(
-    folder: Folder, parts: dict[str, list[Folder]], names: tuple[str, ...], left_out: LeftOut
-) -> Part:
-    """Return the part to test on: test, or val if there is no test or it has no labels.
+def _test_split(
+    folder: Folder, splits: dict[str, list[Folder]], names: tuple[str, ...], left_out: LeftOut
+) -> Split:
+    """Return the split to test on: test, or val if there is no test or it has no labels.
 
     Raises:
         ValueError: there is none, or its classes are others.
     """
     chosen, refused = None, ""
-    for one in [*parts.get("test", ()), *parts.get("val", ())]:
+    train = splits["train"][0] if "train" in splits else None
+    for one in [*splits.get("test", ()), *splits.get("val", ())]:
         if chosen is not None:
             left_out[f"not read, as {Path(chosen.folder).name} is tested on"].append(str(one))
             continue
         try:
             classes = _classes(one, names, left_out, all_needed=False)
         except ValueError as error:
-            refused = refused or str(error)
-            left_out["without labels, so not tested on"].append(str(one))
-            continue
-        unknown = sorted(classes.keys() - set(names))
-        if not unknown:
-            chosen = Part(str(one), classes)
-            continue
-        refused = refused or (
-            f"{one} has classes that {parts['train'][0] if 'train' in parts else 'the weights'} "
-            f"has not: {', '.join(unknown)}"
-        )
-        if len(unknown) < len(classes):  # some are known: it is meant to be tested on
-            raise ValueError(refused)
+            reason, unknown = str(error), []
+        else:
+            unknown = sorted(classes.keys() - set(names))
+            owner = train or "the weights"
+            reason = f"{one} has classes that {owner} has not: {', '.join(unknown)}"
+            if not unknown:
+                chosen = Split(str(one), classes)
+                continue
+            if len(unknown) < len(classes):  # some are known, so the folder is meant
+                raise ValueError(reason)
+        refused = refused or reason
         left_out["without labels, so not tested on"].append(str(one))
-    if chosen is None and refused and "train" in parts:
+    if chosen is not None:
+        return chosen
+    if train is None:
+        raise ValueError(refused)
+    if refused:
         raise ValueError(
-            f"{refused}. To hold out a share of {parts['train'][0]} in its place, name that folder "
-            "alone"
+            f"{refused}. To hold out a share of {train} in its place, name that folder alone"
         )
-    if chosen is None:
-        raise ValueError(
-            refused
-            or f"{folder} has a folder {parts['train'][0].name}, but none to test on: name it test "
-            f"or val, or put the classes into {folder} itself, and a share of them is held out"
-        )
-    return chosen
+    raise ValueError(
+        f"{folder} has a folder {train.name}, but none to test on: name it test or val, or put the "
+        f"classes into {folder} itself, and a share of them is held out"
+    )
 
 
-def _check_names_of_parts(
-    folder: Folder, train: Part | None, test: Part, known: tuple[str, ...]
+def _check_class_names(
+    folder: Folder, train: Split | None, test: Split, known: tuple[str, ...]
 ) -> None:
-    """Refuse a class called train or test, unless both parts have it."""
+    """Refuse a class called train or test, unless both splits have it."""
     if train is None or known:
         return
     for name in sorted(train.classes.keys() ^ test.classes.keys()):
-        if _role(name) in EXACT[:2]:
+        if _parsed(name) in (("train", ""), ("test", "")):
             raise ValueError(
                 f"{train.folder if name in train.classes else test.folder} has a class called "
-                f"{name!r}, as parts of {folder} are: move it, or give it another name"
+                f"{name!r}, as splits of {folder} are: move it, or give it another name"
             )
+
+
+def _labelled(
+    top: Folder, folder: Folder, known: tuple[str, ...], left_out: LeftOut, labeller: Labeller
+) -> Layout:
+    """Find the layout of pictures whose classes a labeller names.
+
+    Where folders are called train and test (or val), and both have pictures with labels, they are
+    the splits; else all pictures with labels are taken together.
+    """
+    label = labeller(top.path, pictures_of(top.all_files))
+    left_out["pictures without a label"] += [
+        printable(file) for file in pictures_of(top.all_files) if file not in label
+    ]
+
+    def split_of(one: Folder) -> Split:
+        classes: dict[str, list[str]] = defaultdict(list)
+        for file in one.all_files:
+            if file in label:
+                classes[class_name(label[file])].append(file)
+        return Split(str(one), dict(classes))
+
+    whole = split_of(top)
+    _check_known(whole, known)
+    names = known or tuple(sorted(whole.classes))
+    if len(names) < 2:
+        found = f"one class alone, {names[0]!r}" if names else "no picture with a label"
+        raise ValueError(f"{top} has {found}, by these labels: expected two classes or more")
+    found = [(_split_name(one), split_of(one)) for one in folder.used if _split_name(one)]
+    found = [(name, split) for name, split in found if split.classes]
+    train = [split for name, split in found if name == "train"]
+    test = [split for wanted in ("test", "val") for name, split in found if name == wanted]
+    if len(train) != 1 or not test:
+        return Layout(names, None, whole, has_splits=False)
+    left_out[f"not read, as {Path(test[0].folder).name} is tested on"] += [
+        split.folder for split in test[1:]
+    ]
+    return Layout(names, train[0], test[0], has_splits=True)
