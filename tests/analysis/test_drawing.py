@@ -7,26 +7,26 @@ from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
 from pytorch_vision.analysis import galleries, plots
-from pytorch_vision.analysis.drawing import finished, fit, new_figure, plain
+from pytorch_vision.analysis.drawing import finished, fit_text, new_figure, plain
 from pytorch_vision.runtime.text import percent
 
 DEJAVU = "DejaVu Sans"  # comes with matplotlib
 
 
 def test_what_fits_stays_as_it_is():
-    assert fit("bird", 2) == "bird"
-    assert fit("bird", 2, form="predicted: {} (50 %)") == "predicted: bird (50 %)"
+    assert fit_text("bird", 2) == "bird"
+    assert fit_text("bird", 2, form="predicted: {} (50 %)") == "predicted: bird (50 %)"
 
 
 def test_what_is_too_long_is_broken_at_blanks_and_underscores_and_loses_its_middle():
     form = "predicted: {} (97 %)"
-    assert fit("Animals & Nature", 1.8, lines=2, form=form) == (
+    assert fit_text("Animals & Nature", 1.8, lines=2, form=form) == (
         "predicted: Animals &\nNature (97 %)"
     )
-    assert fit("golden_retriever_puppy", 1.8, lines=2, form=form) == (
+    assert fit_text("golden_retriever_puppy", 1.8, lines=2, form=form) == (
         "predicted: golden_\nretriever_puppy (97 %)"
     )
-    one_line = fit("the first of many words and the last", 1.8)
+    one_line = fit_text("the first of many words and the last", 1.8)
     assert one_line.startswith("the first")
     assert one_line.endswith("the last")
     assert one_line.count("…") == 1
@@ -35,7 +35,7 @@ def test_what_is_too_long_is_broken_at_blanks_and_underscores_and_loses_its_midd
 @pytest.mark.parametrize("name", ["x" * 300, "W" * 80, "word " * 40, "a_b-c/" * 30, "", "$" * 50])
 @pytest.mark.parametrize("lines", [1, 2])
 def test_no_line_is_wider_than_it_may_be(name, lines):
-    text = fit(name, 1.8, 9, lines, "true: {} (7 %)")
+    text = fit_text(name, 1.8, 9, lines, "true: {} (7 %)")
     figure = new_figure(4, 2, "")
     drawn = figure.text(0, 0, text, fontsize=9)
     figure.draw_without_rendering()

@@ -11,7 +11,7 @@ from torchvision.models.maxvit import RelativePositionalMultiHeadAttention
 from torchvision.models.swin_transformer import ShiftedWindowAttention
 
 from pytorch_vision.data import Normalization
-from pytorch_vision.explain.geometry import last_map, map_geometry
+from pytorch_vision.explain.geometry import NoMapError, last_map, map_geometry
 from pytorch_vision.models import Classifier, ResNet18, ResNet34, create
 
 
@@ -218,7 +218,7 @@ def test_what_only_reorders_is_followed(work, stride, offset):
 )
 def test_a_refusal_names_the_operation(work, operation):
     with pytest.raises(
-        ValueError, match=rf"layer 'last' is not known: .*({operation})|rows and col"
+        NoMapError, match=rf"layer 'last' is not known: .*({operation})|rows and col"
     ):
         map_geometry(at(Shuffle(work)), "last")
 
@@ -246,7 +246,7 @@ def test_mirrored_filters_leave_the_cells_where_they_are():
 
 def test_a_network_without_a_map_is_named():
     network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
-    with pytest.raises(ValueError, match="no layer of this network gives a map"):
+    with pytest.raises(NoMapError, match="no layer of this network gives a map"):
         last_map(at(network))
 
 

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from pytorch_vision.analysis import grad_cam
 from pytorch_vision.data import Augmentation, ImageData, Normalization, eval_batches
-from pytorch_vision.explain.geometry import map_geometry
+from pytorch_vision.explain import Explainer, NoMapError, map_geometry
 from pytorch_vision.models import Classifier, ResNet
 from pytorch_vision.training import TrainConfig, fit
 
@@ -122,7 +124,7 @@ def test_several_classes_an_image_come_from_one_call(resnet, few):
     assert grad_cam(resnet, images[:0], classes[:, :0]).shape == (2, 0, 32, 32)
 
 
-def test_the_network_is_copied_once(tiny, few):
+def test_an_explainer_is_made_once_and_asked_often(tiny, few):
     copies = []
 
     class Counted(nn.Sequential):
@@ -130,8 +132,56 @@ def test_the_network_is_copied_once(tiny, few):
             copies.append(None)
             return super().__reduce_ex__(protocol)
 
-    grad_cam(tiny.with_network(Counted(*tiny.network)), few.test_images[:2], [0, 1], "3")
-    assert len(copies) == 1
+    classifier = tiny.with_network(Counted(*tiny.network))
+    explainer = Explainer(classifier)
+    assert explainer.layer == "4"
+    assert explainer.geometry == map_geometry(classifier, "4")
+    copies.clear()
+    for _ in range(2):
+        maps = explainer.maps(few.test_images[:2], [0, 1])
+        assert not any(module._forward_hooks for module in explainer.network.modules())
+    assert not copies
+    assert np.array_equal(maps, grad_cam(tiny, few.test_images[:2], [0, 1]))
+
+
+def test_a_photograph_of_twelve_megapixels_is_explained_in_three_lines(tiny, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    path = tmp_path / "cat.jpg"
+    Image.fromarray(noise).resize((4000, 3000)).save(path)
+    explainer = Explainer(tiny)
+    explanation = explainer.explain(path, top=2)
+    probabilities = tiny.predict(path)[0]
+    likely = probabilities.argsort()[::-1][:2]
+    assert explanation.name == "cat.jpg"
+    assert explanation.image.shape == (32, 32, 3)
+    assert explanation.class_names == tuple(tiny.class_names[label] for label in likely)
+    assert np.array_equal(explanation.probabilities, probabilities[likely])
+    images = explanation.image[None].repeat(2, axis=0)
+    np.testing.assert_allclose(explanation.maps, explainer.maps(images, likely), atol=1e-5)
+    assert str(explanation).startswith(f"{explanation.class_names[0]} (1")
+    with Image.open(path) as picture:
+        assert str(explainer.explain(picture, top=2)) == str(explanation)
+    assert len(explainer.explain(path, top=99).maps) == 10
+    with pytest.raises(ValueError, match="there are 2 pictures, expected one"):
+        explainer.explain([path, path])
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+def test_gradient_checkpointing_gives_the_same_maps(tiny, few, reentrant):
+    class Checkpointed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = tiny.network[:4], tiny.network[4:]
+
+        def forward(self, x):
+            return self.head(checkpoint(self.body, x, use_reentrant=reentrant))
+
+    classes, methods = np.array([[0, 1], [2, 3]]), ["gradcam", "eigencam"]
+    expected = grad_cam(tiny, few.test_images[:2], classes, "3", methods)
+    checkpointed = tiny.with_network(Checkpointed())
+    maps = grad_cam(checkpointed, few.test_images[:2], classes, "body.3", methods)
+    np.testing.assert_allclose(maps, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["gradcam++", "xgradcam", "eigencam"])
@@ -157,7 +207,7 @@ def test_several_methods_come_from_the_same_passes(resnet, few):
     maps = grad_cam(resnet, images, classes, "layer3", methods)
     assert maps.shape == (4, 2, 3, 32, 32)
     handle.remove()
-    assert passes.count(3) == 2  # one for each row of classes
+    assert passes.count(3) == 1  # forward; the classes differ on the way back
     for method, ours in zip(methods, maps, strict=True):
         assert np.array_equal(ours, grad_cam(resnet, images, classes, "layer3", method)), method
     assert grad_cam(resnet, images, classes[0], method=["xgradcam"]).shape == (1, 3, 32, 32)
@@ -227,7 +277,7 @@ def test_a_layer_that_no_gradient_reaches_is_named(few):
 
     detached = made_of(Detached(), Normalization.of(few.train_images))
     arguments = (detached, few.test_images[:1], [0], "cells")
-    with pytest.raises(ValueError, match="no gradient of the logits reaches layer 'cells'"):
+    with pytest.raises(NoMapError, match="no gradient of the logits reaches layer 'cells'"):
         grad_cam(*arguments)
     assert grad_cam(*arguments, method="eigencam").shape == (1, 32, 32)
 
@@ -236,7 +286,7 @@ def test_wrong_arguments_are_named(resnet, few):
     images = few.test_images[:2]
     with pytest.raises(ValueError, match=r"no layer 'layer5'; it has conv1, bn1, layer1, .*linear"):
         grad_cam(resnet, images, [0, 1], "layer5")
-    with pytest.raises(ValueError, match=r"layer 'linear' gives \(1, 10\), expected a map"):
+    with pytest.raises(NoMapError, match=r"layer 'linear' gives \(1, 10\), expected a map"):
         grad_cam(resnet, images, [0, 1], "linear")
     with pytest.raises(ValueError, match="method is 'lime', expected one of gradcam, "):
         grad_cam(resnet, images, [0, 1], method=["gradcam", "lime"])
@@ -246,3 +296,5 @@ def test_wrong_arguments_are_named(resnet, few):
         grad_cam(resnet, images, [0])
     with pytest.raises(ValueError, match="images is float64"):
         grad_cam(resnet, images / 255, [0, 1])
+    with pytest.raises(ValueError, match=r"images are 16x32 pixels, .* takes 32x32"):
+        grad_cam(resnet, images[:, :16], [0, 1])

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pytorch_vision.analysis.drawing import finished, fit, new_figure
+from pytorch_vision.analysis.drawing import finished, fit_text, new_figure
 from pytorch_vision.models import History
 from pytorch_vision.training import RangeTest
 
@@ -91,7 +91,7 @@ def compare(histories: Mapping[str, History], title: str = "") -> Figure:
                 linestyle=("-", "--", "-.", ":")[number // 10 % 4],
                 marker="osD^v"[number % 5],
                 markersize=4,
-                label=fit(name, 4, form=f"{{}}: {last}{outside}"),
+                label=fit_text(name, 4, form=f"{{}}: {last}{outside}"),
             )
         _set_scale(axes, [values[name] for name in near])
         axes.legend(fontsize=9)

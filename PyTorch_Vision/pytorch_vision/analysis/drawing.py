@@ -1,9 +1,10 @@
-"""A figure to draw on, and anybody's texts in it: as they are, in fonts that have them, in bounds.
+"""An empty figure, and texts in it: drawn as they are, in fonts that have them, within bounds.
 
-Names of classes, files and folders come from anybody. In a picture they are no formulas, run into
-no neighbour, and have no character that is drawn as an empty box.
+Names of classes, files and folders are arbitrary. In a picture they are never read as formulas,
+never run into a neighbour, and no character is drawn as an empty box.
 """
 
+import io
 import re
 import textwrap
 import unicodedata
@@ -18,30 +19,43 @@ from pytorch_vision.runtime.text import cut
 
 DPI = 110  # ten inches are then about as wide as a page of GitHub
 TITLE = 11  # points
-SMALL = 9  # points, of captions and of what stands in a chart
+SMALL = 9  # points, of captions and of texts in a chart
 LINE = 0.17  # inches, the height of a line of small text
-LEFT = "\N{LEFT-TO-RIGHT MARK}"
+LEFT_TO_RIGHT = "\N{LEFT-TO-RIGHT MARK}"
+DEFAULT_FAMILY = "DejaVu Sans"  # comes with matplotlib
 ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 MISSING = (
     r"\u… stands for a character that no font of this machine has; the page of errors shows it."
 )
 
 
+class NotebookFigure(Figure):
+    """A figure that a notebook shows as the last line of a cell, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        png = io.BytesIO()
+        self.savefig(png, format="png")
+        return png.getvalue()
+
+
 def new_figure(width: float, height: float, title: str) -> Figure:
     """Return an empty figure of that many inches, made higher by the lines of its title."""
-    text = fit(title, width - 0.2, TITLE, lines=3)
-    figure = Figure(figsize=(width, height + LINE * text.count("\n")), dpi=DPI)
-    figure.set_layout_engine("constrained")
+    text = fit_text(title, width - 0.2, TITLE, lines=3)
+    size = (width, height + LINE * text.count("\n"))
+    figure = NotebookFigure(figsize=size, dpi=DPI, layout="constrained")
     figure.suptitle(text, fontsize=TITLE)
     return figure
 
 
 def finished(figure: Figure) -> Figure:
-    """Give each text the fonts that its characters need, and say where no font has them."""
+    """Give each text installed fonts that have its characters, and note where no font has them."""
+    families = _default_families()
+    for axes in figure.axes:
+        axes.tick_params(which="both", labelfontfamily=families)  # of ticks yet to be made, too
     texts = figure.findobj(Text)
     for text in texts:
-        if families := _families(text.get_text()):
-            text.set_fontfamily([*text.get_fontfamily(), *families])
+        others = {_family(one) for one in text.get_text() if one != "\n"} - {None, *families}
+        text.set_fontfamily([*families, *sorted(others)])
     if any(ESCAPED.search(text.get_text()) for text in texts):
         note = textwrap.fill(MISSING, round(14 * figure.get_size_inches()[0]))
         figure.supxlabel(note, fontsize=8, color="0.35")
@@ -49,44 +63,46 @@ def finished(figure: Figure) -> Figure:
 
 
 def plain(text: str) -> str:
-    """Return a text as matplotlib needs it to draw it as it is, dollar signs and all."""
-    return _escaped(_drawable(text))
+    """Return a text in a form that matplotlib draws literally, dollar signs included."""
+    return _literal(_drawable(text))
 
 
-def fit(text: str, inches: float, size: float = SMALL, lines: int = 1, form: str = "{}") -> str:
-    """Return a text, as ``plain`` does, in lines that are no wider than given.
+def fit_text(
+    text: str, inches: float, size: float = SMALL, lines: int = 1, form: str = "{}"
+) -> str:
+    """Return a text, as ``plain`` does, broken into lines of a limited width.
 
-    What is too long is broken at blanks, after ``_-/``, then anywhere; what is still too long
-    loses its middle, as names often differ in their ends.
+    Lines are broken at blanks, after ``_-/``, then anywhere. A text that is still too long loses
+    its middle, because names often differ in their ends.
 
     Args:
         text: such as a name.
         inches: the width of a line.
         size: of the letters, in points.
         lines: at most so many.
-        form: what stands around the text, and is never cut, as in "predicted: {} (50 %)".
+        form: the words around the text, which are never cut, as in "predicted: {} (50 %)".
     """
     text = _drawable(text)
-    if any(unicodedata.bidirectional(one) in ("R", "AL") for one in text) and _drawable(LEFT):
-        form = form.replace("{}", "{}" + LEFT)  # what follows is written from left to right again
+    if any(unicodedata.bidirectional(one) in ("R", "AL") for one in text):
+        form = form.replace("{}", "{}" + LEFT_TO_RIGHT)  # else the words after it come before it
     kept, too_many = 0, len(text) + 1
-    while too_many - kept > 1:  # the most characters that fit; all of them, mostly
+    while too_many - kept > 1:  # the most characters that fit; usually all of them
         tried = len(text) if too_many > len(text) and not kept else (kept + too_many) // 2
         if len(_broken(form.format(cut(text, tried)), inches, size)) <= lines:
             kept = tried
         else:
             too_many = tried
-    return _escaped("\n".join(_broken(form.format(cut(text, kept)), inches, size)))
+    return _literal("\n".join(_broken(form.format(cut(text, kept)), inches, size)))
 
 
-def _escaped(text: str) -> str:
+def _literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
 def _broken(text: str, inches: float, size: float) -> list[str]:
-    """Break a text into lines, each of which is at most so wide, or a single character."""
+    """Break a text into lines of at most some width, or of a single character."""
     lines = [""]
-    # a blank before a percent sign is no place to break at
+    # never between a number and its percent sign
     for part in re.findall(r"[^ _/-]+[ _/-]*|[ _/-]+", text.replace(" %", "\N{NO-BREAK SPACE}%")):
         whole = _width(part.rstrip(), size) <= inches
         for piece in [part] if whole else part:
@@ -98,13 +114,14 @@ def _broken(text: str, inches: float, size: float) -> list[str]:
 
 def _width(text: str, size: float) -> float:
     """Return the width of a line of text, in inches."""
-    return 1.04 * sum(map(_advance, text)) * size / 72  # at few pixels, letters are a little wider
+    advances = sum(_advance(_family(one) or DEFAULT_FAMILY, one) for one in text)
+    return 1.04 * advances * size / 72  # at few pixels, letters are a little wider
 
 
 @cache
-def _advance(character: str) -> float:
-    """Return how wide a character is, as a share of the size of the letters."""
-    font = font_manager.get_font(_file(_family(character) or rcParams["font.family"][0]))
+def _advance(family: str, character: str) -> float:
+    """Return the width of a character, as a share of the size of the letters."""
+    font = FT2Font(_file(family))
     font.set_size(100, 72)
     return font.load_char(ord(character)).linearHoriAdvance / 65536 / 100
 
@@ -112,12 +129,11 @@ def _advance(character: str) -> float:
 def _drawable(text: str) -> str:
     """Return a text in one line, in characters that some font has.
 
-    Of the others, a symbol becomes its name, as in ":cat:"; a letter its number, as in ``\\u732b``;
-    and what is invisible goes.
+    A symbol that no font has becomes its name, such as ":cat:"; a letter its number, such as
+    ``\\u732b``; an invisible character is left out.
     """
-    return "".join(
-        one if _family(one) is not None else _named(one) for one in " ".join(text.split())
-    )
+    text = " ".join(text.split())
+    return "".join(one if _family(one) is not None else _named(one) for one in text)
 
 
 def _named(character: str) -> str:
@@ -129,18 +145,23 @@ def _named(character: str) -> str:
     return character.encode("ascii", "backslashreplace").decode() if kind != "Cc" else " "
 
 
-def _families(text: str) -> list[str]:
-    """Return the families that a text needs beside the usual one."""
-    return sorted({family for one in text if one != "\n" and (family := _family(one))})
+def _default_families() -> list[str]:
+    """Return the families that rcParams ask for, except those that are not installed."""
+    wanted = [one for name in rcParams["font.family"] for one in rcParams.get(f"font.{name}", [name])]
+    return [name for name in wanted if name in _installed()] or [DEFAULT_FAMILY]
+
+
+def _family(character: str) -> str | None:
+    """Return a family that has a character, a default one if possible; None if no font has it."""
+    for family in _default_families():
+        if ord(character) in _characters(family):
+            return family
+    return _other_families().get(ord(character))
 
 
 @cache
-def _family(character: str) -> str | None:
-    """Return the family whose font has a character: "" for the usual one, None for no font."""
-    usual = [font_manager.get_font(_file(family)) for family in rcParams["font.family"]]
-    if any(font.get_char_index(ord(character)) for font in usual):
-        return ""
-    return _other_fonts().get(ord(character))
+def _installed() -> frozenset[str]:
+    return frozenset(font_manager.get_font_names())
 
 
 def _file(family: str) -> str:
@@ -148,30 +169,22 @@ def _file(family: str) -> str:
 
 
 @cache
-def _other_fonts() -> dict[int, str]:
-    """Return a family for each character that some installed font has, the largest fonts first."""
-    fonts: dict[str, list[int]] = {}
-    # of each family the font that is drawn with: the one whose strokes are nearest to the usual
-    for entry in sorted(font_manager.fontManager.ttflist, key=lambda one: abs(_weight(one) - 400)):
-        # the last resort draws a box for everything; a coloured font has no outlines to draw
-        if entry.style != "normal" or re.search("last resort|color", entry.name, re.IGNORECASE):
-            continue
-        if entry.name in fonts:
-            continue
-        try:
-            font = FT2Font(entry.fname)
-            fonts[entry.name] = list(font.get_charmap()) if font.scalable else []
-        except (OSError, RuntimeError, ValueError):  # not a font, or no longer there
-            continue
+def _characters(family: str) -> frozenset[int]:
+    """Return the characters of a family; none if its font cannot be read or has no outlines."""
+    try:
+        font = FT2Font(_file(family))
+        return frozenset(font.get_charmap() if font.scalable else ())
+    except (OSError, RuntimeError, ValueError):
+        return frozenset()
+
+
+@cache
+def _other_families() -> dict[int, str]:
+    """Return a family for each character that any installed font has, the largest fonts first."""
+    # the last resort has a box for everything; coloured fonts have no outlines to draw
+    names = [one for one in _installed() if not re.search("last resort|color", one, re.IGNORECASE)]
     families: dict[int, str] = {}
-    for name, characters in sorted(fonts.items(), key=lambda item: (-len(item[1]), item[0])):
-        for character in characters:
+    for name in sorted(names, key=lambda name: (-len(_characters(name)), name)):
+        for character in _characters(name):
             families.setdefault(character, name)
     return families
-
-
-def _weight(entry: font_manager.FontEntry) -> int:
-    """Return how thick a font's strokes are; 400 is usual."""
-    if isinstance(entry.weight, int):
-        return entry.weight
-    return font_manager.weight_dict.get(entry.weight, 400)

@@ -6,7 +6,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from pytorch_vision.analysis.drawing import LINE, SMALL, finished, fit, new_figure
+from pytorch_vision.analysis.drawing import LINE, SMALL, finished, fit_text, new_figure
 from pytorch_vision.analysis.predictions import Predictions
 from pytorch_vision.data import ImageData, Normalization, TrainLoader, denormalize
 from pytorch_vision.data.images import balanced_indices
@@ -89,7 +89,7 @@ def gradcam_gallery(
         title: how the images were chosen.
     """
     rows, high = _rows_of_five(predictions), 2 if true_maps is None else 3
-    names = [fit(name, PANEL - MARGIN, BOLD * SMALL, lines=2) for name in predictions.names]
+    names = [fit_text(name, PANEL - MARGIN, BOLD * SMALL, lines=2) for name in predictions.names]
     predicted = _captions("predicted", predictions, predictions.predicted)
     true = _captions("true", predictions, predictions.labels)
     shown = [names, predicted] if true_maps is None else [names, predicted, true]
@@ -122,7 +122,7 @@ def explanation(
         captions: N texts, one for each map.
         title: what the image is.
     """
-    texts = [fit(caption, PANEL - MARGIN, lines=3) for caption in captions]
+    texts = [fit_text(caption, PANEL - MARGIN, lines=3) for caption in captions]
     figure, panels = _panels(
         1, len(maps) + 1, PANEL, _aspect(image[None]), _most_lines(texts), title, beside=BAR
     )
@@ -155,7 +155,7 @@ def _captions(kind: str, predictions: Predictions, labels: np.ndarray) -> list[s
     """Return, for each image, the name and the probability of one class."""
     names = predictions.class_names
     return [
-        fit(names[label], PANEL - MARGIN, lines=2, form=f"{kind}: {{}} ({percent(row[label])})")
+        fit_text(names[label], PANEL - MARGIN, lines=2, form=f"{kind}: {{}} ({percent(row[label])})")
         for label, row in zip(labels, predictions.probabilities, strict=True)
     ]
 

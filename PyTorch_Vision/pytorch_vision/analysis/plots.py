@@ -10,7 +10,7 @@ from sklearn.metrics import ConfusionMatrixDisplay
 
 from pytorch_vision.analysis.calibration import BINS, calibration
 from pytorch_vision.analysis.curves import compare, lr_finder, training_curves
-from pytorch_vision.analysis.drawing import LINE, SMALL, finished, fit, new_figure
+from pytorch_vision.analysis.drawing import LINE, SMALL, finished, fit_text, new_figure
 from pytorch_vision.analysis.predictions import Predictions, largest_confusions
 from pytorch_vision.analysis.predictions import class_accuracy as accuracy_of_classes
 from pytorch_vision.analysis.predictions import confusion_matrix as count_confusions
@@ -45,7 +45,7 @@ def confusion_matrix(predictions: Predictions, title: str = "") -> Figure:
         return _largest_confusions(predictions, title)
     matrix = count_confusions(predictions)
     counts = matrix.sum(axis=1, keepdims=True)
-    names = [fit(name, NAME) for name in predictions.class_names]
+    names = [fit_text(name, NAME) for name in predictions.class_names]
     side = max(5.2, 0.42 * len(names))
     figure = new_figure(side + 2.4, side + 1.6, title)
     axes = figure.subplots()
@@ -84,8 +84,8 @@ def _largest_confusions(predictions: Predictions, title: str) -> Figure:
     places = np.arange(len(largest))
     axes.barh(places, [one.count for one in largest], color="C0")
     names = [
-        f"{fit(predictions.class_names[one.true], NAME)} → "
-        f"{fit(predictions.class_names[one.predicted], NAME)}"
+        f"{fit_text(predictions.class_names[one.true], NAME)} → "
+        f"{fit_text(predictions.class_names[one.predicted], NAME)}"
         for one in largest
     ]
     axes.set_yticks(places, names, fontsize=SMALL)
@@ -132,7 +132,7 @@ def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
     axes.axvline(overall, color="C1", linestyle="--", label=f"all classes: {overall:.2f} %")
     axes.plot(accuracy[order], places, "o")
     names = [
-        fit(predictions.class_names[label], NAME, form=f"{{}} ({counts[label]:,})")
+        fit_text(predictions.class_names[label], NAME, form=f"{{}} ({counts[label]:,})")
         for label in order
     ]
     axes.set_yticks(places, names, fontsize=10 if total < LARGEST else SMALL)
@@ -210,7 +210,7 @@ def trust(measured: Trust, title: str = "") -> Figure:
             label=METHOD_NAMES.get(name, name),
         )
     parts = ["nothing", *next(iter(measured.randomized.values()), {})]
-    sanity.set_xticks(range(len(parts)), [fit(part, 1) for part in parts])
+    sanity.set_xticks(range(len(parts)), [fit_text(part, 1) for part in parts])
     if len(parts) > 6:
         _slant(sanity)
     sanity.axhline(0, color="grey", linewidth=1)

@@ -15,6 +15,10 @@ from pytorch_vision.models.module_utils import copied_to_look, device_of
 from pytorch_vision.runtime.devices import random_state_kept
 
 
+class NoMapError(ValueError):
+    """A network has no map to show, or none whose place on the image is known; says why."""
+
+
 @dataclass(frozen=True)
 class MapGeometry:
     """Where the cells of a layer's map lie on the input image.
@@ -30,21 +34,22 @@ class MapGeometry:
 
 
 def map_geometry(classifier: Classifier, layer: nn.Module | str | None = None) -> MapGeometry:
-    """Return where a layer's cells are centred, found by following one image through the model.
+    """Return where a layer's cells are centred, found by following one image through the network.
 
     Every convolution and pooling on the way moves the centres by its stride, padding, kernel and
-    dilation; what only reorders dimensions, as a permutation or a channel shuffle, is followed;
-    whatever leaves the shape as it is leaves the centres too. What goes in beside a shortcut is
-    taken to lie where the shortcut does.
+    dilation. Operations that only reorder dimensions, such as a permutation or a channel shuffle,
+    are followed; other operations that keep the shape keep the centres. Residual branches are
+    assumed to be aligned with their shortcut.
 
     Args:
-        classifier: left as it is.
-        layer: one of its network's modules or the dotted name of one, such as "layer4"; None for
-            the one that ``last_map`` finds.
+        classifier: never changed.
+        layer: a module of its network or the dotted name of one, such as "layer4"; None for the
+            one that ``last_map`` finds.
 
     Raises:
-        ValueError: there is no such layer, its output is no map, or it lies behind an operation
-            whose geometry is not known, which is named.
+        NoMapError: the layer's output is no map, or it comes after an operation whose geometry is
+            not known; the message names the operation.
+        ValueError: there is no such layer.
     """
     name = None if layer is None else layer_name(classifier.network, layer)
     return _traced(classifier, name)[1]
@@ -53,31 +58,31 @@ def map_geometry(classifier: Classifier, layer: nn.Module | str | None = None) -
 def last_map(classifier: Classifier) -> str:
     """Return the name of the last layer whose output is a map whose place on the image is known.
 
-    A map is (N, C, rows, columns) of more than one cell. For a ResNet it is the last stage.
+    A map is (N, C, rows, columns) of more than one row and column. In a ResNet it is the output of
+    the last stage.
 
     Raises:
-        ValueError: there is none; names the operation behind which nothing is known.
+        NoMapError: there is none; names the operation after which nothing is known.
     """
     return _traced(classifier, None)[0]
 
 
-def check_layers(network: nn.Module) -> None:
-    """Raise ValueError for a network whose layers cannot be looked into."""
-    if isinstance(network, torch.jit.ScriptModule):
-        raise ValueError(
-            f"{type(network).__name__} is compiled, and its layers cannot be looked into: explain "
-            "the network that it was made of, with its weights"
-        )
-
-
 def _traced(classifier: Classifier, name: str | None) -> tuple[str, MapGeometry]:
-    check_layers(classifier.network)
     adapter = adapter_to_look(classifier, torch.device("cpu"))
     return trace_geometry(adapter, name, classifier.size)
 
 
 def adapter_to_look(classifier: Classifier, device: torch.device) -> Adapter:
-    """Return a copy of a classifier's network, as it is called in float32, to look into."""
+    """Return a copy of a classifier's network, to be called in float32 on a device.
+
+    Raises:
+        NoMapError: the network is compiled by TorchScript, which hides its layers.
+    """
+    if isinstance(classifier.network, torch.jit.ScriptModule):
+        raise NoMapError(
+            f"{type(classifier.network).__name__} is compiled, and its layers cannot be looked "
+            "into: explain the network that it was made from, with its weights"
+        )
     duplicate = copied_to_look(classifier.network).to(device)
     return Adapter(duplicate, find_call(duplicate, classifier.size))
 
@@ -85,7 +90,10 @@ def adapter_to_look(classifier: Classifier, device: torch.device) -> Adapter:
 def trace_geometry(
     adapter: Adapter, name: str | None, input_size: tuple[int, int]
 ) -> tuple[str, MapGeometry]:
-    """Do the work of ``map_geometry`` with a network in evaluation mode, on any device."""
+    """Return a layer's name and the geometry of its map; name=None finds the last map.
+
+    The network is in evaluation mode, on any device. Raises as ``map_geometry`` does.
+    """
     model = adapter.network
     device = device_of(model)
     tracer, image = _Tracer(), torch.zeros(1, 3, *input_size, device=device)
@@ -93,37 +101,34 @@ def trace_geometry(
 
     def keep(layer: str) -> Any:
         def hook(_module: nn.Module, _inputs: tuple, output: Any) -> None:
-            seen.pop(layer, None)  # called again, it stands behind the others
+            seen.pop(layer, None)  # a second call comes after all layers before it
             seen[layer] = (output, tracer.find(output), tracer.unknown)
 
         return hook
 
-    wanted = [name] if name else _hookable(model)
+    wanted = [name] if name else _layers(model)
     handles = [model.get_submodule(layer).register_forward_hook(keep(layer)) for layer in wanted]
-    with (
-        random_state_kept(device),
-        torch.inference_mode(False),
-        torch.no_grad(),
-        tracer,
-    ):
-        tracer.mark(image, of_image(image.shape))
-        adapter(image)
-    for handle in handles:
-        handle.remove()
+    try:
+        with random_state_kept(device), torch.inference_mode(False), torch.no_grad(), tracer:
+            tracer.mark(image, of_image(image.shape))
+            adapter(image)
+    finally:
+        for handle in handles:
+            handle.remove()
     if name is not None:
         return name, _geometry_of(name, seen)
     for layer in reversed(seen):
         output, layout, _ = seen[layer]
-        if layout is not None and _is_map(output) and _as_map(layout) is not None:
-            return layer, _geometry_of(layer, seen)
-    raise ValueError(
+        if layout is not None and _is_map(output) and (geometry := _as_map(layout)) is not None:
+            return layer, geometry
+    raise NoMapError(
         "no layer of this network gives a map whose place on the image is known"
         + (f": on the way lies {tracer.unknown}" if tracer.unknown else "")
     )
 
 
-def _hookable(model: nn.Module) -> list[str]:
-    """Return the names of a model's layers that can be looked into."""
+def _layers(model: nn.Module) -> list[str]:
+    """Return the names of a model's layers, except those that take no hooks."""
     return [
         name
         for name, module in model.named_modules()
@@ -137,28 +142,28 @@ def _is_map(output: Any) -> bool:
 
 def _geometry_of(name: str, seen: dict[str, tuple[Any, Layout | None, str | None]]) -> MapGeometry:
     if name not in seen:
-        raise ValueError(f"layer {name!r} takes no part in the model's forward pass")
+        raise NoMapError(f"layer {name!r} takes no part in the model's forward pass")
     output, layout, unknown = seen[name]
     if not isinstance(output, Tensor) or output.ndim != 4:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise ValueError(f"layer {name!r} gives {shape}, expected a map (N, C, H, W)")
+        raise NoMapError(f"layer {name!r} gives {shape}, expected a map (N, C, H, W)")
     if layout is None:
-        raise ValueError(
+        raise NoMapError(
             f"the geometry of layer {name!r} is not known: on the way to it lies "
             f"{unknown or 'an operation that does not depend on the image'}"
         )
     geometry = _as_map(layout)
     if geometry is None:
-        raise ValueError(
+        raise NoMapError(
             f"layer {name!r} gives {tuple(output.shape)}, whose last two dimensions are not the "
-            "rows and columns of a map (N, C, H, W): choose a layer behind the permutation"
+            "rows and columns of a map (N, C, H, W): choose a layer after the permutation"
         )
     return geometry
 
 
 def _as_map(layout: Layout) -> MapGeometry | None:
-    """Return the geometry of a tensor (N, C, H, W); None if these are not its rows and columns."""
-    for number in (1, 0):  # channels can lie at different places: their mean is meant
+    """Return the geometry of a tensor (N, C, H, W); None if H and W are no rows and columns."""
+    for number in (1, 0):  # channels can lie at different places: their mean counts
         layout = layout.without(number)
     rows, columns = layout.dimensions
     if len(rows) > 1 or len(columns) > 1 or rows[0].across or columns[0].down:
@@ -172,7 +177,7 @@ def _as_map(layout: Layout) -> MapGeometry | None:
 
 
 class _Tracer(TorchDispatchMode):
-    """Follows where the entries of each tensor lie, through every operation that a model makes."""
+    """Follows where the entries of each tensor lie, through every operation of a model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -218,7 +223,6 @@ def _flat(values: Any) -> list[Any]:
 
 def layer_name(model: nn.Module, layer: nn.Module | str) -> str:
     """Return a layer's dotted name, checking that the model has it."""
-    check_layers(model)
     names = {name: module for name, module in model.named_modules() if name}
     for name, module in names.items():
         if layer is module or layer == name:

@@ -1,167 +1,43 @@
-"""Grad-CAM, with each cell of its maps where it truly is on the image.
+"""Grad-CAM, with each cell of its maps drawn where it lies on the image.
 
 Ramprasaath Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
-Localization", arXiv 1610.02391. The maps come from the package ``grad-cam``. That package
-stretches a map over the image, as if its cells tiled it; but cell i of a layer is centred on
-pixel offset + stride * i, and with padding the outer cells can even lie outside of the image.
-``map_geometry`` finds stride and offset, and ``grad_cam`` samples the map at the true places.
+Localization", arXiv 1610.02391. The package ``grad-cam`` computes the maps. It also stretches them
+over the image, as if their cells tiled it; but cell i of a layer is centred on pixel
+offset + stride * i, and with padding the outer cells can even lie outside the image. Here, maps
+are sampled at the places that ``map_geometry`` finds.
 """
 
+import os
+import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, XGradCAM
-from pytorch_grad_cam.base_cam import BaseCAM
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
 from pytorch_vision.data import eval_batches
 from pytorch_vision.data.images import check_images
 from pytorch_vision.explain.geometry import (
     MapGeometry,
+    NoMapError,
     adapter_to_look,
-    check_layers,
     layer_name,
     trace_geometry,
 )
 from pytorch_vision.models import Classifier
-from pytorch_vision.models.adapter import Adapter
 from pytorch_vision.models.inference import PIXELS
 from pytorch_vision.models.module_utils import device_of
+from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.devices import device_settings, memory_explained, random_state_kept
+from pytorch_vision.runtime.text import percent
 
 BATCH_SIZE = 250  # at most
-
-
-def grad_cam(
-    classifier: Classifier,
-    images: np.ndarray,
-    classes: Sequence[int] | np.ndarray,
-    layer: nn.Module | str | None = None,
-    method: str | Sequence[str] = "gradcam",
-    aligned: bool = True,
-    batch_size: int | None = None,
-) -> np.ndarray:
-    """Return, for each image, how much each of its pixels supports a class, or several.
-
-    The map is ReLU(sum over channels c of a_c A_c), where A is the layer's output and a_c the
-    mean over all cells of the derivative of the class's logit by A_c. The work is done in float32
-    on a copy, so that the classifier is left as it was whatever happens.
-
-    Args:
-        classifier: its network can be on any device.
-        images: uint8 (N, H, W, 3); N may be 0, where there is no error to explain.
-        classes: int (N,), the class to explain for each image; or (K, N), K classes for each.
-        layer: whose output is explained: a module of the network or its dotted name. None for the
-            last one whose output is a map, as ``last_map`` finds it: a ResNet's ``layer4``.
-        method: "gradcam"; "gradcam++" (arXiv 1710.11063); "xgradcam" (arXiv 2008.02312); or
-            "eigencam" (arXiv 2008.00299), which does not depend on the class. Or several of
-            them, whose maps then come from the same passes through the network.
-        aligned: sample the map where its cells truly lie (cells outside of the image are cut
-            off); False stretches it over the image, as is usual.
-        batch_size: how many images go through the model at once, which bounds the memory; None
-            for 250 small ones, and fewer of more than 64x64 pixels.
-
-    Returns:
-        float32 (N, H, W), or (K, N, H, W) for K classes each, or (M, N, H, W) or (M, K, N, H, W)
-        for a sequence of M methods; every map is divided by its own maximum: 0..1 (all 0 where
-        nothing supports the class).
-
-    Raises:
-        ValueError: no such method, no such layer, its output is not a map, no gradient reaches
-            it, a class out of range, or images of a wrong kind.
-        MemoryError: the GPU has too little memory; says which batch size to try.
-    """
-    methods = [method] if isinstance(method, str) else list(method)
-    for unknown in set(methods) - set(METHODS):
-        raise ValueError(f"method is {unknown!r}, expected one of {', '.join(METHODS)}")
-    classes = np.asarray(classes)
-    shape = (*classes.shape, *images.shape[1:3])
-    if not isinstance(method, str):
-        shape = (len(methods), *shape)
-    if not len(images) or not methods:
-        return np.zeros(shape, np.float32)
-    check_images(images)
-    one_each = classes.ndim in (1, 2) and classes.shape[-1] == len(images)
-    if not one_each or classes.dtype.kind not in "iu":
-        raise ValueError(
-            f"classes is {classes.dtype} of shape {classes.shape}, expected one integer for each "
-            f"of {len(images)} images, or several rows of that"
-        )
-    if batch_size is None:
-        batch_size = max(1, min(BATCH_SIZE, PIXELS // (shape[-2] * shape[-1])))
-    smaller = f"try batch_size={max(1, batch_size // 2)}"
-    with memory_explained(f"maps of {batch_size} images at once", smaller):
-        pixels = _pixel_maps(
-            classifier,
-            images,
-            classes,
-            None if layer is None else layer_name(classifier.network, layer),
-            methods,
-            aligned,
-            batch_size,
-        )
-    peaks = pixels.amax(dim=(-2, -1), keepdim=True)
-    return (pixels / peaks.where(peaks > 0, 1)).reshape(shape).numpy()
-
-
-def _pixel_maps(
-    classifier: Classifier,
-    images: np.ndarray,
-    classes: np.ndarray,
-    name: str | None,
-    methods: list[str],
-    aligned: bool,
-    batch_size: int,
-) -> Tensor:
-    """Return the maps of all methods and all K rows of classes: float32 (M, K, N, H, W)."""
-    size = images.shape[1:3]
-    check_layers(classifier.network)
-    device = device_of(classifier.network)
-    adapter = adapter_to_look(classifier, device)
-    duplicate = adapter.network.requires_grad_(False)
-    geometry = None
-    if aligned or name is None:
-        name, traced = trace_geometry(adapter, name, size)
-        geometry = traced if aligned else None
-    rows = []
-    with (
-        random_state_kept(device),
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        torch.autocast(device.type, enabled=False),
-        device_settings(device, tf32=False),
-    ):
-        # before the network's own hooks, which may keep what they are given for later layers
-        duplicate.get_submodule(name).register_forward_hook(_begin_graph, prepend=True)
-        cam = _Cells(adapter, duplicate.get_submodule(name), methods)
-        normalization = classifier.normalization
-        first = next(eval_batches(images[:1], normalization, device))
-        _check_call(adapter, name, first, classes, cam.uses_gradients)
-        for row in classes.reshape(-1, len(images)):
-            maps = []
-            batches = eval_batches(images, normalization, device, batch_size)
-            for batch, start in zip(batches, range(0, len(images), batch_size), strict=True):
-                targets = [ClassifierOutputTarget(int(c)) for c in row[start : start + len(batch)]]
-                cells = torch.from_numpy(cam(batch, targets))
-                maps.append(
-                    _stretched(cells, size) if geometry is None else _laid(cells, size, geometry)
-                )
-            rows.append(torch.cat(maps))
-    return torch.stack(rows).movedim(2, 0)
-
-
-def _begin_graph(_module: nn.Module, _inputs: tuple, output: Any) -> Any:
-    """Have gradients flow from here on and no further back, where nobody asks for them."""
-    if isinstance(output, Tensor) and output.is_floating_point():
-        with torch.enable_grad():  # the network may have switched them off around this layer
-            return output.detach().requires_grad_().clone()  # a clone may be changed in place
-    return output
-
-
 METHODS: dict[str, Any] = {
     "gradcam": GradCAM,
     "gradcam++": GradCAMPlusPlus,
@@ -176,54 +52,315 @@ METHOD_NAMES = {  # as their authors write them
 }
 
 
-class _Cells(BaseCAM):
-    """Gives the maps of several methods of ``grad-cam`` from one pass forward and one back.
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """The most probable classes of a picture, and the places that support each of them.
 
-    Called with float32 (N, 3, H, W) and N targets it returns float32 (N, methods, rows, columns):
-    the maps in the layer's own cells, unscaled.
+    Attributes:
+        image: uint8 (H, W, 3), the picture at the classifier's size.
+        class_names: of the K most probable classes, the most probable first.
+        probabilities: float32 (K,).
+        maps: float32 (K, H, W) in [0, 1], as ``Explainer.maps`` returns them.
+        name: the picture's file name; empty for a picture in memory.
     """
 
-    def __init__(self, network: nn.Module, layer: nn.Module, methods: Sequence[str]) -> None:
-        super().__init__(network, [layer])
-        self.methods = [METHODS[method](network, [layer]) for method in methods]
-        self.uses_gradients = any(method.uses_gradients for method in self.methods)
-        for method in self.methods:
-            method.activations_and_grads.release()  # they get what this one's hooks have seen
+    image: np.ndarray
+    class_names: tuple[str, ...]
+    probabilities: np.ndarray
+    maps: np.ndarray
+    name: str = ""
 
-    def compute_cam_per_layer(
-        self, input_tensor: Tensor, targets: list, eigen_smooth: bool
-    ) -> np.ndarray:
-        seen = self.activations_and_grads
-        activations = seen.activations[-1].numpy()  # of its last call, where there are several
-        gradients = seen.gradients[-1].numpy() if self.uses_gradients else None
-        given = (input_tensor, self.target_layers[0], targets, activations, gradients, eigen_smooth)
-        return np.maximum(np.stack([m.get_cam_image(*given) for m in self.methods], axis=1), 0)
+    @property
+    def captions(self) -> list[str]:
+        """Each class with its probability, as in "cat (97.1 %)"."""
+        both = zip(self.class_names, self.probabilities, strict=True)
+        return [f"{name} ({percent(probability, 1)})" for name, probability in both]
 
-    def aggregate_multi_layers(self, cam_per_target_layer: np.ndarray) -> np.ndarray:
-        return cam_per_target_layer
+    def __str__(self) -> str:
+        return ", ".join(self.captions)
 
 
-def _check_call(
-    model: Adapter, name: str, image: Tensor, classes: np.ndarray, needs_gradient: bool
-) -> None:
-    """Raise ValueError for a class that the model has not, or a layer no gradient reaches."""
-    outputs = []
-    handle = model.network.get_submodule(name).register_forward_hook(
-        lambda _module, _inputs, output: outputs.append(output)
-    )
-    logits = model(image)
-    handle.remove()
-    unknown = classes[(classes < 0) | (classes >= logits.shape[1])]
-    if unknown.size:
-        raise ValueError(f"class {unknown[0]} is out of range, expected 0..{logits.shape[1] - 1}")
-    if not needs_gradient:
-        return
-    linked = logits.requires_grad and outputs[-1].requires_grad
-    if not linked or torch.autograd.grad(logits.sum(), outputs[-1], allow_unused=True)[0] is None:
-        raise ValueError(
-            f"no gradient of the logits reaches layer {name!r}; choose one that they depend on "
-            "without a detach() in between, or method='eigencam', which needs no gradient"
+class Explainer:
+    """Grad-CAM maps of one classifier: set up once, then used for any number of images.
+
+    It keeps a float32 copy of the network, with the weights that the classifier has now, on the
+    device where the classifier's network is now. The classifier itself is never changed.
+
+        explanation = Explainer(Classifier.load("pretrained")).explain("cat.png")
+        galleries.explanation(explanation).savefig("looked.png")
+
+    Args:
+        classifier: whose network is explained.
+        layer: the layer whose output is explained, as a module of the network or its dotted name;
+            None for the last one whose output is a map, such as a ResNet's ``layer4``.
+
+    Attributes:
+        classifier: the argument.
+        network: the copy, in evaluation mode.
+        layer: the dotted name of the explained layer.
+
+    Raises:
+        NoMapError: no layer of the network gives a map whose place on the image is known.
+        ValueError: the network has no such layer, or does not take images of the classifier's size.
+    """
+
+    def __init__(self, classifier: Classifier, layer: nn.Module | str | None = None) -> None:
+        self._named = None if layer is None else layer_name(classifier.network, layer)
+        self._adapter = adapter_to_look(classifier, device_of(classifier.network))
+        self._lock = threading.Lock()  # two calls at once would see each other's hooks
+        self.classifier = classifier
+        self.network = self._adapter.network.requires_grad_(False)
+        self.layer = self._named or self._traced[0]
+
+    @cached_property
+    def _traced(self) -> tuple[str, MapGeometry]:
+        return trace_geometry(self._adapter, self._named, self.classifier.size)
+
+    @property
+    def geometry(self) -> MapGeometry:
+        """Where the cells of the layer's map lie on the image.
+
+        Raises:
+            NoMapError: the layer's output is no map, or its place on the image is not known.
+        """
+        return self._traced[1]
+
+    def explain(
+        self,
+        picture: Any,
+        top: int = 3,
+        method: str = "gradcam",
+        machine: Machine | None = None,
+    ) -> Explanation:
+        """Classify a picture, and map the places that support its most probable classes.
+
+        Args:
+            picture: an image file, a picture of Pillow's or anything else that
+                ``Classifier.predict`` takes for one image; resized as the training images were.
+            top: how many classes, the most probable first.
+            method: one of ``METHODS``.
+            machine: what predicts; ``Machine()`` if None.
+
+        Raises:
+            ValueError: the picture cannot be read, or there are several.
+            OSError: the file cannot be opened.
+            NoMapError: as for ``maps``.
+        """
+        images = self.classifier._pixels(picture)
+        if len(images) != 1:
+            raise ValueError(f"there are {len(images)} pictures, expected one to explain")
+        probabilities = self.classifier.predict(images, machine)[0]
+        likely = probabilities.argsort(kind="stable")[::-1][:top]
+        return Explanation(
+            image=images[0],
+            class_names=tuple(self.classifier.class_names[label] for label in likely),
+            probabilities=probabilities[likely],
+            maps=self.maps(images, likely[:, None], method)[:, 0],
+            name=Path(picture).name if isinstance(picture, (str, os.PathLike)) else "",
         )
+
+    def maps(
+        self,
+        images: np.ndarray,
+        classes: Sequence[int] | np.ndarray,
+        method: str | Sequence[str] = "gradcam",
+        aligned: bool = True,
+        batch_size: int | None = None,
+    ) -> np.ndarray:
+        """Return how much each pixel of each image supports a class.
+
+        A Grad-CAM map is ReLU(sum over channels c of a_c A_c), where A is the layer's output and
+        a_c the mean over all cells of the derivative of the class's logit by A_c.
+
+        Args:
+            images: uint8 (N, H, W, 3), of the classifier's size; N may be 0.
+            classes: int (N,), the class to explain for each image; or (K, N), K classes for each.
+            method: "gradcam"; "gradcam++" (arXiv 1710.11063); "xgradcam" (arXiv 2008.02312); or
+                "eigencam" (arXiv 2008.00299), which does not depend on the class. Several of them,
+                in a sequence, share the passes through the network.
+            aligned: sample the map at the places of its cells, leaving out those that lie outside
+                the image; False stretches it over the image, as is usual.
+            batch_size: how many images go through the network at once, which bounds the memory;
+                None for 250 small ones, and fewer of more than 64x64 pixels.
+
+        Returns:
+            float32 (N, H, W), or (K, N, H, W) for K classes each, or (M, N, H, W) or (M, K, N, H,
+            W) for a sequence of M methods; each map is divided by its own maximum: 0..1 (all 0
+            where nothing supports the class).
+
+        Raises:
+            NoMapError: the layer's output is no map, its place on the image is not known, or no
+                gradient reaches it.
+            ValueError: no such method, a class out of range, or images of a wrong type or size.
+            MemoryError: the GPU has too little memory; says which batch size to try.
+        """
+        methods = [method] if isinstance(method, str) else list(method)
+        for unknown in set(methods) - set(METHODS):
+            raise ValueError(f"method is {unknown!r}, expected one of {', '.join(METHODS)}")
+        classes = np.asarray(classes)
+        shape = (*classes.shape, *images.shape[1:3])
+        if not isinstance(method, str):
+            shape = (len(methods), *shape)
+        if not len(images) or not methods:
+            return np.zeros(shape, np.float32)
+        self._check(images, classes)
+        if batch_size is None:
+            batch_size = max(1, min(BATCH_SIZE, PIXELS // (shape[-2] * shape[-1])))
+        smaller = f"try batch_size={max(1, batch_size // 2)}"
+        with self._lock, memory_explained(f"maps of {batch_size} images at once", smaller):
+            rows = torch.from_numpy(classes.astype(np.int64).reshape(-1, len(images)))
+            pixels = self._pixel_maps(images, rows, methods, aligned, batch_size)
+        peaks = pixels.amax(dim=(-2, -1), keepdim=True)
+        return (pixels / peaks.where(peaks > 0, 1)).reshape(shape).numpy()
+
+    def _check(self, images: np.ndarray, classes: np.ndarray) -> None:
+        check_images(images)
+        if images.shape[1:3] != self.classifier.size:
+            (height, width), (rows, columns) = images.shape[1:3], self.classifier.size
+            raise ValueError(
+                f"images are {height}x{width} pixels, {self.classifier} takes {rows}x{columns}"
+            )
+        one_each = classes.ndim in (1, 2) and classes.shape[-1] == len(images)
+        if not one_each or classes.dtype.kind not in "iu":
+            raise ValueError(
+                f"classes is {classes.dtype} of shape {classes.shape}, expected one integer for "
+                f"each of {len(images)} images, or several rows of {len(images)}"
+            )
+        count = len(self.classifier.class_names)
+        if (unknown := classes[(classes < 0) | (classes >= count)]).size:
+            raise ValueError(f"class {unknown[0]} is out of range, expected 0..{count - 1}")
+
+    def _pixel_maps(
+        self,
+        images: np.ndarray,
+        classes: Tensor,
+        methods: list[str],
+        aligned: bool,
+        batch_size: int,
+    ) -> Tensor:
+        """Return the maps of M methods and K rows of classes: float32 (M, K, N, H, W)."""
+        device = device_of(self.network)
+        geometry = self.geometry if aligned else None
+        parts = []
+        with (
+            random_state_kept(device),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast(device.type, enabled=False),
+            device_settings(device, tf32=False),
+        ):
+            batches = eval_batches(images, self.classifier.normalization, device, batch_size)
+            for batch, rows in zip(batches, classes.split(batch_size, dim=1), strict=True):
+                cells = self._cells(batch, rows.to(device), methods)
+                size = images.shape[1:3]
+                flat = cells.flatten(0, 1)
+                laid = _stretched(flat, size) if geometry is None else _laid(flat, size, geometry)
+                parts.append(laid.unflatten(0, cells.shape[:2]))
+        return torch.cat(parts, dim=1).movedim(2, 0)
+
+    def _cells(self, batch: Tensor, classes: Tensor, methods: list[str]) -> Tensor:
+        """Return maps in the layer's own cells: float32 (K, B, M, rows, columns), unscaled.
+
+        Args:
+            batch: float32 (B, 3, H, W).
+            classes: int64 (K, B).
+            methods: M of ``METHODS``.
+        """
+        layer = self.network.get_submodule(self.layer)
+        formulas = [METHODS[method](self.network, [layer]) for method in methods]
+        for formula in formulas:
+            formula.activations_and_grads.release()  # its hooks: the same passes serve all
+        wanted = any(formula.uses_gradients for formula in formulas)
+        # a reentrant checkpoint passes gradients on only if its input wants them
+        seen = self._seen(batch, classes, wanted) or self._seen(batch.requires_grad_(), classes)
+        if not seen:
+            raise NoMapError(
+                f"no gradient of the logits reaches layer {self.layer!r}; choose one that they "
+                "depend on without a detach() in between, or method='eigencam', which needs no "
+                "gradient"
+            )
+        maps = [
+            [one.get_cam_image(batch, layer, None, *given, False) for one in formulas]
+            for given in seen
+        ]
+        return torch.from_numpy(np.maximum(maps, 0)).transpose(1, 2)
+
+    def _seen(
+        self, batch: Tensor, classes: Tensor, gradients: bool = True
+    ) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """Return the layer's output and its gradient for each row of classes.
+
+        One forward pass serves all rows, and each has a backward pass. Of a layer that is called
+        several times, the last call counts.
+
+        Args:
+            batch: float32 (B, 3, H, W).
+            classes: int64 (K, B).
+            gradients: False leaves them out, as None.
+
+        Returns:
+            K pairs of float32 (B, C, rows, columns); none if no gradient reaches the layer.
+        """
+        outputs: list[Tensor] = []
+
+        def begin_graph(_module: nn.Module, _inputs: tuple, output: Any) -> Any:
+            """Let gradients flow back to this layer, and no further."""
+            if not isinstance(output, Tensor) or not output.is_floating_point():
+                return output
+            with torch.enable_grad():  # the network may have switched them off around this layer
+                outputs.append(output.detach().requires_grad_())
+                return outputs[-1].clone()  # which the network may change in place
+
+        # before the network's own hooks, which may keep the output for later layers
+        handle = self.network.get_submodule(self.layer).register_forward_hook(
+            begin_graph, prepend=True
+        )
+        seen: list[tuple[np.ndarray, np.ndarray | None]] = []
+        try:
+            logits = self._adapter(batch)
+            for row in classes:
+                if not gradients:
+                    seen.append((outputs[-1].detach().cpu().numpy(), None))
+                    continue
+                if logits.requires_grad:
+                    logits.gather(1, row[:, None]).sum().backward(retain_graph=True)
+                # backward calls a checkpointed layer again, which adds to the outputs
+                reached = [one for one in outputs if one.grad is not None]
+                if not reached:
+                    return []
+                last = reached[-1]
+                seen.append((last.detach().cpu().numpy(), last.grad.cpu().numpy()))
+                for one in outputs:
+                    one.grad = None
+        finally:
+            handle.remove()
+        return seen
+
+
+def grad_cam(
+    classifier: Classifier,
+    images: np.ndarray,
+    classes: Sequence[int] | np.ndarray,
+    layer: nn.Module | str | None = None,
+    method: str | Sequence[str] = "gradcam",
+    aligned: bool = True,
+    batch_size: int | None = None,
+) -> np.ndarray:
+    """Return how much each pixel of each image supports a class: ``Explainer.maps`` in one call.
+
+    Who asks more than once makes the ``Explainer`` and keeps it.
+
+    Args:
+        classifier, layer: as for ``Explainer``.
+        images, classes, method, aligned, batch_size: as for ``Explainer.maps``.
+
+    Returns:
+        float32 maps in [0, 1], as ``Explainer.maps`` does.
+
+    Raises:
+        NoMapError, ValueError, MemoryError: as for both.
+    """
+    return Explainer(classifier, layer).maps(images, classes, method, aligned, batch_size)
 
 
 def _laid(cells: Tensor, size: tuple[int, int], geometry: MapGeometry) -> Tensor:
