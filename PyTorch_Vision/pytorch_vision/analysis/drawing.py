@@ -147,7 +147,9 @@ def _named(character: str) -> str:
 
 def _default_families() -> list[str]:
     """Return the families that rcParams ask for, except those that are not installed."""
-    wanted = [one for name in rcParams["font.family"] for one in rcParams.get(f"font.{name}", [name])]
+    wanted = [
+        one for name in rcParams["font.family"] for one in rcParams.get(f"font.{name}", [name])
+    ]
     return [name for name in wanted if name in _installed()] or [DEFAULT_FAMILY]
 
 

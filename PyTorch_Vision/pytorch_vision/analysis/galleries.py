@@ -155,7 +155,9 @@ def _captions(kind: str, predictions: Predictions, labels: np.ndarray) -> list[s
     """Return, for each image, the name and the probability of one class."""
     names = predictions.class_names
     return [
-        fit_text(names[label], PANEL - MARGIN, lines=2, form=f"{kind}: {{}} ({percent(row[label])})")
+        fit_text(
+            names[label], PANEL - MARGIN, lines=2, form=f"{kind}: {{}} ({percent(row[label])})"
+        )
         for label, row in zip(labels, predictions.probabilities, strict=True)
     ]
 
