@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import sys
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from torch import nn
 
 from pytorch_vision.data import Augmentation
 from pytorch_vision.models import Classifier, History
-from pytorch_vision.runtime import Machine, Processes, ProcessLostError, start_processes
+from pytorch_vision.runtime import Machine, Processes, start_processes
 from pytorch_vision.training import TrainConfig, checkpoint, fit
 from pytorch_vision.training.trainer import Trainer
 
@@ -152,44 +151,6 @@ def resumed(machine: Machine, out: Path) -> None:
     (out / f"resumed{processes.rank}.json").write_text(json.dumps(seen))
 
 
-class Breaks(nn.Sequential):
-    def forward(self, x):
-        return super().forward(x) * float("nan")
-
-
-class Dies(nn.Sequential):
-    def forward(self, x):
-        if os.environ["LOCAL_RANK"] == "1":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().forward(x)
-
-
-def notebook(machine: Machine, out: Path) -> None:
-    """Train as where Python is interactive: the other processes are forks of this one."""
-    sys.ps1 = ">>> "
-    data = few_images()
-    classifier = tiny_classifier(data)
-
-    def interrupt(_: Classifier) -> None:
-        os.kill(os.getppid(), signal.SIGINT)  # as the stop button does, to the notebook
-        time.sleep(0.5)
-
-    history = fit(classifier, data, CONFIG, machine)
-    seen = {
-        "history": numbers(history),
-        "of the classifier": numbers(classifier.history),
-        "digest": digest(classifier.network),
-    }
-    stopped = fit(tiny_classifier(data), data, CONFIG, machine, after_epoch=interrupt)
-    seen["stopped after"] = len(stopped.records)
-    for kind in (Breaks, Dies):
-        try:
-            fit(Classifier(kind(tiny_network()), data), data, CONFIG, machine, out / kind.__name__)
-        except (FloatingPointError, ProcessLostError) as error:
-            seen[kind.__name__] = f"{type(error).__name__}: {error}"
-    (out / "notebook.json").write_text(json.dumps(seen))
-
-
 if __name__ == "__main__":
-    job = {"main": main, "resumed": resumed, "notebook": notebook}[sys.argv[1]]
+    job = {"main": main, "resumed": resumed}[sys.argv[1]]
     job(replace(MACHINE, devices=int(sys.argv[3])), Path(sys.argv[2]))

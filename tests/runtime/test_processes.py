@@ -1,14 +1,15 @@
 """Several processes on one CPU: the transport is gloo, all else is as with several GPUs."""
 
 import json
-import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,20 +19,28 @@ import torch.nn.functional as F
 from hooks import at_step
 from small import few_images, tiny_classifier, tiny_network
 
+import pytorch_vision
 from pytorch_vision.data import eval_batches
 from pytorch_vision.models import Classifier, EpochRecord
-from pytorch_vision.runtime import Machine, Processes, devices, launch, start_processes
+from pytorch_vision.runtime import Machine, Processes, launch, start_processes
 from pytorch_vision.runtime.devices import make_fabric
 from pytorch_vision.training import fit
 from pytorch_vision.training.checkpoint import load
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+TESTS = Path(__file__).parents[1]
+PATH = os.pathsep.join([str(TESTS), str(TESTS.parent / "PyTorch_Vision")])
+ENVIRONMENT = {**os.environ, "PYTHONPATH": PATH, "OMP_NUM_THREADS": "1"}
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node"]
 
 
 def start(*command: str | Path) -> subprocess.CompletedProcess:
     return subprocess.run(
-        list(map(str, command)), env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+        list(map(str, command)),
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
@@ -197,45 +206,52 @@ def test_torchrun_says_how_many_processes_there_are(monkeypatch):
         start_processes(Machine(accelerator="cpu", devices=3))
 
 
-@pytest.fixture(scope="module")
-def notebook(out) -> dict:
-    """What a notebook saw: a process of its own, as one that has trained may not be forked."""
-    done = start(sys.executable, job.__file__, "notebook", out, "2")
-    assert done.returncode == 0, done.stderr
-    return json.loads((out / "notebook.json").read_text())
+CODE = "code from python -c, standard input or a folder cannot be run again"
 
 
-def test_in_a_notebook_forks_train_and_the_classifier_there_is_trained(notebook, both):
-    assert notebook["history"] == notebook["of the classifier"] == both[0]["history"]
-    assert notebook["digest"] == both[0]["digests"][-1][1]  # the averaged weights
+@pytest.mark.parametrize(
+    ("module", "script", "argument", "folder", "problem"),
+    [
+        (None, None, "-c", ".", CODE),
+        (None, "<stdin>", "", ".", CODE),
+        ("__main__", "program/__main__.py", "program", ".", CODE),
+        (None, "script.py", "script.py", ".", None),
+        (None, "script.py", "script.py", "program", "'script.py' does not lead from "),
+        ("script", "script.py", "script.py", ".", None),
+        ("script", "script.py", "script.py", "program", "script was not started in the current"),
+        ("program.__main__", "program/__main__.py", "", "program", "program.__main__ was not st"),
+        ("pytorch_vision.__main__", pytorch_vision.__file__, "", "program", None),
+    ],
+)
+def test_a_program_that_cannot_be_run_again_is_known(
+    tmp_path, monkeypatch, module, script, argument, folder, problem
+):
+    """Fabric would start the other processes by running its command again."""
+    (tmp_path / "program").mkdir()
+    for path in ("script.py", "program/__main__.py"):
+        (tmp_path / path).touch()
+    main = ModuleType("__main__")
+    main.__spec__ = None if module is None else ModuleSpec(module, None)
+    if script is not None:
+        main.__file__ = script if script.startswith("<") else str(tmp_path / script)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr(sys, "argv", [argument])
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.chdir(tmp_path / folder)
+    found = launch._why_not_again()
+    assert found is None if problem is None else str(found).startswith(problem)
 
 
-def test_in_a_notebook_an_interrupt_ends_the_forks_work(notebook):
-    assert notebook["stopped after"] == 1
-
-
-def test_in_a_notebook_errors_of_forks_are_those_of_a_run(notebook):
-    assert notebook["Breaks"].startswith("FloatingPointError: ")
-    assert "not finite at epoch 1, batch 0" in notebook["Breaks"]
-    assert notebook["Dies"].startswith("ProcessLostError: ")
-    assert "process 1 terminated with signal SIGKILL" in notebook["Dies"]
-
-
-def test_in_a_notebook_only_forks_look_at_the_gpu(monkeypatch):
-    """A process that has looked at a GPU cannot be forked any more."""
-    looked = multiprocessing.get_context("fork").SimpleQueue()
-
-    def look(_: torch.device) -> torch.dtype:
-        looked.put(os.getpid())
-        return torch.float32
-
-    monkeypatch.setattr(devices, "fast_dtype", look)
-    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
-    machine = Machine(accelerator="cpu", devices=2)
-    start_processes(machine)
-    assert looked.get() != os.getpid()
-    assert looked.empty()
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    with pytest.raises(RuntimeError, match="restart the kernel"):
-        start_processes(machine)
+@pytest.mark.parametrize("options", [["-c"], ["-i", "-c"]])
+def test_several_devices_without_a_script_are_refused_in_one_sentence(options):
+    program = (
+        "from pytorch_vision.runtime import Machine, start_processes\n"
+        "try: start_processes(Machine(accelerator='cpu', devices=2, precision='32-true'))\n"
+        "except ValueError as error: print(error)"
+    )
+    done = start(sys.executable, *options, program)
+    problem = "an interactive session cannot start other processes" if options[1:] else CODE
+    assert done.stdout == (
+        f"devices is 2, but {problem}: run python -m pytorch_vision train --devices 2, or a script "
+        "of your own with torchrun --nproc-per-node 2\n"
+    )

@@ -1,7 +1,6 @@
 """The folder of a run: its files, its manifest ``run.json``, and training into it."""
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -78,9 +77,9 @@ class RunFolder:
         folder = user_path(folder)
         existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         if not existing.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(existing))
+            raise NotADirectoryError(f"cannot write to {folder}: {existing} is not a folder")
         if not os.access(existing, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(existing))
+            raise PermissionError(f"cannot write to {folder}: {existing} is read-only")
 
     @property
     def plots(self) -> Path:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and folders that one process uses at a time."""
+"""Files that are written whole or not at all, and folders that one process uses at a time."""
 
 import codecs
 import contextlib
@@ -8,20 +8,16 @@ import glob
 import io
 import os
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import filelock
+import psutil
 
 from pytorch_vision.runtime.terminal import say
-
-try:
-    import fcntl
-except ImportError:  # Windows, whose locks are others
-    fcntl = None  # type: ignore[assignment]
+from pytorch_vision.runtime.text import first_line
 
 SYSTEM_ERRORS = {
     errno.EACCES,
@@ -34,15 +30,6 @@ SYSTEM_ERRORS = {
     errno.EISDIR,
     errno.ENOTDIR,
     errno.ENAMETOOLONG,
-}
-# what a file system answers that does not know a call at all, in place of doing it
-NOT_KNOWN_THERE = {
-    errno.EINVAL,
-    errno.ENOSYS,
-    errno.ENOTSUP,
-    errno.EOPNOTSUPP,
-    errno.EPERM,
-    errno.EEXIST,
 }
 LOCK = ".lock"
 HOLDER = ".in-use-by"
@@ -58,10 +45,10 @@ class InUseError(RuntimeError):
 
 
 def user_path(path: str | os.PathLike) -> Path:
-    """Return a path in which ~ is the home folder, as a shell would have it.
+    """Return a path with a leading ~ expanded to the home folder, as a shell does.
 
     Raises:
-        ValueError: it begins with the home folder of somebody who is not known here.
+        ValueError: it begins with ~ and the name of a user who does not exist here.
     """
     given = os.fspath(path)
     expanded = Path(os.path.expanduser(given))
@@ -74,11 +61,11 @@ def user_path(path: str | os.PathLike) -> Path:
 
 
 def free_path(path: Path, may_replace: Callable[[Path], bool]) -> Path:
-    """Return a path where nothing is lost: the path itself, or a numbered one such as cat-2.png.
+    """Return a path that may be written: the given one, or one with the next number: cat-2.png.
 
     Args:
-        path: a file or a folder, which need not exist.
-        may_replace: returns whether an existing one may be replaced.
+        path: a file or a folder.
+        may_replace: tells whether an existing one may be replaced.
     """
     free, number = path, 1
     while free.exists() and not may_replace(free):
@@ -90,10 +77,10 @@ def free_path(path: Path, may_replace: Callable[[Path], bool]) -> Path:
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator["AtomicFile"]:
-    """Open a file under a temporary name of this thread's own, and rename it when it is complete.
+    """Open a temporary file beside a file, and rename it to that once it is complete.
 
-    Whatever happens before that, the old file is untouched and no temporary one is left; one of a
-    process that was killed goes with the next that is written there.
+    After an error the old file is unchanged and the temporary one is removed. What a killed
+    process of this host has left goes with the next write into the folder.
 
     Args:
         path: the file; its folder is made if it is missing.
@@ -103,10 +90,12 @@ def atomic_write(path: str | os.PathLike) -> Iterator["AtomicFile"]:
     """
     path = user_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{threading.get_ident()}.{os.getpid()}.tmp")
-    for old in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        if not _is_running(old.suffixes[-2].removeprefix(".")):
+    host = socket.gethostname().replace(".", "-")  # others may write into a shared folder, too
+    for old in path.parent.glob(f".*.*.{glob.escape(host)}.tmp"):
+        process = old.name.split(".")[1]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
             old.unlink(missing_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{threading.get_ident()}.{host}.tmp")
     try:
         with open(temporary, "wb") as file:
             written = AtomicFile(file)
@@ -118,42 +107,28 @@ def atomic_write(path: str | os.PathLike) -> Iterator["AtomicFile"]:
                 raise written.error from None
             file.flush()
             _sync(file)
-        _replace(temporary, path)
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _sync(file: IO[bytes]) -> None:
-    """Have a file's content on the disk, where the file system can tell."""
+    """Wait until a file is on the disk, if its file system can tell: some network mounts cannot."""
     try:
         os.fsync(file.fileno())
     except OSError as error:
-        if error.errno not in NOT_KNOWN_THERE:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
             raise
-
-
-def _replace(temporary: Path, path: Path) -> None:
-    """Rename a file over another one, if need be in two steps: some shares know no other way."""
-    try:
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.errno not in NOT_KNOWN_THERE or not path.is_file():
-            raise
-        before = path.with_name(f".{path.name}.{os.getpid()}.old")
-        os.rename(path, before)
-        try:
-            os.rename(temporary, path)
-        except OSError:
-            os.rename(before, path)
-            raise
-        before.unlink()
 
 
 class AtomicFile:
-    """A file to write to, which remembers that it could not be written.
+    """A file to write to, which keeps the error that it could not be written with.
 
-    torch turns the error into one about positions in a file, which does not say that the disk is
-    full.
+    torch replaces that error by one about positions in a file.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -197,71 +172,49 @@ def write_csv(
         file.write(codecs.BOM_UTF8 * mark + encoded)
 
 
-def _is_running(process: str) -> bool:
-    """Tell whether there is a process of this number; True where that cannot be known."""
-    if os.name == "nt":  # where asking a process in this way would end it
-        return True
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except (OSError, ValueError):
-        return True
-    return True
-
-
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike) -> Iterator[None]:
     """Keep other processes out of a folder, which is made if it is missing.
 
-    The operating system gives the lock back when its process ends, however it ends. Some file
-    systems, most of them of networks, have no locks: a line says so, and nobody is kept out.
+    The operating system releases the lock when the process ends, however it ends. On a file system
+    without locks, as some networks have, a line says so, and nobody is kept out.
 
     Raises:
-        InUseError: another process is in it.
+        InUseError: another process holds the lock.
         OSError: the folder cannot be made or written.
     """
     folder = user_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if (reason := _why_no_locks(folder)) is not None:
-        say(
-            f"{folder} is on a file system without locks ({reason}): two runs that use it at the "
-            "same time cannot be kept apart"
-        )
-        yield
-        return
     holder = folder / HOLDER  # for people; what counts is the lock
-    try:
-        lock = filelock.FileLock(folder / LOCK).acquire(timeout=0)
-    except filelock.Timeout:
-        who = holder.read_text() if holder.exists() else "another process"
-        raise InUseError(f"{folder} is in use by {who}") from None
-    with lock:
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+    with contextlib.ExitStack() as stack:
         try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):  # the folder can be gone
-                holder.unlink()
+            stack.enter_context(filelock.FileLock(folder / LOCK).acquire(timeout=0))
+        except filelock.Timeout:
+            who = holder.read_text() if holder.exists() else "another process"
+            raise InUseError(f"{folder} is in use by {who}") from None
+        except (OSError, NotImplementedError) as error:
+            if getattr(error, "filename", None) is not None:  # the lock's file, not the lock
+                raise
+            say(
+                f"{folder} is on a file system without locks ({first_line(error)}): two runs that "
+                "use it at the same time cannot be kept apart"
+            )
+        else:
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            stack.callback(_remove, holder)
+        yield
 
 
-def _why_no_locks(folder: Path) -> str | None:
-    """Try to lock a file that nobody else has, and return why it cannot be done, or None."""
-    if fcntl is None:
-        return None
-    with tempfile.TemporaryFile(dir=folder) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            return error.strerror or str(error)
-    return None
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # the folder can be gone
+        path.unlink()
 
 
 def is_system_error(error: Exception) -> bool:
-    """Tell whether an error says nothing of a file's content.
+    """Tell whether an error is the system's, such as a denied permission, and not the content's.
 
-    A damaged file makes its reader fail in many ways, an OSError for an impossible position
-    included. Missing memory, permissions or file descriptors are not among them.
+    A damaged file makes its reader fail in many ways, also with an OSError for an impossible
+    position, which is an error of the content.
     """
     return isinstance(error, MemoryError) or (
         isinstance(error, OSError) and error.errno in SYSTEM_ERRORS

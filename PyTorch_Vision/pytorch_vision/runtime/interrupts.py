@@ -1,8 +1,6 @@
 """Signals that wait until a training step is whole."""
 
 import contextlib
-import multiprocessing
-import os
 import signal
 import sys
 import threading
@@ -53,19 +51,6 @@ def deferred_signals() -> Iterator[Callable[[], bool]]:
         yield lambda: bool(came)
     for number in came.keys() - {signal.SIGINT}:  # not after an error, which is to be told
         signal.raise_signal(number)
-
-
-@contextlib.contextmanager
-def interrupts_forwarded() -> Iterator[None]:
-    """Send interrupts on to the processes that multiprocessing started, which end their work."""
-
-    def forward(number: int, _: Any) -> None:
-        for child in multiprocessing.active_children():
-            if child.pid is not None:
-                os.kill(child.pid, number)
-
-    with _handled({signal.SIGINT: forward}):
-        yield
 
 
 @contextlib.contextmanager

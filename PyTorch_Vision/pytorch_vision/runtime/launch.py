@@ -1,11 +1,10 @@
-"""How the processes of a run are started: by Fabric, by torchrun, or as forks of a notebook."""
+"""How the processes of a run are started: by Fabric or by torchrun."""
 
 import inspect
 import logging
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+import sys
+from pathlib import Path
 from typing import Any, Literal
 
 import lightning_fabric
@@ -14,50 +13,64 @@ from lightning_fabric.strategies import DDPStrategy
 from lightning_fabric.strategies.launchers import subprocess_script
 from torch.nn.parallel import DistributedDataParallel
 
-from pytorch_vision.runtime.devices import Machine, Precision, fabric_on
-from pytorch_vision.runtime.terminal import in_notebook
+from pytorch_vision.runtime.devices import Machine, fabric_on
+from pytorch_vision.runtime.terminal import is_interactive
 
 
 def start_processes(machine: Machine) -> lightning_fabric.Fabric:
-    """Return the Fabric of a training run, with its processes started.
+    """Start the processes of a training run, one for each device, and return their Fabric.
 
-    Several devices are trained on by as many processes, under DistributedDataParallel. Fabric
-    starts them, if torchrun or ``fabric run`` has not: in a script by running the same command
-    again, in a notebook as forks once ``launch`` is given their work.
+    They train together under DistributedDataParallel. Unless torchrun or ``fabric run`` has started
+    them, Fabric does, by running the program's command again.
 
     Raises:
-        ValueError: there are fewer devices than asked for.
-        RuntimeError: a notebook has used the GPU already, and can be forked no more.
+        ValueError: there are fewer devices than asked for, or the program cannot be run again.
     """
     devices, nodes = _devices_and_nodes(machine.devices, machine.chosen_accelerator)
     if devices * nodes == 1:
         return fabric_on(machine, 1, 1)
-    if in_notebook():
-        if torch.cuda.is_initialized():  # after that, forks cannot train on a CPU either
-            raise RuntimeError(
-                "this notebook has used a GPU already, and several need processes that start "
-                "before: restart the kernel, and train before anything else uses the GPU"
-            )
-        if "fork" not in multiprocessing.get_all_start_methods():
-            raise RuntimeError(
-                "several devices in a notebook need processes that are forks, which this system "
-                "has not: run python -m pytorch_vision train --devices 2 in a terminal"
-            )
-        # looking at a GPU is using it: a fork looks
-        with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
-            precision = pool.submit(_chosen_precision, machine).result()
-            machine = replace(machine, precision=precision)
-        return fabric_on(machine, devices, nodes, _several_processes("fork"))
-    fabric = fabric_on(machine, devices, nodes, _several_processes("popen"))
-    if not os.environ.get("LT_CLI_USED"):  # ``fabric run`` has launched it already
+    if is_interactive():
+        raise _not_started(devices, "an interactive session cannot start other processes")
+    strategy = _data_parallel()
+    fabric = fabric_on(machine, devices, nodes, strategy)
+    environment: Any = strategy.cluster_environment
+    if not environment.creates_processes_externally and (problem := _why_not_again()):
+        raise _not_started(devices, problem)
+    if not os.environ.get("LT_CLI_USED"):  # else ``fabric run`` has launched it already
         # without it, each process that loses the first one adds a screenful of stack frames
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         fabric.launch()
     return fabric
 
 
-def _chosen_precision(machine: Machine) -> Precision:
-    return machine.chosen_precision
+def _not_started(devices: int, problem: str) -> ValueError:
+    return ValueError(
+        f"devices is {devices}, but {problem}: run python -m pytorch_vision train --devices "
+        f"{devices}, or a script of your own with torchrun --nproc-per-node {devices}"
+    )
+
+
+def _why_not_again() -> str | None:
+    """Return why the program's command, run again from the current folder, would do another thing.
+
+    Fabric runs ``sys.argv`` or ``python -m`` with the module's name.
+    """
+    main = sys.modules["__main__"]
+    spec, script = main.__spec__, getattr(main, "__file__", "")
+    if not os.path.isfile(script) or (spec is not None and spec.name == "__main__"):
+        return "code from python -c, standard input or a folder cannot be run again"
+    if spec is None and not (os.path.exists(sys.argv[0]) and os.path.samefile(sys.argv[0], script)):
+        return f"{sys.argv[0]!r} does not lead from {os.getcwd()} to the running script"
+    if spec is not None and _started_elsewhere(spec.name):
+        return f"{spec.name} was not started in the current folder, {os.getcwd()}"
+    return None
+
+
+def _started_elsewhere(module: str) -> bool:
+    """Tell whether ``python -m`` found its module in a folder that is no longer the current one."""
+    start, name = Path(sys.path[0]), module.partition(".")[0]
+    found = (start / name).is_dir() or (start / f"{name}.py").is_file()
+    return found and start.resolve() != Path.cwd().resolve()
 
 
 def _devices_and_nodes(wanted: int | Literal["auto"], accelerator: str) -> tuple[int, int]:
@@ -80,24 +93,24 @@ def _devices_and_nodes(wanted: int | Literal["auto"], accelerator: str) -> tuple
     return devices, nodes
 
 
-def _several_processes(start_method: Literal["fork", "popen"]) -> DDPStrategy:
+def _data_parallel() -> DDPStrategy:
     """Return Fabric's DistributedDataParallel.
 
-    BatchNorm's running statistics are each process's own, and averaged where they are used.
+    BatchNorm's running statistics are not synchronized: they are averaged where they are used.
     """
     # With the launcher's own message, a lost process is named even if nothing else is printed.
     logging.getLogger(subprocess_script.__name__).setLevel(logging.INFO)
     known = inspect.signature(DistributedDataParallel).parameters
-    # torch 2.15 has another name for it
+    # renamed in torch 2.15
     buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
     settings: dict[str, Any] = {"gradient_as_bucket_view": True, buffers: False}
-    return DDPStrategy(start_method=start_method, **settings)
+    return DDPStrategy(**settings)
 
 
 def expect_unused_parameters(fabric: lightning_fabric.Fabric) -> None:
-    """Have DistributedDataParallel look, in every step, which parameters take no part.
+    """Have DistributedDataParallel find, in every step, the parameters that take no part.
 
-    Where all of them do, it would warn that looking is for nothing.
+    It warns about the time this costs if all of them take part, so it is not the default.
     """
-    strategy: Any = fabric.strategy  # which takes its settings before there is a network
+    strategy: Any = fabric.strategy  # whose settings are read when the network is wrapped
     strategy._ddp_kwargs["find_unused_parameters"] = True

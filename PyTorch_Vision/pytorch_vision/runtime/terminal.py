@@ -1,13 +1,16 @@
-"""What a run shows: lines and bars that cannot stop it, whatever they are shown on.
+"""Print-outs and progress bars that never stop a run, whatever standard output is.
 
-A log in a file, a terminal that is not UTF-8, a pipe that somebody closed, no output at all: what
-cannot be shown is replaced or left out, and the work goes on.
+It can be a log file, a terminal without UTF-8, a closed pipe, or missing: characters that it lacks
+are escaped, the rest is dropped, and the work goes on.
 """
 
 import contextlib
+import io
+import math
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 from tqdm import tqdm
@@ -17,61 +20,53 @@ from pytorch_vision.runtime.text import shown
 BAR = "{desc}: {percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
 
 
+@dataclass
 class Screen:
-    """A standard output, to which anything can be written.
+    """A text stream to which writing never fails.
+
+    Two screens of one stream are equal, by which ``tqdm.write`` finds the bars that it moves.
 
     Args:
-        stream: to write to; None is whatever ``sys.stdout`` is when something is written.
-
-    Attributes:
-        error: why something could not be written, or None; after that nothing is.
+        stream: where to write; None is ``sys.stdout`` at the moment of writing.
+        error: the first error in writing; nothing is written after it.
     """
 
-    def __init__(self, stream: IO[str] | None = None) -> None:
-        self.stream = stream
-        self.error: Exception | None = None
+    stream: IO[str] | None = None
+    error: Exception | None = field(default=None, compare=False)
 
-    def __eq__(self, other: object) -> bool:  # by which tqdm finds the bars of a screen
-        return isinstance(other, Screen) and self.stream is other.stream
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
 
-    __hash__ = None  # type: ignore[assignment]
-
+    @property
     def _target(self) -> Any:
         return sys.stdout if self.stream is None else self.stream
 
     @property
     def encoding(self) -> str:
-        """Of the stream; by it, tqdm draws bars of letters where there are no blocks."""
-        return getattr(self._target(), "encoding", None) or "utf-8"
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._target(), name)
+        """The stream's encoding; where it lacks block characters, tqdm draws bars in ASCII."""
+        return getattr(self._target, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
-        """Write a text, with escapes for the characters that the stream has not."""
-        target = self._target()
-        if target is not None and self.error is None:
-            try:
-                target.write(shown(text, self.encoding))
-            except (OSError, ValueError) as error:  # a ValueError: it is closed
-                self.error = error
+        """Write a text, with escapes for the characters that the encoding lacks."""
+        self._attempt("write", shown(text, self.encoding))
         return len(text)
 
     def flush(self) -> None:
         """Flush the stream."""
-        target = self._target()
-        if target is not None and self.error is None:
+        self._attempt("flush")
+
+    def _attempt(self, method: str, *arguments: str) -> None:
+        if self._target is not None and self.error is None:
             try:
-                target.flush()
-            except (OSError, ValueError) as error:
+                getattr(self._target, method)(*arguments)
+            except (OSError, ValueError) as error:  # ValueError: the stream is closed
                 self.error = error
 
 
 @contextlib.contextmanager
 def any_screen() -> Iterator[Screen]:
-    """Let all that is printed go to a ``Screen``, which is yielded."""
-    with contextlib.ExitStack() as stack:
-        nowhere = stack.enter_context(open(os.devnull, "w"))
+    """Make ``sys.stdout`` and ``sys.stderr`` screens, and yield the first."""
+    with open(os.devnull, "w") as nowhere:
         screen, errors = Screen(sys.stdout or nowhere), Screen(sys.stderr or nowhere)
         try:
             with contextlib.redirect_stdout(screen), contextlib.redirect_stderr(errors):
@@ -79,34 +74,33 @@ def any_screen() -> Iterator[Screen]:
         finally:
             for one in (screen, errors):
                 one.flush()
-                if one.error is not None:  # Python would try again when it ends, and complain
+                if one.error is not None:  # Python flushes again at its exit, and would complain
                     with contextlib.suppress(OSError, ValueError, AttributeError):
                         os.dup2(nowhere.fileno(), one.fileno())
 
 
 def say(*lines: object, sep: str = "\n") -> None:
-    """Print, on whatever there is to print on."""
+    """Print lines to a ``Screen``."""
     print(*lines, sep=sep, file=Screen())
 
 
-def in_notebook() -> bool:
-    """Tell whether Python is interactive: a notebook, a console or a terminal's prompt."""
-    return hasattr(sys, "ps1")
+def is_interactive() -> bool:
+    """Tell whether Python is interactive: a notebook, a console, or the prompt."""
+    return hasattr(sys, "ps1") or bool(sys.flags.interactive)
 
 
 def is_watched() -> bool:
-    """Tell whether somebody can watch a bar move: at a terminal, or in a notebook."""
+    """Tell whether a moving bar can be seen: at a terminal or in a notebook."""
     try:
-        return in_notebook() or bool(sys.stdout.isatty())
-    except (AttributeError, ValueError):  # there is none, or it is closed
+        return is_interactive() or bool(sys.stdout.isatty())
+    except (AttributeError, ValueError):  # standard output is missing or closed
         return False
 
 
 class Bar(tqdm):
-    """A progress bar on the standard output; where nobody watches it move, its last line alone.
+    """A progress bar on standard output; in a log file, only its last line.
 
-    A log in a file would keep every move. With ``TQDM_DISABLE=1`` there is not that line either,
-    and ``n`` stays 0: nothing may be counted by a bar.
+    With ``TQDM_DISABLE=1`` nothing is drawn and ``n`` stays 0, so it must not be used to count.
 
     Args:
         settings: those of tqdm.
@@ -115,38 +109,38 @@ class Bar(tqdm):
     def __init__(self, *args: Any, **settings: Any) -> None:
         self.moves = is_watched()
         if self.moves:
-            settings |= {"dynamic_ncols": True}
-        else:  # then tqdm draws nothing by itself
-            settings |= {"mininterval": float("inf"), "maxinterval": float("inf"), "delay": 1.0}
-        super().__init__(*args, file=Screen(), **settings)
-
-    def refresh(self, *args: Any, **settings: Any) -> Any:
-        """Draw the bar as it is, if it moves."""
-        return super().refresh(*args, **settings) if self.moves else None
+            settings |= {"file": Screen(), "dynamic_ncols": True}
+        else:
+            settings |= {"file": io.StringIO(), "mininterval": math.inf, "maxinterval": math.inf}
+        super().__init__(*args, ascii=_lacks_blocks(), **settings)
 
     def close(self) -> None:
-        """End it; without moves, its last line is written now."""
-        last = not self.disable and not self.moves and self.leave
+        """End the bar; print its last line if it did not move."""
+        prints = not (self.disable or self.moves) and self.leave
         super().close()
-        if last:
+        if prints:
             say(str(self))
 
 
 def bar_line(description: str, done: int, total: int, initial: int, seconds: float) -> str:
-    """Return a bar as it stands, in one line.
+    """Return a bar as one line of text.
 
     Args:
-        description: before it.
-        done: how many of ``total``.
-        initial: how many there were at its beginning.
-        seconds: since then.
+        description: the text before the bar.
+        done: the number done, of ``total``.
+        initial: the number done when the bar began.
+        seconds: the time since then.
     """
     return tqdm.format_meter(
         done,
         total,
         seconds,
         prefix=description,
-        ascii=shown("█", Screen().encoding) != "█",
+        ascii=_lacks_blocks(),
         bar_format=BAR,
         initial=initial,
     )
+
+
+def _lacks_blocks() -> bool:
+    return shown("█", Screen().encoding) != "█"
