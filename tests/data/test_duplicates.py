@@ -51,6 +51,35 @@ def test_a_copy_on_the_other_side_is_found(data, kind):
     assert all(0.9 < similarity < 1 for *_, similarity in found.pairs)
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("mirrored", lambda image: image[:, ::-1]),
+        ("turned", lambda image: np.rot90(image)),
+        ("turned", lambda image: np.rot90(image, 2)),
+        ("turned", lambda image: np.rot90(image, 3)),
+        ("framed", lambda image: np.pad(image[2:-2, 2:-2], ((2, 2), (2, 2), (0, 0)))),
+        ("grey", lambda image: np.array(Image.fromarray(image).convert("L").convert("RGB"))),
+        ("grey and mirrored", lambda image: image[:, ::-1, 1:2].repeat(3, axis=2)),
+    ],
+)
+def test_what_a_copy_is_has_a_name(data, tmp_path, name, change):
+    test = data.test_images.copy()
+    test[3] = change(data.train_images[30])
+    found = find_duplicates(replace(data, test_images=test))
+    assert [pair[:2] for pair in found.pairs] == [(30, 103)]
+    assert f": {name} (0." in found.describe()
+    found.to_csv(tmp_path / "pairs.csv")
+    assert (tmp_path / "pairs.csv").read_text().splitlines()[1].endswith(f",{name}")
+
+
+def test_plain_images_of_different_colours_are_not_pairs(few):
+    colours = np.uint8([[0, 0, 128], [0, 0, 255], [255, 0, 0], [1, 1, 1], [0, 0, 0]])
+    images = np.broadcast_to(colours[:, None, None], (5, 32, 32, 3))
+    found = find_duplicates(replace(few, train_images=images, train_labels=few.train_labels[:5]))
+    assert not [pair for pair in found.pairs if max(pair[:2]) < 5]
+
+
 def test_the_same_images_are_told_from_near_ones(data):
     train, test = data.train_images.copy(), data.test_images.copy()
     train[20] = train[4]
@@ -62,7 +91,9 @@ def test_the_same_images_are_told_from_near_ones(data):
     assert [pair[:2] for pair in found.pairs[3:]] == [(4, 105)]
     assert np.flatnonzero(found.in_training).tolist() == [0, 5]
     told = found.describe()
-    assert "twice: 3 the same, 1 nearly so (pairs within training: 1, within test: 1)." in told
+    assert (
+        "occur twice: 3 the same, 1 nearly so (pairs within training: 1, within test: 1)." in told
+    )
     assert "Test images that are in training too, or nearly so: 2 of 50. They say nothing" in told
 
 
@@ -93,8 +124,18 @@ def test_names_classes_and_a_table(data, tmp_path):
                 "second",
                 "second_class",
                 "second_part",
+                "kind",
             ],
-            ["1.0000", "train/4.png", first, "train", f"test/{place}, a.png", second, "test"],
+            [
+                "1.0000",
+                "train/4.png",
+                first,
+                "train",
+                f"test/{place}, a.png",
+                second,
+                "test",
+                "same",
+            ],
         ]
 
 
@@ -159,8 +200,8 @@ def test_the_command_line_checks_a_folder(tmp_path, few, capsys):
     for text in (
         "1 of 23 files was left out:",
         " to train on, 2 to test on\n",
-        "As they came, pictures have from 32x32 to 90x70 pixels, a middling one 32x32.",
-        "Images that are there twice: 1 the same, ",
+        "In their files, pictures have from 32x32 to 90x70 pixels, a median one 32x32.",
+        "Images that occur twice: 1 the same, ",
         f"Table in {tmp_path / 'out' / 'duplicates.csv'}",
     ):
         assert text in printed

@@ -1,15 +1,13 @@
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
 from small import tiny_classifier, tiny_network
 
 from pytorch_vision.app.settings import Settings
-from pytorch_vision.data import hold_out, load_data, load_folder, read_image
+from pytorch_vision.data import hold_out, image_cache, load_data, load_folder, read_image
 from pytorch_vision.data.load import is_folder
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.weights import load_weights, save_weights
@@ -105,7 +103,7 @@ def test_what_cannot_be_read_is_left_out_and_listed(tmp_path, capsys):
 def test_too_many_pictures_are_refused_with_the_size_that_fits(tmp_path, monkeypatch):
     pictures(tmp_path, 10)
     available = 30 * 3 * 100 * 100 / 0.8
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=available))
+    monkeypatch.setattr(image_cache, "available_memory", lambda: available)
     with pytest.raises(ValueError, match=r"30 pictures of 128x128 .* size=100 would fit"):
         load_folder(tmp_path, 128)
     assert load_folder(tmp_path, 100).size == (100, 100)

@@ -308,7 +308,7 @@ def test_many_classes_are_told_in_short(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert len(printed.splitlines()) < 10
     assert (
-        "60 classes, to train on: 180 pictures, 3 in a middling class; fewest: class 000 2, class "
+        "60 classes, to train on: 180 pictures, 3 in a median class; fewest: class 000 2, class "
         "001 2, class 002 2; most: class 059 4, class 058 4, class 057 4\n"
     ) in printed
 
@@ -393,7 +393,7 @@ def test_pictures_that_are_in_both_parts_are_told(tmp_path, capsys):
     paint(tmp_path / "test", {"cat": 3, "dog": 3}, first=4)
     load(tmp_path)
     printed = capsys.readouterr().out
-    assert "To test on, but to train on too, byte for byte: 4, test/cat/4.png, " in printed
+    assert "To test on, but to train on too, with the same pixels: 4, test/cat/4.png, " in printed
 
 
 def test_a_copy_of_a_folder_in_itself_is_refused(tmp_path):

@@ -1,16 +1,15 @@
 """What was read once is kept, and never believed blindly."""
 
 import errno
+import io
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
-from pytorch_vision.data import ImageData, load_data, load_folder, read_image
-from pytorch_vision.data import image_cache as decoding
+from pytorch_vision.data import ImageData, image_cache, load_data, load_folder, read_image
 
 
 @pytest.fixture
@@ -38,13 +37,13 @@ def equal(one: ImageData, other: ImageData) -> bool:
 def reads(monkeypatch) -> list[str]:
     """The files that were read so far."""
     found: list[str] = []
-    usual = decoding.read_picture
+    usual = image_cache.decode_picture
 
     def read(path, *arguments):
         found.append(Path(path).name)
         return usual(path, *arguments)
 
-    monkeypatch.setattr(decoding, "read_picture", read)
+    monkeypatch.setattr(image_cache, "decode_picture", read)
     return found
 
 
@@ -63,36 +62,50 @@ def test_files_that_have_changed_places_are_read_anew(folder):
 
 
 def test_pictures_are_read_once(folder, reads, capsys):
+    """And files that could not be read once more each time."""
     first = load(folder)
     told = capsys.readouterr().out
     assert len(reads) == 11
     again = load(folder)
-    assert len(reads) == 11
+    assert reads[11:] == ["notes.txt"]
     assert equal(first, again)
     told_again = capsys.readouterr().out
     for printed in (told, told_again):
         assert "1 of 11 files was left out:" in printed
         assert "notes.txt is not an image" in printed
     (kept,) = (folder / "kept").iterdir()
-    assert f"Kept for the next time in {kept}" in told
+    assert f"Kept for the next time in {kept}: 0.0 MB, of 0.0 MB kept there in all" in told
     assert f"Read from {kept}, as no file has changed since" in told_again
+
+
+def test_images_are_mapped_and_both_splits_are_slices_of_them(folder):
+    data = load(folder)
+    whole = data.train_images.base
+    assert whole is not None
+    assert data.test_images.base is whole
+    assert not data.train_images.flags.writeable
+    assert equal(data, load_folder(folder / "mine", 8))
 
 
 def test_each_size_and_each_way_is_kept(folder, reads):
     for settings in ({"size": 8}, {"size": 9}, {"resize": "pad"}, {"size": 8}, {"resize": "pad"}):
         load(folder, **settings)
-    assert len(reads) == 33
+    assert len(reads) == 33 + 2
     assert len(list((folder / "kept").iterdir())) == 3
 
 
 def test_another_split_of_the_same_pictures_needs_no_reading(folder, reads):
     load(folder)
-    assert len(load(folder, held_out_share=0.5, seed=3).test_labels) == 6
-    assert len(reads) == 11
+    for settings in ({"held_out_share": 0.5, "seed": 3}, {}, {"held_out_share": 0.5, "seed": 3}):
+        reads.clear()
+        data = load(folder, **settings)
+        assert reads == ["notes.txt"]
+        assert equal(data, load_folder(folder / "mine", 8, **settings))
+    assert len(data.test_labels) == 6
 
 
-@pytest.mark.parametrize("change", ["content", "time", "new", "gone"])
-def test_a_change_is_seen(folder, reads, change):
+@pytest.mark.parametrize("change", ["content", "time", "new", "gone", "name"])
+def test_only_what_has_changed_is_read_again(folder, reads, change):
     load(folder)
     path = folder / "mine" / "cat" / "1.png"
     times = path.stat()
@@ -103,21 +116,72 @@ def test_a_change_is_seen(folder, reads, change):
         os.utime(path)
     elif change == "new":
         Image.new("RGB", (9, 9)).save(path.with_name("new.png"))
+    elif change == "name":
+        path.rename(path.with_name("new.png"))
     else:
         path.unlink()
     reads.clear()
-    load(folder)
-    assert len(reads) == {"new": 12, "gone": 10}.get(change, 11)
+    data = load(folder)
+    new = {"gone": None, "new": "new.png", "name": "new.png"}.get(change, "1.png")
+    assert sorted(filter(None, [new, "notes.txt"])) == sorted(reads)
+    assert equal(data, load_folder(folder / "mine", 8))
     assert len(list((folder / "kept").iterdir())) == 1
+
+
+def test_a_format_that_is_registered_later_counts(folder, reads):
+    """As pillow_heif and others register theirs; and what they have read goes with them."""
+
+    class Toy(ImageFile.ImageFile):
+        format, format_description = "TOY", "a toy"
+
+        def _open(self):
+            if self.fp.read(4) != b"TOY!":
+                raise SyntaxError
+            self._mode, self._size = "RGB", (8, 8)
+            self.tile = [ImageFile._Tile("raw", (0, 0, 8, 8), 4, ("RGB", 0, 1))]
+
+    def count() -> int:
+        data = load(folder)
+        return len(data.train_labels) + len(data.test_labels)
+
+    for number in range(3):
+        (folder / "mine" / "cat" / f"{number}.toy").write_bytes(b"TOY!" + bytes([number] * 192))
+    assert count() == 10
+    Image.register_open("TOY", Toy, lambda start: start.startswith(b"TOY!"))
+    try:
+        reads.clear()
+        assert [count(), count()] == [13, 13]
+        assert not [name for name in reads if name.endswith(".png")]
+    finally:
+        del Image.OPEN["TOY"]
+        Image.ID.remove("TOY")
+    assert count() == 10
+
+
+def test_truncated_pictures_count_while_pillow_accepts_them(folder, monkeypatch):
+    path = folder / "mine" / "cat" / "1.png"
+    path.write_bytes(path.read_bytes()[:-60])
+    files = load(folder).train_files + load(folder).test_files
+    assert len(files) == 9
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+        assert len(load(folder).train_files + load(folder).test_files) == 10
+    assert len(load(folder).train_files + load(folder).test_files) == 9
+
+
+def replaced(kept: Path, content: bytes) -> None:
+    """Put another file in the place of one that is mapped."""
+    kept.unlink()
+    kept.write_bytes(content)
 
 
 def damaged(content: bytes, kind: str) -> bytes:
     if kind == "cut":
         return content[: len(content) // 2]
     if kind == "changed":
-        middle = content.index(b"images.npy") + 300
+        middle = content.index(b"table.npy") + 300
         return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-    return {"empty": b"", "foreign": b"hello"}[kind]
+    return {"empty": b"", "foreign": b"hello hello"}[kind]
 
 
 @pytest.mark.parametrize("kind", ["cut", "changed", "empty", "foreign"])
@@ -125,30 +189,31 @@ def test_a_damaged_one_is_written_anew(folder, reads, kind):
     first = load(folder)
     (kept,) = (folder / "kept").iterdir()
     whole = kept.read_bytes()
-    kept.write_bytes(damaged(whole, kind))
+    replaced(kept, damaged(whole, kind))
     assert equal(load(folder), first)
     assert len(reads) == 22
     assert len(kept.read_bytes()) == len(whole)
 
 
-def test_one_that_means_harm_is_not_believed(folder, reads):
-    """Neither a pickle, nor more than the pictures can be, nor other pictures' places."""
+def test_one_that_is_not_consistent_is_not_believed(folder, reads):
+    """Neither a pickle, nor other pictures' places, nor more images than there are."""
     first = load(folder)
     (kept,) = (folder / "kept").iterdir()
-    with np.load(kept) as file:
-        good = dict(file)
+    good, length = image_cache._read_index(kept)
+    pixels = kept.read_bytes()[:length]
     for change in (
         {"reasons": np.array([Path("x")], dtype=object)},
-        {"images": np.zeros((10, 8, 8, 3), np.float64)},
-        {"images": good["images"][:9]},
-        {"readable": np.ones(11, bool)},
-        {"sizes": good["sizes"][:3]},
+        {"table": good["table"][:9]},
+        {"table": np.concatenate([good["table"]] * 2)},
+        {"table": np.zeros(11, np.int64)},
+        {"reasons": good["reasons"][:0]},
+        {"scales": "[1]"},
     ):
-        np.savez(kept, **{**good, **change})
+        index = io.BytesIO()
+        np.savez(index, **{**good, **change})
+        content = index.getvalue()
+        replaced(kept, pixels + content + len(content).to_bytes(8, "little"))
         assert equal(load(folder), first)
-    with zipfile.ZipFile(kept, "a", zipfile.ZIP_DEFLATED) as file, pytest.warns(match="Duplicate"):
-        file.writestr("images.npy", bytes(50_000_000))
-    assert equal(load(folder), first)
     assert len(reads) == 7 * 11
 
 
@@ -165,6 +230,73 @@ def test_a_full_disk_costs_a_line(folder, monkeypatch, capsys):
     assert not list((folder / "kept").iterdir())
 
 
+def test_what_was_used_longest_ago_goes_first(folder, capsys):
+    for size in (8, 9, 10):
+        load(folder, size)
+    load(folder, 8)
+    sizes = {path: path.stat().st_size for path in (folder / "kept").iterdir()}
+    limit = sum(sizes.values()) / 1e9
+    capsys.readouterr()
+    load(folder, 11, cache_limit=limit)
+    assert "deleted what was used longest ago" in capsys.readouterr().out
+    names = [
+        image_cache.cache_path(folder / "kept", folder / "mine", (n, n), "crop") for n in (8, 9)
+    ]
+    assert [name.exists() for name in names] == [True, False]
+
+
+def test_the_cache_can_be_emptied(folder):
+    load(folder)
+    (kept,) = (folder / "kept").iterdir()
+    size = kept.stat().st_size
+    (folder / "kept" / "cifar10.npz").write_text("")
+    assert image_cache.empty_cache(folder / "kept") == size
+    assert [path.name for path in (folder / "kept").iterdir()] == ["cifar10.npz"]
+
+
+def test_more_than_memory_holds_is_mapped_or_refused(folder, monkeypatch):
+    monkeypatch.setattr(image_cache, "available_memory", lambda: 1000)
+    data = load(folder)
+    assert len(data.train_labels) + len(data.test_labels) == 10
+    with pytest.raises(ValueError, match=r"even size=32 would not fit.* With a cache folder"):
+        load_folder(folder / "mine", 8)
+
+
+def deep(folder: Path, name: str, peak: int) -> None:
+    values = np.full((8, 8), 1000, np.uint16)
+    values[0] = peak
+    Image.fromarray(values).save(folder / "mine" / name)
+
+
+@pytest.mark.parametrize("batch", [1, 1 << 26])
+def test_values_of_more_than_8_bits_have_one_scale(folder, monkeypatch, capsys, reads, batch):
+    """Whatever order they are read in, and also after some were added or given another scale."""
+    monkeypatch.setattr(image_cache, "BATCH", batch)
+
+    def greys(**settings) -> set[int]:
+        data = load(folder, **settings)
+        assert equal(data, load_folder(folder / "mine", 8, **settings))
+        files, images = data.train_files + data.test_files, [*data.train_images, *data.test_images]
+        deep = [image for file, image in zip(files, images, strict=True) if "deep" in file]
+        assert len(deep) == len(list(folder.glob("mine/*/deep*")))
+        return {int(image[4, 4, 0]) for image in deep}
+
+    for number, peak in enumerate((3000, 4095, 4096, 2000)):
+        deep(folder, f"cat/deep{number}.png", peak)
+    assert greys() == {255 * 1000 // 4096}
+    told = "Values of more than 8 bits (uint16), in 4 pictures: scaled by one scale, on which 0 is"
+    assert f"{told} black and 4,096 is white" in capsys.readouterr().out
+    deep(folder, "dog/deep.png", 8000)
+    assert greys() == {255 * 1000 // 8000}
+    assert load(folder).scales == {"uint16": (0, 8000)}
+    assert greys(scales={"uint16": (0, 4096)}) == {255 * 1000 // 4096}
+    reads.clear()
+    load(folder, scales={"uint16": (0, 4096), "float32": (0, 1)})
+    assert reads == ["notes.txt"]
+    (folder / "mine" / "dog" / "deep.png").unlink()
+    assert greys() == {255 * 1000 // 4096}
+
+
 def test_a_root_that_is_a_file_costs_a_line(folder, capsys):
     (folder / "kept").write_text("")
     assert len(load(folder).train_labels) == 8
@@ -172,7 +304,7 @@ def test_a_root_that_is_a_file_costs_a_line(folder, capsys):
 
 
 def test_what_the_system_refuses_once_is_asked_for_again(folder, monkeypatch, capsys):
-    usual = decoding.read_picture
+    usual = image_cache.decode_picture
 
     def refuse(path, *arguments):
         if path.endswith("cat/1.png"):
@@ -180,7 +312,7 @@ def test_what_the_system_refuses_once_is_asked_for_again(folder, monkeypatch, ca
         return usual(path, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(decoding, "read_picture", refuse)
+        patch.setattr(image_cache, "decode_picture", refuse)
         assert len(load(folder).train_files) + len(load(folder).test_files) == 9
         assert "Permission denied" in capsys.readouterr().out
     assert len(load(folder).train_files) + len(load(folder).test_files) == 10
@@ -189,7 +321,7 @@ def test_what_the_system_refuses_once_is_asked_for_again(folder, monkeypatch, ca
 def test_a_setting_names_where_it_is_kept(folder, reads):
     for _ in range(2):
         load_data(folder / "mine", folder / "kept", 8)
-    assert len(reads) == 11
+    assert len(reads) == 11 + 1
 
 
 def test_the_files_of_the_images_are_known(folder):

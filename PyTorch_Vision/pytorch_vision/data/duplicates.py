@@ -1,33 +1,79 @@
-"""Images that are there twice: the same motif on both sides of a split flatters the result.
+"""Find images that occur twice: the same motif on both sides of a split flatters the result.
 
 Barz and Denzler, "Do We Train on Test Data? Purging CIFAR of Near-Duplicates" (arXiv 1902.00423),
-looked at CIFAR-10's by eye; here, a perceptual hash proposes and the pixels decide.
+looked at CIFAR-10's by eye; here, a perceptual hash proposes pairs and their pixels decide.
 """
 
-import csv
 import hashlib
-import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from pytorch_vision.data.images import ImageData
-from pytorch_vision.runtime.files import atomic_write
+from pytorch_vision.runtime.files import write_csv
 from pytorch_vision.runtime.terminal import Bar
 
-BITS = 64  # of a hash
-NEAR_BITS = 10  # that differ at most in two hashes, for their images to be looked at
-NEAREST = 10  # that are looked at, of an image
-SIMILAR = 0.8  # correlation of the pixels, from which on images are nearly the same
+LOW = 8  # low frequencies in each direction: their 64 coefficients make a hash
+HASHED_SIDE = 32  # pixels of the grey image that is hashed
+NEAR_BITS = 10  # images are compared if no more bits of their hashes differ
+NEAREST = 10  # images of the nearest hashes are compared with an image
+SIMILAR = 0.8  # correlation of the pixels of images that are nearly the same
+FRAME = 16  # one part in so many is left out at each edge, to look behind a frame
+GREY = 8  # of 255: channels of a grey image differ by no more
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+PLAIN = 1.0  # norm of an image around its mean, below which it has a single colour
 ENTRIES = 4_000_000  # of a matrix that is held at once
 BATCH = 1000  # pairs whose pixels are compared at once
 COLUMNS = (
     "similarity",
     *("first", "first_class", "first_part"),
     *("second", "second_class", "second_part"),
+    "kind",
+)
+EVEN_ODD = (-1.0) ** np.arange(LOW)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way in which one image can be a copy of another.
+
+    Attributes:
+        name: what the copy is, as in "mirrored"; empty where it is as the other.
+        coefficients: what it does to the low frequencies of an image, (N, 8, 8).
+        pixels: what it does to images, (N, H, W, C).
+        both: whether it is done to both images, and not to the first alone.
+        symmetric: whether undoing it is the same as doing it.
+    """
+
+    name: str
+    coefficients: Callable[[np.ndarray], np.ndarray]
+    pixels: Callable[[np.ndarray], np.ndarray]
+    both: bool = False
+    symmetric: bool = True
+
+
+def _unframed(images: np.ndarray) -> np.ndarray:
+    rows, columns = (max(side // FRAME, 1) for side in images.shape[1:3])
+    return images[:, rows:-rows, columns:-columns]
+
+
+SAME = Kind("", lambda found: found, lambda images: images)
+FRAMED = Kind("framed", lambda found: found, _unframed, both=True)
+# the cosines are even or odd, so that turning an image changes signs, or swaps the directions
+MIRRORED = Kind("mirrored", lambda found: found * EVEN_ODD, lambda images: images[:, :, ::-1])
+HALF_TURNED = Kind(
+    "turned",
+    lambda found: found * EVEN_ODD * EVEN_ODD[:, None],
+    lambda images: images[:, ::-1, ::-1],
+)
+TURNED = Kind(
+    "turned",
+    lambda found: found.transpose(0, 2, 1) * EVEN_ODD[:, None],
+    lambda images: np.rot90(images, axes=(1, 2)),
+    symmetric=False,
 )
 
 
@@ -36,16 +82,19 @@ class Duplicates:
     """Pairs of images that are the same, or nearly so.
 
     Attributes:
-        data: the images. Below, those to train on are counted first, then those to test on.
+        data: the images. Below, training images are counted first, then test images.
         group: int64 (N,), the same number for images of the same pixels.
         near: int64 (P, 2), groups whose images are nearly the same.
         similarity: float64 (P,), the correlation of their pixels, from 0.8 to 1.
+        kinds: for each of these pairs, how one is a copy of the other: "grey", "framed",
+            "mirrored", "turned", some of them, or empty.
     """
 
     data: ImageData
     group: np.ndarray
     near: np.ndarray
     similarity: np.ndarray
+    kinds: list[str]
 
     @property
     def in_training(self) -> np.ndarray:
@@ -61,16 +110,21 @@ class Duplicates:
     @property
     def pairs(self) -> list[tuple[int, int, float]]:
         """Each image with the first of its like, and how similar they are; the most so first."""
+        return [pair[:3] for pair in self._pairs]
+
+    @property
+    def _pairs(self) -> list[tuple[int, int, float, str]]:
+        """The pairs, each with its kind."""
         _, first = np.unique(self.group, return_index=True)
         others = np.setdiff1d(np.arange(len(self.group)), first)
-        same = [(int(first[self.group[i]]), int(i), 1.0) for i in others]
+        same = [(int(first[self.group[i]]), int(i), 1.0, "") for i in others]
         order = np.argsort(-self.similarity, kind="stable")
         lower, upper = np.sort(first[self.near[order]], axis=1).T.tolist()
-        near = list(zip(lower, upper, self.similarity[order].tolist(), strict=True))
-        return same + near
+        kinds = [self.kinds[i] for i in order]
+        return same + list(zip(lower, upper, self.similarity[order].tolist(), kinds, strict=True))
 
     def name(self, index: int) -> str:
-        """Return the file of an image, or its part and its place there."""
+        """Return the file of an image, or its split and its place there."""
         part, place, _ = self._find(index)
         files = self.data.train_files if part == "train" else self.data.test_files
         return f"{part} image {place}" if files is None else files[place]
@@ -79,7 +133,7 @@ class Duplicates:
         """Return the class that an image is labelled with."""
         return self.data.class_names[self._find(index)[2]]
 
-    def _of_one_class(self, pair: tuple[int, int, float]) -> bool:
+    def _of_one_class(self, pair: tuple[int, int, float, str]) -> bool:
         return self.class_name(pair[0]) == self.class_name(pair[1])
 
     def _find(self, index: int) -> tuple[str, int, int]:
@@ -93,14 +147,14 @@ class Duplicates:
 
         Those of two classes come first, then those in training and test, then the most similar.
         """
-        pairs, count = self.pairs, len(self.data.train_labels)
+        pairs, count = self._pairs, len(self.data.train_labels)
         if not pairs:
             return "No two images are the same, or nearly so."
-        same = sum(similarity == 1 for *_, similarity in pairs)
+        same = sum(similarity == 1 for *_, similarity, _ in pairs)
         across = int(self.in_training.sum())
-        within = [sum(b < count for _, b, _ in pairs), sum(a >= count for a, _, _ in pairs)]
+        within = [sum(b < count for _, b, *_ in pairs), sum(a >= count for a, *_ in pairs)]
         lines = [
-            f"Images that are there twice: {same:,} the same, {len(pairs) - same:,} nearly so "
+            f"Images that occur twice: {same:,} the same, {len(pairs) - same:,} nearly so "
             f"(pairs within training: {within[0]:,}, within test: {within[1]:,}).",
             "Test images that are in training too, or nearly so: "
             f"{across:,} of {len(self.data.test_labels):,}"
@@ -108,11 +162,11 @@ class Duplicates:
         ]
         if other := sum(not self._of_one_class(pair) for pair in pairs):
             lines.append(f"Pairs of two classes: {other:,}. Is one of them wrong?")
-        named: dict[int, tuple[int, int, float]] = {}
+        named: dict[int, tuple[int, int, float, str]] = {}
         for pair in sorted(pairs, key=lambda pair: (self._of_one_class(pair), pair[1] < count)):
             named.setdefault(pair[0], pair)
-        for a, b, similarity in list(named.values())[:most]:
-            alike = f"nearly the same ({min(similarity, 0.999):.3f})"
+        for a, b, similarity, kind in list(named.values())[:most]:
+            alike = f"{kind or 'nearly the same'} ({min(similarity, 0.999):.3f})"
             both = ", in training and test" if a < count <= b else ""
             alike = "the same" if similarity == 1 else alike
             lines.append(f"  {self._shown(a)}, {self._shown(b)}: {alike}{both}")
@@ -130,23 +184,25 @@ class Duplicates:
         Raises:
             OSError: it cannot be written.
         """
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(COLUMNS)
-        for a, b, similarity in self.pairs:
-            images = ((self.name(one), self.class_name(one), self._find(one)[0]) for one in (a, b))
-            writer.writerow((f"{similarity:.4f}", *(text for one in images for text in one)))
-        with atomic_write(path) as file:
-            file.write(text.getvalue().encode())
+        write_csv(path, COLUMNS, map(self._row, self._pairs))
+
+    def _row(self, pair: tuple[int, int, float, str]) -> tuple[str, ...]:
+        a, b, similarity, kind = pair
+        images = [
+            text for i in (a, b) for text in (self.name(i), self.class_name(i), self._find(i)[0])
+        ]
+        return f"{similarity:.4f}", *images, kind or ("same" if similarity == 1 else "near")
 
 
 def find_duplicates(data: ImageData) -> Duplicates:
-    """Find the images of both parts that are the same, or nearly so.
+    """Find the images of both splits that are the same, or nearly so.
 
-    Of images of other pixels, a perceptual hash (pHash: 64 bits of the low frequencies) proposes
-    the nearest ten, and for a test image the nearest ten training images, if no more than 10 bits
-    differ; the correlation of their pixels decides. So
-    copies of another size, brightness or compression are found, but no mirrored ones.
+    A perceptual hash (pHash: the signs of 64 low frequencies against their median) proposes for
+    each image the ten nearest ones of other pixels, and for a test image also the ten nearest
+    training images, if no more than 10 bits differ; the correlation of their pixels decides. So
+    copies of another size, brightness or compression are found. The same is done for copies that
+    are mirrored, turned by a right angle or two, or have a frame; a grey copy is compared with
+    the other image in grey. Images of a single colour are near none.
     """
     count = len(data.train_images)
 
@@ -155,18 +211,30 @@ def find_duplicates(data: ImageData) -> Duplicates:
 
     total = count + len(data.test_images)
     group, first = _same([hashlib.sha256(image(i).tobytes()).digest() for i in range(total)])
-    hashes = _hashes([image(i) for i in first])
-    near, similarity = [np.empty((0, 2), np.int64)], [np.empty(0)]
-    for pairs in _proposed(hashes, sum(i < count for i in first)):
-        for part in np.array_split(pairs, -(-len(pairs) // BATCH)) if len(pairs) else ():
-            one, other = (_centred([image(first[i]) for i in side]) for side in part.T)
-            correlation = np.einsum("ij,ij->i", one, other)
-            near.append(part[correlation >= SIMILAR])
-            similarity.append(correlation[correlation >= SIMILAR])
-    pairs, once = np.unique(np.concatenate(near), axis=0, return_index=True)
-    # that of images which are not the same is less than 1, whatever it is rounded to
-    similar = np.concatenate(similarity)[once].astype(np.float64).clip(max=np.nextafter(1, 0))
-    return Duplicates(data, group, pairs, similar)
+    whole, inner, is_grey = _coefficients([image(i) for i in first])
+    learned = sum(i < count for i in first)
+    square = data.size[0] == data.size[1]
+    found: list[tuple[np.ndarray, np.ndarray, list[str]]] = []
+    for kind in (SAME, FRAMED, MIRRORED, HALF_TURNED, *([TURNED] if square else [])):
+        coefficients = inner if kind.both else whole
+        hashes = _hashes(kind.coefficients(coefficients)), _hashes(coefficients)
+        for pairs in _proposed(*hashes, learned, kind):
+            for part in np.array_split(pairs, -(-len(pairs) // BATCH)) if len(pairs) else ():
+                one, other = (np.stack([image(first[i]) for i in side]) for side in part.T)
+                one, other = kind.pixels(one), kind.pixels(other) if kind.both else other
+                greys = is_grey[part]
+                similarity = _correlation(one, other, greys.any(axis=1))
+                near = similarity >= SIMILAR
+                copies = ["grey" if a != b else "" for a, b in greys[near]]
+                names = [" and ".join(filter(None, (grey, kind.name))) for grey in copies]
+                found.append((np.sort(part[near], axis=1), similarity[near], names))
+    near = np.concatenate([np.empty((0, 2), np.int64), *(pairs for pairs, _, _ in found)])
+    similarity = np.concatenate([np.empty(0), *(some for _, some, _ in found)])
+    names = [name for _, _, some in found for name in some]
+    pairs, once = np.unique(near, axis=0, return_index=True)  # by the first kind that fits
+    # images that differ correlate by less than 1, whatever rounding says
+    similarity = similarity[once].astype(np.float64).clip(max=np.nextafter(1, 0))
+    return Duplicates(data, group, pairs, similarity, [names[i] for i in once])
 
 
 def _same(digests: list[bytes]) -> tuple[np.ndarray, list[int]]:
@@ -177,25 +245,47 @@ def _same(digests: list[bytes]) -> tuple[np.ndarray, list[int]]:
     return np.array(group, np.int64), first.tolist()
 
 
-def _hashes(images: list[np.ndarray]) -> np.ndarray:
-    """Return the perceptual hash of each image: float32 (N, 64), of 1 and -1."""
-    import imagehash  # here, as few need it
+def _coefficients(images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what the hashes are made of.
 
-    hashes = np.empty((len(images), BITS), np.float32)
-    for number, image in enumerate(Bar(images, desc="Hashing", unit=" images")):
-        hashes[number] = imagehash.phash(Image.fromarray(image)).hash.ravel()
-    return 2 * hashes - 1
-
-
-def _proposed(hashes: np.ndarray, learned: int) -> Iterator[np.ndarray]:
-    """Yield pairs of images whose hashes are near, int64 (P, 2); of each image the nearest ones.
-
-    Of each test image, which come behind the ``learned`` training images, the nearest of these are
-    among them, however many test images are nearer.
+    Returns:
+        The low frequencies of each image, float32 (N, 8, 8); those of each without its edges; and
+        which images are grey, bool (N,).
     """
-    yield from _nearest(hashes, hashes, "Comparing", later=True)
-    for pairs in _nearest(hashes[learned:], hashes[:learned], "Comparing test with training"):
-        yield pairs[:, ::-1] + (0, learned)
+    import scipy.fft  # here, as few need it
+
+    found = np.empty((2, len(images), LOW, LOW), np.float32)
+    is_grey = np.empty(len(images), bool)
+    for number, image in enumerate(Bar(images, desc="Hashing", unit=" images")):
+        for place, part in enumerate((image, _unframed(image[None])[0])):
+            grey = Image.fromarray(part).convert("L")
+            small = grey.resize((HASHED_SIDE, HASHED_SIDE), Image.Resampling.LANCZOS)
+            waves = scipy.fft.dctn(np.asarray(small, np.float32))
+            found[place, number] = waves[:LOW, :LOW]
+        is_grey[number] = np.ptp(image, axis=-1).max() <= GREY
+    return found[0], found[1], is_grey
+
+
+def _hashes(coefficients: np.ndarray) -> np.ndarray:
+    """Return the perceptual hash of each image, float32 (N, 64), of 1 and -1."""
+    flat = coefficients.reshape(len(coefficients), -1)
+    return np.where(flat > np.median(flat, axis=1, keepdims=True), 1, -1).astype(np.float32)
+
+
+def _proposed(
+    rows: np.ndarray, columns: np.ndarray, learned: int, kind: Kind
+) -> Iterator[np.ndarray]:
+    """Yield pairs of images whose hashes are near, int64 (P, 2); the nearest ones of each image.
+
+    The first ``learned`` images are training images, and the nearest of these are among those of
+    each test image, however many test images are nearer.
+    """
+    title = f"Comparing{kind.name and f', {kind.name}'}"
+    for pairs in _nearest(rows, columns, title, later=kind.symmetric):
+        yield pairs[pairs[:, 0] != pairs[:, 1]]
+    if kind is SAME:
+        for pairs in _nearest(rows[learned:], columns[:learned], f"{title} test with training"):
+            yield pairs[:, ::-1] + (0, learned)
 
 
 def _nearest(
@@ -206,7 +296,7 @@ def _nearest(
     for start in Bar(range(0, len(rows), step), desc=title, unit=" parts"):
         first = start if later else 0
         agreeing = rows[start : start + step] @ columns[first:].T  # less those that differ
-        one, other = np.nonzero(agreeing >= BITS - 2 * NEAR_BITS)
+        one, other = np.nonzero(agreeing >= LOW**2 - 2 * NEAR_BITS)
         if later:
             one, other = one[one < other], other[one < other]
         order = np.lexsort((-agreeing[one, other], one))
@@ -215,8 +305,18 @@ def _nearest(
         yield np.stack([start + one, first + other], axis=1)[rank < NEAREST]
 
 
-def _centred(images: list[np.ndarray]) -> np.ndarray:
-    """Return pixels less their mean, of length 1 for each image, to correlate them."""
-    pixels = np.stack(images).reshape(len(images), -1).astype(np.float32)
-    pixels -= pixels.mean(axis=1, keepdims=True)
-    return pixels / np.maximum(np.linalg.norm(pixels, axis=1, keepdims=True), 1e-6)
+def _correlation(one: np.ndarray, other: np.ndarray, in_grey: np.ndarray) -> np.ndarray:
+    """Return how far pixels of pairs of images correlate, each channel around its mean.
+
+    Args:
+        one, other: uint8 (P, H, W, 3).
+        in_grey: bool (P,), which pairs to compare in grey, as one of the two has no colours.
+    """
+    centred = []
+    for images in (one, other):
+        pixels = images.astype(np.float32)
+        pixels[in_grey] = (pixels[in_grey] @ LUMA)[..., None]
+        pixels -= pixels.mean(axis=(1, 2), keepdims=True)
+        pixels = pixels.reshape(len(pixels), -1)
+        centred.append(pixels / np.maximum(np.linalg.norm(pixels, axis=1, keepdims=True), PLAIN))
+    return np.einsum("ij,ij->i", *centred)

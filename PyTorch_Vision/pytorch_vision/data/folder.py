@@ -1,30 +1,33 @@
-"""Your own images: a folder of picture files, one folder for each class."""
+"""Images from a folder of picture files, with their classes, split to train and to test on."""
 
-import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from pytorch_vision.data.folder_layout import Layout, LeftOut, find_layout
-from pytorch_vision.data.image_cache import Decoded, cache_path, decode_files
-from pytorch_vision.data.image_files import Resize, check_resize
+from pytorch_vision.data.image_cache import (
+    LIMIT,
+    Decoded,
+    arranged,
+    cache_path,
+    decode_files,
+)
+from pytorch_vision.data.image_files import Resize, Scales, check_resize
 from pytorch_vision.data.images import ImageData, counts_of_share, held_out
+from pytorch_vision.data.labels import Labels, labeller_of
 from pytorch_vision.runtime.checks import height_and_width, whole_number
 from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.terminal import say
 from pytorch_vision.runtime.text import counted, printable
 
-SHARE_OF_MEMORY = 0.8  # that the images may take of what is available
-SMALLEST = 32  # pixels a side
-LISTED = 100  # files left out that are named
-NAMED = 5  # of other things
+LISTED = 100  # unreadable files that are named
+NAMED = 5  # other files that are named
 CLASSES_LISTED = 20
-UNEQUAL = 10  # times as many pictures in one class as in another: worth a word
-CUT_OFF = 4  # times as long as wide: so much is lost by "crop" that it is worth a word
+UNEQUAL = 10  # times as many pictures in one class as in another: reported
+CUT_OFF = 4  # times as long as wide: reported, as "crop" loses most of such a picture
 
 
 def load_folder(
@@ -34,37 +37,52 @@ def load_folder(
     held_out_share: float = 0.2,
     seed: int = 0,
     *,
+    labels: Labels = None,
     cache: str | os.PathLike | None = None,
+    cache_limit: float = LIMIT,
     class_names: Sequence[str] = (),
     trained_on: Sequence[str] = (),
+    scales: Scales | None = None,
 ) -> ImageData:
-    """Read a folder of pictures that lie in one folder for each class.
+    """Read a folder of pictures with their classes.
 
     It holds ``train/<class>/...`` and ``test/<class>/...`` or ``val/<class>/...`` (of both, "test"
-    is tested on, and "val" is not read, unless "test" has no labels); or ``<class>/...`` alone, of
-    which a share of each class is held out for testing, and nothing of a class of one or two
-    pictures. Which ones are held out depends on what is in their files: a few more, or fewer, or
-    other names change next to nothing of it. The parts may be called training_set, Testing, valid
-    and so on, all of it may lie in a folder of its own, and the files of a class in folders below.
-    What other programs have put there is left out, and so are files that Pillow cannot read. Prints
-    what is trained on, what is tested on, and what was left out and why.
+    is tested on, and "val" is not read, unless "test" has no labels), or ``<class>/...`` alone.
+    The splits may also be called training_set, Testing, valid and the like, all of it may lie in
+    one more folder, and the pictures of a class in folders below. With ``labels``, the classes
+    come from a table, from the names of the files, or from any function instead.
+
+    Without a folder to test on, a share of each class is held out for testing, and nothing of a
+    class of one or two pictures. Their pixels decide which, so that the same pictures are held
+    out at every size, and next to nothing changes when files are renamed or a few are added.
+
+    Files of other programs and files that Pillow cannot read are skipped. Values of more than 8
+    bits get one scale in all pictures. Prints what is trained on, what is tested on, and what was
+    skipped and why.
 
     Args:
         path: the folder.
         size: height and width to bring every picture to, in pixels; one number for both. Our
             networks want 32 or more.
-        resize: "crop", "pad" or "squash", as ``pictures.resized`` has it. "crop" is the default: it
-            neither distorts nor adds anything, and most objects are in the middle. Choose "pad"
-            where the edges matter.
-        held_out_share: how much of each class is held out, in (0, 1), where there is no folder to
-            test on.
-        seed: of what is held out.
-        cache: a folder in which the pictures are kept as they were read, for the next time; None
-            keeps nothing.
-        class_names: those of a network that is to be tested. The folder may have only some of
-            them, and nothing to train on; without a folder to test on, all pictures are tested,
-            but for those that it was trained on.
-        trained_on: what it was trained on, as ``Classifier.trained_on`` has it.
+        resize: "crop", "pad" or "squash", as ``image_files.resized`` explains. "crop" is the
+            default: it neither distorts nor adds anything, and most objects are in the middle.
+            Choose "pad" where the edges matter.
+        held_out_share: the share of each class to hold out, in (0, 1), where there is no folder
+            to test on.
+        seed: of the random choice of what is held out.
+        labels: where the classes come from, as ``labels.labeller_of`` explains: a table such as
+            "train.csv", "name:(.+)_[0-9]+", "folders:2", "level:2" or a function of the path
+            inside the folder; default: the folders.
+        cache: a folder that keeps the pictures as they were read. They are mapped from there, and
+            need no memory; the next time, only what has changed is read. None keeps nothing.
+        cache_limit: gigabytes that kept pictures may take there; of other folders and sizes, those
+            used longest ago are deleted first. ``image_cache.empty_cache`` deletes all.
+        class_names: the classes of a network that is to be tested. The folder may have only some
+            of them, and nothing to train on; without a folder to test on, all pictures are tested
+            except those that it was trained on.
+        trained_on: what it was trained on, as in ``Classifier.trained_on``.
+        scales: the scales of values of more than 8 bits that it was trained with, as in
+            ``ImageData.scales``; default: those that span the values of all pictures.
 
     Returns:
         The images, classes in alphabetical order, or as in ``class_names``.
@@ -80,44 +98,53 @@ def load_folder(
     if not path.is_dir():
         raise ValueError(f"{printable(str(path))} is not a folder")
     left_out: LeftOut = defaultdict(list)
+    labeller = None if labels is None else labeller_of(labels, path, left_out)
     try:
-        layout = find_layout(path, known, left_out)
+        layout = find_layout(path, known, left_out, labeller)
     finally:  # it may also be why there is no layout
         _tell_what_was_left_out(path, left_out)
     for remark in layout.remarks:
         say(remark)
-    files, labels, in_train = _listed(layout)
+    files, numbers, in_train = _listed(layout)
     name = printable(path.resolve().name)
-    say(_memory_needed(name, len(files), size))
+    where = "memory" if cache is None else f"disk, in {printable(str(cache))}"
+    say(
+        f"{name}: {len(files):,} pictures of {size[0]}x{size[1]} pixels take "
+        f"{3 * len(files) * size[0] * size[1] / 1e6:,.1f} MB of {where}"
+    )
     kept = None if cache is None else cache_path(user_path(cache), path, size, resize)
-    decoded = decode_files(files, size, resize, name, kept)
-    labels, in_train = labels[decoded.readable], in_train[decoded.readable]
+    decoded = decode_files(files, size, resize, name, kept, scales, cache_limit)
     _tell_what_cannot_be_read(decoded)
+    pictures, numbers = decoded.pictures, numbers[decoded.readable]
+    digests, in_train = pictures["digest"], in_train[decoded.readable]
     if known and not layout.has_splits:
-        in_train = _trained(decoded.digests, trained_on)
+        in_train = _trained(digests, trained_on)
     elif not layout.has_splits:
-        counts = counts_of_share(labels, len(layout.class_names), held_out_share)
-        in_train = ~held_out(labels, counts, seed, decoded.digests.tolist())
-    order = np.argsort(~in_train, kind="stable")
-    _rearrange(decoded.images, order)
-    labels, sizes, count = labels[order], decoded.sizes[order], int(in_train.sum())
-    names_of_files = _names(files, decoded.readable, order, path)
-    _check_every_class(path, layout, labels[:count], labels[count:], bool(known))
+        counts = counts_of_share(numbers, len(layout.class_names), held_out_share)
+        in_train = ~held_out(numbers, counts, seed, digests.tolist())
+    order, count = np.argsort(~in_train, kind="stable"), int(in_train.sum())
+    pictures, numbers = pictures[order], numbers[order]
+    _check_every_class(path, layout, numbers[:count], numbers[count:], bool(known))
+    images = arranged(decoded, order)
+    read = np.flatnonzero(decoded.readable)[order]
+    names = tuple(_inside(printable(files[i]), path) for i in read)
     data = ImageData(
-        decoded.images[:count],
-        labels[:count],
-        decoded.images[count:],
-        labels[count:],
+        images[:count],
+        numbers[:count],
+        images[count:],
+        numbers[count:],
         class_names=layout.class_names,
         name=name,
-        train_files=names_of_files[:count],
-        test_files=names_of_files[count:],
+        train_files=names[:count],
+        test_files=names[count:],
         resize=resize,
-        train_digests=() if known else tuple(decoded.digests[in_train].tolist()),
+        train_digests=() if known else tuple(pictures["digest"][:count].tolist()),
+        scales=decoded.scales,
     )
     _tell_what_there_is(data, layout, bool(known and trained_on))
-    _tell_what_is_in_both(decoded.digests[order], count, names_of_files)
-    _tell_of_odd_pictures(data, sizes, resize)
+    _tell_what_is_in_both(pictures["digest"], count, names)
+    _tell_how_pictures_were_read(decoded)
+    _tell_of_odd_pictures(data, pictures, names)
     return data
 
 
@@ -127,46 +154,16 @@ def _listed(layout: Layout) -> tuple[list[str], np.ndarray, np.ndarray]:
     labels: list[int] = []
     in_train: list[bool] = []
     number = {name: label for label, name in enumerate(layout.class_names)}
-    for part in (layout.train, layout.test):
-        for name, found in sorted(part.classes.items()) if part else ():
+    for split in (layout.train, layout.test):
+        for name, found in sorted(split.classes.items()) if split else ():
             files += found
             labels += [number[name]] * len(found)
-            in_train += [part is layout.train] * len(found)
+            in_train += [split is layout.train] * len(found)
     return files, np.array(labels, np.int64), np.array(in_train, bool)
-
-
-def _names(
-    files: list[str], readable: np.ndarray, order: np.ndarray, path: Path
-) -> tuple[str, ...]:
-    """Return the names, inside the folder, of the files that were read, in the data's order."""
-    read = np.flatnonzero(readable)[order]
-    return tuple(_inside(printable(files[i]), path) for i in read)
 
 
 def _inside(file: str, path: Path) -> str:
     return file.removeprefix(f"{printable(str(path))}{os.sep}")
-
-
-def _memory_needed(name: str, count: int, size: tuple[int, int]) -> str:
-    """Say how much memory the images will take.
-
-    Raises:
-        ValueError: there is not so much; names the size that would fit.
-    """
-    needed, available = 3 * count * size[0] * size[1], psutil.virtual_memory().available
-    summary = (
-        f"{name}: {count:,} pictures of {size[0]}x{size[1]} pixels take "
-        f"{needed / 1e6:,.1f} MB of memory"
-    )
-    if needed <= SHARE_OF_MEMORY * available:
-        return summary
-    side = int(math.sqrt(SHARE_OF_MEMORY * available / (3 * count)))
-    advice = (
-        f"size={side} would fit"
-        if side >= SMALLEST
-        else f"even size={SMALLEST} would not fit: take fewer pictures"
-    )
-    raise ValueError(f"{summary}, and {available / 1e6:,.0f} MB are available; {advice}")
 
 
 def _trained(digests: np.ndarray, trained_on: Sequence[str]) -> np.ndarray:
@@ -177,26 +174,6 @@ def _trained(digests: np.ndarray, trained_on: Sequence[str]) -> np.ndarray:
         trained[number] = left[digest] > 0
         left[digest] -= 1
     return trained
-
-
-def _rearrange(images: np.ndarray, order: np.ndarray) -> None:
-    """Put images in another order where they are: there is never a second copy of them.
-
-    Args:
-        images: (N, ...), changed in place: the k-th becomes what was the ``order[k]``-th.
-        order: a permutation of 0..N-1.
-    """
-    done = np.zeros(len(order), bool)
-    for start in np.flatnonzero(order != np.arange(len(order))):
-        if done[start]:
-            continue
-        first, place = images[start].copy(), start
-        while order[place] != start:
-            images[place] = images[order[place]]
-            done[place] = True
-            place = order[place]
-        images[place] = first
-        done[place] = True
 
 
 def _check_every_class(
@@ -258,8 +235,13 @@ def _tell_what_there_is(data: ImageData, layout: Layout, of_weights: bool) -> No
             f"class is held out for that, {counted(len(data.test_labels), 'picture')}."
         )
     else:
-        known = ", of which the weights were trained on nothing" if of_weights else ""
-        say(f"Tested on: all of {layout.test.folder}{known}.")
+        say(f"Tested on: all of {layout.test.folder}.")
+        if of_weights:
+            say(
+                "None of these pictures is known from the training of the weights. If they were "
+                "trained on this folder, its pictures have changed since, and the result is too "
+                "good."
+            )
     if classes <= CLASSES_LISTED:
         for name, *counts in zip(data.class_names, train, test, strict=True):
             say(f"  {name}: {counts[0]:,} to train on, {counts[1]:,} to test on")
@@ -286,7 +268,7 @@ def _tell_what_is_in_both(digests: np.ndarray, count: int, names: tuple[str, ...
     both = np.flatnonzero(np.isin(digests[count:], digests[:count])) + count
     if len(both):
         say(
-            f"To test on, but to train on too, byte for byte: {len(both):,}, "
+            f"To test on, but to train on too, with the same pixels: {len(both):,}, "
             f"{_listing([names[i] for i in both])}. They make the result too good."
         )
 
@@ -297,36 +279,40 @@ def _summary(counts: np.ndarray, names: Sequence[str]) -> str:
         ", ".join(f"{names[i]} {counts[i]:,}" for i in some) for some in (order[:3], order[:-4:-1])
     )
     return (
-        f"{counts.sum():,} pictures, {np.median(counts):,.0f} in a middling class; fewest: "
+        f"{counts.sum():,} pictures, {np.median(counts):,.0f} in a median class; fewest: "
         f"{smallest}; most: {largest}"
     )
 
 
-def _tell_of_odd_pictures(data: ImageData, sizes: np.ndarray, resize: Resize) -> None:
-    """Say how large pictures were, which are of one colour, and which lost most of themselves."""
+def _tell_how_pictures_were_read(decoded: Decoded) -> None:
+    """Say how values of more than 8 bits were scaled, and what was not used of some pictures."""
+    for kind, (black, white) in decoded.scales.items():
+        count = int((decoded.pictures["kind"] == kind).sum())
+        say(
+            f"Values of more than 8 bits ({kind}), in {counted(count, 'picture')}: scaled by one "
+            f"scale, on which {black:,.7g} is black and {white:,.7g} is white"
+        )
+    for remark, count in Counter(filter(None, decoded.pictures["remark"].tolist())).items():
+        say(f"In {counted(count, 'picture')}, {remark}")
+
+
+def _tell_of_odd_pictures(data: ImageData, pictures: np.ndarray, names: Sequence[str]) -> None:
+    """Say how large pictures were, which have a single colour, and which were mostly cut off."""
+    sizes = pictures["size"]
     order = np.argsort(sizes.prod(axis=1, dtype=np.int64), kind="stable")
     some = order[[0, len(order) // 2, -1]]
-    small, middling, large = (f"{width:,}x{height:,}" for height, width in sizes[some])
+    small, median, large = (f"{width:,}x{height:,}" for height, width in sizes[some])
     enlarged = int((sizes < data.size).any(axis=1).sum())
-    told = f"from {small} to {large} pixels, a middling one {middling}"
+    told = f"from {small} to {large} pixels, a median one {median}"
     say(
-        f"As they came, pictures have {told if small != large else f'{small} pixels'}"
+        f"In their files, pictures have {told if small != large else f'{small} pixels'}"
         + (f"; smaller than wanted, and enlarged: {enlarged:,}." if enlarged else ".")
     )
-    plain = [
-        file
-        for images, files in (
-            (data.train_images, data.train_files),
-            (data.test_images, data.test_files),
-        )
-        for image, file in zip(images, files or (), strict=True)
-        if (image == image[0, 0]).all()
-    ]
-    if plain:
+    if plain := [names[int(i)] for i in np.flatnonzero(pictures["one_colour"])]:
         say(f"Pictures of one colour from edge to edge: {len(plain):,}, {_listing(plain)}")
     across, down = (sizes[:, ::-1] / data.size[::-1]).T
     long = int((np.maximum(across, down) >= CUT_OFF * np.minimum(across, down)).sum())
-    if long and resize == "crop":
+    if long and data.resize == "crop":
         say(
             f"Pictures so long or so wide that 'crop' keeps a quarter of them or less: {long:,}; "
             "'pad' and 'squash' keep all."

@@ -290,12 +290,12 @@ def _splits(folder: Folder, known: tuple[str, ...]) -> dict[str, list[Folder]]:
         return splits
     if splits.get("test"):
         raise ValueError(_class_or_split(folder, splits["test"][0]))
-    for names in alike.values():
-        if "train" in names and len(names) > 1:
+    for by_split in alike.values():
+        if "train" in by_split and len(by_split) > 1:
             raise ValueError(
-                f"{folder} has folders called {', '.join(sorted(names.values()))}: if they are to "
-                "train and to test on, call them train and test; if they are classes, give them "
-                "other names"
+                f"{folder} has folders called {', '.join(sorted(by_split.values()))}: if they are "
+                "to train and to test on, call them train and test; if they are classes, give "
+                "them other names"
             )
     return {}  # "valid" alone is a class: "invalid" may be beside it
 
@@ -501,10 +501,10 @@ def _labelled(
     if len(names) < 2:
         found = f"one class alone, {names[0]!r}" if names else "no picture with a label"
         raise ValueError(f"{top} has {found}, by these labels: expected two classes or more")
-    found = [(_split_name(one), split_of(one)) for one in folder.used if _split_name(one)]
-    found = [(name, split) for name, split in found if split.classes]
-    train = [split for name, split in found if name == "train"]
-    test = [split for wanted in ("test", "val") for name, split in found if name == wanted]
+    splits = [(_split_name(one), split_of(one)) for one in folder.used if _split_name(one)]
+    splits = [(name, split) for name, split in splits if split.classes]
+    train = [split for name, split in splits if name == "train"]
+    test = [split for wanted in ("test", "val") for name, split in splits if name == wanted]
     if len(train) != 1 or not test:
         return Layout(names, None, whole, has_splits=False)
     left_out[f"not read, as {Path(test[0].folder).name} is tested on"] += [

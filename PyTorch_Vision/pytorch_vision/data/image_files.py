@@ -61,6 +61,7 @@ class Picture:
         image: uint8 (H, W, 3), RGB, at the wanted size.
         size: height and width of the upright picture in its file, in pixels.
         mode: Pillow's name of its pixel format.
+        format: Pillow's name of the file's format, or empty if it is registered under no name.
         digest: a hash of its pixels, whatever its name, metadata, compression and wanted size.
         scales: where its values have more than 8 bits, their type, and the values that would
             become black and white if it were the only picture; else empty.
@@ -70,6 +71,7 @@ class Picture:
     image: np.ndarray
     size: tuple[int, int]
     mode: str
+    format: str
     digest: str
     scales: Scales
     remark: str = ""
@@ -199,7 +201,7 @@ def decode_picture(
         raise ValueError(f"{name} {error}") from None
     except Image.DecompressionBombError:
         raise ValueError(
-            f"{name} has more pixels than Pillow allows, {_most_pixels():,}: make it smaller, or "
+            f"{name} is too large, expected at most {_most_pixels():,} pixels: make it smaller, or "
             "raise PIL.Image.MAX_IMAGE_PIXELS"
         ) from None
     except Image.UnidentifiedImageError:
@@ -242,29 +244,24 @@ def pictures_of(files: list[str], looked_at: int = 20) -> list[str]:
     return named or [one for one in files[:looked_at] if _is_picture(one)]
 
 
-def what_pillow_reads() -> list[str]:
-    """Return the formats and extensions that Pillow reads now, plugins included."""
-    return [*_formats(), *sorted(_extensions())]
-
-
 def _is_picture(path: str) -> bool:
     try:
         with open(path, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            Image.open(file, formats=_formats()).close()
+            Image.open(file, formats=formats_read()).close()
     except Exception:  # whatever it is, Pillow does not take it for a picture
         return False
     return True
 
 
-def _formats() -> list[str]:
-    """Return the formats that Pillow reads without other programs; plugins can add some."""
+def formats_read() -> list[str]:
+    """Return the formats that Pillow reads by itself now; plugins can add some at any time."""
     Image.init()
     return [name for name in Image.ID if name not in NOT_READ]
 
 
 def _extensions() -> frozenset[str]:
-    formats = set(_formats())
+    formats = set(formats_read())
     registered = Image.registered_extensions()
     return frozenset(suffix for suffix, name in registered.items() if name in formats)
 
@@ -320,7 +317,7 @@ def _decoded(file: IO[bytes], size: tuple[int, int], resize: Resize, scales: Sca
 
 def _read(file: IO[bytes], size: tuple[int, int], resize: Resize, scales: Scales) -> Picture:
     file.seek(0)
-    picture = Image.open(file, formats=_formats())
+    picture = Image.open(file, formats=formats_read())
     whole, pixels_at = picture.size, file.tell()
     side = DRAFT * max(size)
     drafted = picture.draft(picture.mode, (side, side))
@@ -360,6 +357,9 @@ def _brought(
     sideways = _orientation(picture) >= 5
     target, upright = (size[::-1], whole) if sideways else (size, whole[::-1])
     _check_proportions(whole, target, resize)
+    mode, known_format = picture.mode, ""
+    if picture.format in formats_read():  # all but MPO, which is opened as JPEG
+        known_format = picture.format or ""
     remark = EXTRA_BANDS if _has_extra_bands(picture) else ""
     own: Scales = {}
     if values is None and (picture.mode.startswith("I") or picture.mode == "F"):
@@ -369,14 +369,14 @@ def _brought(
         own = {values.dtype.name: value_scale(_colours(values), declared, missing)}
         scale = {**own, **scales}[values.dtype.name]
         digest = _digest(repr((values.shape, turn)).encode(), values.tobytes())
-        picture = _in_8_bits(values, scale, missing, picture.mode in ("RGBA", "LA") and not remark)
+        picture = _in_8_bits(values, scale, missing, mode in ("RGBA", "LA") and not remark)
     rgb = _to_rgb(picture, remark)
     if not digest:
         turned = rgb if turn is None else rgb.transpose(turn)
         digest = _digest(repr(turned.size).encode(), turned.tobytes())
     image = resized(rgb, target, resize, extent)
     image = image if turn is None else image.transpose(turn)
-    return Picture(np.asarray(image), upright, picture.mode, digest, own, remark)
+    return Picture(np.asarray(image), upright, mode, known_format, digest, own, remark)
 
 
 def _digest(*contents: bytes) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ class ImageData:
         resize: how the pictures of a folder were brought to the size; else empty.
         train_digests: of pictures of a folder, a short hash of each training image's file, by
             which it is known again; else empty.
+        scales: for each type of values of more than 8 bits in a folder's pictures, such as
+            "uint16", those that became black and white; else empty.
 
     Raises:
         ValueError: an array has another shape, type or label; the message says which and what
@@ -43,6 +45,7 @@ class ImageData:
     test_files: tuple[str, ...] | None = None
     resize: str = ""
     train_digests: tuple[str, ...] = ()
+    scales: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", check_class_names(self.class_names))

@@ -1,0 +1,262 @@
+"""The class of each picture by a table, by the name of its file, or by the folders above it.
+
+Composable, as fastai's labellers are: a labeller is a function of a picture's path inside its
+folder that returns the name of its class, or None for a picture that is to be left out.
+"""
+
+import csv
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from pytorch_vision.data.folder_layout import Labeller, LeftOut
+from pytorch_vision.runtime.files import user_path
+from pytorch_vision.runtime.text import first_line, printable
+
+LABEL_COLUMNS = ("label", "class", "class_name", "category", "target")
+TABLES = (".csv", ".tsv", ".txt")
+NAMED = 5  # pictures that a message names
+LARGEST_TABLE = 1 << 30  # bytes
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of labels, as CSV or with tabs or semicolons, with one picture a row.
+
+    Attributes:
+        path: the file.
+        file: the column of the pictures: their paths from the table or the folder, their names, or
+            their names without suffix; default: the column in which most values are pictures.
+        label: the column of the classes; default: the only other column of names that repeat, or
+            one called label, class, class_name, category or target.
+    """
+
+    path: str | os.PathLike
+    file: str = ""
+    label: str = ""
+
+
+Labels = str | os.PathLike | Table | Callable[[str], str | None] | None
+
+
+def by_name(pattern: str) -> Callable[[str], str | None]:
+    """Return a labeller by a regular expression that finds the class in the name of a file.
+
+    Args:
+        pattern: its first group is the class, as in ``(.+)_[0-9]+`` for cat_001.jpg.
+
+    Raises:
+        ValueError: it is not a regular expression with a group.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+    if not compiled.groups:
+        raise ValueError(f"{pattern!r} has no group in parentheses for the class")
+
+    def label(path: str) -> str | None:
+        found = compiled.search(PurePath(path).name)
+        return found[1] if found else None
+
+    return label
+
+
+def by_folders(count: int = 1) -> Callable[[str], str | None]:
+    """Return a labeller by the last folders above a picture, as "animal/cat" by the last two."""
+    if count < 1:
+        raise ValueError(f"folders is {count}, expected 1 or more")
+
+    def label(path: str) -> str | None:
+        folders = PurePath(path).parts[:-1]
+        return "/".join(folders[-count:]) if len(folders) >= count else None
+
+    return label
+
+
+def by_level(level: int) -> Callable[[str], str | None]:
+    """Return a labeller by one folder: 1 is the one a picture lies in, 2 the one above that."""
+    if level < 1:
+        raise ValueError(f"level is {level}, expected 1 or more")
+
+    def label(path: str) -> str | None:
+        folders = PurePath(path).parts[:-1]
+        return folders[-level] if len(folders) >= level else None
+
+    return label
+
+
+def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
+    """Return a function that finds the classes of a folder's pictures.
+
+    Args:
+        labels: where they come from.
+
+            - "train.csv": a table, in the folder or wherever the path leads. "train.csv:id:breed"
+              names its columns, as ``Table("train.csv", "id", "breed")`` does.
+            - "name:(.+)_[0-9]+": by the name of the file, as ``by_name``.
+            - "folders:2": by the last two folders above it, as ``by_folders``.
+            - "level:2": by the folder above its own, as ``by_level``.
+            - a function of the path inside the folder, with "/" between names: it returns the
+              class, or None to leave the picture out.
+        folder: the folder.
+        left_out: a defaultdict of lists, to which rows without a picture are added.
+
+    Raises:
+        ValueError: ``labels`` is none of these; a table has no such column or cannot be read.
+    """
+    if isinstance(labels, str):
+        labels = _parsed(labels, folder)
+    if isinstance(labels, os.PathLike):
+        labels = Table(labels)
+    if isinstance(labels, Table):
+        return _labeller_by_table(labels, folder, left_out)
+    if not callable(labels):
+        raise ValueError(f"labels is {labels!r}, expected a text, a path, a Table or a function")
+    function = labels
+
+    def labeller(top: str, files: list[str]) -> dict[str, str]:
+        named = {file: function(Path(file).relative_to(top).as_posix()) for file in files}
+        return {file: name for file, name in named.items() if name}
+
+    return labeller
+
+
+def _parsed(text: str, folder: Path) -> Table | Callable[[str], str | None]:
+    kind, _, rest = text.partition(":")
+    if kind == "name":
+        return by_name(rest)
+    if kind in ("folders", "level"):
+        if not rest.isdecimal():
+            raise ValueError(f"labels is {text!r}, expected a number, as in {kind}:2")
+        return by_folders(int(rest)) if kind == "folders" else by_level(int(rest))
+    path, *columns = text, "", ""
+    if not _table_path(text, folder).is_file():
+        path, *columns = [*text.rsplit(":", 2), "", ""][:3]
+    if _table_path(path, folder).is_file():
+        return Table(path, *columns)
+    raise ValueError(
+        f"labels is {text!r}, expected a table (there is no such file), name:<pattern>, "
+        "folders:<number> or level:<number>"
+    )
+
+
+def _table_path(path: str | os.PathLike, folder: Path) -> Path:
+    """Return where a table is: in the folder, or where its path leads from here."""
+    inside = folder / user_path(path)
+    return inside if inside.is_file() else user_path(path)
+
+
+def _labeller_by_table(table: Table, folder: Path, left_out: LeftOut) -> Labeller:
+    path = _table_path(table.path, folder)
+    rows = _rows(path)
+
+    def labeller(top: str, files: list[str]) -> dict[str, str]:
+        known = _keys(files, [Path(top), path.parent])
+        file_column = _file_column(table, path, rows, known)
+        label_column = _label_column(table, path, rows, file_column)
+        labels: dict[str, str] = {}
+        given: dict[str, set[str]] = defaultdict(set)
+        has_header = _key(rows[0][file_column].strip()) not in known
+        for row in rows[has_header:]:
+            value, label = row[file_column].strip(), row[label_column].strip()
+            found = known.get(_key(value), [])
+            if len(found) > 1:
+                listed = ", ".join(printable(one) for one in found[:2])
+                raise ValueError(f"{path} names {value!r}, which may be {listed}: write its path")
+            if not found:
+                left_out[f"rows of {path.name} without a picture"].append(printable(value))
+            elif label:
+                labels[found[0]] = label
+                given[found[0]].add(label)
+        several = [file for file, names in given.items() if len(names) > 1]
+        if several:
+            listed = ", ".join(
+                f"{printable(file)} ({', '.join(sorted(given[file]))})" for file in several[:NAMED]
+            )
+            more = f" and {len(several) - NAMED:,} more" if len(several) > NAMED else ""
+            raise ValueError(f"{path} gives several classes to one picture: {listed}{more}")
+        return labels
+
+    return labeller
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """Return the rows of a table, all as long as the first, which names the columns."""
+    if path.suffix.lower() not in TABLES:
+        raise ValueError(f"{path} is not a table: expected CSV, or text with tabs")
+    if path.stat().st_size > LARGEST_TABLE:
+        raise ValueError(f"{path} is larger than {LARGEST_TABLE:,} bytes")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        text = path.read_text(encoding="cp1252", errors="replace")
+    start = text.partition("\n")[0]
+    delimiter = max(",;\t", key=start.count)
+    try:
+        rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if row]
+    except csv.Error as error:
+        raise ValueError(f"{path} cannot be read as a table: {first_line(error)}") from None
+    if not rows or len(rows[0]) < 2:
+        raise ValueError(f"{path} has no rows, expected a picture and its class in each")
+    width = len(rows[0])
+    return [(row + [""] * width)[:width] for row in rows]
+
+
+def _key(text: str) -> str:
+    return os.path.normpath(text.replace("\\", "/")).replace(os.sep, "/")
+
+
+def _keys(files: list[str], folders: Sequence[Path]) -> dict[str, list[str]]:
+    """Return the files by each way of naming them: path or name, with suffix or without."""
+    known: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        names = {PurePath(file).name, file}
+        names |= {os.path.relpath(file, folder) for folder in folders}
+        for name in names | {os.path.splitext(name)[0] for name in names}:
+            known[_key(name)].append(file)
+    return known
+
+
+def _file_column(
+    table: Table, path: Path, rows: list[list[str]], known: dict[str, list[str]]
+) -> int:
+    """Return the column of the pictures."""
+    if table.file:
+        return _named(table.file, path, rows)
+    hits = [sum(_key(row[i].strip()) in known for row in rows) for i in range(len(rows[0]))]
+    best = max(range(len(hits)), key=hits.__getitem__)
+    if not hits[best]:
+        raise ValueError(
+            f"{path} names none of the folder's pictures in any column ({', '.join(rows[0])}): "
+            "expected their paths, or their names with or without suffix"
+        )
+    return best
+
+
+def _label_column(table: Table, path: Path, rows: list[list[str]], file_column: int) -> int:
+    """Return the column of the classes."""
+    if table.label:
+        return _named(table.label, path, rows)
+    others = [i for i in range(len(rows[0])) if i != file_column]
+    if len(others) > 1:  # names that repeat
+        counts = {i: Counter(row[i].strip() for row in rows[1:] if row[i].strip()) for i in others}
+        others = [i for i in others if 1 < len(counts[i]) <= sum(counts[i].values()) / 2]
+    if len(others) > 1:
+        others = [i for i in others if rows[0][i].strip().casefold() in LABEL_COLUMNS] or others
+    if len(others) == 1:
+        return others[0]
+    listed = ", ".join(rows[0][i] for i in others) or ", ".join(rows[0])
+    raise ValueError(
+        f"{path} does not say which column has the classes ({listed}): name both columns, as in "
+        f"{path.name}:{rows[0][file_column]}:<column>"
+    )
+
+
+def _named(column: str, path: Path, rows: list[list[str]]) -> int:
+    if column not in rows[0]:
+        raise ValueError(f"{path} has no column {column!r}, only {', '.join(rows[0])}")
+    return rows[0].index(column)

@@ -1,0 +1,179 @@
+"""Classes by a table, by the names of files, by nested folders, or by a function."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pytorch_vision.data import ImageData, load_folder
+from pytorch_vision.data.labels import Table
+
+
+def paint(folder: Path, *names: str) -> None:
+    """Write pictures of these names, no two of them equal."""
+    random = np.random.default_rng(len(list(folder.rglob("*"))))
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / name)
+
+
+def classes_of(data: ImageData) -> dict[str, str]:
+    """Return the class of each file."""
+    files = [*(data.train_files or ()), *(data.test_files or ())]
+    labels = [*data.train_labels, *data.test_labels]
+    return {Path(f).as_posix(): data.class_names[n] for f, n in zip(files, labels, strict=True)}
+
+
+CATS, DOGS = [f"{n}.png" for n in range(4)], [f"{n}.png" for n in range(4, 8)]
+EXPECTED = {**dict.fromkeys(CATS, "cat"), **dict.fromkeys(DOGS, "dog")}
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "delimiter"),
+    [
+        ("file,label", "{name},{label}", ","),
+        ("label,file", "{label},{name}", ","),
+        ("id,breed", "{stem},{label}", ","),
+        ("id;breed", "{stem};{label}", ";"),
+        ("path\tclass", "pictures/{name}\t{label}", "\t"),
+        ("path,class", r"pictures\{name},{label}", ","),
+        ("path,class", "./{name},{label}", ","),
+        ("id,breed,width,height", "{stem},{label},8,8", ","),
+        ("id,area,category,colour", "{stem},{number}.5,{label},{label}ish", ","),
+        ("", "{name},{label}", ","),
+        ("\ufefffile,label", '"{name}","{label}"', ","),
+    ],
+)
+def test_columns_are_found_by_their_content(tmp_path, header, row, delimiter):
+    paint(tmp_path / "pictures", *CATS, *DOGS)
+    rows = [
+        row.format(name=name, stem=Path(name).stem, label=label, number=number)
+        for number, (name, label) in enumerate(EXPECTED.items())
+    ]
+    text = "\n".join(filter(None, [header, *rows]))
+    (tmp_path / "train.csv").write_text(text, encoding="utf-8")
+    data = load_folder(tmp_path / "pictures", 8, labels=tmp_path / "train.csv")
+    assert classes_of(data) == EXPECTED
+    assert np.bincount(data.test_labels).tolist() == [1, 1]
+
+
+def table(folder: Path, *rows: str, header: str = "file,label") -> Path:
+    path = folder / "labels.csv"
+    path.write_text("\n".join([header, *rows]))
+    return path
+
+
+ROWS = [f"{name},{label}" for name, label in EXPECTED.items()]
+
+
+def test_a_table_in_the_folder_is_named_by_its_name(tmp_path, capsys):
+    paint(tmp_path, *CATS, *DOGS, "more/9.png")
+    table(tmp_path, *ROWS, "10.png,cat")
+    assert classes_of(load_folder(tmp_path, 8, labels="labels.csv")) == EXPECTED
+    printed = capsys.readouterr().out
+    assert "Left out, pictures without a label: more/9.png\n" in printed
+    assert "Left out, rows of labels.csv without a picture: 10.png\n" in printed
+
+
+def test_columns_can_be_named(tmp_path):
+    paint(tmp_path, *CATS, *DOGS)
+    rows = [f"{Path(name).stem},{label},{label}-like" for name, label in EXPECTED.items()]
+    table(tmp_path, *rows, header="id,animal,look")
+    with pytest.raises(ValueError, match=r"which column has the classes \(animal, look\): name bo"):
+        load_folder(tmp_path, 8, labels="labels.csv")
+    for labels in ("labels.csv:id:animal", Table("labels.csv", "id", "animal")):
+        assert classes_of(load_folder(tmp_path, 8, labels=labels)) == EXPECTED
+    with pytest.raises(ValueError, match="has no column 'breed', only id, animal, look"):
+        load_folder(tmp_path, 8, labels="labels.csv:id:breed")
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([*ROWS, "0.png,dog"], r"several classes to one picture: .*0\.png \(cat, dog\)"),
+        (["x.png,cat", "y.png,dog"], "names none of the folder's pictures in any column"),
+        ([row for row in ROWS if "cat" in row], "has one class alone, 'cat', by these labels"),
+        (["same.png,cat", *ROWS], "names 'same.png', which may be .*: write its path"),
+    ],
+)
+def test_what_a_table_cannot_mean_is_refused(tmp_path, rows, told):
+    paint(tmp_path, *CATS, *DOGS, "a/same.png", "b/same.png")
+    table(tmp_path, *rows)
+    with pytest.raises(ValueError, match=told):
+        load_folder(tmp_path, 8, labels="labels.csv")
+
+
+def test_one_label_may_be_given_twice(tmp_path):
+    paint(tmp_path, *CATS, *DOGS)
+    table(tmp_path, *ROWS, *ROWS)
+    assert classes_of(load_folder(tmp_path, 8, labels="labels.csv")) == EXPECTED
+
+
+def test_names_say_the_class(tmp_path):
+    names = [f"{name}_{n:03}.png" for name in ("cat", "big_dog") for n in range(4)]
+    paint(tmp_path, *names, "cover.png")
+    expected = {name: name.rpartition("_")[0] for name in names}
+    assert classes_of(load_folder(tmp_path, 8, labels="name:(.+)_[0-9]+")) == expected
+
+
+NESTED = [
+    f"{kind}/{name}/{n}.png"
+    for kind, name in (("wild", "cat"), ("wild", "dog"), ("tame", "cat"))
+    for n in range(4)
+]
+
+
+@pytest.mark.parametrize(
+    ("labels", "class_names"),
+    [
+        ("folders:1", ("cat", "dog")),
+        ("level:1", ("cat", "dog")),
+        ("level:2", ("tame", "wild")),
+        ("folders:2", ("tame/cat", "wild/cat", "wild/dog")),
+        (lambda path: path[0], ("t", "w")),
+    ],
+)
+def test_folders_or_a_function_say_the_class(tmp_path, labels, class_names):
+    paint(tmp_path, *NESTED)
+    assert load_folder(tmp_path, 8, labels=labels).class_names == class_names
+
+
+def test_train_and_test_folders_are_the_splits(tmp_path):
+    """Where both have labels; else a share of what has is held out."""
+    for split in ("train", "test"):
+        paint(tmp_path / split, *(f"{label}_{split}{n}.png" for label in "ab" for n in range(5)))
+    data = load_folder(tmp_path, 8, labels="name:(.)_")
+    assert {file.split("/")[0] for file in data.test_files} == {"test"}
+    assert (len(data.train_labels), len(data.test_labels)) == (10, 10)
+    table(tmp_path, *(f"a_train{n},a" for n in range(5)), *(f"b_train{n},b" for n in range(5)))
+    data = load_folder(tmp_path, 8, labels="labels.csv")
+    assert {file.split("/")[0] for file in (*data.train_files, *data.test_files)} == {"train"}
+    assert len(data.test_labels) == 2
+
+
+def test_a_network_is_tested_by_labels(tmp_path):
+    paint(tmp_path, *CATS, *DOGS)
+    table(tmp_path, *ROWS)
+    names = ("cat", "dog", "rat")
+    assert len(load_folder(tmp_path, 8, labels="labels.csv", class_names=names).test_labels) == 8
+    with pytest.raises(ValueError, match=r"has other classes \(dog\) than are known"):
+        load_folder(tmp_path, 8, labels="labels.csv", class_names=("cat", "rat"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ("none.csv", r"expected a table \(there is no such file\), name:<pattern>"),
+        ("name:cat", "has no group in parentheses"),
+        ("name:(cat", "is not a regular expression"),
+        ("folders:two", "expected a number, as in folders:2"),
+        ("level:0", "level is 0, expected 1 or more"),
+        ("0.png", "is not a table"),
+        (7, "expected a text, a path, a Table or a function"),
+    ],
+)
+def test_wrong_labels_are_named(tmp_path, labels, told):
+    paint(tmp_path, *CATS, *DOGS)
+    with pytest.raises(ValueError, match=told):
+        load_folder(tmp_path, 8, labels=labels)
