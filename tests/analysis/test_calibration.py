@@ -98,7 +98,9 @@ def test_the_sentence_has_both_errors_and_the_temperature():
     sentence = describe_scaling(predictions)
     assert f"error {before:.1f} %; {after:.1f} % with the logits" in sentence
     assert "divided by 0.5" in sentence or "divided by 0.49" in sentence
-    assert sentence.endswith("each half of the test images has the one best for the other half.")
+    assert sentence.endswith(
+        "each half of the test images has the one that is best for the other half."
+    )
 
 
 def test_too_few_predictions_are_named(predictions):

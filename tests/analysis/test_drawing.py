@@ -1,14 +1,17 @@
+import os
 import warnings
 from dataclasses import replace
 
+import nbformat
 import numpy as np
 import pytest
-from matplotlib import font_manager
+from matplotlib import font_manager, rc_context
 from matplotlib.ft2font import FT2Font
+from nbclient import NotebookClient
 
 from pytorch_vision.analysis import galleries, plots
 from pytorch_vision.analysis.drawing import finished, fit_text, new_figure, plain
-from pytorch_vision.runtime.text import percent
+from pytorch_vision.explain import Explanation
 
 DEJAVU = "DejaVu Sans"  # comes with matplotlib
 
@@ -104,12 +107,39 @@ def test_names_in_any_script_are_drawn_without_a_warning(names, some_predictions
             plots.class_accuracy(predictions, names[1]),
             galleries.gallery(predictions, names[2]),
             galleries.gradcam_gallery(predictions, maps, maps),
-            galleries.explanation(predictions.images[0], maps[:1], [names[0]], names[1]),
+            galleries.explanation(
+                Explanation(predictions.images[0], names[:1], np.ones(1), maps[:1])
+            ),
         ):
             figure.draw_without_rendering()
             escaped = any("\\u" in one.get_text() for one in figure.axes[0].get_yticklabels())
             assert ("no font" in figure.get_supxlabel()) >= escaped
 
 
-def test_shares_have_a_blank_before_the_percent_sign():
-    assert (percent(0.5), percent(0.1234, 1)) == ("50 %", "12.3 %")
+@pytest.mark.parametrize("family", ["Tahoma", ["Tahoma", "Arial"], "sans-serif"])
+def test_fonts_that_are_not_installed_are_left_out_without_a_word(family, caplog):
+    with rc_context({"font.family": family, "font.sans-serif": ["SimHei"]}):
+        figure = new_figure(4, 3, "a title")
+        figure.subplots().plot([0.1, 1000])
+        finished(figure).draw_without_rendering()
+    assert not caplog.records
+
+
+NOTEBOOK = """
+from pytorch_vision.analysis.drawing import finished, new_figure
+finished(new_figure(2, 1, "a title"))
+"""
+
+
+@pytest.mark.parametrize("backend", [None, "agg", "module://of.nobody"])
+@pytest.mark.parametrize("before", ["", "%matplotlib inline"])
+def test_a_notebook_shows_a_figure_once(backend, before):
+    """As the last line of a cell; a backend that is not installed matters to pyplot alone."""
+    if backend and before:
+        pytest.skip("the line sets another backend")
+    environment = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}
+    environment |= {"MPLBACKEND": backend} if backend else {}
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"{before}{NOTEBOOK}")])
+    NotebookClient(notebook, timeout=100).execute(env=environment)
+    (output,) = notebook.cells[0].outputs
+    assert "image/png" in output["data"]

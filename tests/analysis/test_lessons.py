@@ -2,11 +2,14 @@ import re
 
 import numpy as np
 import pytest
-from small import tiny_classifier
+from small import tiny_classifier, tiny_network
 
-from pytorch_vision.analysis import Predictions, lessons_learned
+from pytorch_vision.analysis import Predictions, lessons_learned, trust_lessons
+from pytorch_vision.analysis.trust import Trust
 from pytorch_vision.app.settings import Settings
 from pytorch_vision.data.cifar10 import CIFAR10_CLASSES
+from pytorch_vision.explain.removal import Removal
+from pytorch_vision.models import Classifier
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ def test_without_errors_there_is_nothing_in_common(classifier):
 def test_the_original_is_compared_on_the_same_images_only(classifier):
     some = answered([(0, 0, 1), (1, 0, 1)] * 50, CIFAR10_CLASSES)
     told = lessons_learned(classifier, some)
-    assert "87.12 % are no figure to compare this with" in told
+    assert "87.12 % cannot be compared with this" in told
     assert '`DATA = "full"`' in told
     told = lessons_learned(classifier, some.select(np.arange(10_000) % 100))
     assert "The original notebook, ResNet18 after 20 epochs, had 87.12 % of the same images" in told
@@ -55,12 +58,57 @@ def test_the_original_is_compared_on_the_same_images_only(classifier):
 
 @pytest.mark.parametrize("classes", [CIFAR10_CLASSES, ("ant", "bee")])
 @pytest.mark.parametrize("count", [2, 10_000])
-@pytest.mark.parametrize("name", ["ResNet18", "CustomResNet", "mine"])
-def test_each_of_the_three_steps_is_a_setting(classifier, classes, count, name):
-    classifier.description = f"{name} on something"
+@pytest.mark.parametrize("network", ["ResNet18", "CustomResNet", tiny_network()])
+def test_each_of_the_three_steps_is_a_setting(few, classes, count, network):
+    classifier = Classifier(network, few, description="ResNet18, as its description says")
     told = lessons_learned(classifier, answered([(0, 0, 1)] * (count - 1) + [(1, 0, 1)], classes))
     steps = re.findall(r"^\d\. `([A-Z]+) = (.+)`: .*[a-z0-9]\.$", told, re.MULTILINE)
     assert len(dict(steps)) == 3
+    if classes == CIFAR10_CLASSES:
+        assert ("MODEL", '"CustomResNet"') in steps or network != "ResNet18"
+        assert ("MODEL", '"ResNet18"') in steps or network == "ResNet18"
     for setting, value in steps:
         if "photographs" not in value:  # a folder that the reader has
             Settings.from_notebook({setting: value.strip('"')}, prefix="NONE_")
+
+
+def gap(width: float, count: int = 20) -> Removal:
+    """Curves of so wide a gap on average, a little wider or narrower from image to image."""
+    widths = width + np.linspace(-0.01, 0.01, count)[:, None]
+    lerf = np.full((count, 2), 0.9)
+    return Removal(np.array([0, 0.6]), lerf - widths, lerf)
+
+
+@pytest.mark.parametrize(
+    ("ours", "centre", "sentence"),
+    [
+        (0.3, 0.2, "Grad-CAM's is wider than any of them"),
+        (0.2, 0.3, "So *centre* marks what the network needs better than Grad-CAM"),
+        (0.2, 0.2, "Between Grad-CAM and *centre* these images show no sure difference"),
+    ],
+)
+def test_what_the_maps_are_worth_is_computed(classifier, ours, centre, sentence):
+    maps = {"Grad-CAM": gap(ours), "random": gap(0.0), "centre": gap(centre)}
+    nothing = {name: gap(0.1, 0) for name in maps}
+    randomized = {
+        "gradcam": {"linear": np.array([0.1, 0.2]), "conv": np.zeros(2)},
+        "eigencam": {"linear": np.ones(2), "conv": np.zeros(2)},
+    }
+    measured = Trust({"correctly classified": maps, "misclassified": nothing}, randomized)
+    told = trust_lessons(measured, classifier)
+    assert f"On 20 correctly classified images, Grad-CAM's mean gap is {ours:.2f}" in told
+    assert f"centre {centre:.2f}" in told
+    assert sentence in told
+    assert "misclassified images" not in told  # there was none to test
+    assert "last layer (`linear`) alone, the rank correlation" in told
+    assert "Grad-CAM 0.15, Eigen-CAM 1.00. A map" in told
+    assert "Grad-CAM's does most, Eigen-CAM's least." in told
+    assert "its cells lie 2 pixels apart, of 32" in told
+    assert "Without the 60 % of the pixels" in told
+    assert told.count("\n") == 2
+
+
+def test_nothing_tested_is_no_lesson(classifier):
+    nothing = {"Grad-CAM": gap(0.1, 0)}
+    told = trust_lessons(Trust({"misclassified": nothing}, {}), classifier)
+    assert told.startswith("- All the same, the map is rough")

@@ -91,7 +91,7 @@ def test_the_table_of_predictions_has_the_files(predictions, tmp_path):
     files = ("a/1.png", "a/\udcff.png", None, "é.png", 'x,"y".png')
     write_predictions(replace(predictions, files=files), tmp_path / "new" / "table.csv")
     rows = rows_of(tmp_path / "new" / "table.csv")
-    assert rows[0][:3] == ["image", "true class", "predicted class"]
+    assert rows[0][:3] == ["image", "true_class", "class"]
     assert [row[0] for row in rows[1:]] == [
         "a/1.png",
         r"a/\udcff.png",
@@ -99,7 +99,28 @@ def test_the_table_of_predictions_has_the_files(predictions, tmp_path):
         "é.png",
         'x,"y".png',
     ]
-    assert rows[2][1:] == ["b", "a", "0.6000", "0.2000"]
+    assert rows[2][1:] == ["b", "a", "0.600000", "0.200000"]
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "summary"),
+    [
+        (14, 16, "Accuracy 87.50 % (95 % interval 64 to 97 %), balanced 87.50 %"),
+        (9504, 10_000, "Accuracy 95.04 % (95 % interval 94.60 to 95.45 %), balanced 95.04 %"),
+        (2, 2, "Accuracy 100.00 % (95 % interval 34 to 100 %), balanced 100.00 %"),
+    ],
+)
+def test_accuracy_comes_with_its_interval(predictions, right, count, summary):
+    """Wilson's; the numbers are those of the formula in Wilson (1927)."""
+    some = replace(
+        predictions,
+        images=np.zeros((count, 1, 1, 3), np.uint8),
+        labels=np.zeros(count, np.int64),
+        probabilities=np.eye(3, dtype=np.float32)[(np.arange(count) >= right).astype(int)],
+        indices=np.arange(count),
+    )
+    assert measure(some).summary == summary
+    assert repr(measure(some)).splitlines()[0] == summary
 
 
 def test_no_prediction_has_no_figures(predictions):

@@ -17,7 +17,7 @@ from pytorch_vision.analysis.calibration import temperature_scaled
 from pytorch_vision.analysis.trust import Trust
 from pytorch_vision.explain.removal import Removal
 from pytorch_vision.models import EpochRecord, History
-from pytorch_vision.training import RangeTest
+from pytorch_vision.training import RangeTest, TrainConfig
 
 
 def test_curves_show_training_and_test_together_and_the_learning_rate():
@@ -40,6 +40,19 @@ def test_curves_show_training_and_test_together_and_the_learning_rate():
     labels = [text.get_text() for text in accuracy.get_legend().get_texts()]
     assert labels == ["train: 43.00 after epoch 3", "test: 33.00 after epoch 3"]
     assert "label smoothing included" in loss.get_legend().get_texts()[0].get_text()
+
+
+def test_curves_mark_the_full_size_and_have_both_learning_rates():
+    history = history_of(40.0, 50.0, 45.0, 60.0)
+    config = TrainConfig(epochs=4, progressive_resizing=0.5, learning_rate=0.05)
+    loss, accuracy, rate = plots.training_curves(history, config=config).axes
+    for axes in (loss, accuracy):
+        assert axes.lines[-1].get_xdata() == [2.5, 2.5]
+        assert axes.get_legend().get_texts()[-1].get_text() == "full size from epoch 3 on"
+    sgd, muon = (np.array(line.get_ydata()) for line in rate.lines)
+    np.testing.assert_allclose(muon, 2 * sgd)  # Muon's peak is 0.1
+    plain = plots.training_curves(history, config=TrainConfig(epochs=4, optimizer="sgd"))
+    assert [len(axes.lines) for axes in plain.axes] == [2, 2, 1]
 
 
 def test_curves_of_no_epoch_say_so():
@@ -160,7 +173,7 @@ def test_class_accuracy_is_written_beside_each_class(some_predictions):
     predictions = some_predictions(40)
     axes = plots.class_accuracy(predictions).axes[0]
     written = {float(text.get_text()) for text in axes.texts}
-    assert written == {round(value, 1) for value in class_accuracy(predictions)}
+    assert written == {round(100 * value, 1) for value in class_accuracy(predictions)}
     assert "%" in axes.get_xlabel()
     counts = np.bincount(predictions.labels).tolist()
     assert {label.get_text() for label in axes.get_yticklabels()} == {
@@ -228,12 +241,6 @@ def test_reliability_beside_that_with_a_temperature(some_predictions):
     assert len(below.patches) == 2
 
 
-def test_nothing_is_saved(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    plots.training_curves(History())
-    assert not list(tmp_path.iterdir())
-
-
 def test_trust_shows_curves_scores_and_correlations():
     random = np.random.default_rng(0)
 
@@ -285,15 +292,35 @@ def history_of(*accuracies: float, loss: float = 1.0) -> History:
     )
 
 
+def legend_of(figure: Figure) -> list[str]:
+    (legend,) = figure.legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
 def test_compare_draws_every_run_in_a_colour_of_its_own():
-    runs = {f"run {n}": history_of(60.0, 70.0 + n) for n in range(12)} | {"new": History()}
-    loss, accuracy = plots.compare(runs, "a title").axes
+    runs = {f"runs/run {n}": history_of(60.0, 70.0 + n) for n in range(12)}
+    figure = plots.compare(runs | {"runs/new": History()}, "a title")
+    loss, accuracy = figure.axes
     assert len({str(line.get_color()) for line in accuracy.lines}) == 13
     np.testing.assert_allclose(accuracy.lines[3].get_ydata(), [60, 73])
-    texts = [text.get_text() for text in accuracy.get_legend().get_texts()]
-    assert texts[3] == "run 3: 73.00 after epoch 2"
+    texts = legend_of(figure)
+    assert texts[3] == "run 3: test loss 0.500, test accuracy 73.00 after epoch 2"
     assert texts[12] == "new: no epoch"
+    assert figure.legends[0].get_title().get_text() == "all in runs"
     assert (loss.get_xlabel(), accuracy.get_ylabel()) == ("Epoch", "Test accuracy (%)")
+
+
+@pytest.mark.parametrize("count", [1, 3, 13])
+def test_compare_s_legend_hides_nothing_and_names_can_be_told_apart(count):
+    names = [f"runs/a study/{'of a long name ' * 4}with seed {seed}" for seed in range(count)]
+    figure = plots.compare({name: history_of(60.0, 70.0) for name in names}, "a title")
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert not any(box.overlaps(axes.get_tightbbox()) for axes in figure.axes)
+    assert min(box.x0, box.y0, figure.bbox.x1 - box.x1) >= 0
+    assert len(set(legend_of(figure))) == count
+    assert all(f"with seed {seed}" in text for seed, text in enumerate(legend_of(figure)))
+    assert min(axes.get_window_extent().height for axes in figure.axes) > 200
 
 
 def test_compare_is_not_flattened_by_an_outlier():
@@ -303,11 +330,11 @@ def test_compare_is_not_flattened_by_an_outlier():
         "diverged": history_of(10.0, 10.0, 10.0, 10.0, loss=1e6),
         "not finite": history_of(10.0, float("nan"), 10.0, 10.0, loss=float("nan")),
     }
-    loss, accuracy = plots.compare(runs).axes
+    figure = plots.compare(runs)
+    loss, accuracy = figure.axes
     assert accuracy.get_ylim()[0] > 60
     assert loss.get_ylim()[1] < 2
-    texts = [text.get_text() for text in accuracy.get_legend().get_texts()]
-    assert [text.endswith("off the scale") for text in texts] == [False, False, True, True]
+    assert [text.count("off the scale") for text in legend_of(figure)] == [0, 0, 2, 2]
 
 
 def test_compare_wants_a_run():

@@ -10,7 +10,7 @@ from pytorch_vision.analysis import (
     misclassified,
     predict,
 )
-from pytorch_vision.analysis.predictions import describe_choice, largest_confusions
+from pytorch_vision.analysis.predictions import largest_confusions
 from pytorch_vision.training import evaluate
 
 
@@ -23,16 +23,20 @@ def test_errors_come_in_test_order(predictions):
     assert errors.images[:, 0, 0, 0].tolist() == [1, 3, 4]
 
 
-def test_errors_come_most_confident_first(predictions):
-    assert misclassified(predictions, 2, "confident").indices.tolist() == [3, 4]
-
-
-def test_errors_come_from_every_class_in_turn(predictions):
-    assert misclassified(predictions, 2, "spread").labels.tolist() == [1, 0]
-    assert misclassified(predictions, 2, "spread").indices.tolist() == [1, 3]
-    assert misclassified(predictions, 3, "spread").indices.tolist() == [1, 3, 4]
-    assert misclassified(predictions, order="spread").indices.tolist() == [1, 3, 4]
-    assert len(misclassified(predictions, 0, "spread")) == 0
+@pytest.mark.parametrize(
+    ("count", "order", "indices"),
+    [
+        (None, "auto", [1, 3, 4]),
+        (2, "confident", [3, 4]),
+        (2, "spread", [1, 3]),  # of two classes
+        (3, "spread", [1, 3, 4]),
+        (None, "spread", [1, 3, 4]),
+        (0, "spread", []),
+        (10, "auto", [1, 3, 4]),
+    ],
+)
+def test_errors_are_chosen_by_count_and_order(predictions, count, order, indices):
+    assert misclassified(predictions, count, order).indices.tolist() == indices
 
 
 def in_runs(predictions, errors_of):
@@ -69,6 +73,7 @@ def test_where_the_order_is_random_the_first_ones_are_a_sample(predictions):
     assert np.array_equal(errors.indices, misclassified(shuffled, 10, "first").indices)
     assert errors.choice == "the first 10 errors in test order"
     assert correctly_classified(shuffled, 3).choice == "the first 3 correct answers in test order"
+    assert misclassified(shuffled, 3, "confident").choice == "the 3 most confident errors"
 
 
 def test_confusions_come_largest_first(predictions):
@@ -98,19 +103,9 @@ def test_the_training_images_can_be_asked_for(few, tiny):
         predict(tiny, few, split="valid")
 
 
-def test_titles_say_how_errors_were_chosen():
-    assert describe_choice("first", 10) == "the first 10 errors in test order"
-    assert describe_choice("confident", 3) == "the 3 most confident errors"
-    assert describe_choice("spread", 10) == "10 errors spread over the true classes"
-
-
 def test_the_others_are_correct(predictions):
     assert correctly_classified(predictions).indices.tolist() == [0, 2]
     assert correctly_classified(predictions, 1, "confident").indices.tolist() == [2]
-
-
-def test_fewer_errors_than_asked_for(predictions):
-    assert len(misclassified(predictions, 10)) == 3
     none = misclassified(predictions.select(np.array([0, 2])), 10)
     assert len(none) == 0
     assert none.confidence.shape == none.predicted.shape == (0,)
@@ -125,12 +120,12 @@ def test_wrong_arguments_are_named(predictions):
 
 def test_confusions_are_counted_by_true_and_predicted_class(predictions):
     assert confusion_matrix(predictions).tolist() == [[1, 1, 0], [2, 0, 0], [0, 0, 1]]
-    assert class_accuracy(predictions).tolist() == [50, 0, 100]
+    assert class_accuracy(predictions).tolist() == [0.5, 0, 1]
 
 
 def test_a_class_without_images_has_no_accuracy(predictions):
     accuracy = class_accuracy(predictions.select(np.array([0, 1])))
-    assert accuracy[:2].tolist() == [100, 0]
+    assert accuracy[:2].tolist() == [1, 0]
     assert np.isnan(accuracy[2])
     assert confusion_matrix(predictions.select(np.array([0, 1]))).shape == (3, 3)
 

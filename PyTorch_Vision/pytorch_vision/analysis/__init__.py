@@ -1,11 +1,8 @@
-"""What a classifier gets right and wrong, and where it looked.
+"""What a classifier gets right and wrong, and what that says.
 
-``predict`` has the answers, ``metrics`` the figures about them, ``calibration`` whether their
-probabilities hold; ``geometry`` (by ``layout`` and ``operations``) and ``gradcam`` the maps;
-``faithfulness`` (by ``imputation``), ``sanity`` and ``trust`` say how far a map can be trusted;
-``classify`` has the classes of new pictures, and ``runs`` compares runs; ``curves``, ``plots`` and
-``galleries`` draw, on what ``figures`` gives them; ``report`` writes the page of errors, and
-``lessons`` what was learned.
+``predictions`` has the answers; ``metrics`` measures them, and ``calibration`` their probabilities;
+``trust`` tests the maps of ``explain``. ``curves``, ``plots`` and ``galleries`` draw all this with
+the help of ``drawing``; ``report`` writes the page of errors, and ``lessons`` the conclusions.
 """
 
 import importlib
@@ -13,7 +10,7 @@ from typing import Any
 
 from pytorch_vision.analysis import galleries, plots
 from pytorch_vision.analysis.calibration import calibration, cross_fitted, temperature
-from pytorch_vision.analysis.lessons import lessons_learned
+from pytorch_vision.analysis.lessons import lessons_learned, trust_lessons
 from pytorch_vision.analysis.metrics import measure, write_predictions
 from pytorch_vision.analysis.predictions import (
     Predictions,
@@ -25,11 +22,19 @@ from pytorch_vision.analysis.predictions import (
 )
 from pytorch_vision.analysis.report import write_report
 from pytorch_vision.analysis.trust import measure_trust
-from pytorch_vision.explain.gradcam import METHODS, grad_cam
-from pytorch_vision.explain.removal import baseline_maps, removal
+from pytorch_vision.explain import (
+    METHODS,
+    Explainer,
+    NoMapError,
+    baseline_maps,
+    grad_cam,
+    removal,
+)
 
 __all__ = [
     "METHODS",
+    "Explainer",
+    "NoMapError",
     "Predictions",
     "baseline_maps",
     "calibration",
@@ -47,6 +52,7 @@ __all__ = [
     "predict",
     "removal",
     "temperature",
+    "trust_lessons",
     "write_predictions",
     "write_report",
 ]

@@ -1,4 +1,4 @@
-"""Whether a network is right as often as it says, and how to have it say so.
+"""Whether probabilities agree with accuracy, and the temperature that makes them agree.
 
 Chuan Guo et al., "On Calibration of Modern Neural Networks", arXiv 1706.04599.
 """
@@ -13,18 +13,18 @@ import sklearn.calibration
 from pytorch_vision.analysis.predictions import Predictions
 
 BINS = 15  # of confidence, from 0 to 1
-TEMPERATURES = (0.05, 20.0)  # between which one is looked for
+TEMPERATURES = (0.05, 20.0)  # the range of the search
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Whether a network is right as often as it says, over bins of equal width.
+    """Confidence and accuracy in bins of equal width, of which empty ones are left out.
 
     Attributes:
-        confidence: float64 (B,), the mean probability of the predicted class in each bin that
-            holds any image, in [0, 1].
-        accuracy: float64 (B,), the share of correctly classified images in it, in [0, 1].
-        counts: int64 (B,), how many images it holds.
+        confidence: float64 (B,), the mean probability of the predicted class in each bin, in
+            [0, 1].
+        accuracy: float64 (B,), the share of correctly classified images in each bin, in [0, 1].
+        counts: int64 (B,), the images in each bin.
     """
 
     confidence: np.ndarray
@@ -33,10 +33,7 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        """Expected calibration error, in [0, 1]: the mean |accuracy - confidence| over images.
-
-        Chuan Guo et al., "On Calibration of Modern Neural Networks", arXiv 1706.04599.
-        """
+        """Expected calibration error, in [0, 1]: the mean |accuracy - confidence| over images."""
         return float(np.average(np.abs(self.accuracy - self.confidence), weights=self.counts))
 
 
@@ -58,11 +55,11 @@ def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
 
 
 def temperature(predictions: Predictions) -> float:
-    """Return what to divide the logits by, so that confidence fits accuracy best.
+    """Return the number to divide the logits by, for the least mean cross-entropy.
 
-    It makes the mean cross-entropy least. Below 1, the network was too modest; above, too sure.
-    No prediction changes, only its probability. It must not be found on the images whose
-    calibration it is judged by: give it held-out ones, or use ``cross_fitted``.
+    Below 1, the network was underconfident; above 1, overconfident. No predicted class changes,
+    only its probability. Do not find it on the images that you judge the calibration by: use
+    held-out images, or ``cross_fitted``.
 
     Raises:
         ValueError: there is no prediction.
@@ -87,9 +84,9 @@ def temperature_scaled(predictions: Predictions, temperature: float) -> Predicti
 def cross_fitted(
     predictions: Predictions, seed: int = 0
 ) -> tuple[Predictions, tuple[float, float]]:
-    """Scale each half of some predictions by the temperature that is best for the other half.
+    """Scale each half of the predictions by the temperature that is best for the other half.
 
-    So no image has a part in its own temperature, and the result can be judged on all of them.
+    So no image influences its own temperature, and the calibration can be judged on all images.
 
     Returns:
         The predictions, and the temperatures of the two halves.
@@ -112,13 +109,13 @@ def cross_fitted(
 
 
 def describe_scaling(predictions: Predictions) -> str:
-    """Say what a temperature does for the calibration, measured by ``cross_fitted``."""
+    """Say in a sentence how much a temperature improves the calibration (``cross_fitted``)."""
     after, temperatures = cross_fitted(predictions)
     before_error, after_error = (100 * calibration(p).error for p in (predictions, after))
     return (
         f"Expected calibration error {before_error:.1f} %; {after_error:.1f} % with the logits "
         f"divided by {np.mean(temperatures):.2f}, the mean of two temperatures: each half of the "
-        f"{predictions.kind}s has the one best for the other half."
+        f"{predictions.kind}s has the one that is best for the other half."
     )
 
 

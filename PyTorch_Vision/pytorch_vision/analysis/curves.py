@@ -1,6 +1,6 @@
-"""Charts of training: of one run, of several, and of a range test. Also found in ``plots``."""
+"""Charts of training: one run, several runs, and a range test. ``plots`` has them, too."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
@@ -8,26 +8,28 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pytorch_vision.analysis.drawing import finished, fit_text, new_figure
+from pytorch_vision.analysis.drawing import LINE, finished, fit_text, new_figure
 from pytorch_vision.models import History
-from pytorch_vision.training import RangeTest
+from pytorch_vision.training import RangeTest, TrainConfig
 
-OUTLIER = 3.0  # a run whose median is so many times the best run's does not set the scale
+OUTLIER = 3.0  # a run whose median is more than so many times the best one's sets no scale
 
 
-def training_curves(history: History, title: str = "") -> Figure:
-    """Draw loss and accuracy, of training and of test, and the learning rate, by epoch.
+def training_curves(history: History, title: str = "", config: TrainConfig | None = None) -> Figure:
+    """Draw loss and accuracy of training and test, and the learning rate, by epoch.
 
     Args:
         history: what ``fit`` returned; without any epoch, the axes stay empty and say so.
         title: what was trained on what.
+        config: what was trained with. With it, the epoch from which on images have their full size
+            is marked, and Muon's learning rate is drawn beside SGD's.
     """
     figure = new_figure(13, 4.2, title)
     loss, accuracy, rate = figure.subplots(1, 3, width_ratios=(4, 4, 3))
     for axes, label in (
         (loss, "Loss (cross-entropy)"),
         (accuracy, "Accuracy (%)"),
-        (rate, "SGD's learning rate after the epoch"),
+        (rate, "Learning rate after the epoch"),
     ):
         _by_epoch(axes, label)
         if not history.records:
@@ -35,18 +37,31 @@ def training_curves(history: History, title: str = "") -> Figure:
     if history.records:
         epochs = history.column("epoch")
         for axes, name, form in ((loss, "loss", ".3f"), (accuracy, "accuracy", ".2f")):
-            for part, style in {"train": "C0o-", "test": "C1s-"}.items():
-                values = history.column(f"{part}_{name}")
-                last = f"{part}: {values[-1]:{form}} after epoch {epochs[-1]}"
-                if (part, name) == ("train", "loss"):
+            for split, style in {"train": "C0o-", "test": "C1s-"}.items():
+                values = history.column(f"{split}_{name}")
+                last = f"{split}: {values[-1]:{form}} after epoch {epochs[-1]}"
+                if (split, name) == ("train", "loss"):
                     last += "\n(label smoothing included)"
                 axes.plot(epochs, values, style, markersize=4, label=last)
+            if config is not None and 0 < config.small_epochs < epochs[-1]:
+                label = f"full size from epoch {config.small_epochs + 1} on"
+                axes.axvline(config.small_epochs + 0.5, color="0.5", linestyle=":", label=label)
             axes.legend(fontsize=9)
-        rate.plot(epochs, history.column("learning_rate"), "C2o-", markersize=4)
-        rate.set_ylim(bottom=0)
+        _learning_rates(rate, history, config)
         for axes in (loss, accuracy, rate):
             axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     return finished(figure)
+
+
+def _learning_rates(axes: Axes, history: History, config: TrainConfig | None) -> None:
+    epochs, rates = history.column("epoch"), np.array(history.column("learning_rate"))
+    axes.plot(epochs, rates, "C2o-", markersize=4, label="SGD")
+    if config is not None and config.optimizer == "muon":
+        # one schedule scales both
+        muon = rates * config.chosen("muon_learning_rate") / config.peak_learning_rate
+        axes.plot(epochs, muon, "C3s-", markersize=4, label="Muon (convolutions)")
+        axes.legend(fontsize=9)
+    axes.set_ylim(bottom=0)
 
 
 def _by_epoch(axes: Axes, label: str) -> None:
@@ -58,11 +73,11 @@ def _by_epoch(axes: Axes, label: str) -> None:
 def compare(histories: Mapping[str, History], title: str = "") -> Figure:
     """Draw the test loss and the test accuracy of several runs against the epoch.
 
-    The scale is that of the runs near the best one: a run that diverged leaves the picture, and
-    its name says so, instead of flattening all others.
+    The scale fits the runs near the best one: a run that diverged leaves the axes, and the legend
+    says so, instead of flattening all others. Names are shortened by the beginning they share.
 
     Args:
-        histories: of each run, by its name; those without any epoch are named, not drawn.
+        histories: of each run, by its name; runs without any epoch stand in the legend alone.
         title: what was compared.
 
     Raises:
@@ -70,20 +85,21 @@ def compare(histories: Mapping[str, History], title: str = "") -> Figure:
     """
     if not histories:
         raise ValueError("there are no histories to compare, expected one or more by name")
-    figure = new_figure(10, 4.2, title)
+    shared, short = _without_common_start(list(histories))
+    legend = LINE * (len(histories) + 1)  # below the axes, where it hides no curve
+    figure = new_figure(10, 3.8 + legend, title)
     columns = {
         "test_loss": ("Test loss (cross-entropy)", ".3f"),
         "test_accuracy": ("Test accuracy (%)", ".2f"),
     }
+    texts = dict.fromkeys(histories, "")
     for axes, (column, (label, form)) in zip(figure.subplots(1, 2), columns.items(), strict=True):
         _by_epoch(axes, label)
         values = {name: np.array(one.column(column)) for name, one in histories.items()}
-        # of the accuracy, the errors are what is compared
+        # of accuracies, the errors are compared
         sizes = values if column == "test_loss" else {n: 100 - v for n, v in values.items()}
         near = _near_the_best(sizes)
         for number, (name, drawn) in enumerate(values.items()):
-            last = f"{drawn[-1]:{form}} after epoch {len(drawn)}" if len(drawn) else "no epoch"
-            outside = ", off the scale" if len(drawn) and name not in near else ""
             axes.plot(
                 np.arange(len(drawn)) + 1,
                 drawn,
@@ -91,15 +107,37 @@ def compare(histories: Mapping[str, History], title: str = "") -> Figure:
                 linestyle=("-", "--", "-.", ":")[number // 10 % 4],
                 marker="osD^v"[number % 5],
                 markersize=4,
-                label=fit_text(name, 4, form=f"{{}}: {last}{outside}"),
             )
+            if len(drawn):
+                outside = " (off the scale)" if name not in near else ""
+                texts[name] += f", {label.split(' (')[0].lower()} {drawn[-1]:{form}}{outside}"
         _set_scale(axes, [values[name] for name in near])
-        axes.legend(fontsize=9)
+    lines = figure.axes[0].lines
+    for line, name, start in zip(lines, histories, short, strict=True):
+        epochs = len(histories[name].records)
+        end = f" after epoch {epochs}" if epochs else "no epoch"
+        line.set_label(fit_text(start, 9, form=f"{{}}: {texts[name].removeprefix(', ')}{end}"))
+    figure.legend(
+        handles=list(lines),
+        loc="outside lower center",
+        fontsize=9,
+        title=fit_text(shared, 9, form="all in {}") if shared else None,
+        title_fontsize=9,
+    )
     return finished(figure)
 
 
+def _without_common_start(names: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the folders that all names begin with, and the rest of each name."""
+    parts, shared = [name.split("/") for name in names], 0
+    if len(names) > 1:
+        while min(map(len, parts)) > shared + 1 and len({one[shared] for one in parts}) == 1:
+            shared += 1
+    return "/".join(parts[0][:shared]), ["/".join(one[shared:]) for one in parts]
+
+
 def _near_the_best(sizes: Mapping[str, np.ndarray]) -> list[str]:
-    """Return the runs whose losses or errors are of the best run's order of magnitude."""
+    """Return the runs whose median loss or error is close to the best run's."""
     medians = {n: float(np.median(v)) for n, v in sizes.items() if len(v) and np.isfinite(v).all()}
     best = min(medians.values(), default=0.0)
     return [name for name, median in medians.items() if median <= OUTLIER * best]
@@ -118,14 +156,14 @@ def _colour(number: int, count: int) -> object:
 
 
 def lr_finder(test: RangeTest, title: str = "") -> Figure:
-    """Draw the loss of a range test against the learning rate, the suggested one marked.
+    """Draw the loss of a range test against the learning rate, and mark the suggested one.
 
     Args:
         test: what ``find_learning_rate`` returned.
-        title: of which network on what.
+        title: which network on which data.
     """
     names = {
-        "learning_rate": "SGD's learning rate",
+        "learning_rate": "Learning rate",
         "muon_learning_rate": "Muon's learning rate",
     }
     figure = new_figure(7, 4.2, title)

@@ -9,6 +9,7 @@ import re
 import textwrap
 import unicodedata
 from functools import cache
+from typing import Any
 
 from matplotlib import font_manager, rcParams
 from matplotlib.figure import Figure
@@ -54,8 +55,9 @@ def finished(figure: Figure) -> Figure:
         axes.tick_params(which="both", labelfontfamily=families)  # of ticks yet to be made, too
     texts = figure.findobj(Text)
     for text in texts:
-        others = {_family(one) for one in text.get_text() if one != "\n"} - {None, *families}
-        text.set_fontfamily([*families, *sorted(others)])
+        found = {_family(one) for one in text.get_text() if one != "\n"}
+        others = sorted(family for family in found if family and family not in families)
+        text.set_fontfamily([*families, *others])
     if any(ESCAPED.search(text.get_text()) for text in texts):
         note = textwrap.fill(MISSING, round(14 * figure.get_size_inches()[0]))
         figure.supxlabel(note, fontsize=8, color="0.35")
@@ -147,8 +149,11 @@ def _named(character: str) -> str:
 
 def _default_families() -> list[str]:
     """Return the families that rcParams ask for, except those that are not installed."""
+    settings: Any = rcParams
     wanted = [
-        one for name in rcParams["font.family"] for one in rcParams.get(f"font.{name}", [name])
+        family
+        for name in settings["font.family"]
+        for family in settings.get(f"font.{name}", [name])  # "serif" names a list of families
     ]
     return [name for name in wanted if name in _installed()] or [DEFAULT_FAMILY]
 

@@ -1,4 +1,4 @@
-"""What a test has shown, in words: the result, what the errors have in common, what to try next."""
+"""What the tests have shown, in words: result, errors, what to try next, trust in the maps."""
 
 import re
 
@@ -10,21 +10,26 @@ from pytorch_vision.analysis.predictions import (
     confusion_matrix,
     misclassified,
 )
+from pytorch_vision.analysis.trust import Trust
 from pytorch_vision.data.cifar10 import CIFAR10_CLASSES
+from pytorch_vision.explain import map_geometry
+from pytorch_vision.explain.gradcam import METHOD_NAMES
+from pytorch_vision.explain.removal import Removal, interval
 from pytorch_vision.models import Classifier
-from pytorch_vision.runtime.text import percent
+from pytorch_vision.models.registry import network_name
+from pytorch_vision.runtime.text import counted, percent
 
-ORIGINAL = 0.8712  # of the CIFAR-10 test images, in the notebook that this project grew from
+ORIGINAL = 0.8712  # accuracy on the CIFAR-10 test images in the notebook this project grew from
 TEST_IMAGES = 10_000  # of CIFAR-10
-UNEQUAL = 3  # times as many images in the largest class as in the smallest
+UNEQUAL = 3  # ratio of the largest class to the smallest from which on weights are suggested
 
 
 def lessons_learned(classifier: Classifier, predictions: Predictions) -> str:
-    """Return what the test images have shown, as Markdown; each sentence is computed.
+    """Return, as Markdown, what the test images have shown; each sentence is computed.
 
     Args:
-        classifier: that was tested.
-        predictions: its answers, what ``predict`` returned.
+        classifier: what was tested.
+        predictions: what ``predict`` returned for it.
     """
     parts = (
         f"**The result.** {_result(classifier, predictions)}",
@@ -35,25 +40,88 @@ def lessons_learned(classifier: Classifier, predictions: Predictions) -> str:
     return "\n\n".join(parts)
 
 
+def trust_lessons(measured: Trust, classifier: Classifier) -> str:
+    """Return, as Markdown, how far the maps can be trusted; each sentence is computed.
+
+    Args:
+        measured: what ``measure_trust`` returned.
+        classifier: what was measured.
+    """
+    tested = {group: maps for group, maps in measured.removals.items() if _count(maps)}
+    lines = [_gaps(group, maps) for group, maps in tested.items()]
+    if len(measured.randomized) > 1 and all(measured.randomized.values()):
+        lines.append(_after_randomization(measured.randomized))
+    apart, side = max(map_geometry(classifier).stride), max(classifier.size)
+    rough = f"All the same, the map is rough: its cells lie {apart:g} pixels apart, of {side}."
+    if tested:
+        maps = next(iter(tested.values()))["Grad-CAM"]
+        before, after = (percent(maps.lerf[:, column].mean()) for column in (0, -1))
+        rough += (
+            f" Without the {percent(maps.fractions[-1])} of the pixels that it calls least "
+            f"important, the probability goes from {before} to {after}."
+        )
+    return "\n".join(f"- {line}" for line in [*lines, rough])
+
+
+def _count(maps: dict[str, Removal]) -> int:
+    return len(next(iter(maps.values())).score)
+
+
+def _gaps(group: str, maps: dict[str, Removal]) -> str:
+    """Compare the gap between the two curves of Grad-CAM with those of maps that know nothing."""
+    gaps = {name: float(one.score.mean()) for name, one in maps.items()}
+    ours, nothing = gaps.pop("Grad-CAM"), sorted(gaps, key=lambda name: -gaps[name])
+    listed = ", ".join(f"{name} {gaps[name]:.2f}" for name in nothing)
+    text = (
+        f"On {counted(_count(maps), f'{group} image')}, Grad-CAM's mean gap is {ours:.2f}; those "
+        f"of the maps that know nothing of the network: {listed}."
+    )
+    low, high = interval(maps["Grad-CAM"].score - maps[nothing[0]].score)
+    if low > 0:
+        return f"{text} Grad-CAM's is wider than any of them, by more than chance explains."
+    if high < 0:
+        return f"{text} So *{nothing[0]}* marks what the network needs better than Grad-CAM does."
+    return f"{text} Between Grad-CAM and *{nothing[0]}* these images show no sure difference."
+
+
+def _after_randomization(randomized: dict[str, dict[str, np.ndarray]]) -> str:
+    """Say how much each method's maps depend on the layer that was randomised first: the last."""
+    (layer,) = {next(iter(by_layer)) for by_layer in randomized.values()}
+    means = {
+        METHOD_NAMES.get(method, method): float(by_layer[layer].mean())
+        for method, by_layer in randomized.items()
+        if len(by_layer[layer])
+    }
+    if not means:
+        return "No map was compared with that of a randomised network."
+    listed = ", ".join(f"{name} {mean:.2f}" for name, mean in means.items())
+    least, most = max(means, key=lambda name: means[name]), min(means, key=lambda name: means[name])
+    return (
+        f"With new random weights in the last layer (`{layer}`) alone, the rank correlation with "
+        f"the true map is: {listed}. A map that depends on what was learned there changes: "
+        f"{most}'s does most, {least}'s least."
+    )
+
+
 def _result(classifier: Classifier, predictions: Predictions) -> str:
     right = predictions.predicted == predictions.labels
-    told = (
+    text = (
         f"{_shown(str(classifier))}: {percent(right.mean(), 2)} of {len(right):,} "
         f"{predictions.kind}s are correctly classified."
     )
     if _is_cifar10(predictions) and len(right) == TEST_IMAGES:
         return (
-            f"{told} The original notebook, ResNet18 after 20 epochs, had "
+            f"{text} The original notebook, ResNet18 after 20 epochs, had "
             f"{percent(ORIGINAL, 2)} of the same images."
         )
     most = np.bincount(predictions.labels).max() / len(right)
-    told += f" To give the same answer every time would be right for at most {percent(most)}."
+    text += f" Always giving the same answer would be right for at most {percent(most)}."
     if _is_cifar10(predictions):
-        told += (
-            f" The original notebook's {percent(ORIGINAL, 2)} are no figure to compare this with: "
-            "it learned from all 50,000 images, and was tested on all 10,000."
+        text += (
+            f" The original notebook's {percent(ORIGINAL, 2)} cannot be compared with this: it "
+            "learned from all 50,000 images, and was tested on all 10,000."
         )
-    return told
+    return text
 
 
 def _errors(predictions: Predictions) -> str:
@@ -74,8 +142,8 @@ def _errors(predictions: Predictions) -> str:
             f"- Which classes: of {len(errors):,} errors, {_of(pairs[one, other], errors)} take "
             f"*{names[one]}* for *{names[other]}* or the other way round, more than for any other "
             f"pair. Of all classes, *{names[worst]}* is found least often "
-            f"({accuracy[worst]:.1f} % of its images) and *{names[best]}* most often "
-            f"({accuracy[best]:.1f} %).",
+            f"({percent(accuracy[worst], 1)} of its images) and *{names[best]}* most often "
+            f"({percent(accuracy[best], 1)}).",
             f"- How far off: in {_of(second.sum(), errors)}, the true class was the second guess.",
             f"- How sure: half of the errors were made with a probability of "
             f"{percent(np.median(sure))} or more, the surest with {percent(sure.max())}. Look for "
@@ -89,7 +157,7 @@ def _of(count: int, errors: Predictions) -> str:
 
 
 def _next_steps(classifier: Classifier, predictions: Predictions) -> str:
-    is_resnet18 = classifier.description.startswith("ResNet18")
+    is_resnet18 = network_name(classifier.network) == "ResNet18"
     epochs = 2 * max(10, len(classifier.history.records))
     longer = f"EPOCHS = {epochs}", "train longer, with learning rates that fall more slowly"
     network = "CustomResNet" if is_resnet18 else "ResNet18"
@@ -119,5 +187,5 @@ def _is_cifar10(predictions: Predictions) -> bool:
 
 
 def _shown(text: str) -> str:
-    """Return a text as Markdown shows it as it is."""
+    """Return a text with Markdown's special characters escaped."""
     return re.sub(r"([\\`*_\[\]<>|$])", r"\\\1", " ".join(text.split()))

@@ -1,39 +1,41 @@
-"""The figures that are asked for of a classifier: of each class, and of all."""
+"""Accuracy with its interval, and precision, recall and F1 of each class."""
 
-import csv
-import io
+import math
 import os
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.stats
 import sklearn.metrics
 
 from pytorch_vision.analysis.predictions import Predictions
-from pytorch_vision.runtime import atomic_write
-from pytorch_vision.runtime.text import cut, percent
+from pytorch_vision.runtime.files import write_csv
+from pytorch_vision.runtime.text import aligned, cut, percent
 from pytorch_vision.training import Evaluation
 
-TOP = 5  # of the most probable classes; told where there are
-MANY = 20  # classes or more
+TOP = 5  # the most probable classes that count for the top-5 accuracy
+MANY = 20  # classes from which on top-5 accuracy is given
 SHOWN = 30  # classes in a table; of more, the worst ones
 NAME = 40  # characters of a name in a line of text
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Metrics:
-    """How well each class is found, and all of them.
+    """Accuracy over all images, and precision, recall and F1 of each class.
+
+    Printed, or as the last line of a notebook's cell, it is a table.
 
     Attributes:
         class_names: the C names, by label.
-        precision: float64 (C,) in [0, 1], of the images that were taken for the class, the share
-            that are of it; NaN for a class that none was taken for.
-        recall: float64 (C,) in [0, 1], of the images of the class, the share that were taken for
-            it; NaN for a class without images.
-        f1: float64 (C,) in [0, 1], the harmonic mean of both; NaN where there was neither.
+        precision: float64 (C,) in [0, 1], the share of the images predicted as the class that are
+            of the class; NaN for a class that was never predicted.
+        recall: float64 (C,) in [0, 1], the share of the class's images that were predicted as the
+            class; NaN for a class without images.
+        f1: float64 (C,) in [0, 1], the harmonic mean of both; NaN where both are NaN.
         counts: int64 (C,), the images of each class.
-        accuracy: the share of all images that is correctly classified.
-        top5: the share whose true class is among the five most probable; None for fewer than 20
-            classes.
+        accuracy: the share of all images that is correctly classified, in [0, 1].
+        top5: the share of all images whose true class is among the five most probable, in [0, 1];
+            None for fewer than 20 classes.
     """
 
     class_names: tuple[str, ...]
@@ -45,8 +47,16 @@ class Metrics:
     top5: float | None
 
     @property
+    def accuracy_interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of the accuracy (Wilson), in [0, 1]."""
+        count = int(self.counts.sum())
+        test = scipy.stats.binomtest(round(self.accuracy * count), count)
+        low, high = test.proportion_ci(0.95, method="wilson")
+        return float(low), float(high)
+
+    @property
     def balanced_accuracy(self) -> float:
-        """The mean recall of the classes that have images: each counts alike, however few."""
+        """The mean recall over the classes that have images: each class counts alike."""
         return float(np.nanmean(self.recall))
 
     @property
@@ -55,48 +65,48 @@ class Metrics:
         order = np.argsort(self.f1, kind="stable")
         return order[self.counts[order] > 0]
 
-    def __str__(self) -> str:
-        lines = [self.summary]
+    @property
+    def summary(self) -> str:
+        """One line about all images."""
+        low, high = self.accuracy_interval
+        digits = max(0, math.ceil(-math.log10(high - low)) - 1)  # enough to tell the ends apart
+        text = (
+            f"Accuracy {percent(self.accuracy, 2)} (95 % interval {100 * low:.{digits}f} to "
+            f"{percent(high, digits)}), balanced {percent(self.balanced_accuracy, 2)}"
+        )
+        return text + ("" if self.top5 is None else f", top-{TOP} {percent(self.top5, 2)}")
+
+    def __repr__(self) -> str:
         shown = np.flatnonzero(self.counts) if len(self.counts) <= SHOWN else self.worst[:SHOWN]
-        names = [cut(" ".join(self.class_names[label].split()), NAME) for label in shown]
-        width = max(map(len, names), default=0)
-        lines.append(f"{'':{width}}  precision   recall       F1   images")
-        for name, label in zip(names, shown, strict=True):
-            shares = [self.precision[label], self.recall[label], self.f1[label]]
+        rows = [["", "precision", "recall", "F1", "images"]]
+        for label in shown:
+            shares = (self.precision[label], self.recall[label], self.f1[label])
             texts = ["-" if np.isnan(share) else percent(share, 1) for share in shares]
-            lines.append(
-                f"{name:{width}}  {texts[0]:>9}{texts[1]:>9}{texts[2]:>9}{self.counts[label]:>9,}"
-            )
+            name = cut(" ".join(self.class_names[label].split()), NAME)
+            rows.append([name, *texts, f"{self.counts[label]:,}"])
+        lines = [self.summary, aligned(rows, numbers=True)]
         if len(self.counts) > SHOWN:
             lines.append(f"These {len(shown)} of {len(self.counts):,} classes have the lowest F1.")
         if empty := np.count_nonzero(self.counts == 0):
             lines.append(f"Classes without any image: {empty:,}.")
         return "\n".join(lines)
 
-    @property
-    def summary(self) -> str:
-        """One line about all images."""
-        both = (
-            f"Accuracy {percent(self.accuracy, 2)}, balanced {percent(self.balanced_accuracy, 2)}"
-        )
-        return both + ("" if self.top5 is None else f", top-{TOP} {percent(self.top5, 2)}")
-
     def to_csv(self, path: str | os.PathLike) -> None:
-        """Write a header and a line for each class; shares are in [0, 1], empty where unknown.
+        """Write a table of the classes as CSV; shares are in [0, 1], empty instead of NaN.
 
         Raises:
             OSError: it cannot be written.
         """
         columns = (self.precision, self.recall, self.f1)
         rows = [
-            [name, *("" if np.isnan(one[label]) else f"{one[label]:.6g}" for one in columns), count]
-            for label, (name, count) in enumerate(zip(self.class_names, self.counts, strict=True))
+            [name, *(None if np.isnan(one[label]) else f"{one[label]:.6g}" for one in columns), n]
+            for label, (name, n) in enumerate(zip(self.class_names, self.counts, strict=True))
         ]
-        write_table(path, ["class", "precision", "recall", "f1", "images"], rows)
+        write_csv(path, ["class", "precision", "recall", "f1", "images"], rows)
 
 
 def measure(predictions: Predictions) -> Metrics:
-    """Return the figures of some predictions.
+    """Return accuracy, and precision, recall and F1 of each class.
 
     Raises:
         ValueError: there are none.
@@ -117,7 +127,7 @@ def measure(predictions: Predictions) -> Metrics:
 
 
 def evaluation(predictions: Predictions) -> Evaluation:
-    """Return what ``training.evaluate`` would, without asking the network again."""
+    """Return the loss and accuracy of some predictions, as ``training.evaluate`` does."""
     labels, predicted = predictions.labels, predictions.predicted
     # a probability that float32 rounds to 0 keeps a finite loss
     smallest = np.finfo(np.float32).tiny
@@ -133,37 +143,30 @@ def evaluation(predictions: Predictions) -> Evaluation:
     )
 
 
-def write_predictions(predictions: Predictions, path: str | os.PathLike) -> None:
-    """Write a line for each image: its name, both classes and their probabilities.
+def write_predictions(
+    predictions: Predictions, path: str | os.PathLike, mark: bool = False
+) -> None:
+    """Write a table of the images as CSV: name, true and predicted class, and probabilities.
+
+    Args:
+        predictions: what ``predict`` returned.
+        path: the file.
+        mark: begin with a byte order mark, as ``write_csv`` does.
 
     Raises:
         OSError: it cannot be written.
     """
     names = predictions.class_names
+    every = zip(
+        predictions.names,
+        predictions.labels,
+        predictions.predicted,
+        predictions.probabilities,
+        strict=True,
+    )
     rows = [
-        [
-            name,
-            names[label],
-            names[predicted],
-            f"{row[predicted]:.4f}",
-            f"{row[label]:.4f}",
-        ]
-        for name, label, predicted, row in zip(
-            predictions.names,
-            predictions.labels,
-            predictions.predicted,
-            predictions.probabilities,
-            strict=True,
-        )
+        [name, names[label], names[answer], f"{shares[answer]:.6f}", f"{shares[label]:.6f}"]
+        for name, label, answer, shares in every
     ]
-    header = ["image", "true class", "predicted class", "its probability", "of the true class"]
-    write_table(path, header, rows)
-
-
-def write_table(path: str | os.PathLike, header: list[str], rows: list[list]) -> None:
-    """Write a CSV file, in UTF-8, whole or not at all."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([header, *rows])
-    with atomic_write(path) as file:
-        file.write(text.getvalue().encode(errors="backslashreplace"))
+    header = ["image", "true_class", "class", "probability", "true_class_probability"]
+    write_csv(path, header, rows, mark)

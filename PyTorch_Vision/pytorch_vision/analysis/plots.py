@@ -1,4 +1,4 @@
-"""Charts of a training (from ``curves``) and of a test: each returns a Figure, saving nothing."""
+"""Charts of a training (from ``curves``) and of a test. Each function returns a Figure."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -36,10 +36,10 @@ NAME = 2.2  # inches, the longest name beside a chart
 
 
 def confusion_matrix(predictions: Predictions, title: str = "") -> Figure:
-    """Draw how often each true class (row) was taken for each class (column).
+    """Draw how often images of each true class (row) were predicted as each class (column).
 
-    A cell's colour is its share of its row. Of more than 30 classes, the largest confusions are
-    drawn in place of the matrix.
+    A cell's colour is its share of its row. For more than 30 classes, bars of the largest
+    confusions are drawn in place of the matrix.
     """
     if len(predictions.class_names) > MOST_CLASSES:
         return _largest_confusions(predictions, title)
@@ -51,7 +51,7 @@ def confusion_matrix(predictions: Predictions, title: str = "") -> Figure:
     axes = figure.subplots()
     shares = matrix / np.maximum(counts, 1)
     display = ConfusionMatrixDisplay(shares, display_labels=names)
-    # few errors beside many successes: on an even scale all errors would look like none
+    # errors are few beside correct answers, and would be invisible on a linear scale
     scale = PowerNorm(0.4, 0, 1)
     display.plot(
         ax=axes,
@@ -76,7 +76,7 @@ def _slant(axes: Axes) -> None:
 
 
 def _largest_confusions(predictions: Predictions, title: str) -> Figure:
-    """Draw which classes were most often taken for which, as bars."""
+    """Draw the most frequent confusions of one class with another, as bars."""
     every = largest_confusions(predictions)
     largest = every[:LARGEST]
     figure = new_figure(9, 1.4 + 2 * LINE * max(len(largest), 3), title)
@@ -111,10 +111,10 @@ def _largest_confusions(predictions: Predictions, title: str) -> Figure:
 def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
     """Draw the share of each true class that was correctly classified, the best class on top.
 
-    Beside each stands how many images it has: of few, an accuracy says little. Classes without any
-    image are left out; of more than 50 classes, the best 25 and the worst 25 are drawn.
+    The number of its images is in brackets, as an accuracy over few says little. Classes without
+    any image are left out; of more than 50 classes, the best 25 and the worst 25 are drawn.
     """
-    accuracy = accuracy_of_classes(predictions)
+    accuracy = 100 * accuracy_of_classes(predictions)
     counts = count_confusions(predictions).sum(axis=1)
     order = np.argsort(accuracy, kind="stable")[: np.isfinite(accuracy).sum()]
     places, total = np.arange(len(order)), len(order)
@@ -156,11 +156,11 @@ def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
 
 
 def trust(measured: Trust, title: str = "") -> Figure:
-    """Draw how faithful maps are, and whether they depend on what was learned.
+    """Draw how faithful maps are, and whether they depend on the learned weights.
 
     Args:
         measured: what ``measure_trust`` returned.
-        title: of which network.
+        title: which network was measured.
     """
     figure = new_figure(10, 8.4, title)
     (*above, scores, sanity) = figure.subplots(2, 2).flat
@@ -233,12 +233,12 @@ def _mean(values: np.ndarray) -> np.ndarray:
 def reliability(
     predictions: Predictions, title: str = "", scaled: Predictions | None = None
 ) -> Figure:
-    """Draw how often the network is correct against how sure it is, and how often it is so sure.
+    """Draw accuracy against confidence (a reliability diagram), and a histogram of the confidence.
 
     Args:
         predictions: of the test images.
-        title: of which network.
-        scaled: the same, with the logits divided by a temperature, to draw beside them.
+        title: which network was tested.
+        scaled: the same predictions with the logits divided by a temperature, drawn beside them.
     """
     figure = new_figure(6.4, 6.4, title)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

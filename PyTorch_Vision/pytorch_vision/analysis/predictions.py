@@ -1,4 +1,4 @@
-"""A classifier's predictions, its errors, and figures about both."""
+"""A classifier's predictions, and which of them are errors."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -24,12 +24,11 @@ class Predictions:
         images: uint8 (N, H, W, 3).
         labels: int64 (N,), the true classes.
         probabilities: float32 (N, C), each row summing to 1.
-        indices: int64 (N,), where each image stands in its set.
+        indices: int64 (N,), each image's place in its split.
         class_names: the C names, by label.
-        files: the file that each image came from, N of them, where the data knows it.
+        files: N files that the images came from; None where the data does not know them.
         split: whether they are "test" or training ("train") images.
-        choice: how they were chosen from all, for a title, as in "the first 10 errors in test
-            order".
+        choice: how they were chosen, for a title, as in "the first 10 errors in test order".
     """
 
     images: np.ndarray
@@ -56,7 +55,7 @@ class Predictions:
 
     @property
     def names(self) -> list[str]:
-        """What each image is called: its file, or else its place, as in "test image 3"."""
+        """Each image's file, or else its place, as in "test image 3"."""
         files = self.files or (None,) * len(self)
         return [
             file or f"{self.kind} {index}" for file, index in zip(files, self.indices, strict=True)
@@ -85,17 +84,14 @@ def predict(
     machine: Machine | None = None,
     split: Split = "test",
 ) -> Predictions:
-    """Classify the test images, in order, in the device and precision that they were tested in.
-
-    The network is put on the device, and left in the mode it was in. For images without labels
-    there is ``classifier.predict``.
+    """Classify the test images, in order. For images without labels, use ``Classifier.predict``.
 
     Args:
-        classifier: whose answers are asked for.
+        classifier: its network is put on the device.
         data: of the same classes and size.
         machine: ``Machine()`` if None.
-        split: "train" for the training images, as they are: there, an error that the network is
-            sure of is often a wrong label.
+        split: "train" for the training images, without augmentation: there, a confident error is
+            often a wrong label.
 
     Raises:
         ValueError: the data has other classes or another size, or no images in this split.
@@ -216,7 +212,7 @@ def largest_confusions(predictions: Predictions, count: int | None = None) -> li
 
     Args:
         predictions: what ``predict`` returned.
-        count: at most so many; None for all that occurred.
+        count: at most so many; None for all.
     """
     wrong = predictions.predicted != predictions.labels
     classes = len(predictions.class_names)
@@ -242,12 +238,12 @@ def class_accuracy(predictions: Predictions) -> np.ndarray:
     """Return the share of each true class that was correctly classified.
 
     Returns:
-        float64 (C,) in percent; NaN for a class without any image.
+        float64 (C,) in [0, 1]; NaN for a class without any image.
     """
     right = predictions.labels[predictions.predicted == predictions.labels]
     hits = np.bincount(right, minlength=len(predictions.class_names))
     counts = _class_counts(predictions)
-    return 100 * np.divide(hits, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    return np.divide(hits, counts, out=np.full(len(counts), np.nan), where=counts > 0)
 
 
 def _class_counts(predictions: Predictions) -> np.ndarray:

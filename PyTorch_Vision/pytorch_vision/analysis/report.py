@@ -1,4 +1,4 @@
-"""The page of errors, and of some correct answers: one HTML file, with filters and maps."""
+"""A page to look through errors and some correct answers: one HTML file, with filters and maps."""
 
 import base64
 import io
@@ -6,13 +6,13 @@ import os
 from importlib import resources
 from typing import Any
 
-import matplotlib
+import matplotlib.colors
 import numpy as np
 from jinja2 import Environment
 from PIL import Image
 
 from pytorch_vision.analysis.calibration import describe_scaling
-from pytorch_vision.analysis.galleries import HEAT, overlay
+from pytorch_vision.analysis.galleries import heat_scale, overlay
 from pytorch_vision.analysis.metrics import measure
 from pytorch_vision.analysis.plots import LARGEST, MOST_CLASSES
 from pytorch_vision.analysis.predictions import (
@@ -23,8 +23,7 @@ from pytorch_vision.analysis.predictions import (
     largest_confusions,
     misclassified,
 )
-from pytorch_vision.explain.geometry import map_geometry
-from pytorch_vision.explain.gradcam import grad_cam
+from pytorch_vision.explain import Explainer, NoMapError
 from pytorch_vision.explain.removal import baseline_maps, describe_removal, removal
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine, atomic_write
@@ -32,11 +31,11 @@ from pytorch_vision.runtime.terminal import Bar
 from pytorch_vision.runtime.text import cut
 
 CHUNK = 100  # images whose maps are made at once, between two moves of the bar
-NOTED = 2**22  # pixels of errors by which the maps are judged: all 4,096 of 32x32, 83 of 224x224
-SMALL = 128  # pixels a side up to which an image is kept as it is; larger ones are compressed
-SIDE = 256  # pixels that the longer side of a larger one is brought to
+NOTED = 2**22  # pixels of errors that the maps are tested on: 4,096 of 32x32, or 83 of 224x224
+SMALL = 128  # pixels a side up to which an image is kept lossless; larger ones are compressed
+SIDE = 256  # pixels that the longer side of a larger image is reduced to
 LONG = 90  # letters of class names that fit side by side above the matrix
-STOPS = np.linspace(0, 1, 9)  # of the colour bar's gradient
+STOPS = 9  # colours of the colour bar's gradient
 
 
 def write_report(
@@ -49,19 +48,19 @@ def write_report(
 ) -> None:
     """Write a self-contained HTML page of the misclassified images, and of some correct answers.
 
-    It needs no network, no other file and no server. Each image takes about 10 kB, one of more
-    than 128 pixels a side up to 100 kB. A bar shows how far the maps are. The page is written
-    whole or not at all.
+    It needs no internet, no other file and no server. Each image takes about 10 kB, or up to 100 kB
+    with more than 128 pixels a side. A bar shows the progress of the maps; the page of a network
+    without maps says why there are none. The page is written whole or not at all.
 
     Args:
         classifier: what predicted.
-        predictions: of all test images, misclassified or not; of training images, the page begins
-            with the errors that the network is most sure of.
+        predictions: of all images of a split, misclassified or not. A page of training images
+            begins with the most confident errors.
         path: the file; its folder is made if it is missing.
         right_count: how many correct answers to show beside the errors, spread over the classes.
         machine: ``Machine()`` if None.
-        error_count: at most so many errors, which a browser can still show; a fair sample of test
-            images, the most confident ones of training images.
+        error_count: at most so many errors, as many as a browser can still show: a fair sample of
+            test images, or the most confident ones of training images.
 
     Raises:
         ValueError: there are no predictions.
@@ -72,50 +71,44 @@ def write_report(
     errors = errors.select(np.argsort(errors.indices))
     correct = correctly_classified(predictions, right_count, "spread")
     try:
-        without_maps = ""
-        map_geometry(classifier)
-    except ValueError as error:  # the network has none whose place on the image is known
-        without_maps = str(error)
+        explainer, without_maps = Explainer(classifier), ""
+    except NoMapError as error:
+        explainer, without_maps = None, str(error)
     cards = []
     total = 2 * len(errors) + len(correct)
     with Bar(total=total, desc="Grad-CAM", unit=" maps") as bar:
         for shown in (errors, correct):
             for start in range(0, len(shown), CHUNK):
                 some = shown.select(np.arange(start, min(start + CHUNK, len(shown))))
-                classes = [some.predicted, some.labels][: 2 if shown is errors else 1]
-                maps = None
-                if not without_maps:
-                    maps = grad_cam(classifier, some.images, np.stack(classes))
-                cards += _cards(some, maps)
-                bar.update(len(some) * len(classes))
+                classes = np.stack([some.predicted, some.labels][: 2 if shown is errors else 1])
+                cards += _cards(some, explainer.maps(some.images, classes) if explainer else None)
+                bar.update(classes.size)
     page = _page(
         predictions,
         cards,
         title=classifier.description,
         without_maps=without_maps,
-        note="" if without_maps else _note(classifier, errors, machine),
+        note=_note(explainer, errors, machine) if explainer and len(errors) else "",
         confidence=describe_scaling(predictions) if len(predictions) > 1 else "",
     )
     with atomic_write(path) as file:
         file.write(page.encode(errors="backslashreplace"))
 
 
-def _note(classifier: Classifier, errors: Predictions, machine: Machine | None) -> str:
+def _note(explainer: Explainer, errors: Predictions, machine: Machine | None) -> str:
     """Say how fine the maps of the errors are, and how far they can be trusted."""
-    if not len(errors):
-        return ""
     height, width = errors.images.shape[1:3]
     some = misclassified(errors, max(1, NOTED // (height * width)))
-    maps = grad_cam(classifier, some.images, some.predicted)
+    maps = explainer.maps(some.images, some.predicted)
     both = {"map": maps, "random": baseline_maps(some.images)["random"]}
-    removals = removal(classifier, some.images, some.predicted, both, (0.3,), machine)
-    apart = max(map_geometry(classifier).stride)
+    removals = removal(explainer.classifier, some.images, some.predicted, both, (0.3,), machine)
+    apart = max(explainer.geometry.stride)
     fine = f"The cells of a map lie {apart:g} pixels apart, on images of {height}x{width}. "
     return fine + describe_removal(removals["map"], removals["random"])
 
 
 def _page(predictions: Predictions, cards: list[dict[str, Any]], **texts: str) -> str:
-    """Return the page of some cards, with figures of all predictions above them."""
+    """Return the page: metrics and confusions of all predictions, then the cards."""
     names, metrics = predictions.class_names, measure(predictions)
     wrong = predictions.predicted != predictions.labels
     many = len(names) > MOST_CLASSES
@@ -145,17 +138,17 @@ def _page(predictions: Predictions, cards: list[dict[str, Any]], **texts: str) -
         true_classes=sorted({card["true"] for card in cards}),
         predicted_classes=sorted({card["predicted"] for card in cards}),
         small=max(predictions.images.shape[1:3]) <= SMALL,
-        heat=[matplotlib.colors.to_hex(colour) for colour in matplotlib.colormaps[HEAT](STOPS)],
+        heat=[matplotlib.colors.to_hex(colour) for colour in heat_scale(STOPS)],
     )
 
 
 def _cards(shown: Predictions, maps: np.ndarray | None) -> list[dict[str, Any]]:
-    """Return what the page says of each image.
+    """Return the values that the page shows for each image.
 
     Args:
         shown: the images.
-        maps: float32 (2, N, H, W), of the predicted and of the true classes; of correct answers,
-            which have one class, (1, N, H, W); None where there are no maps.
+        maps: float32 (2, N, H, W), of the predicted and of the true classes, or (1, N, H, W) for
+            correct answers; None for a network without maps.
     """
     names = shown.names
     return [

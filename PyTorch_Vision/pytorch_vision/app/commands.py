@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pytorch_vision.analysis import (
+    Explainer,
     correctly_classified,
     cross_fitted,
     galleries,
@@ -52,7 +53,7 @@ from pytorch_vision.runtime.files import free_path, user_path
 from pytorch_vision.runtime.interrupts import ended_by_signals
 from pytorch_vision.runtime.processes import is_main_process, only_main_prints
 from pytorch_vision.runtime.terminal import any_screen
-from pytorch_vision.runtime.text import counted, describe_os_error, percent, shown
+from pytorch_vision.runtime.text import counted, describe_os_error, shown
 from pytorch_vision.training import find_learning_rate, fit
 
 EXPECTED_ERRORS = (
@@ -298,6 +299,7 @@ def _explain_images(settings: Settings, paths: list[str]) -> None:
         if not found:
             raise ValueError(f"{path} has no pictures")
         files += found
+    explainer = Explainer(classifier)
     for path in map(Path, dict.fromkeys(files)):
         try:
             image, summary = read_image(path, classifier.size, classifier.resize)
@@ -306,15 +308,9 @@ def _explain_images(settings: Settings, paths: list[str]) -> None:
             continue
         output = output or RunFolder.prepare(_output(settings).folder)
         print(summary)
-        probabilities = classifier.predict(image[None], settings.machine)[0]
-        likely = probabilities.argsort()[::-1][:3]
-        captions = [
-            f"{classifier.class_names[label]} ({percent(probabilities[label], 1)})"
-            for label in likely
-        ]
-        print(f"{classifier}: {', '.join(captions)}")
-        maps = grad_cam(classifier, image[None].repeat(len(likely), 0), likely)
-        figure = galleries.explanation(image, maps, captions, path.name)
+        explained = explainer.explain(image[None], machine=settings.machine)
+        print(f"{classifier}: {explained}")
+        figure = galleries.explanation(explained, path.name)
         source = f"{path.resolve()} by {weights}"
         name = short_name(path.stem, "_gradcam.png")
         print(f"Picture in {_save_picture(figure, output.plots / name, source)}")

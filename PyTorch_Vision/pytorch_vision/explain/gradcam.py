@@ -325,11 +325,11 @@ class Explainer:
                 if logits.requires_grad:
                     logits.gather(1, row[:, None]).sum().backward(retain_graph=True)
                 # backward calls a checkpointed layer again, which adds to the outputs
-                reached = [one for one in outputs if one.grad is not None]
+                reached = [(one, one.grad) for one in outputs if one.grad is not None]
                 if not reached:
                     return []
-                last = reached[-1]
-                seen.append((last.detach().cpu().numpy(), last.grad.cpu().numpy()))
+                output, gradient = reached[-1]
+                seen.append((output.detach().cpu().numpy(), gradient.cpu().numpy()))
                 for one in outputs:
                     one.grad = None
         finally:

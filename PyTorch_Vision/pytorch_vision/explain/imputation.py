@@ -1,4 +1,4 @@
-"""Filling in pixels that are missing, so that the hole itself tells a network nothing.
+"""Filling missing pixels, so that the hole itself gives nothing away to a network.
 
 Yao Rong et al., "A Consistent and Efficient Evaluation Strategy for Attribution Methods" (ROAD),
 arXiv 2202.00449.
@@ -14,14 +14,14 @@ NOISE = 0.01  # standard deviation, in units of normalised pixels, as ROAD has i
 def fill(images: Tensor, missing: Tensor, noise: torch.Generator | None = None) -> Tensor:
     """Fill missing pixels with the weighted mean of their eight neighbours, missing or not.
 
-    That is the linear system of ROAD's imputation, solved for a whole batch by
-    conjugate gradients; ``pytorch_grad_cam.metrics.road`` solves it image by image on the CPU.
+    That is the linear system of ROAD's imputation. Conjugate gradients solve it for a whole batch;
+    ``pytorch_grad_cam.metrics.road`` solves it image by image on the CPU.
 
     Args:
-        images: float32 (N, C, H, W); left as it is.
-        missing: bool (N, H, W), on the same device; each image keeps a pixel at least.
-        noise: draws what is added to the filled pixels, of standard deviation ``NOISE``; None
-            adds nothing.
+        images: float32 (N, C, H, W); not changed.
+        missing: bool (N, H, W), on the same device; at least one pixel of each image is there.
+        noise: draws Gaussian noise of standard deviation ``NOISE``, which is added to the filled
+            pixels; None adds nothing.
 
     Returns:
         float32 (N, C, H, W).
@@ -49,9 +49,9 @@ def fill(images: Tensor, missing: Tensor, noise: torch.Generator | None = None) 
 
 
 def _neighbours(x: Tensor) -> Tensor:
-    """Return a sixth of each pixel's four neighbours and a twelfth of the four at its corners.
+    """Return a sixth of each pixel's four neighbours plus a twelfth of the four at its corners.
 
-    As sums of shifted images, because a convolution of so few channels is slow on a CPU.
+    These are sums of shifted images, as a convolution of so few channels is slow on a CPU.
     """
     padded = F.pad(x, (1, 1, 1, 1))
     rows = torch.add(padded[..., :-2, :], padded[..., 2:, :]).add_(padded[..., 1:-1, :], alpha=2)

@@ -1,7 +1,8 @@
 """Whether a map is faithful: whether the network needs the pixels that the map calls important.
 
-Take these away, or all others, and see what the probability of the class does. Yao Rong et al.,
-"A Consistent and Efficient Evaluation Strategy for Attribution Methods" (ROAD), arXiv 2202.00449.
+Pixels are removed in the map's order, and the probability of the class is followed. Yao Rong et
+al., "A Consistent and Efficient Evaluation Strategy for Attribution Methods" (ROAD), arXiv
+2202.00449.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,20 +27,20 @@ from pytorch_vision.runtime.devices import device_settings, make_fabric, memory_
 from pytorch_vision.runtime.terminal import Bar
 from pytorch_vision.runtime.text import percent
 
-FRACTIONS = (0.1, 0.3, 0.6)  # of the pixels that are taken away
+FRACTIONS = (0.1, 0.3, 0.6)  # of the pixels, that are removed
 BATCH_SIZE = 250
 
 
 @dataclass(frozen=True, eq=False)
 class Removal:
-    """The probability of each image's class while its pixels are taken away in a map's order.
+    """The probability of each image's class while its pixels are removed in a map's order.
 
     Attributes:
-        fractions: float64 (F,), the share of the pixels that is missing, from 0 on.
-        morf: float32 (N, F), the probability when the most relevant pixels go first. The
-            lower the curve, the more the network needed what the map marks.
-        lerf: float32 (N, F), when the least relevant ones go first. The higher the curve,
-            the more of what the network needed is where the map marks.
+        fractions: float64 (F,), the shares of the pixels that are missing, from 0 on.
+        morf: float32 (N, F), the probability when the most relevant pixels go first. The lower
+            the curve, the more the network needed the pixels that the map marks.
+        lerf: float32 (N, F), the probability when the least relevant pixels go first. The higher
+            the curve, the less the network needed the pixels that the map leaves out.
     """
 
     fractions: np.ndarray
@@ -58,7 +59,7 @@ class Removal:
 
     @property
     def score(self) -> np.ndarray:
-        """The mean gap between the two curves, float64 (N,) in [-1, 1]: 0 for a map at random."""
+        """The mean gap between the two curves, float64 (N,) in [-1, 1]: about 0 for random maps."""
         return self.lerf_area - self.morf_area
 
     def select(self, which: np.ndarray) -> "Removal":
@@ -79,20 +80,20 @@ def removal(
     machine: Machine | None = None,
     seed: int = 0,
 ) -> dict[str, Removal]:
-    """Take pixels away in the order of each map, and ask the network again each time.
+    """Remove pixels in the order of each map, and ask the network again each time.
 
-    What is taken away is filled from its surroundings (``fill``), so that the hole itself tells
-    nothing. Pixels of equal importance go in a random order. The network is put on the device, and
-    left in the mode it was in.
+    Removed pixels are filled from their surroundings (``fill``), so that the hole itself gives
+    nothing away. Pixels of equal importance go in a random order. The network is put on the device;
+    its layers keep their modes.
 
     Args:
-        classifier: whose maps they are.
+        classifier: what the maps explain.
         images: uint8 (N, H, W, 3).
-        classes: int (N,), the class whose probability is followed.
+        classes: int (N,), the class of each image whose probability is followed.
         maps: by name, float (N, H, W); the larger a value, the more important the pixel.
-        fractions: the shares of pixels to take away, rising, each in (0, 1).
+        fractions: the shares of pixels to remove, rising, each in (0, 1).
         machine: ``Machine()`` if None.
-        seed: of the order among equals and of the noise.
+        seed: of the order among equal pixels and of the noise.
 
     Returns:
         A ``Removal`` for each map, by the same names.
@@ -137,14 +138,14 @@ def removal(
 def _probabilities(
     fabric: lightning_fabric.Fabric, adapter: Adapter, batch: Tensor, classes: Tensor
 ) -> np.ndarray:
-    """Return the probability that each image of a batch is of its class, float32 (B,)."""
+    """Return the probability of its class for each image of a batch, float32 (B,)."""
     with torch.no_grad(), fabric.autocast():
         logits = adapter(batch)
     return logits.softmax(1).gather(1, classes[:, None])[:, 0].cpu().numpy()
 
 
 def _with_bar(batches: Iterator[Tensor], count: int) -> Iterator[tuple[Tensor, slice]]:
-    """Yield each batch with its place among ``count`` images, and show how many are done."""
+    """Yield each batch with its slice of ``count`` images, and show a progress bar."""
     with Bar(total=count, desc="Pixels taken away", unit=" images") as bar:
         done = 0  # bar.n stays 0 where bars are switched off
         for batch in batches:
@@ -161,15 +162,15 @@ def _ranks(maps: np.ndarray, chance: np.random.Generator) -> np.ndarray:
 
 
 def baseline_maps(images: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
-    """Return three maps that know nothing of any network, to compare others with.
+    """Return three maps that know nothing of any network, as a baseline for others.
 
     Args:
         images: uint8 (N, H, W, 3).
-        seed: of the first of them.
+        seed: of the random map.
 
     Returns:
-        float32 (N, H, W) each: "random"; "centre", the nearer to the image's centre the larger;
-        "edges", the size of the brightness's slope (Sobel).
+        float32 (N, H, W) each: "random"; "centre", larger nearer to the image's centre; "edges",
+        the gradient magnitude of the mean of the three colours (Sobel).
     """
     height, width = images.shape[1:3]
     random = np.random.default_rng(seed).random(images.shape[:3], np.float32)
@@ -182,7 +183,7 @@ def baseline_maps(images: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def describe_removal(by_map: Removal, at_random: Removal) -> str:
-    """Say in a sentence what taking away a map's first pixels costs, and as many random ones."""
+    """Say in a sentence how much removing a map's first pixels costs, and as many random ones."""
     column = 1 + int(np.argmin(np.abs(by_map.fractions[1:] - 0.3)))
     before = by_map.morf[:, 0].mean()
     marked, random = (one.morf[:, column].mean() for one in (by_map, at_random))
@@ -199,12 +200,12 @@ def interval(values: np.ndarray, confidence: float = 0.95, seed: int = 0) -> tup
     """Return the bootstrap interval of a mean over images.
 
     Args:
-        values: float (N,), one an image.
-        confidence: how often the interval holds the mean, in (0, 1).
-        seed: of the resampling, 1,000 times (percentiles).
+        values: float (N,), one for each image.
+        confidence: how often such an interval holds the true mean, in (0, 1).
+        seed: of the 1,000 resamples, whose percentiles are the two ends.
 
     Returns:
-        Its two ends; NaN for fewer than two values, which say nothing of their spread.
+        The two ends; NaN for fewer than two values, which have no spread.
     """
     if len(values) < 2:
         return float("nan"), float("nan")

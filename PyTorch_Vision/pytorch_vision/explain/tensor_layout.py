@@ -1,4 +1,4 @@
-"""Where the numbers of a tensor lie on the input image."""
+"""Where the entries of a tensor lie on the input image."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Factor(NamedTuple):
-    """A part of a dimension: so many entries, so many pixels apart, down and across."""
+    """A factor of a dimension: how many entries, and how many pixels apart, down and across."""
 
     size: int
     down: float = 0.0
@@ -19,18 +19,17 @@ class Factor(NamedTuple):
         return bool(self.size > 1 and (self.down or self.across))
 
 
-Dimension = tuple[
-    Factor, ...
-]  # from the outermost part to the innermost; their product is its size
+# from the outermost factor to the innermost; the product of their sizes is the dimension's size
+Dimension = tuple[Factor, ...]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the entries of a tensor lie.
+    """Where the entries of a tensor lie on the input image.
 
     Attributes:
         origin: the pixel, down and across, of the entry whose indices are all 0.
-        dimensions: how far apart the entries of each are.
+        dimensions: the factors of each dimension, which say how far its entries are apart.
     """
 
     origin: tuple[float, float]
@@ -47,7 +46,7 @@ class Layout:
         return replace(self, dimensions=tuple(dimensions))
 
     def without(self, number: int) -> "Layout":
-        """Return the layout of what is averaged over one dimension, which is then gone."""
+        """Return the layout of the tensor's mean over one dimension, which is then gone."""
         moved = self
         for factor in self.dimensions[number]:
             middle = (factor.size - 1) / 2
@@ -66,7 +65,7 @@ def of_image(shape: Sequence[int]) -> Layout:
 
 
 def _merged(factors: Sequence[Factor]) -> Dimension:
-    """Join neighbouring factors whose entries are evenly apart; drop those of one entry."""
+    """Join neighbouring factors whose entries are evenly spaced; drop factors of one entry."""
     kept: list[Factor] = []
     for factor in factors:
         if factor.size == 1:
@@ -84,7 +83,7 @@ def _merged(factors: Sequence[Factor]) -> Dimension:
 
 
 def reshaped(source: Layout, shape: tuple[int, ...]) -> Layout | None:
-    """Deal the factors of all dimensions out to those of another shape, splitting some."""
+    """Distribute the factors over the dimensions of another shape; None where that fails."""
     left = [factor for dimension in source.dimensions for factor in dimension if factor.size > 1]
     dimensions = []
     for size in shape:
@@ -108,9 +107,9 @@ def reshaped(source: Layout, shape: tuple[int, ...]) -> Layout | None:
 
 
 def mean_of(layouts: Sequence[Layout]) -> Layout | None:
-    """Return the layout of tensors joined along a dimension without places, or added up.
+    """Return the layout of tensors that are added up, or joined along the channels.
 
-    As in a join of every second row and its neighbour, they may lie beside each other.
+    Their origins may differ, as those of every second row and of the rows between: the mean counts.
     """
     first = layouts[0]
     steps = [
