@@ -33,7 +33,7 @@ def test_help_is_in_groups(capsys, command):
 def test_help_shows_the_defaults_of_the_command(capsys):
     shown = " ".join(ended(capsys, "train", "--help")[1].split())
     assert "(default: random weights)" in shown
-    for name in ("muon_learning_rate", "momentum", "weight_decay", "optimizer"):
+    for name in ("momentum", "label_smoothing", "optimizer"):
         option = shown.split(f"--{name.replace('_', '-')} ")[-1]
         assert f"(default: {FIELDS[name].default})" in option.split(" --")[0]
     assert "(default: pretrained)" in " ".join(ended(capsys, "evaluate", "--help")[1].split())

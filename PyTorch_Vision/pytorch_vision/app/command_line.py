@@ -52,7 +52,14 @@ SETTINGS = {
 # the commands that use trained weights, and the defaults that differ for them
 OF_WEIGHTS = ("evaluate", "predict", "explain", "report", "export")
 DEFAULTS_OF_WEIGHTS = {"data": "what the weights were trained on", "weights": "pretrained"}
-FORMATS = ("probabilities", "ids", "like", "byte_order_mark")  # of the table of ``predict``
+# how the commands that write tables of predictions write them: no settings of a run
+FORMATS = {
+    "probabilities": "add a column for each class's probability",
+    "ids": "name files by their ids, without folder and suffix",
+    "like": "write submission.csv, with the columns and rows of this sample submission",
+    "byte_order_mark": "begin tables with a mark, which Excel needs to read letters beyond ASCII",
+}
+FORMATS_OF = {"predict": tuple(FORMATS), "evaluate": ("byte_order_mark",)}
 SEVERAL = {("train", "seed")}  # the options that take several values
 # the commands that take files or folders: what these are, and how many
 FILES = {
@@ -93,8 +100,11 @@ def make_parser() -> argparse.ArgumentParser:
             for name in names:
                 if name in SETTINGS[command]:
                     _add(group, name, defaults.get(name), several=(command, name) in SEVERAL)
-            if title == "output" and command == "predict":
-                _add_formats(group)
+        for name in FORMATS_OF.get(command, ()):
+            kind: dict[str, Any] = (
+                {"action": "store_true"} if name != "like" else {"metavar": "FILE"}
+            )
+            group.add_argument(_flag(name), help=FORMATS[name], **kind)  # the group of the output
         if command in FILES:
             text, count = FILES[command]
             added.add_argument("files", nargs=count, metavar="FILE", help=text)
@@ -115,26 +125,6 @@ def _add(group: Any, name: str, default: str | None, several: bool) -> None:
     metavar = f"{{{','.join(option['choices'])}}}" if option["choices"] else name.upper()
     more: dict[str, Any] = {"nargs": "+", "action": _OneOrMore} if several else {}
     group.add_argument(_flag(name), metavar=metavar, help=text.replace("%", "%%"), **more)
-
-
-def _add_formats(group: Any) -> None:
-    """Add how ``predict`` writes its table."""
-    group.add_argument(
-        "--probabilities", action="store_true", help="add a column for each class's probability"
-    )
-    group.add_argument(
-        "--ids", action="store_true", help="name files by their ids, without folder and suffix"
-    )
-    group.add_argument(
-        "--like",
-        metavar="FILE",
-        help="write submission.csv, with the columns and rows of this sample submission",
-    )
-    group.add_argument(
-        "--byte-order-mark",
-        action="store_true",
-        help="begin tables with a mark, without which Excel misreads letters beyond ASCII",
-    )
 
 
 class _OneOrMore(argparse.Action):

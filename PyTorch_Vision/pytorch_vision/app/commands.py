@@ -18,7 +18,6 @@ from pytorch_vision.analysis import (
     correctly_classified,
     cross_fitted,
     galleries,
-    grad_cam,
     measure,
     misclassified,
     plots,
@@ -27,7 +26,7 @@ from pytorch_vision.analysis import (
     write_report,
 )
 from pytorch_vision.analysis.metrics import evaluation
-from pytorch_vision.app.command_line import FILES, FORMATS, OF_WEIGHTS, parse
+from pytorch_vision.app.command_line import FILES, FORMATS_OF, OF_WEIGHTS, parse
 from pytorch_vision.app.compare import FinishedRun, compare_runs, write_comparison
 from pytorch_vision.app.file_predictions import (
     classify_files,
@@ -40,6 +39,7 @@ from pytorch_vision.data import DataError, ImageData, find_duplicates, read_imag
 from pytorch_vision.data.folder_layout import find_files
 from pytorch_vision.data.image_files import pictures_of
 from pytorch_vision.data.load import choice_name, is_ours
+from pytorch_vision.explain import NoMapError
 from pytorch_vision.models import Classifier, print_summary
 from pytorch_vision.models.classifier import weights_path
 from pytorch_vision.models.export import TOLERANCE, check_export, export_onnx
@@ -122,11 +122,9 @@ def _call(command: str, options: dict[str, Any]) -> None:
     if command == "train":
         _train_each_seed(values)
         return
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = {name: options[name] for name in FORMATS_OF.get(command, ())}
     if command in FILES:
         given["files"] = [*options["files"], *(options.get("image") or ())]
-    if command == "predict":
-        given |= {name: options[name] for name in FORMATS}
     if command in OF_WEIGHTS:
         needs_data = command not in ("predict", "export") and not given.get("files")
         values = _known_of_weights(values, needs_data)
@@ -225,14 +223,14 @@ def find_lr(settings: Settings) -> None:
     print(f"Picture in {path}")
 
 
-def evaluate_weights(settings: Settings) -> None:
+def evaluate_weights(settings: Settings, byte_order_mark: bool = False) -> None:
     """Print accuracy and other metrics of weights on the test images, and write tables."""
     folder = _output(settings, of_data=True).folder  # fails early if it cannot be written
     classifier, data = _restore(settings)
     predictions = predict(classifier, data, settings.machine)
     metrics = measure(predictions)
     metrics.to_csv(folder / "metrics.csv")
-    write_predictions(predictions, folder / "test_predictions.csv")
+    write_predictions(predictions, folder / "test_predictions.csv", mark=byte_order_mark)
     print(metrics, f"Tables in {folder}: metrics.csv, test_predictions.csv", sep="\n")
     print(evaluation(predictions))
 
@@ -388,10 +386,10 @@ def _draw_errors(classifier: Classifier, data: ImageData, folder: Path, settings
         "reliability": plots.reliability(predictions, title, scaled),
     }
     try:
-        both = np.stack([errors.predicted, errors.labels])
-        predicted, true = grad_cam(classifier, errors.images, both)
-        of_right = grad_cam(classifier, right.images, right.predicted)
-    except ValueError as error:  # not every network has a map
+        explainer, both = Explainer(classifier), np.stack([errors.predicted, errors.labels])
+        predicted, true = explainer.maps(errors.images, both)
+        of_right = explainer.maps(right.images, right.predicted)
+    except NoMapError as error:
         reason = str(error)
     else:
         figures |= {
