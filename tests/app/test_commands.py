@@ -261,6 +261,20 @@ def test_weights_know_their_data(folder, run, trained, monkeypatch, capsys):
     assert "has other classes (blue, green, red) than CIFAR-10" in capsys.readouterr().err
 
 
+def test_labels_of_a_table_are_trained_on_and_remembered(folder, run):
+    """The same classes are found again when the weights are tested."""
+    paint(folder / "mine")
+    rows = ["file,label"]
+    for number, path in enumerate(sorted((folder / "mine").rglob("*.png"))):
+        path.rename(folder / "mine" / f"{number}.png")
+        rows.append(f"{number},{'warm' if path.parent.name == 'red' else 'cold'}")
+    (folder / "mine" / "train.csv").write_text("\n".join(rows))
+    trained = run(*WORDS, "--labels", "train.csv", "--epochs", "1")
+    assert "in 2 classes" in trained
+    evaluated = run("evaluate", *OF_WEIGHTS)
+    assert TEST_LINE.search(evaluated)[0] == list(TEST_LINE.finditer(trained))[-1][0]
+
+
 def test_each_seed_is_trained_in_a_folder_of_its_own(folder, run):
     paint(folder / "mine")
     told = run(*WORDS, "--epochs", "1", "--seed", "3", "4", "3", "--checkpoints", "kept")

@@ -24,7 +24,14 @@ ROOT = Path(__file__).parents[2]
 
 def test_settings_have_one_flat_list_of_names():
     """Each goes to the part that it belongs to."""
-    own = {"data": "full", "root": "elsewhere", "size": 48, "resize": "pad", "held_out": 5}
+    own = {
+        "data": "full",
+        "root": "elsewhere",
+        "size": 48,
+        "resize": "pad",
+        "held_out": 5,
+        "labels": "t.csv",
+    }
     own |= {"model": "ResNet34", "conv_padding": "standard", "weights": "some.safetensors"}
     own |= {"filters": "identity"}
     own |= {"recipe": "default", "checkpoints": "kept", "keep_on_drive": False, "order": "spread"}

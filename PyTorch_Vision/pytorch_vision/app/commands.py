@@ -145,7 +145,7 @@ def _known_of_weights(values: dict[str, Any], needs_data: bool) -> dict[str, Any
         known = RunFolder(user_path(values["weights"]).parent).settings
     data = known.get("data")
     if isinstance(data, str) and (is_ours(data) or Path(data).is_dir()):
-        names = ("data", "root", "held_out")
+        names = ("data", "root", "labels", "held_out")
         return {name: known[name] for name in names if name in known} | values
     if isinstance(data, str) and needs_data:
         raise ValueError(

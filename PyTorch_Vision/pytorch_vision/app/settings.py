@@ -92,6 +92,14 @@ class Settings:
             description=f"how pictures are made square; default: as for the weights, or {RESIZE}"
         ),
     ] = None
+    labels: Annotated[
+        str,
+        Field(
+            description="where the classes of a folder's pictures come from: a table such as "
+            "train.csv, name:PATTERN (the first group of a regular expression), folders:2 (the "
+            "last two folders) or level:2 (the folder above the last); default: the folders"
+        ),
+    ] = ""
     held_out: Annotated[
         int,
         Field(
@@ -270,7 +278,8 @@ class Settings:
             size, resize, known = like.size, like.resize, (like.class_names, like.trained_on)
         elif begun and is_folder(self.data) and None in (self.size, self.resize):
             say(f"As for the weights, pictures become {_pixels(size)} pixels, by {resize}")
-        data = load_data(self.data, self.root, size, resize, self.held_out, *known)
+        labels = self.labels or None
+        data = load_data(self.data, self.root, size, resize, self.held_out, *known, labels=labels)
         self.tell_unused(like, data)
         say(data)
         return data

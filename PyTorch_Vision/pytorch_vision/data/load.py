@@ -8,6 +8,7 @@ from pytorch_vision.data.cifar10 import load_cifar10, load_sample
 from pytorch_vision.data.folder import load_folder
 from pytorch_vision.data.image_files import Resize
 from pytorch_vision.data.images import ImageData, hold_out, subset
+from pytorch_vision.data.labels import Labels
 from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.terminal import say
 from pytorch_vision.runtime.text import printable
@@ -21,6 +22,7 @@ def load_data(
     held_out: int = 0,
     class_names: Sequence[str] = (),
     trained_on: Sequence[str] = (),
+    labels: Labels = None,
 ) -> ImageData:
     """Return the images that a setting names.
 
@@ -35,6 +37,7 @@ def load_data(
             ``hold_out`` chooses them.
         class_names, trained_on: those of a network that is to be tested on a folder, as
             ``load_folder`` has it; not used by CIFAR-10.
+        labels: where the classes of a folder's pictures come from, as ``load_folder`` has it.
 
     Raises:
         ValueError: ``which`` is none of these, the folder cannot be used, or there are not so many
@@ -47,7 +50,13 @@ def load_data(
             say(f"{which} is a folder here, and its pictures are read; CIFAR-10's are not.")
         known = () if held_out else class_names
         data = load_folder(
-            which, size, resize, cache=root, class_names=known, trained_on=trained_on
+            which,
+            size,
+            resize,
+            labels=labels,
+            cache=root,
+            class_names=known,
+            trained_on=trained_on,
         )
     elif which == "sample":
         data = load_sample()
