@@ -1,4 +1,4 @@
-"""What the notebook runs on under `pytest --nbval-lax S8_ResNet18.ipynb`: a CPU subset."""
+"""Settings of the notebook under `pytest --nbval-lax S8_ResNet18.ipynb`: a short run on a CPU."""
 
 import os
 

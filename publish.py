@@ -1,9 +1,9 @@
-"""Publish the library as a branch of its own, and put the Colab badge into README and notebook.
+"""Publish the library as a separate branch, and put the Colab badge into README and notebook.
 
     python publish.py OWNER REPOSITORY [--library https://github.com/OWNER/ANOTHER]
 
-OWNER and REPOSITORY are those of this repository on GitHub, where it must be already. The library
-goes there too, unless ``--library`` names another one, and the notebook then clones it from there.
+OWNER and REPOSITORY name this repository on GitHub, to which it must have been pushed. The library
+is published there, or in the repository of ``--library``, from which the notebook clones it.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def main(owner: str, repository: str, library: str = "") -> None:
     """Publish the library's branch, then write the badge into README and notebook."""
     for name in (owner, repository):
         if not re.fullmatch(r"[\w.-]+", name):
-            sys.exit(f"{name!r} is no name on GitHub: make publish OWNER=... REPOSITORY=...")
+            sys.exit(f"{name!r} is not a name on GitHub: make publish OWNER=... REPOSITORY=...")
     notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
     title = notebook["cells"][0]
     setup = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
@@ -53,29 +53,29 @@ def main(owner: str, repository: str, library: str = "") -> None:
 
 
 def git(*arguments: str) -> str:
-    """Run git here and return what it printed; its errors are shown, and end this."""
+    """Run git here and return its output; on an error, which git prints, exit."""
     silent = {} if arguments[0] == "push" else {"GIT_TERMINAL_PROMPT": "0"}
     done = subprocess.run(
         ["git", *arguments],
         cwd=ROOT,
-        env={**os.environ, **silent},  # only a push has a reason to ask for a password
+        env={**os.environ, **silent},  # only a push may ask for a password
         stdout=subprocess.PIPE,
         text=True,
     )
     if done.returncode:
-        sys.exit(f"git {' '.join(arguments)} failed; README and notebook are as they were")
+        sys.exit(f"git {' '.join(arguments)} failed; README and notebook are unchanged")
     return done.stdout
 
 
 def with_badge(text: str, badge: str) -> str:
-    """Return a Markdown text with the badge under its title, in place of an earlier one."""
+    """Return a Markdown text with the badge under its title, replacing an earlier badge."""
     title, _, rest = text.partition("\n")
     rest = re.sub(r"\A\n\[!\[Open in Colab\].*\n", "", rest)
     return f"{title}\n\n{badge}\n{rest}"
 
 
 def edit(cell: dict[str, Any], change: Any) -> None:
-    """Change a cell's text."""
+    """Apply a function to a cell's text, in place."""
     cell["source"] = change("".join(cell["source"])).splitlines(keepends=True)
 
 

@@ -1,8 +1,8 @@
-"""Execute the notebook into ``runs/``, saying how far it has come, and make a page of it.
+"""Execute the notebook into ``runs/``, print its progress, and make an HTML page of it.
 
     python run_notebook.py
 
-Settings of the notebook are environment variables: ``S8_EPOCHS=2 python run_notebook.py``.
+Environment variables set the notebook's settings: ``S8_EPOCHS=2 python run_notebook.py``.
 """
 
 import math
@@ -22,27 +22,28 @@ from traitlets.config import Config
 ROOT = Path(__file__).parent
 NOTEBOOK = ROOT / "S8_ResNet18.ipynb"
 RUNS = ROOT / "runs"
-# on a narrow screen, what was printed scrolls in place of wrapping
+# on a narrow screen, printed lines scroll instead of wrapping
 STYLE = "<style>.jp-OutputArea-output pre { white-space: pre; overflow-x: auto; }</style></head>"
 SAID = "Training on|From the checkpoint|Going on|Test set:"
 TRAINING = re.compile(rf"Epoch (\d+)/(\d+) |^((?:{SAID}).*)$", re.MULTILINE)
 
 
 class Client(NotebookClient):
-    """Executes a notebook, and prints each heading that it comes to and each epoch's test."""
+    """Executes a notebook, and prints its headings and the test of each epoch."""
 
     def __init__(self, notebook: nbformat.NotebookNode, sockets: str) -> None:
-        # the kernel is talked to over sockets in a folder of this user's own
+        # sockets in a private folder, as other users could connect to a port
         config = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
         resources = {"metadata": {"path": str(ROOT)}}
         super().__init__(notebook, resources=resources, config=config, record_timing=False)
         self.begun = self.training = time.monotonic()
-        self.epoch, self.before = (0, 0), 0.0  # epochs trained before, by an earlier run
+        # the epoch in training and their number; the epochs that an earlier run has trained
+        self.epoch, self.before = (0, 0), 0.0
 
     async def async_execute_cell(
         self, cell: nbformat.NotebookNode, cell_index: int, *arguments: object, **options: object
     ) -> nbformat.NotebookNode:
-        """Execute a cell, or pass over a text, whose heading is printed."""
+        """Execute a code cell, or print the headings of a text cell."""
         for heading in re.findall(r"^## (.+)$", cell.source, re.MULTILINE):
             self.tell(heading)
         return await super().async_execute_cell(cell, cell_index, *arguments, **options)
@@ -50,7 +51,7 @@ class Client(NotebookClient):
     def process_message(
         self, msg: dict, cell: nbformat.NotebookNode, cell_index: int
     ) -> nbformat.NotebookNode | None:
-        """Take a message of the kernel; print what it says of device, tests and time left."""
+        """Handle a message of the kernel; print what it says about device, tests and time."""
         if msg["msg_type"] == "stream":
             for epoch, epochs, line in TRAINING.findall(msg["content"]["text"]):
                 if epoch:
@@ -60,10 +61,10 @@ class Client(NotebookClient):
         return super().process_message(msg, cell, cell_index)
 
     def tell_training(self, line: str) -> None:
-        """Print a line of the training, and how long the rest of it will take."""
+        """Print a line of the training, and the time that the rest will take."""
         epoch, epochs = self.epoch
         if line.startswith("From the checkpoint"):
-            self.before = math.inf  # what it printed then says nothing of the time left now
+            self.before = math.inf  # its epochs are printed again: they say nothing about time
         elif line.startswith("Going on"):
             self.training, self.before = time.monotonic(), epoch
         elif line.startswith("Training on"):
@@ -77,7 +78,7 @@ class Client(NotebookClient):
         self.tell(f"   {line}")
 
     def tell(self, line: str) -> None:
-        """Print a line after the time that has passed."""
+        """Print a line with the time since the start."""
         print(f"{clock(time.monotonic() - self.begun):>8}  {line}", flush=True)
 
 
@@ -95,7 +96,7 @@ def main() -> None:
             client.execute()
         except CellExecutionError as error:
             sys.exit(str(error))
-    # of each progress bar only its last line stays
+    # keep only the last line of each progress bar
     notebook, _ = CoalesceStreamsPreprocessor(enabled=True).preprocess(notebook, {})
     RUNS.mkdir(exist_ok=True)
     nbformat.write(notebook, RUNS / NOTEBOOK.name)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from pytorch_vision.data import load_data
 from pytorch_vision.data.cifar10 import tile
-from pytorch_vision.data.images import balanced_indices
+from pytorch_vision.data.splits import balanced_indices
 
 COUNTS = {"train": 1000, "test": 500}
 

@@ -1,4 +1,4 @@
-"""What tests see of a training, and how they disturb it: by hooks on its network."""
+"""Hooks on a network in training, by which tests observe or disturb a run."""
 
 import itertools
 from collections.abc import Callable
@@ -10,11 +10,12 @@ from pytorch_vision.data import ImageData, Normalization, eval_batches
 
 
 def at_step(network: nn.Module, number: int, act: Callable[[Tensor], object]) -> None:
-    """Have something happen in the middle of a training step, counted from 1.
+    """Call ``act`` with the images of one training step, in the middle of that step.
 
     Args:
-        network: that is trained. Its hooks are no part of what a checkpoint is known by.
-        act: is given the step's images, as the network is.
+        network: the one that is trained. Hooks do not change its fingerprint.
+        number: of the step, counted from 1.
+        act: called with the step's images.
     """
     steps = itertools.count(1)
 
@@ -26,7 +27,7 @@ def at_step(network: nn.Module, number: int, act: Callable[[Tensor], object]) ->
 
 
 def batches_shown(network: nn.Module, training: bool = True) -> list[Tensor]:
-    """Return a list that grows by the images of every step of a training, or of a test."""
+    """Return a list to which every training (or test) step appends its images."""
     batches: list[Tensor] = []
 
     def note(module: nn.Module, inputs: tuple[Tensor]) -> None:
@@ -38,6 +39,6 @@ def batches_shown(network: nn.Module, training: bool = True) -> list[Tensor]:
 
 
 def recognized(batch: Tensor, data: ImageData, normalization: Normalization) -> list[int]:
-    """Return which training images make up a batch that was not augmented."""
+    """Return the indices of the training images in a batch without augmentation."""
     every = torch.cat(list(eval_batches(data.train_images, normalization, torch.device("cpu"))))
     return torch.cdist(batch.flatten(1), every.flatten(1)).argmin(1).tolist()

@@ -1,20 +1,22 @@
 """A CIFAR-10 of sixty random images, in all the formats that the real one comes in."""
 
+import gzip
 import hashlib
 import io
+import pickle
 import struct
 import tarfile
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from torchvision.datasets import CIFAR10
 
-from pytorch_vision.data import formats, sources
+from pytorch_vision.data import cifar10
 
 
-def small_cifar10() -> tuple[sources.Arrays, dict[tuple[ModuleType, str], Any]]:
-    """Return the arrays, and what must be set for the modules to take them for CIFAR-10."""
+def small_cifar10() -> tuple[cifar10.Arrays, dict[tuple[Any, str], Any]]:
+    """Return the arrays, and what must be patched for them to be taken for CIFAR-10."""
     random = np.random.default_rng(0)
     arrays = {
         "train_images": random.integers(0, 256, (50, 32, 32, 3), np.uint8),
@@ -23,14 +25,17 @@ def small_cifar10() -> tuple[sources.Arrays, dict[tuple[ModuleType, str], Any]]:
         "test_labels": random.integers(0, 10, 10, np.uint8),
     }
     digests = {name: hashlib.sha256(a.tobytes()).hexdigest() for name, a in arrays.items()}
-    known = {name: hashlib.md5(content).hexdigest() for name, content in batches(arrays).items()}
+    md5 = {name: hashlib.md5(content).hexdigest() for name, content in batches(arrays).items()}
+    meta = {"filename": "batches.meta", "key": "label_names", "md5": md5.pop("batches.meta")}
     return arrays, {
-        (sources, "SHAPES"): {name: array.shape for name, array in arrays.items()},
-        (sources, "SHA256"): digests,
-        (sources, "MIRRORS"): (),
-        (sources, "OFFICIAL"): "http://127.0.0.1:9/nobody-listens-here",
-        (formats, "BATCH_MD5"): known,
-        (formats, "NPM_ROWS"): 10,
+        (cifar10, "SHA256"): digests,
+        (cifar10, "MIRRORS"): (),
+        (cifar10, "OFFICIAL"): "http://127.0.0.1:9/nobody-listens-here",
+        (cifar10, "ARCHIVE_MD5"): hashlib.md5(official(arrays)).hexdigest(),
+        (cifar10, "NPM_SHA256"): hashlib.sha256(npm_package(arrays)).hexdigest(),
+        (CIFAR10, "train_list"): [[f"data_batch_{i}", md5[f"data_batch_{i}"]] for i in range(1, 6)],
+        (CIFAR10, "test_list"): [["test_batch", md5["test_batch"]]],
+        (CIFAR10, "meta"): meta,
     }
 
 
@@ -54,8 +59,11 @@ def python2_batch(images: np.ndarray, labels: np.ndarray) -> bytes:
     return b"\x80\x02}(" + text(b"data") + array + text(b"labels") + label_list + b"u."
 
 
-def batches(arrays: sources.Arrays) -> dict[str, bytes]:
-    files = {"test_batch": python2_batch(arrays["test_images"], arrays["test_labels"])}
+def batches(arrays: cifar10.Arrays) -> dict[str, bytes]:
+    files = {
+        "batches.meta": pickle.dumps({"label_names": list(cifar10.CIFAR10_CLASSES)}, 2),
+        "test_batch": python2_batch(arrays["test_images"], arrays["test_labels"]),
+    }
     for i in range(5):
         part = slice(10 * i, 10 * i + 10)
         files[f"data_batch_{i + 1}"] = python2_batch(
@@ -66,19 +74,19 @@ def batches(arrays: sources.Arrays) -> dict[str, bytes]:
 
 def archive(files: dict[str, bytes]) -> bytes:
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+    with tarfile.open(fileobj=packed, mode="w") as tar:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    return packed.getvalue()
+    return gzip.compress(packed.getvalue(), mtime=0)  # the same bytes at any time
 
 
-def official(arrays: sources.Arrays) -> bytes:
+def official(arrays: cifar10.Arrays) -> bytes:
     return archive({f"cifar-10-batches-py/{n}": c for n, c in batches(arrays).items()})
 
 
-def npm_package(arrays: sources.Arrays) -> bytes:
+def npm_package(arrays: cifar10.Arrays) -> bytes:
     def png(images: np.ndarray) -> bytes:
         picture = io.BytesIO()
         Image.fromarray(images.reshape(len(images), 1024, 3)).save(picture, "png")

@@ -103,13 +103,13 @@ def test_another_address_of_the_library_goes_into_the_notebook(here):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("", ""), "'' is no name on GitHub: make publish OWNER=... REPOSITORY=..."),
-        (("me", "nowhere"), "README and notebook are as they were"),
+        (("", ""), "'' is not a name on GitHub: make publish OWNER=... REPOSITORY=..."),
+        (("me", "nowhere"), "README and notebook are unchanged"),
         (("me", "empty"), "me/empty is empty: push this repository there first"),
         (("me", "project", "--library", "elsewhere"), "the library's address is 'elsewhere'"),
         (
             ("me", "project", "--library", "https://github.com/me/nowhere"),
-            "README and notebook are as they were",
+            "README and notebook are unchanged",
         ),
     ],
 )

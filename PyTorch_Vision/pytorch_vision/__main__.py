@@ -1,4 +1,4 @@
-"""The notebook's job from a shell: ``python -m pytorch_vision train``, ``evaluate`` and others."""
+"""The command line: ``python -m pytorch_vision train``, ``evaluate`` and others."""
 
 import sys
 

@@ -1,77 +1,46 @@
-"""What the notebook's first cell calls. Needs nothing beyond the standard library."""
+"""Install the packages that the library needs, for the notebook's first cell."""
 
 import importlib
-import importlib.metadata
-import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-KEPT = ("torch", "torchvision", "numpy")  # as they are: replacing one breaks a running session
+from packaging.requirements import Requirement  # which every notebook kernel has
+
+KEPT = ("torch", "torchvision", "numpy")  # replacing one of these breaks a running session
 LIBRARY = Path(__file__).parents[1]  # the folder that pytorch_vision is imported from
 
 
 def install_missing(library: Path = LIBRARY) -> None:
-    """Install those of the library's dependencies that are missing or too old, by pip.
+    """Install the dependencies that are missing or too old by pip, and print which.
 
-    The network is not asked where nothing is missing. torch, torchvision and numpy stay in the
-    version that is there. Prints what was installed.
+    An installed torch, torchvision or numpy keeps its version. Where nothing is missing, neither
+    pip nor the network is used.
 
     Args:
         library: a folder with the ``pyproject.toml`` that lists the dependencies.
 
     Raises:
-        RuntimeError: pip failed; says what it said.
+        RuntimeError: pip failed; the message holds its own.
     """
     project = tomllib.loads((library / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    needed = [requirement for requirement in project["dependencies"] if not _is_met(requirement)]
-    if needed:
-        kept = [f"{name}=={_version(name)}" for name in KEPT if _version(name)]
-        _pip("install", "--quiet", *needed, *kept)
+    missing = [text for text in project["dependencies"] if not _is_met(text)]
+    if missing:
+        kept = [f"{name}=={version(name)}" for name in KEPT if _is_met(name)]
+        command = [sys.executable, "-m", "pip", "install", "--quiet", *missing, *kept]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed: {done.stderr.strip()}")
         importlib.invalidate_caches()
-    installed = ", ".join(_parts(requirement)[0] for requirement in needed) or "nothing"
-    print(f"PyTorch_Vision is ready; installed just now: {installed}")
+    print(f"PyTorch_Vision is ready; installed just now: {', '.join(missing) or 'nothing'}")
 
 
-def _pip(*arguments: str) -> None:
-    command = (sys.executable, "-m", "pip", *arguments)
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed: {result.stderr.strip()}")
-
-
-def _is_met(requirement: str) -> bool:
-    """Tell whether an installed version meets a requirement such as "numpy>=1.26,<3"."""
-    name, bounds = _parts(requirement)
-    found = _version(name)
-    if found is None:
-        return False
-    release = _release(found)
-    return all(
-        release >= _release(bound) if sign == ">=" else release < _release(bound)
-        for sign, bound in bounds
-    )
-
-
-def _parts(requirement: str) -> tuple[str, list[tuple[str, str]]]:
-    """Split "numpy>=1.26,<3" into its name and its bounds; these two signs are all we use."""
-    found = re.fullmatch(r"(\w[\w.-]*)((>=|<)[\d.]+(,(>=|<)[\d.]+)*)?", requirement)
-    if not found:
-        raise ValueError(f"the requirement {requirement!r} is not of the form name>=1.2,<3")
-    return found[1], re.findall(r"(>=|<)([\d.]+)", requirement)
-
-
-def _release(version: str) -> tuple[int, ...]:
-    """Return the numbers that a version begins with, without trailing zeros: 2.9.0+cpu is 2, 9."""
-    numbers = [int(number) for number in re.split(r"[^\d.]", version)[0].split(".") if number]
-    while numbers and not numbers[-1]:
-        numbers.pop()
-    return tuple(numbers)
-
-
-def _version(name: str) -> str | None:
+def _is_met(text: str) -> bool:
+    """Tell whether a package is installed in a version that meets a requirement."""
+    requirement = Requirement(text)
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+        return requirement.specifier.contains(version(requirement.name), prereleases=True)
+    except PackageNotFoundError:
+        return False

@@ -475,7 +475,7 @@ def test_the_committed_weights_are_as_good_as_they_are_said_to_be(cifar10, run, 
         (("train", "--data", "everything"), "error: data is 'everything', expected 'full'"),
         (
             ("train", "--data", "sample", "--epochs", "-1"),
-            "error: epochs is '-1', expected greater than or equal to 0",
+            "error: epochs is '-1', expected 0 or more",
         ),
         (
             ("train", "--data", "sample", "--model", "mine:network"),
@@ -500,7 +500,7 @@ def test_the_committed_weights_are_as_good_as_they_are_said_to_be(cifar10, run, 
         (("explain", "--image", "none.png"), "error: cannot open none.png: no such file"),
         (
             ("train", "--data", "sample", "--batch-size", "0"),
-            "error: batch_size is '0', expected greater than or equal to 1",
+            "error: batch_size is '0', expected 1 or more",
         ),
         (
             ("train", "--data", "sample", "--resize", "stretch"),
@@ -598,20 +598,20 @@ def test_a_download_that_is_ended_leaves_nothing(tmp_path):
 
     threading.Thread(target=serve, daemon=True).start()
     script = (
-        "import sys; from pytorch_vision.data import sources; sources.MIRRORS = (sys.argv[1],);"
+        "import sys; from pytorch_vision.data import cifar10; cifar10.MIRRORS = (sys.argv[1],);"
         "from pytorch_vision.app.commands import main;"
         "sys.exit(main(['evaluate', '--root', 'data']))"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script, f"http://127.0.0.1:{server.getsockname()[1]}/"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(PACKAGE)},
+        env={**os.environ, "PYTHONPATH": str(PACKAGE), "TMPDIR": str(tmp_path)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    while not list(tmp_path.glob("data/.download-*/archive.tar.gz")):
+    while not any(path.stat().st_size > 100_000 for path in tmp_path.glob("tmp*/*")):
         assert process.poll() is None
         time.sleep(0.1)
     process.terminate()
     assert process.wait(30) == 143, process.stderr.read()
-    assert os.listdir(tmp_path / "data") == []
+    assert os.listdir(tmp_path) == []

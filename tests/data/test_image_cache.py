@@ -3,7 +3,9 @@
 import errno
 import io
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -295,6 +297,14 @@ def test_values_of_more_than_8_bits_have_one_scale(folder, monkeypatch, capsys, 
     assert reads == ["notes.txt"]
     (folder / "mine" / "dog" / "deep.png").unlink()
     assert greys() == {255 * 1000 // 4096}
+
+
+def test_too_little_room_is_seen_before_anything_is_read(folder, monkeypatch, capsys, reads):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    assert len(load(folder).train_labels) == 8
+    told = "[Errno 28] 0.0 MB are needed, and 0.0 MB are free"
+    assert told in capsys.readouterr().out
+    assert len(reads) == 11
 
 
 def test_a_root_that_is_a_file_costs_a_line(folder, capsys):

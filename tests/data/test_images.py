@@ -1,3 +1,4 @@
+import hashlib
 import warnings
 from dataclasses import replace
 
@@ -13,28 +14,9 @@ from pytorch_vision.data import (
     Normalization,
     TrainLoader,
     eval_batches,
-    hold_out,
     read_image,
-    subset,
 )
-from pytorch_vision.data.images import balanced_indices
 from pytorch_vision.data.loaders import DeviceTrainLoader
-
-
-def test_balanced_indices_take_the_first_of_each_class():
-    labels = np.array([0, 0, 0, 1, 1, 2, 2, 2])
-    assert balanced_indices(labels, 3).tolist() == [0, 3, 5]
-    assert balanced_indices(labels, 4).tolist() == [0, 1, 3, 5]
-    assert balanced_indices(labels, 8).tolist() == list(range(8))
-    with pytest.raises(ValueError, match="count is 9, expected 1 to 8"):
-        balanced_indices(labels, 9)
-
-
-def test_a_subset_of_everything_is_the_same_data(few):
-    assert subset(few, 100) is few
-    half = subset(few, 50)
-    assert np.bincount(half.train_labels).tolist() == [5] * 10
-    assert half.test_images is few.test_images
 
 
 @pytest.mark.parametrize(
@@ -53,8 +35,17 @@ def test_a_subset_of_everything_is_the_same_data(few):
             "class_names is 'abcdefghij', expected a sequence of names",
         ),
         ({"class_names": list(range(10))}, "class_names is .*, expected a sequence of names"),
-        ({"train_images": [np.zeros((2, 2, 3)), np.zeros((3, 3, 3))]}, "train_images is no array"),
+        (
+            {"train_images": [np.zeros((2, 2, 3)), np.zeros((3, 3, 3))]},
+            "train_images is not an array",
+        ),
         ({"train_labels": np.zeros(100, bool)}, "train_labels is bool"),
+        ({"train_files": ("a", "b", "c")}, "train_files has 3 names, expected 100: one for each"),
+        (
+            {"class_names": ("crane", *"bcd", "crane", *"fghij")},
+            "class_names has 'crane' 2 times, for the labels 0, 4: give each class a name of its",
+        ),
+        ({"class_names": ("\x1b", "\\x1b", *"cdefghij")}, r"class_names has .* the labels 0, 1"),
     ],
 )
 def test_wrong_images_and_labels_are_named(few, change, message):
@@ -62,7 +53,7 @@ def test_wrong_images_and_labels_are_named(few, change, message):
         replace(few, **change)
 
 
-def test_images_of_ones_own():
+def test_images_say_what_they_are():
     images = np.random.default_rng(0).integers(0, 256, (6, 40, 48, 3), np.uint8)
     labels = np.array([0, 1, 0, 1, 0, 1])
     own = ImageData(images, labels, images, labels, ("left", "right"), "my photographs")
@@ -81,7 +72,20 @@ def test_what_is_harmless_is_converted(few):
     assert own.class_names == few.class_names
     assert own.train_labels.dtype == own.test_labels.dtype == np.int64
     assert np.array_equal(own.train_images, few.train_images)
-    assert ImageData(**vars(few)).train_images is few.train_images  # nothing is copied
+    assert replace(few).train_images is few.train_images  # nothing is copied
+
+
+def test_a_fingerprint_is_computed_once_and_of_all_arrays(few, monkeypatch):
+    data = replace(few)
+    assert data.fingerprint == few.fingerprint
+    monkeypatch.setattr(hashlib, "sha256", None)
+    assert data.fingerprint == few.fingerprint
+    monkeypatch.undo()
+    for name in ("train_images", "train_labels", "test_images", "test_labels"):
+        changed = getattr(few, name).copy()
+        changed[1] = changed[0]
+        changed[3] = 5
+        assert replace(few, **{name: changed}).fingerprint != few.fingerprint
 
 
 def test_an_image_of_the_right_size_is_read_as_it_is(tmp_path, few):
@@ -194,60 +198,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         read_image(tmp_path / "none.png")
 
 
-def test_a_held_out_part_is_even_and_repeatable(sample):
-    held = hold_out(sample, 205, seed=3)
-    assert np.bincount(held.test_labels).tolist() == [21] * 5 + [20] * 5
-    assert len(held.train_labels) == 795
-    together = np.concatenate([held.train_images, held.test_images])
-    assert len(np.unique(together.reshape(1000, -1), axis=0)) == len(
-        np.unique(sample.train_images.reshape(1000, -1), axis=0)
-    )
-    again, other = hold_out(sample, 205, seed=3), hold_out(sample, 205, seed=4)
-    assert np.array_equal(held.test_images, again.test_images)
-    assert not np.array_equal(held.test_images, other.test_images)
-    assert held.name == "bundled sample, 1,000 images (205 of them held out)"
-
-
-def labelled(counts: dict[str, int]) -> ImageData:
-    """Return images of unequal classes, each with its number as its colour and in its file."""
-    labels = np.repeat(np.arange(len(counts)), list(counts.values()))
-    images = np.arange(len(labels), dtype=np.uint8)[:, None, None, None].repeat(3, axis=3)
-    files = tuple(f"{number}.png" for number in range(len(labels)))
-    names = tuple(counts)
-    return ImageData(images, labels, images, labels, names, "unequal", files, files)
-
-
-@pytest.mark.parametrize(
-    ("count", "expected"),
-    [(20, [16, 3, 1, 0]), (5, [4, 1, 0, 0]), (1, [1, 0, 0, 0]), (99, [79, 15, 5, 0])],
-)
-def test_each_class_has_its_share_held_out_and_none_is_gone(count, expected):
-    """Of two pictures of a class none is; and of no class all are."""
-    data = labelled({"common": 80, "some": 16, "rare": 6, "two": 2})
-    held = hold_out(data, count)
-    assert np.bincount(held.test_labels, minlength=4).tolist() == expected
-    assert np.bincount(held.train_labels).tolist() == [
-        there - taken for there, taken in zip((80, 16, 6, 2), expected, strict=True)
-    ]
-
-
-def test_the_files_go_with_their_images():
-    data = labelled({"a": 8, "b": 8})
-    held = hold_out(data, 6)
-    few = subset(data, 6)
-    for images, files in (
-        (held.train_images, held.train_files),
-        (held.test_images, held.test_files),
-        (few.train_images, few.train_files),
-        (few.test_images, few.test_files),
-    ):
-        assert files == tuple(f"{image[0, 0, 0]}.png" for image in images)
-    with pytest.raises(ValueError, match="train_files has 3 names, expected 16: one for each"):
-        replace(data, train_files=("a", "b", "c"))
-
-
-def test_arrays_that_run_backwards_or_are_read_only_are_used(few):
-    """Such as BGR turned to RGB; torch takes none of them."""
+def test_reversed_and_read_only_arrays_are_used(few):
+    """Such as BGR turned to RGB, or mapped from a file; torch takes none of them."""
     normalization = Normalization.of(few.train_images)
     frozen = few.train_images.copy()
     frozen.flags.writeable = False
@@ -269,12 +221,12 @@ def test_arrays_that_run_backwards_or_are_read_only_are_used(few):
         assert len(next(eval_batches(images, normalization, batch_size=4))) == 4
 
 
-def test_a_view_is_copied_only_if_it_must_be(few):
+def test_an_array_is_copied_only_if_it_must_be(few):
     wide = np.zeros((100, 32, 32, 4), np.uint8)
     assert np.shares_memory(replace(few, train_images=wide[..., :3]).train_images, wide)
 
 
-def test_of_two_classes_truth_values_are_labels(few):
+def test_bool_labels_are_for_two_classes(few):
     truth = few.train_labels == 3
     data = replace(few, class_names=("other", "cat"), train_labels=truth, test_labels=truth[:50])
     assert data.train_labels.tolist() == truth.astype(int).tolist()
@@ -284,14 +236,5 @@ def test_data_that_is_only_tested_on_has_no_training_images(few):
     empty = {"train_images": few.train_images[:0], "train_labels": []}
     data = replace(few, **empty)
     assert str(data).startswith("a few images: 0 training and 50 test images of 32x32")
-    with pytest.raises(ValueError, match="a few images has no images to train on"):
+    with pytest.raises(ValueError, match="a few images has no training images, only test images"):
         TrainLoader(data, Normalization.of(few.train_images), Augmentation(), 8, 0)
-    with pytest.raises(ValueError, match="no images to compute mean"):
-        Normalization.of(data.train_images)
-
-
-@pytest.mark.parametrize("count", [0, 991, -1])
-def test_a_count_that_cannot_be_held_out_is_named(sample, count):
-    """One image of each class is left, as else the class would be gone."""
-    with pytest.raises(ValueError, match=f"count is {count}, expected 1 to 990 images to hold out"):
-        hold_out(sample, count)

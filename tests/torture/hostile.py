@@ -3,7 +3,6 @@
 Each case is read in a process of its own, with 1 GB of memory beside what it has and a minute.
 """
 
-import gzip
 import io
 import json
 import os
@@ -23,17 +22,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from small import tiny_network
-from small_cifar10 import archive, batches, npm_package, official, small_cifar10
+from small_cifar10 import archive, batches, official, small_cifar10
 from tqdm import tqdm
 
 from pytorch_vision.analysis import Predictions, write_report
 from pytorch_vision.data import (
     DataError,
     Normalization,
+    cifar10,
     downloads,
-    formats,
     read_image,
-    sources,
 )
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import CheckpointError
@@ -43,7 +41,7 @@ from torture.forks import result
 Case = tuple[str, Callable[[], object]]
 MEMORY = 1 << 30
 REFUSED = "refused by name"
-OURS = (CheckpointError, DataError, sources.SourceError, ValueError)
+OURS = (CheckpointError, DataError, downloads.DownloadError, ValueError)
 
 
 class Runs:
@@ -105,35 +103,27 @@ def pickle_cases(root: Path, victim: Path) -> Iterator[Case]:
 
         cache = root / f"cache {name}"
         cache.mkdir()
-        with zipfile.ZipFile(cache / sources.CACHE_NAME, "w") as file:
+        with zipfile.ZipFile(cache / cifar10.KEPT, "w") as file:
             header = io.BytesIO()
             facts = {"descr": "|O", "fortran_order": False, "shape": (1,)}
             np.lib.format.write_array_header_1_0(header, facts)
             file.writestr("train_images.npy", header.getvalue() + content)
-        yield f"a pickle in the cache, {name}", lambda cache=cache: sources.fetch_cifar10(cache)
+        yield f"a pickle in the cache, {name}", lambda cache=cache: cifar10._read_copy(cache)
 
-        layout = root / f"layout {name}" / formats.LAYOUT_NAME
+        layout = root / f"layout {name}" / cifar10.FOLDER
         layout.mkdir(parents=True)
         for batch, real in real_batches.items():
             (layout / batch).write_bytes(content if batch == "data_batch_2" else real)
         yield (
             f"a pickle in the layout, {name}",
-            lambda layout=layout: sources.fetch_cifar10(layout.parent),
+            lambda layout=layout: cifar10._read_copy(layout.parent),
         )
         packed = root / f"{name}.tar.gz"
         packed.write_bytes(archive({**real_batches, "test_batch": content}))
-        yield f"a pickle in the archive, {name}", lambda packed=packed: formats.read_archive(packed)
-        yield f"a pickle read all the same, {name}", lambda c=content: _unpickled(c)
-
-
-def _unpickled(content: bytes) -> object:
-    """Read a pickle as if its MD5 were known, by what is there to read it."""
-    if content[:4] == b"\x80\x02]r" or b"\x8a\x05" in content:
-        raise ValueError("not reached: a file of another MD5 is not read at all")
-    try:
-        return formats._BatchUnpickler(io.BytesIO(content), encoding="bytes").load()[b"data"]
-    except (pickle.UnpicklingError, TypeError) as error:
-        raise ValueError(str(error)) from error
+        yield (
+            f"a pickle in the archive, {name}",
+            lambda packed=packed: cifar10._read_archive(packed),
+        )
 
 
 def archive_cases(root: Path, victim: Path) -> Iterator[Case]:
@@ -162,40 +152,17 @@ def archive_cases(root: Path, victim: Path) -> Iterator[Case]:
         member = tarfile.TarInfo(name)
         member.size = 10
         yield f"member {number}", _reading(written(f"name{number}.gz", with_members(member)))
-    for kind in (
-        tarfile.GNUTYPE_LONGNAME,
-        tarfile.GNUTYPE_LONGLINK,
-        tarfile.XHDTYPE,
-        tarfile.XGLTYPE,
-    ):
-        for size in (70_000_000, 3_000_000_000, 8 * 2**33 - 1):
-            header = tarfile.TarInfo("long")
-            header.type, header.size = kind, size
-            content = gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(100_000))
-            yield f"{size:,} bytes of {kind!r}", _reading(written(f"{kind!r}{size}.gz", content))
     for name, inside in (
         ("a bomb as a batch", "data_batch_1"),
         ("a bomb beside", "something else"),
     ):
         yield name, _reading(written(f"{name}.gz", _bomb(inside)))
-    real = npm_package(arrays)
-    with tarfile.open(fileobj=io.BytesIO(real)) as tar:
-        members = {m.name: tar.extractfile(m).read() for m in tar}
-    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1024 10\n%%EndComments\n"
-    eps += f"(%pipe%mkdir {victim}) (w) file closefile\n".encode()
-    for name, content in {
-        "an EPS as picture": {"package/data_batch_1.png": eps},
-        "a huge picture": {"package/data_batch_1.png": _huge_png()},
-        "labels of 50 MB": {"package/train_lables.json": b"[" * 50_000_000},
-        "deep labels": {"package/train_lables.json": b"[" * 900_000},
-        "labels of text": {"package/train_lables.json": b'["<script>"]'},
-    }.items():
-        path = written(f"{name}.tgz", archive({**members, **content}))
-        yield name, lambda path=path: sources.verify(sources._decoded(formats.read_npm, path))
+    path = written("a bomb.tgz", _bomb("package/train_lables.json"))
+    yield "a bomb as the npm package", lambda: cifar10._verified(cifar10._read_npm(path))
 
 
 def _reading(path: Path) -> Callable[[], object]:
-    return lambda: sources.verify(sources._decoded(formats.read_archive, path))
+    return lambda: cifar10._verified(cifar10._read_archive(path))
 
 
 def _bomb(name: str, megabytes: int = 1908) -> bytes:
@@ -367,11 +334,10 @@ def server_cases(root: Path) -> Iterator[Case]:
                         return
 
             threading.Thread(target=serve, daemon=True).start()
-            downloads.STALL_SECONDS, downloads.HEADER_SECONDS = 0.5, 1.0
-            downloads.LARGEST_DOWNLOAD = 50_000_000
-            sources.MIRRORS = (f"http://127.0.0.1:{server.getsockname()[1]}/",)
-            os.environ["PATH"] = ""  # no npm
-            return sources.fetch_cifar10(root / "served")
+            downloads.STALL_SECONDS, downloads.LARGEST_DOWNLOAD = 2.0, 50_000_000
+            url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+            with tempfile.TemporaryDirectory(dir=root) as folder:
+                return downloads.download(url, f"md5:{cifar10.ARCHIVE_MD5}", Path(folder))
 
         yield f"a server: {name}", work
 

@@ -27,8 +27,8 @@ def test_the_last_epoch_is_never_one_of_small_images():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": -1}, "epochs is -1, expected greater than or equal to 0"),
-        ({"batch_size": 0}, "batch_size is 0, expected greater than or equal to 1"),
+        ({"epochs": -1}, "epochs is -1, expected 0 or more"),
+        ({"batch_size": 0}, "batch_size is 0, expected 1 or more"),
         ({"seed": -1}, "seed is -1"),
         ({"optimizer": "adam"}, "optimizer is 'adam', expected 'muon' or 'sgd'"),
         ({"learning_rate": 0}, "learning_rate is 0"),
@@ -37,7 +37,7 @@ def test_the_last_epoch_is_never_one_of_small_images():
         ({"weight_decay": -1}, "weight_decay is -1"),
         ({"label_smoothing": 1}, "label_smoothing is 1"),
         ({"progressive_resizing": 1}, "progressive_resizing is 1, expected less than 1"),
-        ({"pruning": -0.1}, "pruning is -0.1, expected greater than or equal to 0"),
+        ({"pruning": -0.1}, "pruning is -0.1, expected 0 or more"),
         ({"learning_rate": float("inf")}, "learning_rate is inf"),
         ({"momentum": float("nan")}, "momentum is nan"),
         ({"accelerator": "cpu"}, "there is no setting 'accelerator'"),

@@ -10,7 +10,7 @@ from pytorch_vision.analysis.drawing import LINE, SMALL, finished, fit_text, new
 from pytorch_vision.analysis.predictions import Predictions
 from pytorch_vision.data import ImageData, Normalization, TrainLoader, denormalize
 from pytorch_vision.data.duplicates import Duplicates
-from pytorch_vision.data.images import balanced_indices
+from pytorch_vision.data.splits import balanced_indices
 from pytorch_vision.explain import Explanation
 from pytorch_vision.models.inference import scaled_down
 from pytorch_vision.runtime.text import percent

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from pytorch_vision.data import ImageData
-from pytorch_vision.data.images import balanced_indices
+from pytorch_vision.data.splits import balanced_indices
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.checks import whole_number

@@ -38,7 +38,7 @@ from pytorch_vision.app.settings import FIELDS, Settings
 from pytorch_vision.data import DataError, ImageData, find_duplicates, read_image
 from pytorch_vision.data.folder_layout import find_files
 from pytorch_vision.data.image_files import pictures_of
-from pytorch_vision.data.load import choice_name, is_ours
+from pytorch_vision.data.load import is_cifar10, short_data_name
 from pytorch_vision.explain import NoMapError
 from pytorch_vision.models import Classifier, print_summary
 from pytorch_vision.models.classifier import weights_path
@@ -144,7 +144,7 @@ def _known_of_weights(values: dict[str, Any], needs_data: bool) -> dict[str, Any
     if values["weights"] != "pretrained":
         known = RunFolder(user_path(values["weights"]).parent).settings
     data = known.get("data")
-    if isinstance(data, str) and (is_ours(data) or Path(data).is_dir()):
+    if isinstance(data, str) and (is_cifar10(data) or Path(data).is_dir()):
         names = ("data", "root", "labels", "held_out")
         return {name: known[name] for name in names if name in known} | values
     if isinstance(data, str) and needs_data:
@@ -441,7 +441,7 @@ def _output(settings: Settings, of_data: bool = False) -> RunFolder:
         folder = user_path(settings.weights).parent
         learned = RunFolder(folder).settings.get("data")
         if of_data and isinstance(learned, str) and _place(learned) != _place(settings.data):
-            folder /= short_name(f"on-{choice_name(settings.data)}")
+            folder /= short_name(f"on-{short_data_name(settings.data)}")
     folder = user_path(settings.output) if settings.output else folder
     if folder.suffix in FILE_ENDINGS and not folder.is_dir():
         raise ValueError(f"output is {str(folder)!r}, expected a folder, such as {folder.stem!r}")
@@ -453,7 +453,7 @@ def _output(settings: Settings, of_data: bool = False) -> RunFolder:
 
 
 def _place(data: str) -> str:
-    return data if is_ours(data) else os.path.realpath(user_path(data))
+    return data if is_cifar10(data) else os.path.realpath(user_path(data))
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

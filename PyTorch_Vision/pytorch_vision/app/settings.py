@@ -23,7 +23,7 @@ from pytorch_vision.app.run_folder import RunFolder, short_name, train_into
 from pytorch_vision.data import Augmentation, ImageData, load_data
 from pytorch_vision.data.cifar10 import CIFAR10_CLASSES
 from pytorch_vision.data.image_files import Resize
-from pytorch_vision.data.load import check_choice, choice_name, is_folder
+from pytorch_vision.data.load import check_data_name, is_cifar10, short_data_name
 from pytorch_vision.models import Classifier, create
 from pytorch_vision.models.classifier import weights_path
 from pytorch_vision.models.init import begin_as_identity
@@ -193,7 +193,7 @@ class Settings:
         for name in values:
             check_known(name)
         own = cls(**_part(values, cls))
-        own = replace(own, data=default_data() if own.data == "auto" else check_choice(own.data))
+        own = replace(own, data=default_data() if own.data == "auto" else check_data_name(own.data))
         recipe = RECIPES[own.chosen_recipe]
         augmentation = replace(recipe().augmentation, **_part(values, Augmentation))
         config = recipe(**_part(values, TrainConfig), augmentation=augmentation)
@@ -276,7 +276,7 @@ class Settings:
         if like is not None:
             self._check_classes(like)
             size, resize, known = like.size, like.resize, (like.class_names, like.trained_on)
-        elif begun and is_folder(self.data) and None in (self.size, self.resize):
+        elif begun and not is_cifar10(self.data) and None in (self.size, self.resize):
             say(f"As for the weights, pictures become {_pixels(size)} pixels, by {resize}")
         labels = self.labels or None
         data = load_data(self.data, self.root, size, resize, self.held_out, *known, labels=labels)
@@ -286,7 +286,7 @@ class Settings:
 
     def _check_classes(self, classifier: Classifier) -> None:
         """Refuse CIFAR-10 for a classifier of other classes, before it is downloaded."""
-        if not is_folder(self.data) and classifier.class_names != CIFAR10_CLASSES:
+        if is_cifar10(self.data) and classifier.class_names != CIFAR10_CLASSES:
             raise ValueError(
                 f"{classifier} has other classes ({_few(classifier.class_names)}) than CIFAR-10 "
                 f"({_few(CIFAR10_CLASSES)}): name the folder of its pictures, as in "
@@ -308,7 +308,7 @@ class Settings:
         if data is not None:
             height, width = data.size
             used["size"] = height if height == width else None
-            if classifier is not None or not is_folder(self.data):
+            if classifier is not None or is_cifar10(self.data):
                 used["resize"] = classifier and classifier.resize
         unused = [
             f"{name}={value}"
@@ -412,7 +412,7 @@ class Settings:
     def _notes(self, config: TrainConfig, custom: bool) -> dict[str, Any]:
         """Return what the manifest says beyond the recipe."""
         values = {name: self._value(name) for name in FIELDS}
-        if is_folder(self.data):  # so that it is found from any working directory
+        if not is_cifar10(self.data):  # so that it is found from any working directory
             values["data"] = str(Path(self.data).absolute())
         begins_with = None
         if self.weights:
@@ -445,7 +445,7 @@ class Settings:
     @property
     def name(self) -> str:
         """A short name for a folder, made of data and network."""
-        parts = [choice_name(self.data)]
+        parts = [short_data_name(self.data)]
         if self.held_out:
             parts.append("held-out")
         if self.model != DEFAULT_MODEL:

@@ -1,20 +1,21 @@
-"""Labelled images in memory, and all that happens to them before a network sees them.
+"""Labelled images in memory, and what happens to them before a network sees them.
 
-In the order of the data's way: ``downloads`` and ``formats`` serve ``sources``, which has
-CIFAR-10's bytes and their proof; ``pictures`` reads image files; ``images`` holds what is in
-memory; ``cifar10`` and ``folder`` put them together, and ``load`` chooses; ``transforms``,
-``draws`` and ``loaders`` make batches of it. Of a folder, ``layout`` finds what lies where, and
-``decoding`` reads it once; ``duplicates`` finds what is there twice.
+``images`` holds them. ``cifar10`` reads CIFAR-10, with ``downloads``; ``image_files`` reads a
+picture; ``folder_layout``, ``image_cache`` and ``folder`` read a folder of them; ``load`` chooses.
+``splits`` makes parts. ``augment``, ``views``, ``normalization`` and ``loaders`` make batches.
+``duplicates`` finds images that are there twice.
 """
 
-from pytorch_vision.data.augment import Augmentation, Normalization, denormalize
+from pytorch_vision.data.augment import Augmentation
+from pytorch_vision.data.cifar10 import DataError
 from pytorch_vision.data.duplicates import find_duplicates
 from pytorch_vision.data.folder import load_folder
 from pytorch_vision.data.image_files import read_image
-from pytorch_vision.data.images import ImageData, hold_out, subset
+from pytorch_vision.data.images import ImageData
 from pytorch_vision.data.load import load_data
 from pytorch_vision.data.loaders import TrainLoader, eval_batches, train_loader
-from pytorch_vision.data.sources import DataError
+from pytorch_vision.data.normalization import Normalization, denormalize
+from pytorch_vision.data.splits import hold_out, subset
 
 __all__ = [
     "Augmentation",

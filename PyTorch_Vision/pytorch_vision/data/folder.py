@@ -16,8 +16,9 @@ from pytorch_vision.data.image_cache import (
     decode_files,
 )
 from pytorch_vision.data.image_files import Resize, Scales, check_resize
-from pytorch_vision.data.images import ImageData, counts_of_share, held_out
+from pytorch_vision.data.images import ImageData
 from pytorch_vision.data.labels import Labels, labeller_of
+from pytorch_vision.data.splits import stratified_by_share, stratified_draw
 from pytorch_vision.runtime.checks import height_and_width, whole_number
 from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.terminal import say
@@ -120,8 +121,8 @@ def load_folder(
     if known and not layout.has_splits:
         in_train = _trained(digests, trained_on)
     elif not layout.has_splits:
-        counts = counts_of_share(numbers, len(layout.class_names), held_out_share)
-        in_train = ~held_out(numbers, counts, seed, digests.tolist())
+        counts = stratified_by_share(numbers, len(layout.class_names), held_out_share)
+        in_train = ~stratified_draw(numbers, counts, seed, digests.tolist())
     order, count = np.argsort(~in_train, kind="stable"), int(in_train.sum())
     pictures, numbers = pictures[order], numbers[order]
     _check_every_class(path, layout, numbers[:count], numbers[count:], bool(known))

@@ -7,11 +7,13 @@ all processes share it.
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
 import math
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +24,6 @@ from typing import IO
 
 import numpy as np
 import PIL
-import psutil
 from PIL import ImageFile, features
 
 from pytorch_vision import __version__
@@ -35,6 +36,7 @@ from pytorch_vision.data.image_files import (
     decode_picture,
     formats_read,
 )
+from pytorch_vision.runtime.devices import available_memory
 from pytorch_vision.runtime.files import atomic_write, user_path
 from pytorch_vision.runtime.terminal import Bar, say
 from pytorch_vision.runtime.text import printable
@@ -128,6 +130,7 @@ def decode_files(
             return old
         try:
             with atomic_write(cache) as file:
+                _check_disk(cache.parent, 3 * len(files) * size[0] * size[1])
 
                 def store(row: int, images: np.ndarray) -> None:
                     file.file.seek(row * math.prod(images.shape[1:]))
@@ -196,11 +199,6 @@ def cache_path(root: str | os.PathLike, folder: Path, size: tuple[int, int], res
     return Path(root) / f"{NAME}{hashlib.sha256(text.encode()).hexdigest()[:12]}.kept"
 
 
-def available_memory() -> int:
-    """Return how many bytes of memory are available."""
-    return psutil.virtual_memory().available
-
-
 def check_memory(name: str, count: int, size: tuple[int, int]) -> None:
     """Raise ValueError if images take more memory than is available; name a size that would fit."""
     needed, available = 3 * count * size[0] * size[1], available_memory()
@@ -217,6 +215,14 @@ def check_memory(name: str, count: int, size: tuple[int, int]) -> None:
         f"memory, and {available / 1e6:,.0f} MB are available; {advice}. With a cache folder "
         "(cache=, --root) that has so much room they need no memory"
     )
+
+
+def _check_disk(folder: Path, needed: int) -> None:
+    """Raise OSError before much is read, if a folder has less room than is needed."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        told = f"{needed / 1e6:,.1f} MB are needed, and {free / 1e6:,.1f} MB are free"
+        raise OSError(errno.ENOSPC, told)
 
 
 def _decode(

@@ -5,6 +5,7 @@ folder that returns the name of its class, or None for a picture that is to be l
 """
 
 import csv
+import io
 import os
 import re
 from collections import Counter, defaultdict
@@ -197,7 +198,9 @@ def _rows(path: Path) -> list[list[str]]:
     start = text.partition("\n")[0]
     delimiter = max(",;\t", key=start.count)
     try:
-        rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if row]
+        rows = [
+            row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row
+        ]
     except csv.Error as error:
         raise ValueError(f"{path} cannot be read as a table: {first_line(error)}") from None
     if not rows or len(rows[0]) < 2:

@@ -1,47 +1,48 @@
 """Batches for training and for evaluation.
 
-Everything random is drawn from (seed, epoch, batch) alone, for the whole batch at once. So a run
-that was stopped continues with the images that it would have had, on whatever device; and several
-processes that share a batch show the same images as one.
+What is random depends on (seed, epoch, batch) alone, and is drawn for a whole batch at once. So a
+resumed run continues with the images that it would have had, on any device; and processes that
+share a batch show the same images as one process.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pytorch_vision.data.augment import (
-    Augmentation,
-    BatchNormalizer,
-    Normalization,
-    eval_transform,
-)
-from pytorch_vision.data.draws import Draws, OwnSteps, Replay, augment_batch, draw
+from pytorch_vision.data.augment import Augmentation
 from pytorch_vision.data.images import ImageData
+from pytorch_vision.data.normalization import Normalization, Normalizer
+from pytorch_vision.data.views import make_views, view_batch, view_one_by_one
 from pytorch_vision.runtime.checks import whole_number
 from pytorch_vision.runtime.processes import part_of
+from pytorch_vision.runtime.terminal import say
 
 Batch = tuple[Tensor, Tensor]
+Draws = Sequence[np.ndarray]  # for each view, the parameters of N images
 IGNORED = -100  # the label that torch's cross-entropy leaves out
+COPIED_AT_ONCE = 4096  # images
 
 
 class TrainLoader:
     """Shuffled, augmented training batches, made on the CPU by albumentations.
 
     Args:
-        data: the images; they are not copied.
-        normalization: that of the network's images.
-        augmentation: how they are varied.
-        batch_size: images a batch; an epoch's last batch has what is left, and is joined to the
-            one before if that is a single image, which not all networks can be trained on.
-        seed: of the order and of the augmentation.
-        rank, world_size: which of how many processes this is. Each has its part of every batch,
-            near to equal in size.
+        data: the images; only those of a batch are copied.
+        normalization: mean and standard deviation.
+        augmentation: how the images are varied.
+        batch_size: images per batch. The last batch of an epoch has the remaining images; a single
+            remaining image joins the batch before, as BatchNorm cannot train on one.
+        seed: the random seed, which decides the order and the augmentation.
+        rank, world_size: the number of this process, and how many there are. Each process has its
+            part of every batch; the parts differ by at most one image.
 
     Attributes:
-        chosen: int64, the indices of the images that an epoch shows: all, unless it is changed.
+        chosen: int64, the indices of the images that an epoch shows; at first all.
+
+    Raises:
+        ValueError: there are no training images, or a number is not a whole one.
     """
 
     def __init__(
@@ -55,23 +56,20 @@ class TrainLoader:
         world_size: int = 1,
     ) -> None:
         if not len(data.train_images):
-            raise ValueError(f"{data.name} has no images to train on, but only to test on")
+            raise ValueError(f"{data.name} has no training images, only test images")
         self.images, self.labels = data.train_images, data.train_labels
         self.batch_size = whole_number(batch_size, "batch_size")
         self.seed = whole_number(seed, "seed")
         self.rank, self.world_size = rank, world_size
         self.chosen = np.arange(len(data.train_images))
-        self.size = data.train_images.shape[1:3]
         self.normalization = normalization
-        # the stream of an alternating flip, which no (seed, epoch, batch) below can have
-        self.first_mirrored = np.random.default_rng([self.seed]).random(len(self.images)) < 0.5
+        self.normalizer = Normalizer(normalization)
         self.vary(augmentation)
 
     def vary(self, augmentation: Augmentation) -> None:
         """Vary the images in this way from now on."""
-        self.augmentation = augmentation
-        kind = Replay if augmentation.steps is None else OwnSteps
-        self._pipeline = kind(augmentation, self.size, self.normalization)
+        size, fill = self.images.shape[1:3], self.normalization.fill
+        self.views = make_views(augmentation, size, fill, self.seed, len(self.images))
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -88,18 +86,18 @@ class TrainLoader:
         return batches * self.batch_size
 
     def part(self, count: int) -> slice:
-        """Return this process's part of a batch of ``count`` images; it may be empty.
+        """Return this process's part of a batch of ``count`` images, which may be empty.
 
-        None has a single image, which BatchNorm after pooling cannot be trained on.
+        No part is a single image, as BatchNorm after a global pooling cannot train on one.
         """
         sharing = min(self.world_size, max(1, count // 2))
         return part_of(count, self.rank, sharing) if self.rank < sharing else slice(0, 0)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of one epoch, from the batch ``start`` on, or one's part of each.
+        """Yield this process's part of each batch of an epoch, from the batch ``start`` on.
 
-        A process whose part is empty gets the batch's first images with the label ``IGNORED``:
-        the others wait for its step.
+        A process whose part is empty gets the batch's first two images with the label ``IGNORED``:
+        the other processes wait for its step.
 
         Yields:
             images float32 (N, 3, H, W), normalised; labels int64 (N,).
@@ -112,7 +110,7 @@ class TrainLoader:
             part = self.part(len(indices))
             if part.start == part.stop:
                 part, labels = slice(2), torch.full_like(labels, IGNORED)
-            yield self.augment(indices[part], draws[part]), labels[part]
+            yield self.augment(indices[part], [drawn[part] for drawn in draws]), labels[part]
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the indices of the images, int64, in the order in which an epoch shows them."""
@@ -123,26 +121,24 @@ class TrainLoader:
         return order[self.shown(batch) : self.shown(batch + 1)]
 
     def draws(self, indices: np.ndarray, epoch: int, batch: int) -> Draws:
-        """Return what chance decides for the images of an epoch's batch, over all processes."""
-        seed = np.random.SeedSequence([self.seed, epoch, batch])
-        draws = draw(self.augmentation, len(indices), self.size, seed)
-        if self.augmentation.flip == "alternating":
-            draws = replace(draws, mirrored=self.first_mirrored[indices] ^ bool(epoch % 2))
-        return draws
+        """Draw the parameters of all views for the images of a batch, over all processes."""
+        chance = np.random.default_rng(np.random.SeedSequence([self.seed, epoch, batch]))
+        return [view.draw(chance, indices, epoch) for view in self.views]
 
     def augment(self, indices: np.ndarray, draws: Draws) -> Tensor:
-        """Return the chosen images, augmented as drawn: float32 (N, 3, H, W)."""
-        return self._pipeline(self.images[indices], draws)
+        """Return views of the chosen images, float32 (N, 3, H, W), normalised."""
+        images = view_one_by_one(self.views, self.images[indices], draws)
+        return self.normalizer(torch.from_numpy(images)).contiguous()
 
 
 class DeviceTrainLoader(TrainLoader):
-    """The same batches, augmented as a whole on a device that holds all images as uint8.
+    """The same batches, made on a device that holds all images as uint8.
 
-    A fast GPU trains on more images a second than albumentations makes on a core. What chance
-    decides is drawn on the CPU as for ``TrainLoader``; the pixels agree but for rounding.
+    A fast GPU trains on more images per second than albumentations makes on a CPU core. The views'
+    parameters are drawn on the CPU as for ``TrainLoader``; the pixels are the same.
 
     Args:
-        device: where the batches are made; the others are those of ``TrainLoader``.
+        device: where the batches are made. The other arguments are those of ``TrainLoader``.
     """
 
     def __init__(
@@ -158,13 +154,16 @@ class DeviceTrainLoader(TrainLoader):
         device: torch.device,
     ) -> None:
         super().__init__(data, normalization, augmentation, batch_size, seed, rank, world_size)
-        self.on_device = writable(data.train_images).to(device)
-        self.normalize = BatchNormalizer(normalization, device)
+        self.on_device = torch.empty(self.images.shape, dtype=torch.uint8, device=device)
+        for start in range(0, len(self.images), COPIED_AT_ONCE):
+            part = slice(start, start + COPIED_AT_ONCE)
+            self.on_device[part] = as_tensor(self.images[part]).to(device)
+        self.normalizer.to(device)
 
     def augment(self, indices: np.ndarray, draws: Draws) -> Tensor:
-        """Return the chosen images, augmented as drawn: float32 (N, 3, H, W), on the device."""
+        """Return views of the chosen images, float32 (N, 3, H, W), normalised, on the device."""
         chosen = torch.from_numpy(indices).to(self.on_device.device, non_blocking=True)
-        return augment_batch(self.on_device[chosen], self.augmentation, draws, self.normalize)
+        return view_batch(self.views, self.on_device[chosen], draws, self.normalizer)
 
 
 def train_loader(
@@ -177,20 +176,20 @@ def train_loader(
     rank: int = 0,
     world_size: int = 1,
 ) -> TrainLoader:
-    """Return the loader for a device: on it, if it is a GPU; with albumentations on a CPU.
+    """Return the loader for a device: ``DeviceTrainLoader`` for a GPU, else ``TrainLoader``.
 
-    Steps of the caller's own are always albumentations'; on a GPU, a line says so.
+    ``augmentation.steps`` run on the CPU in any case; for a GPU, a printed line says so.
     """
     settings = (data, normalization, augmentation, batch_size, seed, rank, world_size)
-    if augmentation.steps is not None and device.type != "cpu":
-        print("The augmentation's own steps run on the CPU: the GPU's loader cannot do them.")
-    if augmentation.steps is not None or device.type == "cpu":
-        return TrainLoader(*settings)
-    return DeviceTrainLoader(*settings, device=device)
+    if device.type != "cpu" and augmentation.steps is None:
+        return DeviceTrainLoader(*settings, device=device)
+    if device.type != "cpu":
+        say("The augmentation's steps run on the CPU, as albumentations cannot use a GPU.")
+    return TrainLoader(*settings)
 
 
 def batch_count(images: int, batch_size: int) -> int:
-    """Return the number of batches that so many images make; the last is none of one image."""
+    """Return the number of batches in an epoch: a single last image joins the batch before."""
     full, rest = divmod(images, batch_size)
     return full if full and (rest == 1 < batch_size) else full + bool(rest)
 
@@ -206,20 +205,13 @@ def eval_batches(
     device: torch.device | str = "cpu",
     batch_size: int = 500,
 ) -> Iterator[Tensor]:
-    """Yield uint8 (N, H, W, 3) images in order, unaugmented, as normalised float32 batches.
-
-    As in training, albumentations normalises for a CPU, and a GPU normalises by itself.
-    """
-    device, pipeline = torch.device(device), eval_transform(normalization)
-    normalize = BatchNormalizer(normalization, device)
+    """Yield uint8 (N, H, W, 3) images in order, as normalised batches, float32 (N, 3, H, W)."""
+    normalizer = Normalizer(normalization).to(device)
     for start in range(0, len(images), batch_size):
-        part = images[start : start + batch_size]
-        if device.type == "cpu":
-            yield torch.stack([pipeline(image=image)["image"] for image in part])
-        else:
-            yield normalize(writable(part).to(device, non_blocking=True))
+        batch = as_tensor(images[start : start + batch_size])
+        yield normalizer(batch.to(device, non_blocking=True)).contiguous()
 
 
-def writable(images: np.ndarray) -> Tensor:
-    """Return images as a tensor; they are copied only if they are read-only, or run backwards."""
-    return torch.from_numpy(np.require(images, requirements=["C", "W"]))
+def as_tensor(images: np.ndarray) -> Tensor:
+    """Copy images into a tensor; they may be read-only, reversed, or mapped from a file."""
+    return torch.from_numpy(images.copy())

@@ -22,9 +22,9 @@ from PIL import Image
 from torch import nn
 
 from pytorch_vision.data import ImageData, Normalization
-from pytorch_vision.data.augment import BatchNormalizer
 from pytorch_vision.data.image_files import MAX_SIDE, Resize, as_array, check_resize, read_image
 from pytorch_vision.data.images import check_class_names, check_images
+from pytorch_vision.data.normalization import Normalizer
 from pytorch_vision.models.adapter import Adapter, Call, find_call
 from pytorch_vision.models.history import History
 from pytorch_vision.models.inference import images_at_once, logits_of, scaled_size
@@ -312,7 +312,7 @@ class Classifier:
         with memory_explained(), evaluating(self.network), torch.no_grad():
             key = (self.network, device, self.normalization)
             if self._asked is None or self._asked[0] != key:
-                normalize = BatchNormalizer(self.normalization, device)
+                normalize = Normalizer(self.normalization).to(device)
                 self._asked = key, normalize, self._exact_adapter()
             _, normalize, adapter = self._asked
             logits = adapter(normalize(torch.from_numpy(images.copy()).to(device)))

@@ -1,8 +1,9 @@
-"""The machine, and nothing about images: devices, processes, signals, files.
+"""The machine, and nothing about images: devices, processes, signals, files, texts.
 
-``devices`` says on what work is done, ``launch`` starts ``processes`` that do it together;
-``interrupts`` wait until a step is whole, ``cuda_graphs`` repeat it without the host; ``files`` are
-whole or not there, and ``checks`` make dataclasses that refuse wrong values.
+``devices`` has the devices, their precision and memory; ``launch`` starts the ``processes`` that
+train together; ``interrupts`` delays signals until a step is complete; ``cuda_graphs`` replays
+steps; ``files`` writes files whole or not at all; ``checks`` makes dataclasses that check their
+values; ``terminal`` and ``text`` are for what people read.
 """
 
 from pytorch_vision.runtime.devices import Machine

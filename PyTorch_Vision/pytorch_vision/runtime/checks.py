@@ -1,10 +1,10 @@
-"""Dataclasses whose fields say what they take, and refuse anything else in one line.
+"""Dataclasses that check the values of their fields and name wrong ones in one line.
 
 A field is declared once, with its type, its range, its default and a sentence::
 
     epochs: Annotated[int, Field(ge=0, description="passes over the images")] = 20
 
-pydantic checks and converts what it is given: text from a command line, numbers from numpy.
+pydantic checks and converts the values: text from a command line, numbers from NumPy.
 """
 
 import functools
@@ -17,14 +17,28 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 Class = TypeVar("Class", bound=type)
 WHOLE = TypeAdapter(int)
 CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+# what was expected, by pydantic's type of error; other types keep pydantic's words
+EXPECTED = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "{le:g} or less",
+}
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
 def checked_dataclass(cls: Class) -> Class:
-    """Make a frozen dataclass that checks its values when it is made.
+    """Make a class a frozen dataclass that checks its values when an instance is made.
 
-    Raises (when the dataclass is made):
-        ValueError: a value is of another type or out of range; the message names each of them,
+    Raises (when an instance is made):
+        ValueError: a value has another type or is out of range; the message names each of them,
             and what was expected.
     """
     checked: Any = pydantic.dataclasses.dataclass(frozen=True, config=CONFIG)(cls)
@@ -42,10 +56,10 @@ def checked_dataclass(cls: Class) -> Class:
 
 
 def whole_number(value: Any, name: str) -> int:
-    """Return a whole number, which may be numpy's, or a float without a fraction, as an int.
+    """Return a whole number as an int: also NumPy's, or a float without a fraction.
 
     Raises:
-        ValueError: it is something else; says what ``name`` is.
+        ValueError: it is anything else; the message begins with ``name``.
     """
     try:
         return WHOLE.validate_python(value)
@@ -54,10 +68,10 @@ def whole_number(value: Any, name: str) -> int:
 
 
 def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
-    """Return an image's size, given as two whole numbers or as one for both.
+    """Return an image size as (height, width), from two whole numbers or one for both sides.
 
     Raises:
-        ValueError: it is something else, or less than 1.
+        ValueError: it is anything else, or less than 1 pixel.
     """
     sides: Any = (size, size) if np.shape(size) != (2,) else size
     height, width = (whole_number(side, "size") for side in sides)
@@ -67,31 +81,32 @@ def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def explained(error: ValidationError, names: tuple[str, ...]) -> str:
-    """Return in one line what pydantic found wrong, once for each value.
+    """Return pydantic's errors as one line, in which each value stands once.
 
     Args:
         error: of a dataclass.
-        names: of its fields, for values that were given by their place.
+        names: of its fields, for values that were given by position.
     """
     found: dict[str, list[str]] = {}
     for one in error.errors():
         wrong, expected = _explained(one, names)
-        found.setdefault(wrong, []).append(expected)
+        if expected not in found.setdefault(wrong, []):
+            found[wrong].append(expected)
     return "; ".join(wrong + " or ".join(expected) for wrong, expected in found.items())
 
 
 def _explained(one: Any, names: tuple[str, ...]) -> tuple[str, str]:
-    """Return what is wrong, and what was expected: of a union, each of its types is."""
+    """Return which value is wrong, and what was expected: of a union, one of its types."""
     parts = list(one["loc"])
     if parts and parts[0] in range(len(names)):
         parts[0] = names[parts[0]]
     name = ".".join(part for part in parts if isinstance(part, str) and part.isidentifier())
     if one["type"] == "unexpected_keyword_argument":
         return f"there is no setting {name!r}", ""
-    message = one["msg"].removeprefix("Value error, ")
-    expected = message.removeprefix("Input should be ")
-    if expected == message:  # a sentence of our own
-        return message, ""
+    if one["type"] == "value_error":  # a sentence of our own
+        return one["msg"].removeprefix("Value error, "), ""
+    expected = one["msg"].removeprefix("Input should be ")
+    expected = EXPECTED.get(one["type"], expected).format(**one.get("ctx", {}))
     return f"{name} is {one['input']!r}, expected ", expected
 
 

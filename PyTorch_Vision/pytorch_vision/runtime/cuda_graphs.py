@@ -1,7 +1,7 @@
-"""CUDA graphs: a step's work is captured once, and repeated on a GPU without the host.
+"""CUDA graphs: the kernels of a step are captured once, then launched as one.
 
-A GPU is told its work kernel by kernel. A step of ResNet18 and Muon is 935 kernels, which took an
-H100 15 ms, and its host 32 ms to launch one by one.
+A step of ResNet18 and Muon is 935 kernels, which take an H100 15 ms, but its host 32 ms to launch
+one by one.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,16 +11,17 @@ import torch
 from torch import Tensor, nn
 
 Function = Callable[..., Any]
-OURS = ("torch.nn.", "pytorch_vision.")  # whose layers do the same in every step
+# packages whose layers launch the same kernels in every step
+STATIC_PACKAGES = ("torch.nn.", "pytorch_vision.")
 
 
 class CudaGraphs:
-    """Calls functions of tensors, and has a CUDA GPU repeat them from the second call on.
+    """Calls functions of tensors, and replays them as CUDA graphs from the second call on.
 
-    The first call with inputs of some shapes is an ordinary one, in which cuDNN chooses its
-    kernels. The second captures the kernels that the function launches, and from then on they are
-    launched as one. So a function must launch the same ones each time, and must not wait for the
-    device; what else it does is done while it is captured and never again.
+    The first call with inputs of given shapes is an ordinary one, in which cuDNN chooses its
+    kernels. The second captures the kernels that the function launches; later calls replay them. So
+    a function must launch the same kernels each time and must not wait for the device. Its Python
+    code does not run again after the capture.
 
     Args:
         enabled: False calls each function each time.
@@ -33,7 +34,7 @@ class CudaGraphs:
         self._pool: Any = None
 
     def __call__(self, function: Function, *inputs: Tensor) -> Any:
-        """Return what a function returns, in memory that the next call will overwrite."""
+        """Return the function's result, in memory that the next call overwrites."""
         if not self.enabled:
             return function(*inputs)
         key = (function.__qualname__, *(tensor.shape for tensor in inputs))
@@ -62,13 +63,13 @@ class CudaGraphs:
 
 
 def is_capturable(model: nn.Module) -> bool:
-    """Tell whether a network surely launches the same kernels in every step, as a graph must.
+    """Tell whether a network is known to launch the same kernels in every step, as a graph must.
 
-    It does if it is made of torch's layers and ours alone and has no hooks; code of a caller's own
-    may decide something anew in each step.
+    It is if it has no hooks and all its layers are torch's or ours: a custom layer may branch
+    differently in each step.
     """
     return all(
-        type(module).__module__.startswith(OURS)
+        type(module).__module__.startswith(STATIC_PACKAGES)
         and not (module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
         for module in model.modules()
     )

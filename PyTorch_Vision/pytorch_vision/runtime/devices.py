@@ -1,10 +1,11 @@
-"""The machine that work is done on: its devices, their precision and their memory."""
+"""The machine: its devices, their precision, their random state and their memory."""
 
 import contextlib
 import ctypes
 import functools
 import gc
 import logging
+import math
 import random
 import traceback
 from collections.abc import Iterator
@@ -13,22 +14,23 @@ from typing import Annotated, Any, Literal
 
 import lightning_fabric
 import numpy as np
+import psutil
 import torch
 from lightning_fabric.strategies import Strategy
 from pydantic import Field
 
 from pytorch_vision.runtime.checks import checked_dataclass
 
-# how torch's allocator for the CPU says that there is no memory: it has no error of its own
+# torch has no type of error for a lack of CPU memory, only these messages
 NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 @checked_dataclass
 class Machine:
-    """Which devices do the work, and how exactly they calculate.
+    """Which devices do the work, and in what precision.
 
-    What is trained does not depend on it, but for rounding.
+    Training gives the same results on all of them, except for rounding.
 
     Raises:
         ValueError: a value is out of range; the message says which and what was expected.
@@ -38,15 +40,15 @@ class Machine:
         Literal["auto", "cpu", "cuda", "mps"],
         Field(
             description="kind of device; auto is a CUDA GPU where there is one, else the CPU; "
-            "Apple's GPUs (mps) only when asked for, as nobody has tried them"
+            "Apple's GPUs (mps) are untested, so auto never chooses them"
         ),
     ] = "auto"
     devices: Annotated[
         Annotated[int, Field(ge=1)] | Literal["auto"],
         Field(
-            description="how many train together, each in a process of its own; auto is all CUDA "
-            "devices; on a CPU, processes that share the cores. A step's batch size is that of "
-            "all together"
+            description="number of devices to train on, each in a process of its own; auto is all "
+            "CUDA devices; on a CPU, the processes share the cores. The batch size is that of all "
+            "devices together"
         ),
     ] = 1
     precision: Annotated[
@@ -66,14 +68,14 @@ class Machine:
 
     @property
     def first_device(self) -> torch.device:
-        """Where the work of a single device is done."""
+        """The device of a single process."""
         return torch.device(
             "cpu" if self.chosen_accelerator == "cpu" else f"{self.chosen_accelerator}:0"
         )
 
     @property
     def chosen_precision(self) -> Precision:
-        """The precision, chosen by the device if it is left to it."""
+        """The precision, with "auto" resolved for the device."""
         if self.precision != "auto":
             return self.precision
         fast = fast_dtype(torch.device(self.chosen_accelerator))
@@ -83,7 +85,7 @@ class Machine:
 
 
 def make_fabric(machine: Machine | None = None) -> lightning_fabric.Fabric:
-    """Return the Fabric that places tensors and chooses the precision, on one device.
+    """Return the Fabric of one device, which places tensors and casts them for its precision.
 
     Args:
         machine: ``Machine()`` if None.
@@ -94,7 +96,7 @@ def make_fabric(machine: Machine | None = None) -> lightning_fabric.Fabric:
 def fabric_on(
     machine: Machine, devices: int, nodes: int, strategy: str | Strategy = "auto"
 ) -> lightning_fabric.Fabric:
-    """Return the Fabric for some devices on each of some machines."""
+    """Return the Fabric for ``devices`` devices on each of ``nodes`` machines."""
     # Fabric announces the precision on stderr, which a notebook shows as an error.
     for name in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -108,10 +110,10 @@ def fabric_on(
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """Return the type in which a device multiplies matrices fastest.
+    """Return the dtype in which a device multiplies matrices fastest.
 
-    float16 on GPUs older than the A100; bfloat16 on others, and on CPUs that have it in hardware;
-    float32 elsewhere, where bfloat16 is done in software, many times slower.
+    float16 on GPUs older than the A100, bfloat16 on newer ones and on CPUs with hardware support,
+    float32 elsewhere, where bfloat16 is emulated in software and many times slower.
     """
     if device.type == "cuda":
         older = torch.cuda.get_device_capability(device) < (8, 0)
@@ -123,7 +125,7 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 
 @functools.cache
 def _processor() -> dict[str, str]:
-    """Return what Linux tells of the first processor; nothing on other systems."""
+    """Return the first processor's entry in /proc/cpuinfo; empty where there is no such file."""
     try:
         first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
     except OSError:
@@ -133,7 +135,7 @@ def _processor() -> dict[str, str]:
 
 
 def describe_hardware(fabric: lightning_fabric.Fabric) -> str:
-    """Name the device and the precision, as in "AMD EPYC (2 threads), bf16-mixed"."""
+    """Return the names of device and precision, as in "AMD EPYC (2 threads), bf16-mixed"."""
     if fabric.device.type == "cuda":
         device = torch.cuda.get_device_name(fabric.device)
     elif fabric.device.type == "cpu":
@@ -146,14 +148,14 @@ def describe_hardware(fabric: lightning_fabric.Fabric) -> str:
 
 @contextlib.contextmanager
 def device_settings(device: torch.device, tf32: bool = True) -> Iterator[None]:
-    """Set what makes a loop over batches fast on its device; put all back afterwards.
+    """Set torch's global options for a fast loop over batches; restore them afterwards.
 
-    Inside, the types and places that tensors have by default are PyTorch's own.
+    Inside, new tensors have PyTorch's default dtype and device.
 
     Args:
         device: where the loop runs.
-        tf32: let a GPU round the inputs of float32 products to 10 bits, which is several times
-            faster; False keeps float32 what it is elsewhere.
+        tf32: let a GPU round the inputs of float32 matrix products to 10 bits (TF32), which is
+            several times faster.
     """
     if device.type == "cpu":
         with usual_defaults(), _memory_kept():
@@ -162,7 +164,7 @@ def device_settings(device: torch.device, tf32: bool = True) -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     try:
-        # cuDNN chooses its kernels by trial: the shapes of one run are always the same
+        # cuDNN times its kernels and keeps the fastest: the shapes of one run are always the same
         cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=tf32)
         with usual_defaults(), cudnn:
             yield
@@ -172,17 +174,17 @@ def device_settings(device: torch.device, tf32: bool = True) -> Iterator[None]:
 
 @contextlib.contextmanager
 def usual_defaults() -> Iterator[None]:
-    """Make tensors float32 and on the CPU where nothing else is said, as PyTorch does by itself.
+    """Restore PyTorch's own defaults for new tensors, float32 on the CPU, and leave autocast.
 
-    A caller can have set other defaults, for work of another kind. Autocast is left, too: weights
-    that it has cast would stay as they are until the caller's ends, whatever training does.
+    A caller can have set other defaults. Inside its autocast, weights that were cast once would
+    stay cached until it ends, and training would not change them.
     """
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
     casting = [kind for kind in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(kind)]
     torch.set_default_dtype(torch.float32)
     try:
         with contextlib.ExitStack() as stack:
-            # a mode costs time at every call: only where there is need of one
+            # a device mode costs time at every call of torch, so only where it is needed
             if device.type != "cpu":
                 stack.enter_context(torch.device("cpu"))
             for kind in casting:
@@ -194,16 +196,16 @@ def usual_defaults() -> Iterator[None]:
 
 @contextlib.contextmanager
 def gradients_on() -> Iterator[None]:
-    """Calculate with gradients, whatever the caller has switched off."""
+    """Enable gradients, also inside a caller's ``no_grad`` or ``inference_mode``."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
 
 
 @contextlib.contextmanager
 def random_state_kept(device: torch.device) -> Iterator[None]:
-    """Put the random state of the CPU and of one device back afterwards; touch no other GPU.
+    """Restore the random state of the CPU and of one device afterwards; touch no other GPU.
 
-    Python's and NumPy's are put back too: somebody's own network may draw from them.
+    Python's and NumPy's are restored too, because a custom network may draw from them.
     """
     pythons, numpys = random.getstate(), np.random.get_state()
     try:
@@ -215,9 +217,9 @@ def random_state_kept(device: torch.device) -> Iterator[None]:
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """Return what a network can draw from: the state of torch, of a device, of Python and NumPy.
+    """Return the random state of torch, a device, Python and NumPy, for a checkpoint.
 
-    It is made of tensors and numbers, for a checkpoint.
+    It consists of tensors and numbers, which ``torch.load`` reads with ``weights_only=True``.
     """
     _, keys, *rest = np.random.get_state(legacy=True)
     version, words, gauss = random.getstate()
@@ -230,10 +232,10 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any], device: torch.device) -> None:
-    """Take over what ``random_state`` returned, but for a device that is not there.
+    """Restore what ``random_state`` returned; a GPU's state only on a GPU.
 
     Raises:
-        KeyError, TypeError, ValueError, RuntimeError: it is something else.
+        KeyError, TypeError, ValueError, RuntimeError: the state is malformed.
     """
     keys, *rest = state["numpy"]
     (version, words, gauss), of_device = state["python"], state["device"]
@@ -248,27 +250,27 @@ def set_random_state(state: dict[str, Any], device: torch.device) -> None:
 
 
 class NoMemoryError(MemoryError):
-    """There is not enough memory; the message says what for, and what to do."""
+    """There is too little memory; the message says for what, and what to do."""
 
 
 @contextlib.contextmanager
 def memory_explained(work: str = "this test", advice: str = "") -> Iterator[None]:
-    """Turn a lack of memory, a GPU's or the CPU's, into a MemoryError that holds none of it.
+    """Replace an out-of-memory error, a GPU's or the CPU's, by one that holds no tensors.
 
-    A notebook keeps the traceback of its last error, and with it all tensors of its frames: the
-    advice to use a smaller batch would then fail too. The frames below this one are cleared, and
-    what the allocator kept is given back.
+    A notebook keeps the traceback of its last error, and with it all tensors in its frames, so that
+    a second try with smaller batches would fail too. The frames below this one are cleared, and
+    the allocator's cache is emptied.
 
     Args:
         work: what there was no memory for.
-        advice: what to do; free some of it if empty.
+        advice: what to do; "free some of it" if empty.
 
     Raises:
-        NoMemoryError: for each error of a lack of memory, whoever raised it.
+        NoMemoryError: in place of any out-of-memory error.
     """
     try:
         yield
-    except NoMemoryError:  # explained already, by what was called here
+    except NoMemoryError:  # already explained by an inner call
         raise
     except (RuntimeError, MemoryError) as error:
         gpu = isinstance(error, torch.OutOfMemoryError)
@@ -285,21 +287,70 @@ def memory_explained(work: str = "this test", advice: str = "") -> Iterator[None
 
 
 def is_lack_of_memory(error: Exception) -> bool:
-    """Tell whether the CPU has no memory left: numpy says so in another way than torch."""
+    """Tell whether an error says that the CPU has no memory left: NumPy's or torch's."""
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in NO_MEMORY)
+
+
+def available_memory() -> int:
+    """Return how many more bytes of memory this process can take.
+
+    That is the least of what the machine has available, what its control groups leave (the limit of
+    a container), and what its own limit of address space leaves (``ulimit -v``).
+    """
+    process = psutil.Process()
+    left = [psutil.virtual_memory().available, *map(_left_in, _control_groups())]
+    if hasattr(process, "rlimit"):  # Linux
+        limit, _ = process.rlimit(psutil.RLIMIT_AS)
+        if limit != psutil.RLIM_INFINITY:
+            left.append(limit - process.memory_info().vms)
+    return max(0, int(min(left)))
+
+
+def _control_groups(
+    listed: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
+) -> Iterator[Path]:
+    """Yield the folders of this process's memory control groups (v1 and v2) and of their parents.
+
+    In a container, the path that is listed can be the host's; then only the root exists.
+    """
+    lines = listed.read_text().splitlines() if listed.exists() else []
+    for _, controllers, path in (line.split(":", 2) for line in lines):
+        if controllers in ("", "memory"):
+            group = Path(path)
+            for folder in (group, *group.parents):
+                yield root / controllers / folder.relative_to("/")
+
+
+def _left_in(group: Path) -> float:
+    """Return the bytes of memory that a control group leaves; infinite without a limit.
+
+    Its use counts without the file cache that the kernel can drop.
+    """
+    for limit, usage, cache in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        try:
+            allowed = float((group / limit).read_text().replace("max", "inf"))
+            used = int((group / usage).read_text())
+            statistics = dict(map(str.split, (group / "memory.stat").read_text().splitlines()))
+        except (OSError, ValueError):
+            continue
+        return allowed - used + int(statistics.get(cache, 0))
+    return math.inf
 
 
 @contextlib.contextmanager
 def _memory_kept() -> Iterator[None]:
     """Have glibc's malloc keep freed memory for the next step instead of returning it at once.
 
-    Otherwise every large activation is mapped and zeroed by the kernel afresh at every step:
-    ``kept_ratio`` in ``benchmarks/train_step.py``.
+    Otherwise the operating system maps and zeroes every large activation anew at every step
+    (``kept_ratio`` in ``benchmarks/train_step.py``).
     """
     try:
         libc = ctypes.CDLL("libc.so.6")
         mallopt, trim = libc.mallopt, libc.malloc_trim
-    except (OSError, AttributeError):  # not glibc: its allocator has other ways
+    except (OSError, AttributeError):  # not glibc
         yield
         return
     trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h

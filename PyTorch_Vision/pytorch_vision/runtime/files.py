@@ -26,6 +26,7 @@ SYSTEM_ERRORS = {
     errno.ENFILE,
     errno.ENOMEM,
     errno.EIO,
+    errno.ENOSPC,
     errno.ENOENT,
     errno.EISDIR,
     errno.ENOTDIR,

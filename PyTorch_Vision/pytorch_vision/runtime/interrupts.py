@@ -1,4 +1,4 @@
-"""Signals that wait until a training step is whole."""
+"""Signals that wait until a training step is complete."""
 
 import contextlib
 import signal
@@ -8,16 +8,18 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# what a terminal, a cluster's scheduler and a closed laptop send; Windows has no SIGHUP
+# from Ctrl-C, a cluster's scheduler and a lost connection; Windows has no SIGHUP
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
-ONE_PRESS = 1.0  # seconds in which a second interrupt is the first one, told twice
+# seconds in which a second interrupt counts as the first: Ctrl-C can reach a process twice, by its
+# process group and through its parent
+ONE_PRESS = 1.0
 
 
 @contextlib.contextmanager
 def _handled(handlers: dict[int, Callable[[int, Any], None]]) -> Iterator[None]:
-    """Handle signals in another way for a while, where Python delivers them: in the main thread."""
+    """Install signal handlers for a while; outside of the main thread, do nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -33,11 +35,11 @@ def _handled(handlers: dict[int, Callable[[int, Any], None]]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def deferred_signals() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether an interrupt or a request to end has arrived.
+    """Yield a function that tells whether a signal to stop (SIGINT, SIGTERM, SIGHUP) has arrived.
 
-    Between two batches everything is in step; in the middle of one, the weights are not. A second
-    interrupt acts as usual. SIGTERM and SIGHUP do so when the work is done: by default, they end
-    the process then. What is ignored (as SIGHUP is under ``nohup``) stays ignored.
+    The caller stops where its state is consistent, such as between two batches. A second interrupt
+    acts at once. SIGTERM and SIGHUP are raised again at the end of the block, where by default they
+    end the process. Ignored signals (as SIGHUP under ``nohup``) stay ignored.
     """
     came: dict[int, float] = {}
 
@@ -49,15 +51,15 @@ def deferred_signals() -> Iterator[Callable[[], bool]]:
     heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     with _handled(dict.fromkeys(heard, remember)):
         yield lambda: bool(came)
-    for number in came.keys() - {signal.SIGINT}:  # not after an error, which is to be told
+    for number in came.keys() - {signal.SIGINT}:  # not reached after an error, which goes first
         signal.raise_signal(number)
 
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Let a request to end raise ``SystemExit``, with the status that a shell expects.
+    """Make SIGTERM and SIGHUP raise ``SystemExit`` with the status that a shell expects.
 
-    Open files, temporary folders and programs that were started are then left as after an error.
+    So ``finally`` blocks run: files are closed, temporary folders removed.
     """
 
     def leave(number: int, _: Any) -> None:

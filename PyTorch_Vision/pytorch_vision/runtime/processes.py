@@ -1,8 +1,8 @@
 """Several processes, each with its device, that train one network together.
 
-Lightning Fabric or torchrun starts them, and DistributedDataParallel averages their gradients.
-Here is what else they tell each other: a few numbers after every batch, so that all of them stop,
-save and show at the same one.
+Lightning Fabric or torchrun starts them, and DistributedDataParallel averages their gradients. This
+module exchanges the rest: a few numbers after every batch, by which all of them stop, save and
+print at the same one.
 """
 
 import contextlib
@@ -20,47 +20,47 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 Made = TypeVar("Made")
-SIGN_OF_LIFE = 1.0  # seconds that a process has to give one after another was lost
+HEARTBEAT = 1.0  # seconds in which a process must answer after another was lost
 
 
 def part_of(count: int, rank: int, world_size: int) -> slice:
-    """Return the part of ``count`` things that is a process's: in order, near to equal in size."""
+    """Return the slice of ``count`` items that belongs to a rank; sizes differ by 1 at most."""
     return slice(count * rank // world_size, count * (rank + 1) // world_size)
 
 
 class ProcessLostError(RuntimeError):
-    """Another process of the run is gone; the message says which, and how to go on."""
+    """Another process of the run was lost; the message says which, and how to continue."""
 
 
 class Processes:
-    """The processes of a run: this one's rank, and what it exchanges with the others.
+    """This process's rank, and its communication with the other processes of the run.
 
-    Every method that exchanges something must be called by all of them, in the same order. Alone,
-    a process exchanges nothing.
+    The methods that communicate must be called by all processes, in the same order. They also work
+    in a single process.
 
     Args:
-        fabric: of ``make_fabric``, launched.
+        fabric: launched, from ``start_processes`` or ``make_fabric``.
     """
 
     def __init__(self, fabric: lightning_fabric.Fabric) -> None:
         self.fabric, self.rank = fabric, fabric.global_rank
         self.world_size: int = fabric.world_size
         if self.world_size > 1:
-            # numbers on the CPU: exchanging them does not wait for a GPU
+            # gloo communicates on the CPU, so it does not wait for a GPU
             self.group: Any = dist.new_group(backend="gloo")
             self.store = next(dist.rendezvous("env://", self.rank, self.world_size))[0]
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that prints, draws and writes."""
+        """Whether this process prints, draws and writes files."""
         return self.rank == 0
 
     def part_of(self, count: int) -> slice:
-        """Return this process's part of ``count`` things."""
+        """Return this process's slice of ``count`` items."""
         return part_of(count, self.rank, self.world_size)
 
     def gather(self, *numbers: float) -> list[list[float]]:
-        """Return, for each of the numbers, what each process has given, by rank."""
+        """Return, for each number, the values of all processes in the order of their ranks."""
         if self.world_size == 1:
             return [[number] for number in numbers]
         mine = torch.tensor(numbers, dtype=torch.float64)
@@ -73,15 +73,15 @@ class Processes:
         return [sum(given) for given in self.gather(*numbers)]
 
     def agree(self, stop: bool, *decisions: bool) -> tuple[bool, ...]:
-        """Return whether any process wants to stop, and what the first decides of all else."""
+        """Return whether any process wants to stop, and the first process's other decisions."""
         stops, *others = self.gather(stop, *decisions)
         return any(stops), *(bool(given[0]) for given in others)
 
     def on_main(self, work: Callable[[], Made]) -> Made:
-        """Let the first process do something, and return in all what it returned there.
+        """Call a function in the first process, and return its result in all.
 
         Raises:
-            Exception: in all, what it raised in the first.
+            Exception: in all processes, what the function raised in the first.
         """
         if self.world_size == 1:
             return work()
@@ -93,10 +93,10 @@ class Processes:
         return made
 
     def local_main_first(self, work: Callable[[], Made]) -> Made:
-        """Do something in all processes: first in one on each machine, then in the others.
+        """Call a function in one process of each machine, then in the others.
 
         Raises:
-            Exception: in all, what it raised in any.
+            Exception: in all processes, what the function raised in any.
         """
         if self.world_size == 1:
             return work()
@@ -113,7 +113,7 @@ class Processes:
 
     @torch.no_grad()
     def average(self, tensors: list[Tensor]) -> None:
-        """Replace float tensors by their means over all processes, in place."""
+        """Replace float tensors, in place, by their means over all processes."""
         if self.world_size == 1 or not tensors:
             return
         joined = torch.cat([tensor.flatten() for tensor in tensors])
@@ -123,13 +123,13 @@ class Processes:
 
     @contextlib.contextmanager
     def explained(self, advice: Callable[[], str]) -> Iterator[None]:
-        """Raise a ``ProcessLostError`` instead of a transport's error about another process.
+        """Raise a ``ProcessLostError`` in place of a communication error.
 
-        Where Fabric started the processes, it looks after them every few seconds, and may end them
-        all before that: its own message, which names the rank, then ends with the advice.
+        Where Fabric started the processes, it checks them every few seconds and may end them all
+        before that; its message, which names the rank, then ends with the advice.
 
         Args:
-            advice: tells how to go on, once that has happened.
+            advice: returns how to continue; called after the error.
         """
 
         def advise(record: logging.LogRecord) -> bool:
@@ -150,22 +150,22 @@ class Processes:
                 ) from error
 
     def _lost(self) -> list[int]:
-        """Return the ranks that are gone. The first process has the store in which others sign."""
+        """Return the lost ranks: those that leave no heartbeat in the first process's store."""
         try:
             self.store.set(f"alive/{self.rank}", "")
-            time.sleep(SIGN_OF_LIFE)
+            time.sleep(HEARTBEAT)
             lost = [
                 rank for rank in range(self.world_size) if not self.store.check([f"alive/{rank}"])
             ]
             if self.is_main:
-                time.sleep(SIGN_OF_LIFE)  # until the others have looked
-        except RuntimeError:  # without the store's process
+                time.sleep(HEARTBEAT)  # until the others have read the store
+        except RuntimeError:  # the store is lost, with the first process
             return [0]
         return lost
 
 
 def _tried(work: Callable[[], Made]) -> tuple[Made | None, Exception | None]:
-    """Return what some work made, or the error that it raised, for others to be told."""
+    """Return a function's result and None, or None and the error that it raised."""
     try:
         return work(), None
     except Exception as error:
@@ -188,10 +188,10 @@ def _is_of_transport(error: RuntimeError) -> bool:
 
 
 def is_main_process() -> bool:
-    """Tell whether this process prints and writes, also before it knows of others.
+    """Tell whether this process prints and writes, also before ``Processes`` exists.
 
-    Its rank counts only where several were started to work together: a cluster gives one to each
-    of its tasks, too, and these can be runs by themselves.
+    Its rank counts only if several processes were started to work together: a cluster also gives
+    ranks to tasks that are independent runs.
     """
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank() == 0
@@ -201,7 +201,7 @@ def is_main_process() -> bool:
 
 @contextlib.contextmanager
 def only_main_prints(rank: int) -> Iterator[None]:
-    """Discard what all processes but the first write to the standard output."""
+    """Discard the standard output of all processes but the first."""
     if rank == 0:
         yield
         return

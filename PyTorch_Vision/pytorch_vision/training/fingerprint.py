@@ -14,7 +14,6 @@ import albumentations as A
 from torch import nn
 
 from pytorch_vision.data import ImageData
-from pytorch_vision.data.images import fingerprint
 from pytorch_vision.models import Classifier
 from pytorch_vision.training.config import TrainConfig
 
@@ -32,7 +31,7 @@ def identity(config: TrainConfig, data: ImageData, classifier: Classifier) -> di
     recipe["augmentation"]["steps"] = None if steps is None else describe_steps(steps)
     return {
         **recipe,
-        "data": {"name": data.name, "fingerprint": _short(fingerprint(data))},
+        "data": {"name": data.name, "fingerprint": _short(data.fingerprint)},
         "network": describe_layers(classifier.network),
         "normalization": str(classifier.normalization),
     }

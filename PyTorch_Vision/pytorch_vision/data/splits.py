@@ -1,0 +1,150 @@
+"""Parts of a data set: a smaller training set, or a held-out one; both stratified by class."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pytorch_vision.data.images import ImageData
+from pytorch_vision.runtime.checks import whole_number
+
+
+def subset(data: ImageData, count: int) -> ImageData:
+    """Return the same data with only ``count`` training images, as many of every class.
+
+    Raises:
+        ValueError: ``count`` is not in 1..the number of training images.
+    """
+    indices = balanced_indices(data.train_labels, count)
+    if len(indices) == len(data.train_labels):
+        return data
+    name = f"{len(indices):,} of {data.name}"
+    return replace(data, **_train_part(data, indices), name=name)
+
+
+def hold_out(data: ImageData, held_out: int, seed: int = 0) -> ImageData:
+    """Return the same data, tested on a stratified part of its training images.
+
+    Choose a recipe, a network or the number of epochs by such images, and test once at the end: a
+    test result by which something was chosen is better than the result on new images.
+
+    Args:
+        data: its own test images are left out.
+        held_out: how many training images to hold out. Each class gives its share, but at least
+            one image of it stays, and a class of one or two images gives none.
+        seed: the random seed; the same seed gives the same parts.
+
+    Raises:
+        ValueError: ``held_out`` is not in 1..the number of images that can be held out.
+    """
+    held_out = whole_number(held_out, "held_out")
+    counts = stratified_by_total(data.train_labels, len(data.class_names), held_out)
+    chosen = stratified_draw(data.train_labels, counts, seed, data.train_digests)
+    held = _train_part(data, np.flatnonzero(chosen))
+    return replace(
+        data,
+        **_train_part(data, np.flatnonzero(~chosen)),
+        test_images=held["train_images"],
+        test_labels=held["train_labels"],
+        test_files=held["train_files"],
+        name=f"{data.name} ({held_out:,} of them held out)",
+    )
+
+
+def _train_part(data: ImageData, indices: np.ndarray) -> dict[str, Any]:
+    """Return all fields on training images, of the images at ``indices`` alone."""
+    return {
+        "train_images": data.train_images[indices],
+        "train_labels": data.train_labels[indices],
+        "train_files": data.train_files and tuple(data.train_files[i] for i in indices),
+        "train_digests": data.train_digests and tuple(data.train_digests[i] for i in indices),
+    }
+
+
+def balanced_indices(labels: np.ndarray, count: int) -> np.ndarray:
+    """Return ``count`` indices into ``labels``, sorted: the first images of each class.
+
+    Every class has as many; where ``count`` is not a multiple of their number, the lower labels
+    have one more.
+
+    Raises:
+        ValueError: ``count`` is not in 1..len(labels).
+    """
+    count = whole_number(count, "count")
+    if not 1 <= count <= len(labels):
+        raise ValueError(f"count is {count}, expected 1 to {len(labels)} images")
+    nth_of_its_class = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        nth_of_its_class[members] = np.arange(len(members))
+    return np.sort(np.lexsort((labels, nth_of_its_class))[:count])
+
+
+def stratified_by_share(labels: np.ndarray, classes: int, share: float) -> np.ndarray:
+    """Return how many images of each class to hold out, if it is a share of the class.
+
+    At least one image of a class is held out and at least one stays; but a class of one or two
+    images gives none.
+
+    Returns:
+        int64 (classes,).
+    """
+    there = np.bincount(labels, minlength=classes)
+    counts = np.floor(share * there + 0.5).astype(np.int64)
+    return np.where(there > 2, counts.clip(1, np.maximum(there - 1, 1)), 0)
+
+
+def stratified_by_total(labels: np.ndarray, classes: int, held_out: int) -> np.ndarray:
+    """Return how many images of each class to hold out, if it is ``held_out`` images in all.
+
+    Shares are rounded by the largest remainder method. At least one image of a class stays, and a
+    class of one or two images gives none.
+
+    Returns:
+        int64 (classes,), which sum to ``held_out``.
+
+    Raises:
+        ValueError: so many images cannot be held out.
+    """
+    there = np.bincount(labels, minlength=classes)
+    most = np.where(there > 2, there - 1, 0)
+    if not 1 <= held_out <= most.sum():
+        raise ValueError(
+            f"held_out is {held_out:,}, expected 1 to {most.sum():,}: there are {len(labels):,} "
+            f"training images, and some of each class stay to train on"
+        )
+    shares = held_out * there / there.sum()
+    counts = np.minimum(np.floor(shares).astype(np.int64), most)
+    while (missing := held_out - counts.sum()) > 0:
+        free = np.flatnonzero(counts < most)
+        nearest = free[np.argsort(-(shares - counts)[free], kind="stable")]
+        counts[nearest[:missing]] += 1
+    return counts
+
+
+def stratified_draw(
+    labels: np.ndarray, counts: np.ndarray, seed: int, digests: Sequence[str] = ()
+) -> np.ndarray:
+    """Draw images at random, ``counts`` of each class.
+
+    Args:
+        labels: int64 (N,).
+        counts: int64 (C,).
+        seed: the random seed.
+        digests: a hash of each image, or nothing. With digests, an image is drawn by its own
+            digest, so that adding or removing a few images changes next to nothing for the others.
+
+    Returns:
+        bool (N,), True for the images that are drawn.
+    """
+    seed = whole_number(seed, "seed")
+    order = np.random.default_rng(seed).permutation(len(labels))
+    if len(digests):
+        keys = [hashlib.sha256(f"{seed} {digest}".encode()).digest() for digest in digests]
+        order = np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
+    drawn = np.zeros(len(labels), dtype=bool)
+    for label, count in enumerate(counts):
+        drawn[order[labels[order] == label][:count]] = True
+    return drawn
