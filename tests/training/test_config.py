@@ -30,7 +30,7 @@ def test_the_last_epoch_is_never_one_of_small_images():
         ({"epochs": -1}, "epochs is -1, expected 0 or more"),
         ({"batch_size": 0}, "batch_size is 0, expected 1 or more"),
         ({"seed": -1}, "seed is -1"),
-        ({"optimizer": "adam"}, "optimizer is 'adam', expected 'muon' or 'sgd'"),
+        ({"optimizer": "adam"}, "optimizer is 'adam', expected 'muon', 'sgd' or 'adamw'"),
         ({"learning_rate": 0}, "learning_rate is 0"),
         ({"muon_learning_rate": -0.1}, "muon_learning_rate is -0.1"),
         ({"momentum": 1}, "momentum is 1"),

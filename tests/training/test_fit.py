@@ -27,7 +27,7 @@ from pytorch_vision.models import Classifier, EpochRecord, History
 from pytorch_vision.runtime import CheckpointError, Machine, Processes
 from pytorch_vision.runtime.devices import make_fabric
 from pytorch_vision.training import TrainConfig, evaluate, find_learning_rate, fit
-from pytorch_vision.training.checkpoint import NAME
+from pytorch_vision.training.checkpoint import NAME, load
 from pytorch_vision.training.trainer import Trainer
 
 CONFIG = TrainConfig(epochs=3, batch_size=16, seed=1)
@@ -338,12 +338,13 @@ def test_the_rate_moves_once_a_batch(few, tiny):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(few, tiny, tmp_path):
-    """The epochs before it are in the history, and no broken state is kept."""
+    """The epochs before it are in the history and in the checkpoint, the broken one is not."""
     at_step(tiny.network, 10, lambda images: images.fill_(float("nan")))
     with pytest.raises(FloatingPointError, match="not finite at epoch 2, batch 2"):
         fit(tiny, few, CONFIG, None, tmp_path)
     assert len(tiny.history.records) == 1
-    assert not (tmp_path / NAME).exists()
+    progress = load(tmp_path)["run"]["progress"]
+    assert (progress["epoch"], progress["batch"]) == (1, 0)
 
 
 def use_float16(monkeypatch: pytest.MonkeyPatch, scale: float = 65536.0) -> torch.amp.GradScaler:
