@@ -28,7 +28,7 @@ def test_curves_show_training_and_test_together_and_the_learning_rate():
     loss, accuracy, rate = figure.axes
     assert figure.get_suptitle() == "a title"
     assert {axes.get_xlabel() for axes in figure.axes} == {"Epoch"}
-    assert "learning rate" in rate.get_ylabel()
+    assert "Learning rate" in rate.get_ylabel()
     assert "Loss" in loss.get_ylabel()
     assert "%" in accuracy.get_ylabel()
     drawn = [[list(line.get_ydata()) for line in axes.lines] for axes in figure.axes]

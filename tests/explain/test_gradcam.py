@@ -162,8 +162,7 @@ def test_a_photograph_of_twelve_megapixels_is_explained_in_three_lines(tiny, tmp
     with Image.open(path) as picture:
         assert str(explainer.explain(picture, top=2)) == str(explanation)
     assert len(explainer.explain(path, top=99).maps) == 10
-    with pytest.raises(ValueError, match="there are 2 pictures, expected one"):
-        explainer.explain([path, path])
+    assert str(explainer.explain(explanation.image, top=2)) == str(explanation)
 
 
 @pytest.mark.parametrize("reentrant", [True, False])

@@ -8,6 +8,7 @@ import io
 import re
 import textwrap
 import unicodedata
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -55,7 +56,7 @@ def finished(figure: Figure) -> Figure:
         axes.tick_params(which="both", labelfontfamily=families)  # of ticks yet to be made, too
     texts = figure.findobj(Text)
     for text in texts:
-        found = {_family(one) for one in text.get_text() if one != "\n"}
+        found = {_family(one, families) for one in text.get_text() if one != "\n"}
         others = sorted(family for family in found if family and family not in families)
         text.set_fontfamily([*families, *others])
     if any(ESCAPED.search(text.get_text()) for text in texts):
@@ -66,7 +67,7 @@ def finished(figure: Figure) -> Figure:
 
 def plain(text: str) -> str:
     """Return a text in a form that matplotlib draws literally, dollar signs included."""
-    return _literal(_drawable(text))
+    return _literal(_drawable(text, _default_families()))
 
 
 def fit_text(
@@ -84,58 +85,58 @@ def fit_text(
         lines: at most so many.
         form: the words around the text, which are never cut, as in "predicted: {} (50 %)".
     """
-    text = _drawable(text)
+    families = _default_families()
+
+    def width(line: str) -> float:
+        """In inches; at few pixels, letters are a little wider than their outlines."""
+        return 1.04 * sum(_advance(one, families) for one in line) * size / 72
+
+    text = _drawable(text, families)
     if any(unicodedata.bidirectional(one) in ("R", "AL") for one in text):
         form = form.replace("{}", "{}" + LEFT_TO_RIGHT)  # else the words after it come before it
     kept, too_many = 0, len(text) + 1
     while too_many - kept > 1:  # the most characters that fit; usually all of them
         tried = len(text) if too_many > len(text) and not kept else (kept + too_many) // 2
-        if len(_broken(form.format(cut(text, tried)), inches, size)) <= lines:
+        if len(_broken(form.format(cut(text, tried)), inches, width)) <= lines:
             kept = tried
         else:
             too_many = tried
-    return _literal("\n".join(_broken(form.format(cut(text, kept)), inches, size)))
+    return _literal("\n".join(_broken(form.format(cut(text, kept)), inches, width)))
 
 
 def _literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _broken(text: str, inches: float, size: float) -> list[str]:
+def _broken(text: str, inches: float, width: Callable[[str], float]) -> list[str]:
     """Break a text into lines of at most some width, or of a single character."""
     lines = [""]
     # never between a number and its percent sign
     for part in re.findall(r"[^ _/-]+[ _/-]*|[ _/-]+", text.replace(" %", "\N{NO-BREAK SPACE}%")):
-        whole = _width(part.rstrip(), size) <= inches
+        whole = width(part.rstrip()) <= inches
         for piece in [part] if whole else part:
-            if lines[-1] and _width(lines[-1] + piece.rstrip(), size) > inches:
+            if lines[-1] and width(lines[-1] + piece.rstrip()) > inches:
                 lines.append("")
             lines[-1] += piece
     return [line.replace("\N{NO-BREAK SPACE}%", " %").rstrip() for line in lines]
 
 
-def _width(text: str, size: float) -> float:
-    """Return the width of a line of text, in inches."""
-    advances = sum(_advance(_family(one) or DEFAULT_FAMILY, one) for one in text)
-    return 1.04 * advances * size / 72  # at few pixels, letters are a little wider
-
-
 @cache
-def _advance(family: str, character: str) -> float:
+def _advance(character: str, families: tuple[str, ...]) -> float:
     """Return the width of a character, as a share of the size of the letters."""
-    font = FT2Font(_file(family))
+    font = FT2Font(_file(_family(character, families) or families[0]))
     font.set_size(100, 72)
     return font.load_char(ord(character)).linearHoriAdvance / 65536 / 100
 
 
-def _drawable(text: str) -> str:
+def _drawable(text: str, families: tuple[str, ...]) -> str:
     """Return a text in one line, in characters that some font has.
 
     A symbol that no font has becomes its name, such as ":cat:"; a letter its number, such as
     ``\\u732b``; an invisible character is left out.
     """
     text = " ".join(text.split())
-    return "".join(one if _family(one) is not None else _named(one) for one in text)
+    return "".join(one if _family(one, families) is not None else _named(one) for one in text)
 
 
 def _named(character: str) -> str:
@@ -147,7 +148,7 @@ def _named(character: str) -> str:
     return character.encode("ascii", "backslashreplace").decode() if kind != "Cc" else " "
 
 
-def _default_families() -> list[str]:
+def _default_families() -> tuple[str, ...]:
     """Return the families that rcParams ask for, except those that are not installed."""
     settings: Any = rcParams
     wanted = [
@@ -155,12 +156,13 @@ def _default_families() -> list[str]:
         for name in settings["font.family"]
         for family in settings.get(f"font.{name}", [name])  # "serif" names a list of families
     ]
-    return [name for name in wanted if name in _installed()] or [DEFAULT_FAMILY]
+    return tuple(name for name in wanted if name in _installed()) or (DEFAULT_FAMILY,)
 
 
-def _family(character: str) -> str | None:
-    """Return a family that has a character, a default one if possible; None if no font has it."""
-    for family in _default_families():
+@cache
+def _family(character: str, families: tuple[str, ...]) -> str | None:
+    """Return a family that has a character, one of ``families`` if possible; None for no font."""
+    for family in families:
         if ord(character) in _characters(family):
             return family
     return _other_families().get(ord(character))

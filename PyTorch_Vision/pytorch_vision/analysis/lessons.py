@@ -88,7 +88,7 @@ def _after_randomization(randomized: dict[str, dict[str, np.ndarray]]) -> str:
     """Say how much each method's maps depend on the layer that was randomised first: the last."""
     (layer,) = {next(iter(by_layer)) for by_layer in randomized.values()}
     means = {
-        METHOD_NAMES.get(method, method): float(by_layer[layer].mean())
+        METHOD_NAMES.get(method, method): round(float(by_layer[layer].mean()), 2)
         for method, by_layer in randomized.items()
         if len(by_layer[layer])
     }

@@ -306,7 +306,7 @@ def _explain_images(settings: Settings, paths: list[str]) -> None:
             continue
         output = output or RunFolder.prepare(_output(settings).folder)
         print(summary)
-        explained = explainer.explain(image[None], machine=settings.machine)
+        explained = explainer.explain(image, machine=settings.machine)
         print(f"{classifier}: {explained}")
         figure = galleries.explanation(explained, path.name)
         source = f"{path.resolve()} by {weights}"

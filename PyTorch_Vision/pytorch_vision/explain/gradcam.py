@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, XGradCAM
 from torch import Tensor, nn
 
-from pytorch_vision.data import eval_batches
+from pytorch_vision.data import eval_batches, read_image
+from pytorch_vision.data.image_files import as_array
 from pytorch_vision.data.images import check_images
 from pytorch_vision.explain.geometry import (
     MapGeometry,
@@ -135,29 +137,35 @@ class Explainer:
         """Classify a picture, and map the places that support its most probable classes.
 
         Args:
-            picture: an image file, a picture of Pillow's or anything else that
-                ``Classifier.predict`` takes for one image; resized as the training images were.
+            picture: an image file or a Pillow image, which is resized as the training images were;
+                or uint8 (H, W, 3) or (1, H, W, 3), of the classifier's size.
             top: how many classes, the most probable first.
             method: one of ``METHODS``.
             machine: what predicts; ``Machine()`` if None.
 
         Raises:
-            ValueError: the picture cannot be read, or there are several.
+            ValueError: the picture cannot be read.
             OSError: the file cannot be opened.
             NoMapError: as for ``maps``.
         """
-        images = self.classifier._pixels(picture)
-        if len(images) != 1:
-            raise ValueError(f"there are {len(images)} pictures, expected one to explain")
-        probabilities = self.classifier.predict(images, machine)[0]
+        image = self._read(picture)
+        probabilities = self.classifier.predict(image[None], machine)[0]
         likely = probabilities.argsort(kind="stable")[::-1][:top]
         return Explanation(
-            image=images[0],
+            image=image,
             class_names=tuple(self.classifier.class_names[label] for label in likely),
             probabilities=probabilities[likely],
-            maps=self.maps(images, likely[:, None], method)[:, 0],
+            maps=self.maps(image[None], likely[:, None], method)[:, 0],
             name=Path(picture).name if isinstance(picture, (str, os.PathLike)) else "",
         )
+
+    def _read(self, picture: Any) -> np.ndarray:
+        size, resize = self.classifier.size, self.classifier.resize
+        if isinstance(picture, np.ndarray):
+            return picture[0] if picture.ndim == 4 else picture
+        if isinstance(picture, Image.Image):
+            return as_array(picture, size, resize)
+        return read_image(picture, size, resize)[0]
 
     def maps(
         self,
