@@ -60,6 +60,6 @@ PINS := --quiet --requirement requirements-ci.txt --editable ./PyTorch_Vision
 	@echo "Installing the requirements (5 GB, most of it PyTorch for GPUs): half a minute by uv ..."
 	@index=$${PIP_INDEX_URL:-$$($(BIN)/pip config get global.index-url 2>/dev/null)}; \
 	if $(BIN)/pip install --quiet uv && \
-		UV_DEFAULT_INDEX=$${index} $(BIN)/uv pip install --python .venv $(PINS); \
+		$(BIN)/uv pip install --python .venv $${index:+--default-index "$$index"} $(PINS); \
 	then :; else echo "... or two minutes by pip, as uv cannot do it here:"; $(BIN)/pip install $(PINS); fi
 	touch $@
