@@ -1,5 +1,4 @@
 import importlib
-import json
 import os
 import signal
 from dataclasses import replace
@@ -269,16 +268,6 @@ def test_a_users_folder_called_unfinished_keeps_its_files(tmp_path, few, tiny):
     train_into(RunFolder.prepare(tmp_path), tiny, few, CONFIG)
     assert mine.read_text() == "precious"
     assert os.listdir(tmp_path / "unfinished") == ["plots"]
-
-
-def test_classes_of_one_name_are_both_in_the_manifest(tmp_path, few):
-    try:
-        data = replace(few, class_names=("crane", *few.class_names[1:-1], "crane"))
-    except ValueError:
-        pytest.skip("refused before")
-    train_into(RunFolder.prepare(tmp_path), anew(data), data, CONFIG)
-    manifest = json.loads((tmp_path / "run.json").read_text())
-    assert [one["name"] for one in manifest["data"]["classes"]].count("crane") == 2
 
 
 @pytest.mark.parametrize(("letter", "kept"), [("a", 200), ("猫", 66)])

@@ -272,14 +272,24 @@ class Settings:
                 like = self.load_classifier()
         size: int | tuple[int, int] = self.size or begun.get("size", SIZE)
         resize: Resize = self.resize or begun.get("resize", RESIZE)
-        known: tuple[Any, ...] = ()
+        names: tuple[str, ...] = ()
+        digests: tuple[str, ...] = ()
         if like is not None:
             self._check_classes(like)
-            size, resize, known = like.size, like.resize, (like.class_names, like.trained_on)
+            size, resize = like.size, like.resize
+            names, digests = like.class_names, like.trained_on
         elif begun and not is_cifar10(self.data) and None in (self.size, self.resize):
             say(f"As for the weights, pictures become {_pixels(size)} pixels, by {resize}")
-        labels = self.labels or None
-        data = load_data(self.data, self.root, size, resize, self.held_out, *known, labels=labels)
+        data = load_data(
+            self.data,
+            self.root,
+            size,
+            resize,
+            self.held_out,
+            names,
+            digests,
+            labels=self.labels or None,
+        )
         self.tell_unused(like, data)
         say(data)
         return data
