@@ -1,19 +1,21 @@
-"""Write the page of all settings from where they are declared.
+"""Write the page of all settings, and what the command line says of them, from the code.
 
 python docs/make_settings.py
 """
 
-import re
+import json
 from pathlib import Path
 from typing import Any
 
-from pytorch_vision.app.settings import FIELDS, Settings
+from pytorch_vision.app.settings import FIELDS, Settings, describe_options
 from pytorch_vision.data import Augmentation
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.checks import declared
 from pytorch_vision.training import RECIPES, TrainConfig
 
-PAGE = Path(__file__).parent / "settings.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "settings.md"
+OPTIONS = ROOT / "PyTorch_Vision" / "pytorch_vision" / "app" / "options.json"
 PARTS = {
     "Data, network, output": Settings,
     "Training": TrainConfig,
@@ -68,12 +70,16 @@ def page() -> str:
 
 
 def _row(name: str) -> str:
-    field = FIELDS[name]
-    default = field.get_default(call_default_factory=True)
-    shown = "none" if default in ("", None) else f"`{default}`"
-    values = re.findall(r"'([\w-]+)'", str(field.annotation).removeprefix(str(type(default))))
-    listed = f" ({', '.join(f'`{value}`' for value in values)})" if len(values) > 1 else ""
-    return f"| `{name}` | {shown} | {field.description}{listed} |"
+    option = describe_options()[name]
+    default = "unset" if option["default"] in ("", None) else f"`{option['default']}`"
+    choices = ", ".join(f"`{value}`" for value in option["choices"])
+    listed = f" ({choices})" if choices else ""
+    return f"| `{name}` | {default} | {option['description']}{listed} |"
+
+
+def options() -> str:
+    """Return what the command line says of each setting, as JSON."""
+    return json.dumps(describe_options(), indent=1) + "\n"
 
 
 def _values(config: TrainConfig) -> dict[str, Any]:
@@ -84,3 +90,4 @@ def _values(config: TrainConfig) -> dict[str, Any]:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    OPTIONS.write_text(options(), encoding="utf-8")

@@ -2,15 +2,18 @@
 
 import sys
 
+from pytorch_vision.app.command_line import parse
+
 
 def main() -> int:
-    """Run the command line; an interrupt while it loads prints one line, too."""
+    """Run the command line; ``--help`` ends it before torch is loaded."""
+    options = parse()
     try:
-        from pytorch_vision.app.commands import main as command
+        from pytorch_vision.app.commands import run
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
-    return command()
+    return run(options)
 
 
 if __name__ == "__main__":

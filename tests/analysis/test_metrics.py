@@ -91,7 +91,7 @@ def test_the_table_of_predictions_has_the_files(predictions, tmp_path):
     files = ("a/1.png", "a/\udcff.png", None, "é.png", 'x,"y".png')
     write_predictions(replace(predictions, files=files), tmp_path / "new" / "table.csv")
     rows = rows_of(tmp_path / "new" / "table.csv")
-    assert rows[0][:3] == ["image", "true class", "predicted class"]
+    assert rows[0][:3] == ["image", "true_class", "class"]
     assert [row[0] for row in rows[1:]] == [
         "a/1.png",
         r"a/\udcff.png",
@@ -99,7 +99,7 @@ def test_the_table_of_predictions_has_the_files(predictions, tmp_path):
         "é.png",
         'x,"y".png',
     ]
-    assert rows[2][1:] == ["b", "a", "0.6000", "0.2000"]
+    assert rows[2][1:] == ["b", "a", "0.600000", "0.200000"]
 
 
 @pytest.mark.parametrize(

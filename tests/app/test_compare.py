@@ -1,8 +1,9 @@
+import csv
 import re
 
 import pytest
 
-from pytorch_vision.app import FinishedRun, compare_runs
+from pytorch_vision.app.compare import FinishedRun, compare_runs, write_comparison
 from pytorch_vision.models import EpochRecord, History
 
 HISTORY = History(
@@ -13,22 +14,41 @@ HISTORY = History(
 )
 
 
-def run(name: str, fingerprint: str = "a", **settings: object) -> FinishedRun:
-    made_with = {
+def run(name: str, fingerprint: str = "a", epochs: int = 3, **settings: object) -> FinishedRun:
+    manifest = {
         "settings": {"seed": 0, "output": name, **settings},
         "data": {"fingerprint": fingerprint},
         "network": {"name": "ResNet18 on mine"},
     }
-    return FinishedRun(name, made_with, HISTORY)
+    return FinishedRun(name, manifest, History(HISTORY.records[:epochs]))
 
 
 def test_a_table_has_what_differs_and_what_came_out():
-    table = compare_runs([run("one", momentum=0.9), run("two", seed=1, momentum=0.9)])
+    table = compare_runs([run("one", momentum=0.9), run("two", momentum=0.5)])
     header, first, second, *below = (re.split(r"\s{2,}", line) for line in table.splitlines())
     assert header == ["run", "network", "epochs", "test accuracy", "best", "loss", "seconds"]
     assert first == ["one", "ResNet18 on mine", "3", "45.00 %", "50.00 % (2)", "1.0000", "6.0"]
     assert second[0] == "two"
-    assert below[1:] == [["seed", "0, 1"]]
+    assert below[1:] == [["momentum", "0.9, 0.5"]]
+
+
+def test_runs_over_seeds_have_mean_and_deviation():
+    """By setting: a run of another setting, or alone with its setting, is not among them."""
+    runs = [run("a", seed=0), run("b", seed=1, epochs=2), run("c", seed=2, momentum=0.5)]
+    runs.append(run("d", "other images", seed=3))
+    table = compare_runs(runs)
+    assert table.count("test accuracy 4") == 1
+    assert "a, b  2 runs  test accuracy 47.50 ± 3.54 %  loss 1.2500 ± 0.3536" in table
+    assert "±" not in compare_runs(runs[1:])
+
+
+def test_a_comparison_is_a_table_too(tmp_path):
+    write_comparison([run("a", seed=0), run("b", seed=1, momentum=0.5)], tmp_path / "c.csv")
+    with open(tmp_path / "c.csv", newline="", encoding="utf-8") as file:
+        first, second = csv.DictReader(file)
+    assert (first["run"], first["network"], first["epochs"]) == ("a", "ResNet18 on mine", "3")
+    assert (first["test_accuracy"], first["best_epoch"], first["test_loss"]) == ("45", "2", "1")
+    assert (second["momentum"], second["seed"], first["momentum"]) == ("0.5", "1", "unset")
 
 
 def test_a_table_fits_a_terminal_however_much_differs():

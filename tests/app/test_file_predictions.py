@@ -1,12 +1,18 @@
+import codecs
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pytorch_vision.app import classify_files, write_file_predictions
-from pytorch_vision.app import file_predictions as classify
-from pytorch_vision.app.file_predictions import FilePrediction
+from pytorch_vision.app import file_predictions
+from pytorch_vision.app.file_predictions import (
+    FilePrediction,
+    classify_files,
+    write_file_predictions,
+    write_submission,
+)
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine
 
@@ -41,7 +47,7 @@ def test_each_file_has_its_two_most_probable_classes(tmp_path, few, tiny, pictur
 @pytest.mark.parametrize("at_once", [1, 3 * 3 * 32 * 32, 2**26])
 def test_memory_is_that_of_a_batch(tmp_path, tiny, pictures, monkeypatch, at_once):
     """A folder's files come in order at any depth; what cannot be read says why."""
-    monkeypatch.setattr(classify, "AT_ONCE", at_once)
+    monkeypatch.setattr(file_predictions, "AT_ONCE", at_once)
     found = list(classify_files(tiny, [tmp_path / "new"], EXACT))
     assert sorted(one.file for one in found if not one.problem) == sorted(pictures)
     (broken,) = (one for one in found if one.problem)
@@ -67,17 +73,79 @@ def test_nothing_to_classify_is_said(tmp_path, tiny):
         list(classify_files(tiny, [tmp_path]))
 
 
-def test_a_table_replaces_that_of_the_same_files_alone(tmp_path):
-    rows = [FilePrediction('a "b", c.png', "cat", 0.75, "dog", 0.25), FilePrediction("ж.png")]
-    path = tmp_path / "predictions.csv"
-    assert write_file_predictions(rows, path) == path
+def rows_of(path: Path) -> list[list[str]]:
     with open(path, encoding="utf-8", newline="") as file:
-        header, first, second = csv.reader(file)
-    assert header[:4] == ["file", "class", "probability", "runner_up"]
-    assert first == ['a "b", c.png', "cat", "0.750000", "dog", "0.250000", ""]
-    assert second[0] == "ж.png"
-    assert write_file_predictions(rows, path) == path
-    assert write_file_predictions(rows[:1], path) == tmp_path / "predictions-2.csv"
-    path.write_text("somebody's own")
-    assert write_file_predictions(rows[:1], path) == tmp_path / "predictions-2.csv"
-    assert path.read_text() == "somebody's own"
+        return list(csv.reader(file))
+
+
+SHARES = np.array([0.25, 0.75], np.float32)
+ROWS = [
+    FilePrediction('new/a "b", c.png', "cat", 0.75, "dog", 0.25, probabilities=SHARES),
+    FilePrediction("new/ж.png", "dog", 0.75, "cat", 0.25, probabilities=SHARES[::-1]),
+    FilePrediction("new/broken.png", problem="is not an image"),
+]
+BEST = ["file", "class", "probability", "runner_up", "runner_up_probability", "problem"]
+
+
+def test_a_table_replaces_that_of_the_same_files_alone(tmp_path):
+    path = tmp_path / "predictions.csv"
+    assert write_file_predictions(ROWS, path) == path
+    header, first, second, broken = rows_of(path)
+    assert header == BEST
+    assert first == ['new/a "b", c.png', "cat", "0.750000", "dog", "0.250000", ""]
+    assert second[0] == "new/ж.png"
+    assert broken == ["new/broken.png", "", "", "", "", "is not an image"]
+    assert write_file_predictions(ROWS, path) == path
+    assert write_file_predictions(ROWS[:1], path) == tmp_path / "predictions-2.csv"
+    path.write_text("not ours")
+    assert write_file_predictions(ROWS[:1], path) == tmp_path / "predictions-2.csv"
+    assert path.read_text() == "not ours"
+
+
+def test_a_table_can_have_ids_all_probabilities_and_a_mark(tmp_path):
+    path = write_file_predictions(ROWS, tmp_path / "p.csv", ["dog", "cat"], ids=True, mark=True)
+    assert path.read_bytes().startswith(codecs.BOM_UTF8)
+    assert write_file_predictions(ROWS, path, ["dog", "cat"], ids=True) == path
+    header, first, _, broken = rows_of(path)
+    assert header == ["id", *BEST[1:], "dog", "cat"]
+    assert (first[0], first[-2:]) == ('a "b", c', ["0.250000", "0.750000"])
+    assert broken[-3:] == ["is not an image", "", ""]
+    with pytest.raises(ValueError, match=r"a/x\.png and b/x\.jpg have one id"):
+        write_file_predictions(
+            [FilePrediction("a/x.png"), FilePrediction("b/x.jpg")], path, ids=True
+        )
+
+
+@pytest.mark.parametrize(
+    ("sample", "expected"),
+    [
+        ("id,cat,dog\nж,0,0\n", [["ж", "0.250000", "0.750000"]]),
+        ("name,dog\nж.png,0.5\n", [["ж.png", "0.750000"]]),
+        ("\ufeffid,label\nж,cat\nnew/ж.png,cat\n", [["ж", "dog"], ["new/ж.png", "dog"]]),
+    ],
+)
+def test_a_submission_is_like_its_sample(tmp_path, sample, expected):
+    (tmp_path / "sample.csv").write_text(sample, encoding="utf-8")
+    path = tmp_path / "submission.csv"
+    for _ in range(2):
+        assert write_submission(ROWS, ["dog", "cat"], tmp_path / "sample.csv", path) == path
+    header, *rows = rows_of(path)
+    assert (",".join(header), rows) == (sample.lstrip("\ufeff").splitlines()[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        (
+            "id,cat,dog\nж,0,0\nbroken,0,0\n",
+            "1 of 2 ids .* no picture that .* read, such as broken",
+        ),
+        ("id,cat,mouse\nж,0,0\n", r"columns that are no classes \(mouse\), expected an id"),
+        ("no table", "is not a sample submission: expected a CSV file"),
+    ],
+)
+def test_a_sample_that_does_not_fit_is_refused(tmp_path, sample, message):
+    (tmp_path / "sample.csv").write_text(sample, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        write_submission(ROWS, ["dog", "cat"], tmp_path / "sample.csv", tmp_path / "s.csv")
+    assert not (tmp_path / "s.csv").exists()

@@ -1,4 +1,5 @@
 import ast
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 from small import tiny_classifier
 
-from pytorch_vision.app.commands import OPTIONS, main
+from pytorch_vision.app.run_folder import RunFolder
 from pytorch_vision.app.settings import FIELDS, Settings, default_data
 from pytorch_vision.data import Augmentation
 from pytorch_vision.models.registry import describe_network
@@ -23,7 +24,14 @@ ROOT = Path(__file__).parents[2]
 
 def test_settings_have_one_flat_list_of_names():
     """Each goes to the part that it belongs to."""
-    own = {"data": "full", "root": "elsewhere", "size": 48, "resize": "pad", "held_out": 5}
+    own = {
+        "data": "full",
+        "root": "elsewhere",
+        "size": 48,
+        "resize": "pad",
+        "held_out": 5,
+        "labels": "t.csv",
+    }
     own |= {"model": "ResNet34", "conv_padding": "standard", "weights": "some.safetensors"}
     own |= {"filters": "identity"}
     own |= {"recipe": "default", "checkpoints": "kept", "keep_on_drive": False, "order": "spread"}
@@ -126,59 +134,56 @@ def test_devices_are_a_number_or_all():
     assert Settings.of(devices="auto").machine.devices == "auto"
 
 
-def test_what_is_left_open_follows_from_the_data():
+def test_defaults_follow_from_the_data():
     assert Settings.of().data == Settings.of(data="auto").data == default_data()
     config = Settings.of(data="full").config
     assert [config.batch_size_for(count) for count in (1, 5000, 5001, 50_000)] == [32, 32, 512, 512]
     assert Settings.of(batch_size=64).config.batch_size_for(1000) == 64
 
 
-def test_a_recipe_is_what_is_changed():
-    assert Settings.of(recipe="original", epochs=2).config == TrainConfig.original(epochs=2)
-    assert Settings.of(data="full").config == TrainConfig()
+@pytest.mark.parametrize(
+    ("chosen", "recipe"),
+    [
+        ({"data": "full"}, TrainConfig()),
+        ({"data": "1000"}, TrainConfig()),
+        ({"data": "tests"}, TrainConfig()),
+        ({"data": "sample"}, TrainConfig.few()),
+        ({"data": "sample", "model": "torchvision:resnet18"}, TrainConfig()),
+        ({"recipe": "few"}, TrainConfig.few()),
+        ({"recipe": "original", "epochs": 2}, TrainConfig.original(epochs=2)),
+        ({"model": "CustomResNet"}, TrainConfig.quick()),
+        ({"model": "CustomResNet", "recipe": "default"}, TrainConfig()),
+        ({"weights": "pretrained"}, TrainConfig.finetune()),
+        ({"weights": "pretrained", "model": "CustomResNet"}, TrainConfig.finetune()),
+        ({"weights": "pretrained", "recipe": "default"}, TrainConfig()),
+    ],
+)
+def test_a_recipe_follows_from_what_is_chosen(chosen, recipe, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert Settings.of(**chosen).config == recipe
+
+
+def test_a_recipe_is_changed_by_settings():
     quick = Settings.of(model="CustomResNet", padding=1).config
     assert quick.augmentation == replace(TrainConfig.quick().augmentation, padding=1)
-
-
-def test_custom_resnet_has_a_recipe_of_its_own():
-    quick = Settings.of(model="CustomResNet").config
-    assert quick == TrainConfig.quick()
-    assert (quick.epochs, quick.small_epochs, quick.peak_learning_rate) == (9, 5, 0.1)
-    assert quick.pruning == 0.33
-    assert (quick.augmentation.padding, quick.augmentation.cutout) == (3, 8)
-    assert not quick.average_weights
-    assert Settings.of(model="CustomResNet", recipe="default").config == TrainConfig()
-
-
-def test_the_sample_has_a_recipe_of_its_own(tmp_path, few):
-    few_images = Settings.of(data="sample")
-    assert few_images.config == Settings.of(recipe="few").config == TrainConfig.few()
-    (tmp_path / "sample").mkdir()
-    for other in (
-        {"data": "1000"},
-        {"data": str(tmp_path / "sample")},
-        {"data": "sample", "model": "torchvision:resnet18"},
-    ):
-        assert Settings.of(**other).config == TrainConfig()
-    image = torch.randn(1, 64, 9, 9)
-    for settings, alike in (
-        (few_images, True),
-        (Settings.of(data="sample", filters="random"), False),
-        (Settings.of(data="sample", recipe="default"), False),
-        (Settings.of(data="full", filters="identity"), True),
-    ):
-        block = settings.classifier(few).network.layer2[0]
-        passed_on = torch.nn.functional.conv2d(image, block.conv1.weight[:64], padding=1)
-        assert torch.allclose(passed_on, image, atol=1e-6) == alike
-
-
-def test_weights_have_a_recipe_of_their_own():
-    tuned = TrainConfig.finetune()
-    assert Settings.of(weights="pretrained").config == tuned
-    assert Settings.of(weights="pretrained", model="CustomResNet").config == tuned
-    assert Settings.of(weights="pretrained", recipe="default").config == TrainConfig()
     chosen = Settings.of(weights="pretrained", learning_rate=0.01).config
     assert chosen.for_transfer() == chosen  # for other classes, too
+
+
+@pytest.mark.parametrize(
+    ("chosen", "alike"),
+    [
+        ({"data": "sample"}, True),
+        ({"data": "sample", "filters": "random"}, False),
+        ({"data": "sample", "recipe": "default"}, False),
+        ({"data": "full", "filters": "identity"}, True),
+    ],
+)
+def test_filters_can_begin_as_the_identity(few, chosen, alike):
+    image = torch.randn(1, 64, 9, 9)
+    block = Settings.of(**chosen).classifier(few).network.layer2[0]
+    passed_on = torch.nn.functional.conv2d(image, block.conv1.weight[:64], padding=1)
+    assert torch.allclose(passed_on, image, atol=1e-6) == alike
 
 
 def test_custom_resnet_is_mirrored_where_its_images_are(few):
@@ -227,31 +232,75 @@ def test_weights_begin_a_training_or_are_only_tested(few, tiny, tmp_path, monkey
         Settings.of(**chosen, epochs=0).classifier(others)
 
 
-def test_weights_are_loaded_into_a_network_of_ones_own(few, tmp_path, monkeypatch):
+def test_weights_are_loaded_into_a_custom_network(few, tmp_path, monkeypatch):
     (tmp_path / "networks_of_settings.py").write_text(OWN_NETWORK)
     monkeypatch.syspath_prepend(tmp_path)
     path = tmp_path / "weights.safetensors"
     tiny_classifier(few).save(path)
-    own = Settings.of(weights=str(path), model="networks_of_settings:tiny").load_weights()
+    own = Settings.of(weights=str(path), model="networks_of_settings:tiny").load_classifier()
     assert str(own) == "Sequential on a few images"
     with pytest.raises(CheckpointError, match="which only you can make"):
-        Settings.of(weights=str(path)).load_weights()
+        Settings.of(weights=str(path)).load_classifier()
 
 
-def test_images_are_read_as_the_classifiers_were(few, tmp_path):
-    """Whatever the settings say of the size."""
+@pytest.fixture
+def mine(tmp_path, few) -> dict[str, str]:
+    """A folder of grey pictures of all classes."""
     for name in few.class_names:
         for number in range(5):
             path = tmp_path / "mine" / name / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (60, 40)).save(path)
-    settings = Settings.of(data=str(tmp_path / "mine"), root=str(tmp_path), size=48)
+    return {"data": str(tmp_path / "mine"), "root": str(tmp_path)}
+
+
+def test_images_are_read_as_the_classifiers_were(few, mine, capsys):
+    settings = Settings.of(**mine, size=48, resize="crop", model="ResNet34")
     assert settings.load_data().size == (48, 48)
     like = tiny_classifier(few, size=(24, 40), resize="pad")
+    assert "not used" not in capsys.readouterr().out
     data = settings.load_data(like)
     assert data.size == (24, 40)
     assert len(data.test_images) == 50  # all of a folder that it was not trained on
     assert (data.test_images[:, :, 0] == 128).all()  # padded with grey
+    assert "resize=crop and size=48 are not used: the weights are of" in capsys.readouterr().out
+
+
+def test_images_are_read_as_those_of_weights_to_begin_with(few, mine, tmp_path, capsys):
+    path = tmp_path / "weights.safetensors"
+    tiny_classifier(few, size=(24, 24), resize="pad").save(path)
+    assert Settings.of(**mine, weights=str(path)).load_data().size == (24, 24)
+    assert "As for the weights, pictures become 24x24 pixels, by pad" in capsys.readouterr().out
+    chosen = Settings.of(**mine, weights=str(path), size=32, resize="crop")
+    assert chosen.load_data().size == (32, 32)
+    assert "As for the weights" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"model": "CustomResNet", "conv_padding": "standard"}, "conv_padding=standard and model="),
+        ({"conv_padding": "original"}, ""),
+        ({"model": "ResNet18"}, ""),
+        ({"model": "ResNet34"}, "model=ResNet34 is not used: the weights are of ResNet18"),
+        ({"size": 48}, "size=48 is not used: the weights are of .*, the images have 32x32 pixels"),
+        ({}, ""),
+    ],
+)
+def test_settings_that_weights_override_are_told(few, capsys, given, told):
+    settings = Settings.of(weights="pretrained", data="sample", **given)
+    settings.tell_unused(settings.load_classifier(), few if "size" in given else None)
+    printed = capsys.readouterr().out
+    assert re.match(told, printed) if told else not printed
+
+
+def test_a_custom_loss_and_optimizer_are_those_of_the_training(few, tiny, tmp_path):
+    settings, run = Settings.of(data="sample", epochs=1), RunFolder.prepare(tmp_path)
+    written = settings.train_classifier(
+        tiny, few, run, loss=torch.nn.CrossEntropyLoss(), optimizer=torch.optim.AdamW
+    )
+    assert written == run
+    assert run.read()["command"] is None  # no command line makes the same
 
 
 def test_the_environment_overrides_constants(monkeypatch):
@@ -352,20 +401,3 @@ def test_the_notebooks_form_is_the_defaults():
     }
     assert constants.keys() <= {name.upper() for name in FIELDS} | {"OVERRIDES"}
     assert Settings.from_notebook(constants, "T9_") == Settings.of()
-
-
-def test_the_command_line_has_every_setting_as_an_option():
-    """Drives are the notebook's alone."""
-    assert {name for names in OPTIONS.values() for name in names} == FIELDS.keys() - {
-        "keep_on_drive"
-    }
-
-
-def test_the_help_shows_true_defaults(capsys):
-    with pytest.raises(SystemExit):
-        main(["train", "--help"])
-    shown = " ".join(capsys.readouterr().out.split())
-    config = TrainConfig()
-    for name in ("muon_learning_rate", "momentum", "weight_decay", "label_smoothing", "optimizer"):
-        option = shown.split(f"--{name.replace('_', '-')} ")[-1]
-        assert f"(default: {getattr(config, name)})" in option.split(" --")[0]

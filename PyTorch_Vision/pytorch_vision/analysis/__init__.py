@@ -5,6 +5,9 @@
 the help of ``drawing``; ``report`` writes the page of errors, and ``lessons`` the conclusions.
 """
 
+import importlib
+from typing import Any
+
 from pytorch_vision.analysis import galleries, plots
 from pytorch_vision.analysis.calibration import calibration, cross_fitted, temperature
 from pytorch_vision.analysis.lessons import lessons_learned, trust_lessons
@@ -53,3 +56,10 @@ __all__ = [
     "write_predictions",
     "write_report",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Find three names that moved to ``app``, a wing that this one must not import."""
+    if name in ("FinishedRun", "classify_files", "compare_runs"):
+        return getattr(importlib.import_module("pytorch_vision.app"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

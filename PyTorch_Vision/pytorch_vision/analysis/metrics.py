@@ -143,8 +143,15 @@ def evaluation(predictions: Predictions) -> Evaluation:
     )
 
 
-def write_predictions(predictions: Predictions, path: str | os.PathLike) -> None:
+def write_predictions(
+    predictions: Predictions, path: str | os.PathLike, mark: bool = False
+) -> None:
     """Write a table of the images as CSV: name, true and predicted class, and probabilities.
+
+    Args:
+        predictions: what ``predict`` returned.
+        path: the file.
+        mark: begin with a byte order mark, as ``write_csv`` does.
 
     Raises:
         OSError: it cannot be written.
@@ -158,8 +165,8 @@ def write_predictions(predictions: Predictions, path: str | os.PathLike) -> None
         strict=True,
     )
     rows = [
-        [name, names[label], names[answer], f"{shares[answer]:.4f}", f"{shares[label]:.4f}"]
+        [name, names[label], names[answer], f"{shares[answer]:.6f}", f"{shares[label]:.6f}"]
         for name, label, answer, shares in every
     ]
-    header = ["image", "true class", "predicted class", "its probability", "of the true class"]
-    write_csv(path, header, rows)
+    header = ["image", "true_class", "class", "probability", "true_class_probability"]
+    write_csv(path, header, rows, mark)

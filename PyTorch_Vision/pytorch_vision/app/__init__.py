@@ -1,20 +1,30 @@
 """Whoever calls from outside: settings, the command line, and the folder of a run.
 
-``settings`` are what the notebook and the command line can be told, ``commands`` is the latter;
-``run_folder`` (with ``manifest``) is where a run is written, and ``compare`` reads several again.
+``settings`` are those of the notebook and the command line; ``command_line`` parses the latter
+without loading torch, and ``commands`` does the work. ``run_folder`` is where a run is written,
+``compare`` reads several of them, and ``file_predictions`` writes the classes of new pictures.
+
+The names below are loaded when they are first used: printing ``--help`` needs none of them.
 """
 
-from pytorch_vision.app.compare import FinishedRun, compare_runs
-from pytorch_vision.app.file_predictions import classify_files, write_file_predictions
-from pytorch_vision.app.run_folder import Output, train_into
-from pytorch_vision.app.settings import Settings
+import importlib
+from typing import Any
 
-__all__ = [
-    "FinishedRun",
-    "Output",
-    "Settings",
-    "classify_files",
-    "compare_runs",
-    "train_into",
-    "write_file_predictions",
-]
+HOMES = {
+    "FinishedRun": "compare",
+    "Output": "run_folder",
+    "RunFolder": "run_folder",
+    "Settings": "settings",
+    "classify_files": "file_predictions",
+    "compare_runs": "compare",
+    "train_into": "run_folder",
+    "write_file_predictions": "file_predictions",
+    "write_submission": "file_predictions",
+}
+__all__ = list(HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{HOMES[name]}"), name)

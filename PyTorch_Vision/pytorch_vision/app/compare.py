@@ -1,17 +1,18 @@
-"""Runs side by side: what differs between them, and what came of it."""
+"""Runs side by side: in what they differ, what came out, and mean and deviation over seeds."""
 
 import os
-from collections.abc import Mapping, Sequence
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytorch_vision.app import manifest
-from pytorch_vision.app.run_folder import Output
+from pytorch_vision.app.run_folder import Manifest, RunFolder
 from pytorch_vision.models import History
-from pytorch_vision.runtime.files import user_path
-from pytorch_vision.runtime.text import printable
+from pytorch_vision.runtime.files import user_path, write_csv
+from pytorch_vision.runtime.text import aligned, printable
 
-# settings that make no difference in what a run gives, or have a column of their own
+# settings that do not change what a run gives, or have a column of their own
 NOT_SHOWN = {
     "model",
     "root",
@@ -19,25 +20,37 @@ NOT_SHOWN = {
     "keep_on_drive",
     "order",
     "count",
+    "split",
     "output",
     "overwrite",
     "epochs",
 }
 WIDEST = 40  # characters of a column
+HEADER = ["run", "network", "epochs", "test accuracy", "best", "loss", "seconds"]
+COLUMNS = [
+    "run",
+    "network",
+    "epochs",
+    "test_accuracy",
+    "best_test_accuracy",
+    "best_epoch",
+    "test_loss",
+    "seconds",
+]
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run's folder, read again.
+    """A run, read from its folder.
 
     Attributes:
-        name: of the folder, as it was given.
-        made_with: its ``run.json``; empty where there is none.
-        history: of its epochs.
+        name: its folder, as it was given.
+        manifest: its ``run.json``; empty where there is none.
+        history: its epochs.
     """
 
     name: str
-    made_with: Mapping[str, Any]
+    manifest: Manifest
     history: History
 
     @classmethod
@@ -45,76 +58,139 @@ class FinishedRun:
         """Return the run in a folder.
 
         Raises:
-            ValueError: there is none; or its history is damaged.
+            ValueError: there is none, or its history is damaged.
         """
-        output = Output(user_path(folder))
-        if not output.history.is_file():
+        run = RunFolder(user_path(folder))
+        name = printable(str(run.folder))
+        if not run.history.is_file():
             raise ValueError(
-                f"{printable(str(output.folder))} holds no run: there is no {output.history.name} "
-                f"in its {output.plots.name}"
+                f"{name} holds no run: there is no {run.history.name} in its {run.plots.name}"
             )
-        made_with = manifest.read(output.folder) or {}
-        return cls(printable(str(output.folder)), made_with, History.from_csv(output.history))
+        return cls(name, run.read() or {}, History.from_csv(run.history))
 
     def part(self, name: str) -> Mapping[str, Any]:
-        """Return a part of what it was made with, or nothing."""
-        found = self.made_with.get(name)
+        """Return a part of the manifest; empty where it has none."""
+        found = self.manifest.get(name)
         return found if isinstance(found, dict) else {}
+
+    @property
+    def network(self) -> str:
+        """What was trained on what."""
+        return printable(str(self.part("network").get("name") or "unknown"))
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What came out, by ``COLUMNS``; only the number of epochs if there is none."""
+        records = self.history.records
+        if not records:
+            return {"epochs": 0}
+        last, best = records[-1], max(records, key=lambda record: record.test_accuracy)
+        return {
+            "epochs": len(records),
+            "test_accuracy": last.test_accuracy,
+            "best_test_accuracy": best.test_accuracy,
+            "best_epoch": best.epoch,
+            "test_loss": last.test_loss,
+            "seconds": sum(record.train_seconds + record.test_seconds for record in records),
+        }
 
 
 def compare_runs(runs: Sequence[FinishedRun]) -> str:
-    """Return a table of runs and what came out, and below it which of their settings differ.
+    """Return a text table of runs with their figures, and below it the settings that differ.
+
+    Runs that differ in nothing but their seed are also summed up: mean ± standard deviation.
 
     Args:
         runs: one or more.
     """
+    parts = [aligned([HEADER, *map(_row, runs)])]
+    if groups := [group for group in _by_setting(runs) if len(group) > 1]:
+        rows = [_summary(group) for group in groups]
+        parts.append("Over seeds, mean ± standard deviation:\n" + aligned(rows))
+    if names := differing_settings(runs):
+        rows = [[name, ", ".join(_short(_setting(run, name)) for run in runs)] for name in names]
+        parts.append(f"The settings that differ, in the order of the runs:\n{aligned(rows)}")
+    if len({run.part("data").get("fingerprint") for run in runs}) > 1:
+        parts.append("They were not all trained and tested on the same images.")
+    return "\n".join(parts)
+
+
+def write_comparison(runs: Sequence[FinishedRun], path: str | os.PathLike) -> None:
+    """Write runs as CSV: their figures, and the settings in which they differ.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    names = differing_settings(runs)
+    rows = []
+    for run in runs:
+        figures = run.figures
+        shown = [_digits(figures.get(column)) for column in COLUMNS[2:]]
+        rows.append([run.name, run.network, *shown, *(_setting(run, name) for name in names)])
+    write_csv(path, [*COLUMNS, *names], rows)
+
+
+def differing_settings(runs: Sequence[FinishedRun]) -> list[str]:
+    """Return the names of the settings that change a result and are not the same in all runs."""
     settings = [run.part("settings") for run in runs]
     names = sorted({name for one in settings for name in one} - NOT_SHOWN)
-    differing = [n for n in names if len({repr(one.get(n)) for one in settings}) > 1]
-    header = ["run", "network", "epochs", "test accuracy", "best", "loss", "seconds"]
-    table = _aligned([header, *map(_row, runs)])
-    if differing:
-        table += "\nTheir settings differ in these, in the order of the runs:"
-        width = max(map(len, differing))
-        for name in differing:
-            values = (one.get(name) for one in settings)
-            shown = ", ".join("none" if v in (None, "") else _short(v) for v in values)
-            table += f"\n{name:{width}}  {shown}"
-    prints = {run.part("data").get("fingerprint") for run in runs}
-    if len(prints) > 1:
-        table += "\nThey were not all trained and tested on the same images."
-    return table
+    return [name for name in names if len({repr(one.get(name)) for one in settings}) > 1]
 
 
-def _row(run: FinishedRun) -> list[str]:
-    shown = [run.name, str(run.part("network").get("name") or "unknown")]
-    records = run.history.records
-    if not records:
-        return [*shown, "0", "", "", "", ""]
-    last, best = records[-1], max(records, key=lambda record: record.test_accuracy)
-    seconds = sum(run.history.column("train_seconds")) + sum(run.history.column("test_seconds"))
+def _by_setting(runs: Iterable[FinishedRun]) -> list[list[FinishedRun]]:
+    """Group the runs that differ in nothing but their seed."""
+    groups = defaultdict(list)
+    for run in runs:
+        settings = run.part("settings")
+        shown = {
+            k: v for k, v in settings.items() if k == "epochs" or k not in NOT_SHOWN | {"seed"}
+        }
+        network, data = run.part("network"), run.part("data").get("fingerprint")
+        begins_with = repr(network.get("begins_with"))
+        if run.history.records and "seed" in settings:
+            key = (repr(sorted(shown.items())), run.network, begins_with, data)
+            groups[key].append(run)
+    return list(groups.values())
+
+
+def _summary(runs: Sequence[FinishedRun]) -> list[str]:
+    """Return a row: the runs, and mean and deviation of accuracy and loss."""
+
+    def spread(column: str, form: str) -> str:
+        values = [run.figures[column] for run in runs]
+        return f"{statistics.mean(values):{form}} ± {statistics.stdev(values):{form}}"
+
     return [
-        *shown,
-        str(len(records)),
-        f"{last.test_accuracy:.2f} %",
-        f"{best.test_accuracy:.2f} % ({best.epoch})",
-        f"{last.test_loss:.4f}",
-        f"{seconds:,.1f}",
+        _short(", ".join(run.name for run in runs)),
+        f"{len(runs)} runs",
+        f"test accuracy {spread('test_accuracy', '.2f')} %",
+        f"loss {spread('test_loss', '.4f')}",
     ]
 
 
-def _short(text: Any) -> str:
-    """Return a text that is no wider than a column: of a longer one, the end is what differs."""
-    text = printable(str(text))
+def _row(run: FinishedRun) -> list[str]:
+    figures, shown = run.figures, [_short(run.name), _short(run.network)]
+    if not figures["epochs"]:
+        return [*shown, "0", "", "", "", ""]
+    return [
+        *shown,
+        str(figures["epochs"]),
+        f"{figures['test_accuracy']:.2f} %",
+        f"{figures['best_test_accuracy']:.2f} % ({figures['best_epoch']})",
+        f"{figures['test_loss']:.4f}",
+        f"{figures['seconds']:,.1f}",
+    ]
+
+
+def _setting(run: FinishedRun, name: str) -> str:
+    value = run.part("settings").get(name)
+    return "unset" if value in (None, "") else printable(str(value))
+
+
+def _digits(value: float | None) -> str | None:
+    return f"{value:.6g}" if isinstance(value, float) else None if value is None else str(value)
+
+
+def _short(text: str) -> str:
+    """Return a text no wider than a column; long ones differ at their ends."""
     return text if len(text) <= WIDEST else f"…{text[1 - WIDEST :]}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows in columns of their widest text."""
-    short = [list(map(_short, row)) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*short, strict=True)]
-    lines = (
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in short
-    )
-    return "\n".join(lines)

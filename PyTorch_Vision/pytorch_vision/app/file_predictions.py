@@ -1,10 +1,9 @@
-"""New pictures, without labels: their classes, in a table."""
+"""Predicted classes of new pictures without labels, in a table or as a competition wants them."""
 
 import csv
-import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +11,26 @@ import numpy as np
 from pytorch_vision.data.folder_layout import find_files
 from pytorch_vision.data.image_files import read_picture
 from pytorch_vision.models import Classifier
-from pytorch_vision.runtime import Machine, atomic_write
-from pytorch_vision.runtime.files import free_path, user_path
+from pytorch_vision.runtime import Machine
+from pytorch_vision.runtime.files import free_path, user_path, write_csv
 from pytorch_vision.runtime.terminal import Bar
 from pytorch_vision.runtime.text import first_line, printable
 
 AT_ONCE = 2**26  # bytes of pictures that are held in memory
+COLUMNS = ["file", "class", "probability", "runner_up", "runner_up_probability", "problem"]
+NAMED = 5  # pictures in a message
 
 
 @dataclass(frozen=True)
 class FilePrediction:
-    """What a classifier says of a file; of one that cannot be read, only why.
+    """What a classifier predicts for a file, or why the file cannot be read.
 
     Attributes:
         file: its path.
         class_name, probability: the most probable class.
         runner_up, runner_up_probability: the next one.
-        problem: why it could not be read, or empty.
+        problem: why the file cannot be read, or empty.
+        probabilities: float32 (C,), by label; None where the file cannot be read.
     """
 
     file: str
@@ -37,10 +39,12 @@ class FilePrediction:
     runner_up: str = ""
     runner_up_probability: float | None = None
     problem: str = ""
+    probabilities: np.ndarray | None = field(default=None, compare=False)
 
-
-# as the table calls the attributes
-COLUMNS = ("file", "class", "probability", "runner_up", "runner_up_probability", "problem")
+    @property
+    def id(self) -> str:
+        """The file's name without folder and suffix."""
+        return Path(self.file).stem
 
 
 def classify_files(
@@ -48,16 +52,16 @@ def classify_files(
     paths: Iterable[str | os.PathLike],
     machine: Machine | None = None,
 ) -> Iterator[FilePrediction]:
-    """Classify picture files, in order, a batch at a time, and show a bar.
+    """Predict the classes of picture files, in order, a batch at a time, and show a bar.
 
     Args:
         classifier: to ask.
-        paths: files, and folders, of which all files are taken, in the folders below too; hidden
-            files and those of other programs are not.
+        paths: files, and folders, whose files are taken at any depth, without hidden files and
+            those of other programs.
         machine: ``Machine()`` if None.
 
     Raises:
-        ValueError: there is no such file or folder, or no file in any.
+        ValueError: there is no such file or folder, or no file in any of them.
         MemoryError: there is too little memory.
     """
     files = _files(paths)
@@ -101,45 +105,157 @@ def _classified(
             yield _prediction(file, classifier.class_names, next(answers))
 
 
-def _prediction(file: str, names: Sequence[str], shares: np.ndarray) -> FilePrediction:
-    first, second = [*shares.argsort(kind="stable")[::-1][:2].tolist(), None][:2]
-    if second is None:  # a single class
-        return FilePrediction(file, names[first], float(shares[first]))
-    return FilePrediction(
-        file, names[first], float(shares[first]), names[second], float(shares[second])
+def _prediction(file: str, names: Sequence[str], probabilities: np.ndarray) -> FilePrediction:
+    first, *others = probabilities.argsort(kind="stable")[::-1]
+    found = FilePrediction(
+        file, names[first], float(probabilities[first]), probabilities=probabilities
     )
+    if others:  # a single class has no runner-up
+        second = others[0]
+        found = replace(
+            found, runner_up=names[second], runner_up_probability=float(probabilities[second])
+        )
+    return found
 
 
-def write_file_predictions(predictions: Iterable[FilePrediction], path: str | os.PathLike) -> Path:
-    """Write a table of predictions as CSV, once all are there, and return where.
+def write_file_predictions(
+    predictions: Iterable[FilePrediction],
+    path: str | os.PathLike,
+    class_names: Sequence[str] = (),
+    *,
+    ids: bool = False,
+    mark: bool = False,
+) -> Path:
+    """Write predictions as CSV, and return where.
 
-    A table of other files is not replaced: of ``predictions.csv``, the next is
+    A table of other files is not replaced: next to ``predictions.csv`` it is
     ``predictions-2.csv``.
 
+    Args:
+        predictions: what ``classify_files`` returned.
+        path: the file.
+        class_names: the classifier's, to add a column with the probabilities of each class.
+        ids: name the files without folder and suffix, in a column "id" instead of "file".
+        mark: begin with a byte order mark, as ``write_csv`` does.
+
     Raises:
-        OSError: it cannot be written.
+        ValueError: ``ids`` are wanted, and two files have the same.
+        OSError: the table cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    files = []
+    rows = list(predictions)
+    names = list(_by_id(rows)) if ids else [one.file for one in rows]
+    header = ["id" if ids else COLUMNS[0], *COLUMNS[1:], *class_names]
+    unread = [None] * len(class_names)
+    table = []
+    for name, one in zip(names, rows, strict=True):
+        best = (one.class_name, one.probability, one.runner_up, one.runner_up_probability)
+        shares = unread if one.probabilities is None else one.probabilities[: len(class_names)]
+        table.append([printable(name), *map(_field, [*best, one.problem, *shares])])
+    return _write(path, header, table, mark)
+
+
+def write_submission(
+    predictions: Iterable[FilePrediction],
+    class_names: Sequence[str],
+    like: str | os.PathLike,
+    path: str | os.PathLike,
+    *,
+    mark: bool = False,
+) -> Path:
+    """Write predictions in the columns and rows of a competition's sample submission.
+
+    Its first column has the ids: names of files with or without folder and suffix. If all other
+    columns are named after classes, they get those classes' probabilities; a single other column
+    gets the predicted class.
+
+    Args:
+        predictions: what ``classify_files`` returned.
+        class_names: the classifier's.
+        like: the sample submission, a CSV file with a header.
+        path: the file; a table of other rows is not replaced.
+        mark: begin with a byte order mark, as ``write_csv`` does.
+
+    Raises:
+        ValueError: the sample is no such table, or an id has no picture that could be read; names
+            them.
+        OSError: the table cannot be written.
+    """
+    like = user_path(like)
+    header, ids = _read_sample(like)
+    found: dict[str, FilePrediction] = {}
+    read = [one for one in predictions if one.probabilities is not None]
+    for one in read:
+        found |= {one.file: one, Path(one.file).name: one}
+    found |= _by_id(read)
+    if missing := [one for one in ids if one not in found]:
+        raise ValueError(
+            f"{len(missing):,} of {len(ids):,} ids in {like} have no picture that could be read, "
+            f"such as {', '.join(map(printable, missing[:NAMED]))}"
+        )
+    unknown = [column for column in header[1:] if column not in class_names]
+    if unknown and len(header) > 2:
+        raise ValueError(
+            f"{like} has columns that are no classes ({', '.join(map(printable, unknown[:NAMED]))}"
+            f"), expected an id and a column for each class ({', '.join(class_names[:NAMED])}), or "
+            "an id and one column for the predicted class"
+        )
+    labels = [] if unknown else [class_names.index(column) for column in header[1:]]
+    table = []
+    for identity in ids:
+        one = found[identity]
+        shares = () if one.probabilities is None else one.probabilities[labels]
+        table.append([identity, *(map(_field, shares) if labels else [one.class_name])])
+    return _write(path, header, table, mark)
+
+
+def _by_id(predictions: Iterable[FilePrediction]) -> dict[str, FilePrediction]:
+    """Return predictions by their ids.
+
+    Raises:
+        ValueError: two files have one id.
+    """
+    found: dict[str, FilePrediction] = {}
     for one in predictions:
-        files.append(printable(one.file))
-        values = (f"{v:.6f}" if isinstance(v, float) else v for v in astuple(one)[1:])
-        writer.writerow([files[-1], *("" if v is None else v for v in values)])
-    path = free_path(user_path(path), lambda there: _files_of(there) == files)
-    with atomic_write(path) as file:
-        file.write(text.getvalue().encode(errors="backslashreplace"))
+        if (other := found.setdefault(one.id, one)) is not one:
+            raise ValueError(
+                f"{printable(other.file)} and {printable(one.file)} have one id: without folder "
+                "and suffix, names must be unique"
+            )
+    return found
+
+
+def _read_sample(path: Path) -> tuple[list[str], list[str]]:
+    """Return the header and the ids of a sample submission."""
+    rows = _read(path)
+    if rows is None or len(rows) < 2 or len(rows[0]) < 2:
+        raise ValueError(
+            f"{printable(str(path))} is not a sample submission: expected a CSV file with a "
+            "header, a column of ids and a column for each class or for the predicted one"
+        )
+    return rows[0], [row[0] for row in rows[1:] if row]
+
+
+def _field(value: object) -> object:
+    return f"{value:.6f}" if isinstance(value, (float, np.floating)) else value
+
+
+def _write(path: str | os.PathLike, header: list[str], rows: list[list], mark: bool) -> Path:
+    """Write a table at a free path, or in place of one with the same header and first column."""
+    keys = [header, *([row[0]] for row in rows)]
+
+    def is_the_same(existing: Path) -> bool:
+        there = _read(existing) or [[]]
+        return [there[0], *(row[:1] for row in there[1:])] == keys
+
+    path = free_path(user_path(path), is_the_same)
+    write_csv(path, header, rows, mark)
     return path
 
 
-def _files_of(path: Path) -> list[str] | None:
-    """Return the files of a table that is there; None if it is none of ours."""
+def _read(path: Path) -> list[list[str]] | None:
+    """Return the rows of a CSV file; None if it is no such file."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = csv.reader(file)
-            if next(rows, None) != list(COLUMNS):
-                return None
-            return [row[0] for row in rows]
-    except (OSError, ValueError, IndexError, csv.Error):
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            return list(csv.reader(file))
+    except (OSError, ValueError, csv.Error):
         return None

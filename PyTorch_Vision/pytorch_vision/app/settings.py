@@ -1,46 +1,57 @@
-"""What the notebook and the command line can be told: one list of settings for both.
+"""The settings of the notebook and the command line, in one flat list.
 
-Its own settings are declared here; those of the recipe in ``TrainConfig`` and ``Augmentation``,
-those of the machine in ``Machine``. All have one flat list of names, ``FIELDS``, which are options
-of the command line, constants of the notebook and environment variables there.
+``Settings`` declares those of data, network and output; ``TrainConfig`` and ``Augmentation`` those
+of the recipe, ``Machine`` those of the machine. ``FIELDS`` has all of them by name: options of the
+command line, constants of the notebook, and environment variables there.
 """
 
 import difflib
 import hashlib
+import json
 import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import torch
 from pydantic import BeforeValidator, Field
 
 from pytorch_vision.analysis.predictions import Order, Split
-from pytorch_vision.app.run_folder import Output, train_into
+from pytorch_vision.app.run_folder import RunFolder, short_name, train_into
 from pytorch_vision.data import Augmentation, ImageData, load_data
 from pytorch_vision.data.cifar10 import CIFAR10_CLASSES
-from pytorch_vision.data.image_files import Resize, check_resize
+from pytorch_vision.data.image_files import Resize
 from pytorch_vision.data.load import check_data_name, is_cifar10, short_data_name
 from pytorch_vision.models import Classifier, create
 from pytorch_vision.models.classifier import weights_path
 from pytorch_vision.models.init import begin_as_identity
-from pytorch_vision.models.registry import check_name, has_pretrained_weights, is_builtin
+from pytorch_vision.models.registry import (
+    check_name,
+    has_pretrained_weights,
+    is_builtin,
+    made_by_of,
+    network_name,
+)
 from pytorch_vision.models.resnet import ConvPadding
 from pytorch_vision.models.state_dicts import read_state_dict
 from pytorch_vision.runtime import Machine
-from pytorch_vision.runtime.checks import checked_dataclass, declared
+from pytorch_vision.runtime.checks import checked_dataclass, declared, height_and_width
 from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.terminal import say
 from pytorch_vision.training import RECIPES, TrainConfig
+from pytorch_vision.training.custom import Loss
+from pytorch_vision.training.optimizers import MakeOptimizer
 
-DRIVE = "/content/drive"  # where Colab shows it
-SIZE, RESIZE = 64, "crop"  # of a folder's pictures, where neither settings nor weights say them
+DRIVE = "/content/drive"  # where Colab mounts it
+SIZE, RESIZE = 64, "crop"  # defaults for the pictures of a folder
+DEFAULT_MODEL = "ResNet18"
+LISTED = 10  # class names in a message
 
 
 def _path_text(path: Any) -> Any:
-    """Return a path as text, its home folder written out; an empty one is none."""
+    """Return a path as text, with ~ expanded; an empty one means unset."""
     return str(user_path(path)) if isinstance(path, (str, os.PathLike)) and str(path) else path
 
 
@@ -49,7 +60,7 @@ PathText = Annotated[str, BeforeValidator(_path_text)]
 
 @checked_dataclass
 class Settings:
-    """All that a run is told.
+    """The settings of a run.
 
     Raises:
         ValueError: a value is out of range; says which and what was expected.
@@ -60,97 +71,109 @@ class Settings:
         BeforeValidator(str),  # a number of images, too
         Field(
             description="full (all of CIFAR-10), sample (1,000 bundled images), a number of "
-            "training images, or a folder of your own pictures; auto is full on a CUDA GPU, else "
-            "sample"
+            "training images, or a folder of your own pictures; auto: full on a CUDA GPU, "
+            "otherwise sample"
         ),
     ] = "auto"
     root: Annotated[
-        PathText, Field(description="folder that CIFAR-10 is kept in, and pictures that were read")
+        PathText, Field(description="folder where CIFAR-10 and decoded pictures are cached")
     ] = "data"
     size: Annotated[
         int | None,
         Field(
             ge=1,
-            description="pixels a side that the pictures of a folder are brought to; none is "
-            f"{SIZE}, or that of the weights that are tested",
+            description="height and width in pixels to which the pictures of a folder are "
+            f"resized; default: that of the weights, or {SIZE}",
         ),
     ] = None
     resize: Annotated[
         Resize | None,
-        Field(description=f"how they are brought to it; none is {RESIZE}, or that of the weights"),
+        Field(
+            description=f"how pictures are made square; default: as for the weights, or {RESIZE}"
+        ),
     ] = None
+    labels: Annotated[
+        str,
+        Field(
+            description="where the classes of a folder's pictures come from: a table such as "
+            "train.csv, name:PATTERN (the first group of a regular expression), folders:2 (the "
+            "last two folders) or level:2 (the folder above the last); default: the folders"
+        ),
+    ] = ""
     held_out: Annotated[
         int,
         Field(
             ge=0,
-            description="training images to hold out and to test on in place of the test images: "
-            "to choose settings by",
+            description="number of training images to hold out and test on in place of the test "
+            "images, while you choose settings",
         ),
     ] = 0
     model: Annotated[
         str,
         Field(
-            description="ResNet18, ResNet34, CustomResNet, torchvision:NAME, torchvision:"
-            "NAME@DEFAULT for one that begins with torchvision's weights, or module:function for "
-            "your own"
+            description="ResNet18, ResNet34, CustomResNet, torchvision:NAME, "
+            "torchvision:NAME@DEFAULT to begin with torchvision's weights, or module:function for "
+            "a network of your own"
         ),
-    ] = "ResNet18"
+    ] = DEFAULT_MODEL
     conv_padding: Annotated[
         ConvPadding | None,
         Field(
-            description="of a ResNet: original, as in the original notebook, or standard, 1 "
-            "throughout; none is original"
+            description="padding of a ResNet's convolutions: original, as in the original "
+            "notebook, or standard, 1 throughout; default: original"
         ),
     ] = None
     filters: Annotated[
         Literal["random", "identity"] | None,
         Field(
-            description="what the 3x3 filters begin as, where there are no weights: random, or "
-            "passing on what they are given (identity), which learns sooner from few images; none "
-            "is identity for the recipe few, else random"
+            description="how 3x3 filters are initialised without weights: at random, or as the "
+            "identity, which learns sooner from few images; default: identity for the recipe few, "
+            "otherwise random"
         ),
     ] = None
     weights: Annotated[
         PathText,
         Field(
-            description="what the network begins with: a weights file of an earlier run, or "
-            "pretrained for those that come with PyTorch_Vision; none is random weights"
+            description="weights to begin with: the file of an earlier run, or pretrained for "
+            "those that come with PyTorch_Vision; default: random weights"
         ),
     ] = ""
     recipe: Annotated[
         Literal["auto", "default", "few", "quick", "finetune", "original"],
         Field(
-            description="ready-made settings of a training; auto is finetune with weights, quick "
-            "for CustomResNet, few for a ResNet of ours on the bundled sample, else default"
+            description="ready-made training settings; auto: finetune with weights, quick for "
+            "CustomResNet, few for ResNet18 and ResNet34 on the bundled sample, otherwise default"
         ),
     ] = "auto"
     checkpoints: Annotated[
-        PathText, Field(description="folder for checkpoints; a stopped run continues from there")
+        PathText,
+        Field(description="folder for checkpoints, from which a stopped run continues"),
     ] = ""
     keep_on_drive: Annotated[
         bool,
         Field(
-            description="in Colab, keep checkpoints on your Google Drive, which asks for a login"
+            description="in Colab, keep checkpoints on your Google Drive, which asks you to log in"
         ),
     ] = False
     order: Annotated[
         Order,
         Field(
-            description="which errors to show; auto is a fair sample: the first ones where the "
-            "classes come in random order, else some of each class"
+            description="which errors to show; auto is a fair sample: the first ones if the "
+            "classes come in random order, otherwise some of each class"
         ),
     ] = "auto"
     count: Annotated[
-        int, Field(ge=0, le=100, description="how many of them; the page of errors has more")
+        int, Field(ge=0, le=100, description="number of errors to show; the page has all of them")
     ] = 10
     split: Annotated[
-        Split, Field(description="which images to look through: test, or train for wrong labels")
+        Split,
+        Field(description="images to look through: test, or train to find wrong labels"),
     ] = "test"
     output: Annotated[
         PathText,
         Field(
-            description="folder for weights, history and pictures; none is one under runs, or that "
-            "of the weights. Where it holds another run, the next one is taken, as in mine-2"
+            description="folder for weights, history and pictures; if it holds another run, a "
+            "numbered one such as mine-2 is used; default: one under runs, or that of the weights"
         ),
     ] = ""
     overwrite: Annotated[
@@ -158,10 +181,11 @@ class Settings:
     ] = False
     config: TrainConfig = field(default_factory=TrainConfig)
     machine: Machine = field(default_factory=Machine)
+    given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     @classmethod
     def of(cls, **values: Any) -> "Settings":
-        """Return the settings with some of ``FIELDS`` set; what else there is, is the recipe's.
+        """Return settings from values by the names of ``FIELDS``; the recipe sets the others.
 
         Raises:
             ValueError: there is no such setting, or a value is out of range.
@@ -174,20 +198,21 @@ class Settings:
         augmentation = replace(recipe().augmentation, **_part(values, Augmentation))
         config = recipe(**_part(values, TrainConfig), augmentation=augmentation)
         check_name(own.model)
-        return replace(own, config=config, machine=Machine(**_part(values, Machine)))
+        machine = Machine(**_part(values, Machine))
+        return replace(own, config=config, machine=machine, given=frozenset(values))
 
     @classmethod
     def from_notebook(cls, constants: Mapping[str, Any], prefix: str = "S8_") -> "Settings":
-        """Return the settings of a notebook's form, each overridden by an environment variable.
+        """Return the settings of a notebook's form, which environment variables override.
 
         Args:
-            constants: by names in capitals, such as the ``globals()`` of a notebook; an empty text
-                stands for no setting. ``OVERRIDES`` holds others, as in "batch_size=256 cutout=8".
-            prefix: of the variables: with "S8_", ``S8_EPOCHS`` overrides epochs. An empty variable
-                overrides nothing.
+            constants: values by names in capitals, such as the ``globals()`` of a notebook; an
+                empty text means unset. ``OVERRIDES`` has more, as in "batch_size=256 cutout=8".
+            prefix: of the environment variables: with "S8_", ``S8_EPOCHS`` overrides epochs. An
+                empty variable overrides nothing.
 
         Raises:
-            ValueError: a variable of this prefix or an override is unknown, or as for ``of``.
+            ValueError: a variable with this prefix or an override is unknown, or as for ``of``.
         """
         values = {name: constants.get(name.upper(), "") for name in FIELDS}
         overrides = constants.get("OVERRIDES", "")
@@ -216,41 +241,56 @@ class Settings:
 
     @property
     def chosen_recipe(self) -> str:
-        """The name of the recipe, chosen by weights and network if it is left to them."""
+        """The name of the recipe; "auto" chooses by weights, network and data."""
         if self.recipe != "auto":
             return self.recipe
         if self.weights or has_pretrained_weights(self.model):
             return "finetune"
         if self.model == "CustomResNet":
             return "quick"
-        # a network of somebody's own may take no smaller images
+        # the recipe few shows smaller images, which a user's network may not take
         few = self.data == "sample" and self.model.startswith("ResNet")
         return "few" if few else "default"
 
     def load_data(self, like: Classifier | None = None) -> ImageData:
-        """Return the images, and print them; what weights there are is looked at before.
+        """Load and print the images; weights to begin with are checked before.
 
         Args:
-            like: a trained classifier that is to be tested: images come in its size, and of a
-                folder that is only tested on, all do. That of ``weights``, if nothing is trained.
+            like: a trained classifier to test: the images get its size and resizing, and a folder
+                that it was not trained on is tested whole. Without any epoch, this is the
+                classifier of ``weights``.
 
         Raises:
             CheckpointError: the weights cannot be used.
-            ValueError, DataError: as for ``data.load_data``; or these are other classes.
+            ValueError, DataError: as for ``data.load_data``; or the classes differ.
         """
+        begun: dict[str, Any] = {}
         if like is None and self.weights:
             if self.config.epochs:
-                read_state_dict(weights_path(self.weights))  # refuses what begin_with would
+                begun = _images_of(self.weights)
             else:
-                like = self.load_weights()
-        size: int | tuple[int, int] = self.size or SIZE
-        resize = self.resize or check_resize(RESIZE)
-        known: tuple[Any, ...] = ()
+                like = self.load_classifier()
+        size: int | tuple[int, int] = self.size or begun.get("size", SIZE)
+        resize: Resize = self.resize or begun.get("resize", RESIZE)
+        names: tuple[str, ...] = ()
+        digests: tuple[str, ...] = ()
         if like is not None:
             self._check_classes(like)
-            size, resize, known = like.size, like.resize, (like.class_names, like.train_digests)
-        data = load_data(self.data, self.root, size, resize, self.held_out, *known)
-        self._say_what_is_not_used(like, data)
+            size, resize = like.size, like.resize
+            names, digests = like.class_names, like.train_digests
+        elif begun and not is_cifar10(self.data) and None in (self.size, self.resize):
+            say(f"As for the weights, pictures become {_pixels(size)} pixels, by {resize}")
+        data = load_data(
+            self.data,
+            self.root,
+            size,
+            resize,
+            self.held_out,
+            names,
+            digests,
+            labels=self.labels or None,
+        )
+        self.tell_unused(like, data)
         say(data)
         return data
 
@@ -263,30 +303,47 @@ class Settings:
                 "--data photographs"
             )
 
-    def _say_what_is_not_used(self, like: Classifier | None, data: ImageData) -> None:
-        """Say which of ``size`` and ``resize`` were given in vain."""
-        used: dict[str, Any] = {"size": data.size[0] if data.size[0] == data.size[1] else None}
-        if like is not None or is_cifar10(self.data):
-            used["resize"] = like.resize if like is not None else None
-        given = {"size": self.size, "resize": self.resize}
-        vain = [f"{name}={given[name]}" for name in used if given[name] not in (None, used[name])]
-        if vain:
+    def tell_unused(self, classifier: Classifier | None, data: ImageData | None = None) -> None:
+        """Print which settings have no effect, because the classifier or the data decides.
+
+        Args:
+            classifier: that was loaded, or None for one that is to be trained.
+            data: that was loaded, if any was.
+        """
+        used: dict[str, Any] = {}
+        if classifier is not None:
+            options = made_by_of(classifier.network) or {}
+            model = network_name(classifier.network) if options else self.model
+            used |= {"model": model, "conv_padding": options.get("conv_padding")}
+        if data is not None:
             height, width = data.size
-            how = f" by {like.resize}" if like is not None and not is_cifar10(self.data) else ""
-            say(
-                f"{' and '.join(vain)} is not used: the images of {like or data.name} are "
-                f"{height}x{width} pixels{how}"
-            )
+            used["size"] = height if height == width else None
+            if classifier is not None or is_cifar10(self.data):
+                used["resize"] = classifier and classifier.resize
+        unused = [
+            f"{name}={value}"
+            for name in self.given & used.keys()
+            if (value := getattr(self, name)) not in (None, used[name])
+        ]
+        if not unused:
+            return
+        reasons = []
+        if classifier is not None:
+            reasons.append(f"the weights are of {classifier}")
+        if data is not None:
+            reasons.append(f"the images have {_pixels(data.size)} pixels")
+        told = f"{' and '.join(sorted(unused))} {'is' if len(unused) == 1 else 'are'} not used: "
+        say(told + ", ".join(reasons))
 
     def classifier(self, data: ImageData) -> Classifier:
         """Return the network with its first weights: those of the seed, or of a file.
 
-        CustomResNet's filters come in mirrored pairs where training images are mirrored. Where
-        nothing is to be trained, the file must be one of the same classes.
+        CustomResNet's filters come in mirrored pairs where training images are mirrored. Without
+        any epoch, the file must have the classes of the data.
 
         Raises:
             CheckpointError: the weights cannot be used.
-            ValueError: the network cannot be made, or its classes are others.
+            ValueError: the network cannot be made, or the classes differ.
         """
         torch.manual_seed(self.config.seed)
         options: dict[str, Any] = {}
@@ -295,8 +352,11 @@ class Settings:
         if self.model == "CustomResNet":
             options["mirrored"] = self.config.augmentation.flip != "none"
         classifier = Classifier(self.model, data, seed=self.config.seed, **options)
+        has_first_weights = bool(self.weights) or has_pretrained_weights(self.model)
+        if self.filters and has_first_weights:
+            say(f"filters={self.filters} is not used: the network begins with weights")
         filters = self.filters or ("identity" if self.chosen_recipe == "few" else "random")
-        if filters == "identity" and not has_pretrained_weights(self.model):
+        if filters == "identity" and not has_first_weights:
             begin_as_identity(classifier.network)
         if self.weights and self.config.epochs:
             say(classifier.begin_with(self.weights))
@@ -306,75 +366,85 @@ class Settings:
             say(f"No training; weights of {classifier}")
         return classifier
 
+    def load_classifier(self) -> Classifier:
+        """Return the classifier of the weights, in a custom network if the model names one."""
+        if is_builtin(self.model):
+            return Classifier.load(self.weights)
+        return Classifier.load(self.weights, lambda classes: create(self.model, classes))
+
     def train(
-        self, data: ImageData, output: Output, config: TrainConfig | None = None
-    ) -> tuple[Classifier, Output]:
+        self,
+        data: ImageData,
+        output: RunFolder,
+        config: TrainConfig | None = None,
+        loss: Loss | None = None,
+        optimizer: MakeOptimizer | None = None,
+    ) -> tuple[Classifier, RunFolder]:
         """Make the classifier and train it; without any epoch, only test it.
 
         Args:
             data: what ``load_data`` returned.
-            output: where to.
-            config: another recipe than that of the settings, such as one with steps of your own.
+            output: the folder to write into.
+            config: a recipe to use in place of that of the settings, such as one with custom
+                augmentation steps.
+            loss, optimizer: custom ones, as for ``fit``.
 
         Returns:
-            The classifier, and where it was written, as ``train_into`` does.
+            The classifier, and the folder that was written, as ``train_into`` returns it.
         """
-        classifier, config = self.classifier(data), config or self.config
-        return classifier, self.train_classifier(classifier, data, output, config)
+        classifier = self.classifier(data)
+        return classifier, self.train_classifier(classifier, data, output, config, loss, optimizer)
 
     def train_classifier(
         self,
         classifier: Classifier,
         data: ImageData,
-        output: Output,
+        output: RunFolder,
         config: TrainConfig | None = None,
-    ) -> Output:
-        """Train what ``classifier`` made, and return where it was written; see ``train_into``."""
-        config, checkpoints = config or self.config, self.checkpoints or None
-        notes = self._notes(config)
+        loss: Loss | None = None,
+        optimizer: MakeOptimizer | None = None,
+    ) -> RunFolder:
+        """Train what ``classifier`` returned; return the folder that was written."""
+        config = config or self.config
         return train_into(
             output,
             classifier,
             data,
             config,
             self.machine,
-            checkpoints,
-            notes=notes,
+            self.checkpoints or None,
+            loss=loss,
+            optimizer=optimizer,
+            notes=self._notes(config, custom=loss is not None or optimizer is not None),
             overwrite=self.overwrite,
         )
 
-    def _notes(self, config: TrainConfig) -> dict[str, Any]:
-        """Return what ``run.json`` says beyond the recipe."""
+    def _notes(self, config: TrainConfig, custom: bool) -> dict[str, Any]:
+        """Return what the manifest says beyond the recipe."""
         values = {name: self._value(name) for name in FIELDS}
-        if not is_cifar10(self.data):  # from wherever it is read again
+        if not is_cifar10(self.data):  # so that it is found from any working directory
             values["data"] = str(Path(self.data).absolute())
         begins_with = None
         if self.weights:
             digest = hashlib.sha256(weights_path(self.weights).read_bytes()).hexdigest()
             begins_with = {"weights": self.weights, "sha256": digest}
-        own_steps = config.augmentation.steps is not None
+        custom = custom or config.augmentation.steps is not None
         return {
-            "command": None if own_steps else shlex.join(self.command()),
+            "command": None if custom else shlex.join(self.command()),
             "settings": values,
             "begins_with": begins_with,
         }
 
     def command(self) -> list[str]:
-        """Return the words of the command line that trains with these settings.
-
-        What is as it would be by itself is left out.
-        """
+        """Return the command line that trains with these settings, without defaults."""
         words = ["python", "-m", "pytorch_vision", "train", "--data", self.data]
-        given: dict[str, Any] = {"data": self.data}
-        for name in ("model", "weights", "recipe"):
-            given[name] = self._value(name)
-        usual = Settings.of(**given)
+        chosen = {name: self._value(name) for name in ("data", "model", "weights", "recipe")}
+        implied = Settings.of(**chosen)
         for name in FIELDS:
             value = self._value(name)
-            others = usual if name not in given else Settings()
-            if name in ("data", "keep_on_drive") or value == others._value(name):
-                continue
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            default = Settings() if name in chosen else implied
+            if name not in ("data", "keep_on_drive") and value != default._value(name):
+                words += [f"--{name.replace('_', '-')}", str(value)]
         return words
 
     def _value(self, name: str) -> Any:
@@ -382,41 +452,46 @@ class Settings:
         parts = (self, self.config, self.config.augmentation, self.machine)
         return next(getattr(part, name) for part in parts if hasattr(part, name))
 
-    def load_weights(self) -> Classifier:
-        """Return a weights file's classifier, with a network of the caller's if one is named."""
-        if is_builtin(self.model):
-            return Classifier.load(self.weights)
-        return Classifier.load(self.weights, lambda classes: create(self.model, classes))
-
     @property
     def name(self) -> str:
-        """A short name of data and network, for a folder of what is made of them."""
+        """A short name for a folder, made of data and network."""
         parts = [short_data_name(self.data)]
         if self.held_out:
             parts.append("held-out")
-        if self.model != "ResNet18":
+        if self.model != DEFAULT_MODEL:
             parts.append(self.model.replace(":", "-"))
-        return "-".join(parts)
+        return short_name("-".join(parts))
 
     @property
     def notebook_output(self) -> str:
-        """The folder that was asked for; else the notebook's own for its full training.
+        """The output folder, by default "." for the notebook's full training.
 
-        For all else it is one under ``runs``, so that nothing but a full training can overwrite
-        the pictures of one.
+        Anything else goes under ``runs``, so that only a full training replaces the pictures of
+        one.
         """
         chosen = (self.data, self.held_out, self.model, self.weights, self.chosen_recipe)
-        full = chosen == ("full", 0, "ResNet18", "", "default")
+        full = chosen == ("full", 0, DEFAULT_MODEL, "", "default")
         return self.output or ("." if full else f"runs/{self.name}")
 
 
+def _images_of(weights: str) -> dict[str, Any]:
+    """Return size and resizing of the images that a weights file was trained on, as it says."""
+    _, texts = read_state_dict(weights_path(weights))
+    return {name: json.loads(texts[name]) for name in ("size", "resize") if name in texts}
+
+
+def _pixels(size: int | tuple[int, int]) -> str:
+    height, width = height_and_width(size)
+    return f"{height}x{width}"
+
+
 def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:10]) + (" and others" if len(names) > 10 else "")
+    return ", ".join(names[:LISTED]) + (" and others" if len(names) > LISTED else "")
 
 
 def _names(cls: type) -> list[str]:
-    """Return the settings of a class: those of its fields that take text or a number."""
-    whole = ("config", "machine", "augmentation", "steps")
+    """Return the settings that a class declares: its fields with text or a number."""
+    whole = ("config", "machine", "augmentation", "steps", "given")
     return [name for name in declared(cls) if name not in whole]
 
 
@@ -432,8 +507,29 @@ def _part(values: Mapping[str, Any], cls: type) -> dict[str, Any]:
     return {name: values[name] for name in _names(cls) if name in values}
 
 
+def describe_options() -> dict[str, dict[str, Any]]:
+    """Return what the command line says of each setting: description, default and choices."""
+    return {
+        name: {
+            "description": field.description,
+            "default": field.get_default(call_default_factory=True),
+            "choices": _choices(field.annotation),
+        }
+        for name, field in FIELDS.items()
+    }
+
+
+def _choices(annotation: Any) -> list[str]:
+    """Return the values that a type lists, if it lists all of them."""
+    parts = [part for part in get_args(annotation) if part is not type(None)]
+    if get_origin(annotation) is Literal:
+        return parts
+    listed = [_choices(part) for part in parts]
+    return [one for values in listed for one in values] if all(listed) else []
+
+
 def check_known(name: str, shown: str = "") -> None:
-    """Raise ValueError unless there is a setting of this name; says which is nearest."""
+    """Raise ValueError unless there is a setting of this name; suggests the nearest one."""
     if name not in FIELDS:
         near = difflib.get_close_matches(name, FIELDS, 1)
         advice = f"do you mean {near[0]}?" if near else f"these are: {', '.join(FIELDS)}"

@@ -255,6 +255,9 @@ def _tell_what_there_is(data: ImageData, layout: Layout, of_weights: bool) -> No
     ]
     if small and not layout.has_splits:
         say(f"Kept for training alone, as there are only one or two: {_listing(small)}")
+    missing = [n for n, a, b in zip(data.class_names, train, test, strict=True) if a and not b]
+    if missing and layout.train:
+        say(f"Not tested, as {layout.test.folder} has no picture of them: {_listing(missing)}")
     if train.any() and not of_weights and train.max() >= UNEQUAL * train.min():
         say(
             f"The classes are very unequal: {data.class_names[train.argmin()]} has "

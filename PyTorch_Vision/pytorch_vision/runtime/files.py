@@ -65,13 +65,14 @@ def free_path(path: Path, may_replace: Callable[[Path], bool]) -> Path:
     """Return a path that may be written: the given one, or one with the next number: cat-2.png.
 
     Args:
-        path: of a file.
-        may_replace: tells whether an existing file may be replaced.
+        path: a file or a folder.
+        may_replace: tells whether an existing one may be replaced.
     """
     free, number = path, 1
     while free.exists() and not may_replace(free):
         number += 1
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        name = path.name if path.is_dir() else path.stem
+        free = path.with_name(f"{name}-{number}{path.name.removeprefix(name)}")
     return free
 
 

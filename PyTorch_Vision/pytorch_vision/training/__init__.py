@@ -5,6 +5,9 @@ consists of, which ``checkpoint`` keeps; ``fit`` is its story. ``evaluate`` test
 ``lr_finder`` looks for a learning rate.
 """
 
+import importlib
+from typing import Any
+
 from pytorch_vision.training.config import RECIPES, TrainConfig
 from pytorch_vision.training.evaluate import Evaluation, evaluate
 from pytorch_vision.training.fit import fit
@@ -19,3 +22,10 @@ __all__ = [
     "find_learning_rate",
     "fit",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Find two names that moved to ``app``, a wing that this one must not import."""
+    if name in ("Output", "train_into"):
+        return getattr(importlib.import_module("pytorch_vision.app"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,143 @@
+"""The command line's parser. It loads no torch, so that ``--help`` answers at once.
+
+``options.json`` keeps what it says of each setting; ``make docs`` writes that from the code.
+"""
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytorch_vision import __version__
+
+PROGRAM = "python -m pytorch_vision"
+OPTIONS: dict[str, dict[str, Any]] = json.loads(
+    Path(__file__).with_name("options.json").read_text(encoding="utf-8")
+)
+DATA = ("data", "root", "size", "resize", "labels", "held_out")
+NETWORK = ("model", "conv_padding", "weights")
+MACHINE = ("accelerator", "devices", "precision")
+OUTPUT = ("output", "overwrite", "checkpoints", "order", "count", "split")
+NOTEBOOK_ONLY = ("keep_on_drive",)
+RECIPE = tuple(
+    name for name in OPTIONS if name not in (*DATA, *NETWORK, *MACHINE, *OUTPUT, *NOTEBOOK_ONLY)
+)
+GROUPS = {"data": DATA, "network": NETWORK, "recipe": RECIPE, "machine": MACHINE, "output": OUTPUT}
+HELP = {
+    "check": "Print what is in the data, and which images are there twice; with --output, write "
+    "them as a table.",
+    "train": "Train, draw what was learned, and keep the weights.",
+    "evaluate": "Print accuracy and other metrics of weights on the test images, and write tables.",
+    "predict": "Write the classes of new pictures, files or folders of them, as a table.",
+    "explain": "Draw the errors of weights and where the network looked; or explain image files.",
+    "report": "Write a page to look through the errors of weights in a browser.",
+    "compare": "Print a table of runs, given by their folders, and draw their curves.",
+    "export": "Write weights as ONNX, for programs without PyTorch.",
+    "find-lr": "Find a learning rate by a range test: a short training in which it rises.",
+}
+SETTINGS = {
+    "check": (*DATA, "output"),
+    "train": (*DATA, *NETWORK, *RECIPE, *MACHINE, *OUTPUT[:-1]),
+    "evaluate": (*DATA, *NETWORK, *MACHINE, "output"),
+    "predict": (*NETWORK, *MACHINE, "output"),
+    "explain": (*DATA, *NETWORK, *MACHINE, "output", "order", "count"),
+    "report": (*DATA, *NETWORK, *MACHINE, "output", "split"),
+    "compare": ("output",),
+    "export": (*NETWORK, "output"),
+    "find-lr": (*DATA, *NETWORK, *RECIPE, *MACHINE, "output"),
+}
+# the commands that use trained weights, and the defaults that differ for them
+OF_WEIGHTS = ("evaluate", "predict", "explain", "report", "export")
+DEFAULTS_OF_WEIGHTS = {"data": "what the weights were trained on", "weights": "pretrained"}
+# how the commands that write tables of predictions write them: no settings of a run
+FORMATS = {
+    "probabilities": "add a column for each class's probability",
+    "ids": "name files by their ids, without folder and suffix",
+    "like": "write submission.csv, with the columns and rows of this sample submission",
+    "byte_order_mark": "begin tables with a mark, which Excel needs to read letters beyond ASCII",
+}
+FORMATS_OF = {"predict": tuple(FORMATS), "evaluate": ("byte_order_mark",)}
+SEVERAL = {("train", "seed")}  # the options that take several values
+# the commands that take files or folders: what these are, and how many
+FILES = {
+    "predict": ("a picture, or a folder of pictures at any depth", "+"),
+    "explain": ("an image file, or a folder of them, to explain in place of the test errors", "*"),
+    "compare": ("the folder of a run", "+"),
+}
+
+
+def parse(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the values of a command line by name; None for each option that is not given.
+
+    Ends the program after ``--help`` and ``--version``, and with a suggestion after a command or
+    an option that does not exist. ``Settings`` checks the values.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = make_parser()
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in HELP:
+        nearest = _nearest(arguments[0], HELP)
+        parser.error(f"there is no command {arguments[0]!r}{nearest}; these are: {', '.join(HELP)}")
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        known = map(_flag, SETTINGS[options.command])
+        parser.error(f"there is no option {unknown[0]}{_nearest(unknown[0], known)}")
+    return vars(options)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(PROGRAM, description="The notebook's job from a shell.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
+    for command, text in HELP.items():
+        added = commands.add_parser(command, help=text, description=text)
+        defaults = DEFAULTS_OF_WEIGHTS if command in OF_WEIGHTS else {}
+        for title, names in GROUPS.items():
+            group = added.add_argument_group(title)
+            for name in names:
+                if name in SETTINGS[command]:
+                    _add(group, name, defaults.get(name), several=(command, name) in SEVERAL)
+        for name in FORMATS_OF.get(command, ()):
+            kind: dict[str, Any] = (
+                {"action": "store_true"} if name != "like" else {"metavar": "FILE"}
+            )
+            group.add_argument(_flag(name), help=FORMATS[name], **kind)  # the group of the output
+        if command in FILES:
+            text, count = FILES[command]
+            added.add_argument("files", nargs=count, metavar="FILE", help=text)
+        if command == "explain":
+            added.add_argument("--image", action="append", metavar="FILE", help="the same as FILE")
+    return parser
+
+
+def _add(group: Any, name: str, default: str | None, several: bool) -> None:
+    """Add the option of a setting, with its description and its default."""
+    option = OPTIONS[name]
+    text, _, described = option["description"].partition("; default: ")
+    default = default or described or option["default"]
+    if several:
+        text += "; several values train one run each"
+    if default not in ("", None):
+        text += f" (default: {default})"
+    metavar = f"{{{','.join(option['choices'])}}}" if option["choices"] else name.upper()
+    more: dict[str, Any] = {"nargs": "+", "action": _OneOrMore} if several else {}
+    group.add_argument(_flag(name), metavar=metavar, help=text.replace("%", "%%"), **more)
+
+
+class _OneOrMore(argparse.Action):
+    """Keep a single value as it is, and several as a list."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        setattr(namespace, self.dest, values if len(values) > 1 else values[0])
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word.partition("=")[0], list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,0 +1,88 @@
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytorch_vision import __version__
+from pytorch_vision.app.command_line import HELP, OPTIONS, SETTINGS, parse
+from pytorch_vision.app.commands import COMMANDS
+from pytorch_vision.app.settings import FIELDS
+
+ROOT = Path(__file__).parents[2]
+
+
+def ended(capsys, *arguments: str) -> tuple[int, str]:
+    """Return the status with which parsing ended the program, and what it printed."""
+    with pytest.raises(SystemExit) as caught:
+        parse(arguments)
+    printed = capsys.readouterr()
+    return int(caught.value.code), printed.out + printed.err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_in_groups(capsys, command):
+    status, printed = ended(capsys, command, "--help")
+    assert status == 0
+    assert "output:\n  --output" in printed
+    assert ("network:\n  --model" in printed) == ("model" in SETTINGS[command])
+
+
+def test_help_shows_the_defaults_of_the_command(capsys):
+    shown = " ".join(ended(capsys, "train", "--help")[1].split())
+    assert "(default: random weights)" in shown
+    for name in ("momentum", "label_smoothing", "optimizer"):
+        option = shown.split(f"--{name.replace('_', '-')} ")[-1]
+        assert f"(default: {FIELDS[name].default})" in option.split(" --")[0]
+    assert "(default: pretrained)" in " ".join(ended(capsys, "evaluate", "--help")[1].split())
+
+
+def test_help_loads_nothing_heavy():
+    program = "import sys, pytorch_vision.__main__; print(*sys.modules)"
+    environment = {"PYTHONPATH": str(ROOT / "PyTorch_Vision")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    loaded = {module.partition(".")[0] for module in done.stdout.split()}
+    assert not loaded & {"torch", "numpy", "pydantic", "matplotlib", "albumentations"}
+
+
+def test_version(capsys):
+    assert ended(capsys, "--version") == (0, f"{__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (("trian",), "there is no command 'trian'; did you mean train?"),
+        (("zzz",), "there is no command 'zzz'; these are: check, train"),
+        (("train", "--epohcs", "3"), "there is no option --epohcs; did you mean --epochs?"),
+        (("train", "--lerning-rate=3"), "did you mean --learning-rate?"),
+        ((), "the following arguments are required: COMMAND"),
+    ],
+)
+def test_a_mistyped_word_is_answered_with_the_nearest(capsys, arguments, advice):
+    status, printed = ended(capsys, *arguments)
+    assert status == 2
+    assert advice in printed
+
+
+def test_values_are_kept_as_text():
+    options = parse(["train", "--epochs", "3", "--seed", "1", "2"])
+    assert (options["epochs"], options["seed"], options["size"]) == ("3", ["1", "2"], None)
+    assert parse(["train", "--seed", "1"])["seed"] == "1"
+    assert parse(["predict", "a.png", "b", "--ids"])["files"] == ["a.png", "b"]
+
+
+def test_every_setting_is_an_option_and_every_command_has_a_function():
+    """Google Drive is the notebook's alone."""
+    names = {name for names in SETTINGS.values() for name in names}
+    assert names == FIELDS.keys() - {"keep_on_drive"}
+    assert HELP.keys() == SETTINGS.keys() == COMMANDS.keys()
+
+
+def test_what_is_kept_of_the_settings_is_what_the_code_declares():
+    made = runpy.run_path(str(ROOT / "docs" / "make_settings.py"))["options"]()
+    assert json.loads(made) == OPTIONS, "run make docs"
