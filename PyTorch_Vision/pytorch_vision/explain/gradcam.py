@@ -18,12 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, XGradCAM
 from torch import Tensor, nn
 
-from pytorch_vision.data import eval_batches, read_image
-from pytorch_vision.data.image_files import as_array
+from pytorch_vision.data import eval_batches
 from pytorch_vision.data.images import check_images
 from pytorch_vision.explain.geometry import (
     MapGeometry,
@@ -33,7 +31,7 @@ from pytorch_vision.explain.geometry import (
     trace_geometry,
 )
 from pytorch_vision.models import Classifier
-from pytorch_vision.models.inference import PIXELS
+from pytorch_vision.models.inference import PIXELS, as_pixels
 from pytorch_vision.models.module_utils import device_of
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.devices import device_settings, memory_explained, random_state_kept
@@ -148,7 +146,7 @@ class Explainer:
             OSError: the file cannot be opened.
             NoMapError: as for ``maps``.
         """
-        image = self._read(picture)
+        image = as_pixels(picture, self.classifier.size, self.classifier.resize)[0]
         probabilities = self.classifier.predict(image[None], machine)[0]
         likely = probabilities.argsort(kind="stable")[::-1][:top]
         return Explanation(
@@ -158,14 +156,6 @@ class Explainer:
             maps=self.maps(image[None], likely[:, None], method)[:, 0],
             name=Path(picture).name if isinstance(picture, (str, os.PathLike)) else "",
         )
-
-    def _read(self, picture: Any) -> np.ndarray:
-        size, resize = self.classifier.size, self.classifier.resize
-        if isinstance(picture, np.ndarray):
-            return picture[0] if picture.ndim == 4 else picture
-        if isinstance(picture, Image.Image):
-            return as_array(picture, size, resize)
-        return read_image(picture, size, resize)[0]
 
     def maps(
         self,
