@@ -146,7 +146,8 @@ class Explainer:
             OSError: the file cannot be opened.
             NoMapError: as for ``maps``.
         """
-        image = as_pixels(picture, self.classifier.size, self.classifier.resize)[0]
+        one = picture[None] if isinstance(picture, np.ndarray) and picture.ndim == 3 else picture
+        image = as_pixels(one, self.classifier.size, self.classifier.resize)[0]
         probabilities = self.classifier.predict(image[None], machine)[0]
         likely = probabilities.argsort(kind="stable")[::-1][:top]
         return Explanation(
