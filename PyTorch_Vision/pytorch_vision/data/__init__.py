@@ -1,8 +1,8 @@
 """Labelled images in memory, and what happens to them before a network sees them.
 
 ``images`` holds them. ``cifar10`` reads CIFAR-10, with ``downloads``; ``image_files`` reads a
-picture; ``folder_layout``, ``image_cache`` and ``folder`` read a folder of them; ``load`` chooses.
-``splits`` makes parts. ``augment``, ``views``, ``normalization`` and ``loaders`` make batches.
+picture; ``folder_layout``, ``labels``, ``image_cache`` and ``folder`` read a folder of them;
+``load`` chooses. ``splits`` makes parts. ``augment``, ``views``, ``normalization`` and ``loaders`` make batches.
 ``duplicates`` finds images that are there twice.
 """
 
