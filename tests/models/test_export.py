@@ -56,7 +56,7 @@ def test_a_file_predicts_what_the_classifier_does(tmp_path, few, kind):
     graph = onnx.load(path).graph
     constants = {one.name for one in graph.initializer}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    assert len(convolutions) == (8 if options else 1)
+    assert len(convolutions) == (8 if options else 2)  # luma is one, too
     assert all(node.input[1] in constants for node in convolutions)
 
 

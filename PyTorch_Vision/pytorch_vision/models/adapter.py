@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pytorch_vision.models.module_utils import copied, device_of, evaluating, put_in_order
@@ -88,7 +89,7 @@ class Adapter(nn.Module):
 
 def luma(images: Tensor) -> Tensor:
     """Return the brightness of images (N, 3, H, W), as Pillow's mode "L" has it: (N, 1, H, W)."""
-    return (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+    return F.conv2d(images, images.new_tensor(LUMA).view(1, 3, 1, 1))
 
 
 def as_logits(output: Any) -> Tensor:
