@@ -296,9 +296,8 @@ def test_settings_that_weights_override_are_told(few, capsys, given, told):
 
 def test_a_custom_loss_and_optimizer_are_those_of_the_training(few, tiny, tmp_path):
     settings, run = Settings.of(data="sample", epochs=1), RunFolder.prepare(tmp_path)
-    written = settings.train_classifier(
-        tiny, few, run, loss=torch.nn.CrossEntropyLoss(), optimizer=torch.optim.AdamW
-    )
+    custom = {"loss": torch.nn.CrossEntropyLoss(), "optimizer": torch.optim.AdamW}
+    _, written = settings.train(few, run, classifier=tiny, **custom)
     assert written == run
     assert run.read()["command"] is None  # no command line makes the same
 

@@ -185,13 +185,13 @@ def train(settings: Settings) -> None:
         fit(classifier, data, config, settings.machine)
         return
     output = processes.on_main(lambda: RunFolder.prepare(folder))
-    written = settings.train_classifier(classifier, data, output)
+    _, written = settings.train(data, output, classifier=classifier)
     if not processes.is_main:
         return
     print(f"Weights in {written.weights}")
     if len(classifier.history.records) < config.epochs:
         raise KeyboardInterrupt(f"Interrupted: what there is of it is in {written.folder}")
-    curves = plots.training_curves(classifier.history, classifier.description)
+    curves = plots.training_curves(classifier.history, classifier.description, config)
     curves.savefig(written.plots / "training_curves.png")
     if reason := _draw_errors(classifier, data, written.plots, settings):
         print(f"No picture of where it looked: {reason}")  # the training counts all the same

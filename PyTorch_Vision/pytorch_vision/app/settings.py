@@ -256,29 +256,25 @@ class Settings:
         """Load and print the images; weights to begin with are checked before.
 
         Args:
-            like: a trained classifier to test: the images get its size and resizing, and a folder
-                that it was not trained on is tested whole. Without any epoch, this is the
-                classifier of ``weights``.
+            like: a trained classifier to test: the images get its size and resizing, and of a
+                folder, all pictures that it was not trained on are tested. If no epoch is to be
+                trained, default: the classifier of ``weights``.
 
         Raises:
             CheckpointError: the weights cannot be used.
             ValueError, DataError: as for ``data.load_data``; or the classes differ.
         """
+        if like is None and self.weights and not self.config.epochs:
+            like = self.load_classifier()
         begun: dict[str, Any] = {}
-        if like is None and self.weights:
-            if self.config.epochs:
-                begun = _images_of(self.weights)
-            else:
-                like = self.load_classifier()
-        size: int | tuple[int, int] = self.size or begun.get("size", SIZE)
-        resize: Resize = self.resize or begun.get("resize", RESIZE)
-        names: tuple[str, ...] = ()
-        digests: tuple[str, ...] = ()
         if like is not None:
             self._check_classes(like)
             size, resize = like.size, like.resize
-            names, digests = like.class_names, like.train_digests
-        elif begun and not is_cifar10(self.data) and None in (self.size, self.resize):
+        else:
+            begun = _images_of(self.weights) if self.weights else {}
+            size = self.size or begun.get("size", SIZE)
+            resize = self.resize or begun.get("resize", RESIZE)
+        if begun and not is_cifar10(self.data) and None in (self.size, self.resize):
             say(f"As for the weights, pictures become {_pixels(size)} pixels, by {resize}")
         data = load_data(
             self.data,
@@ -286,8 +282,8 @@ class Settings:
             size,
             resize,
             self.held_out,
-            names,
-            digests,
+            like.class_names if like else (),
+            like.train_digests if like else (),
             labels=self.labels or None,
         )
         self.tell_unused(like, data)
@@ -307,33 +303,30 @@ class Settings:
         """Print which settings have no effect, because the classifier or the data decides.
 
         Args:
-            classifier: that was loaded, or None for one that is to be trained.
-            data: that was loaded, if any was.
+            classifier: the loaded one; None for one that is to be trained.
+            data: the loaded data, if any.
         """
         used: dict[str, Any] = {}
+        reasons = []
         if classifier is not None:
             options = made_by_of(classifier.network) or {}
-            model = network_name(classifier.network) if options else self.model
-            used |= {"model": model, "conv_padding": options.get("conv_padding")}
+            used["model"] = network_name(classifier.network) if options else self.model
+            used["conv_padding"] = options.get("conv_padding")
+            reasons.append(f"the weights are of {classifier}")
         if data is not None:
             height, width = data.size
             used["size"] = height if height == width else None
             if classifier is not None or is_cifar10(self.data):
                 used["resize"] = classifier and classifier.resize
-        unused = [
+            reasons.append(f"the images have {_pixels(data.size)} pixels")
+        unused = sorted(
             f"{name}={value}"
             for name in self.given & used.keys()
             if (value := getattr(self, name)) not in (None, used[name])
-        ]
-        if not unused:
-            return
-        reasons = []
-        if classifier is not None:
-            reasons.append(f"the weights are of {classifier}")
-        if data is not None:
-            reasons.append(f"the images have {_pixels(data.size)} pixels")
-        told = f"{' and '.join(sorted(unused))} {'is' if len(unused) == 1 else 'are'} not used: "
-        say(told + ", ".join(reasons))
+        )
+        if unused:
+            verb = "is" if len(unused) == 1 else "are"
+            say(f"{' and '.join(unused)} {verb} not used: {', '.join(reasons)}")
 
     def classifier(self, data: ImageData) -> Classifier:
         """Return the network with its first weights: those of the seed, or of a file.
@@ -379,34 +372,23 @@ class Settings:
         config: TrainConfig | None = None,
         loss: Loss | None = None,
         optimizer: MakeOptimizer | None = None,
+        classifier: Classifier | None = None,
     ) -> tuple[Classifier, RunFolder]:
         """Make the classifier and train it; without any epoch, only test it.
 
         Args:
             data: what ``load_data`` returned.
             output: the folder to write into.
-            config: a recipe to use in place of that of the settings, such as one with custom
+            config: a recipe to use in place of the settings' own, such as one with custom
                 augmentation steps.
             loss, optimizer: custom ones, as for ``fit``.
+            classifier: what ``classifier(data)`` returned, to train that one.
 
         Returns:
             The classifier, and the folder that was written, as ``train_into`` returns it.
         """
-        classifier = self.classifier(data)
-        return classifier, self.train_classifier(classifier, data, output, config, loss, optimizer)
-
-    def train_classifier(
-        self,
-        classifier: Classifier,
-        data: ImageData,
-        output: RunFolder,
-        config: TrainConfig | None = None,
-        loss: Loss | None = None,
-        optimizer: MakeOptimizer | None = None,
-    ) -> RunFolder:
-        """Train what ``classifier`` returned; return the folder that was written."""
-        config = config or self.config
-        return train_into(
+        config, classifier = config or self.config, classifier or self.classifier(data)
+        written = train_into(
             output,
             classifier,
             data,
@@ -418,6 +400,7 @@ class Settings:
             notes=self._notes(config, custom=loss is not None or optimizer is not None),
             overwrite=self.overwrite,
         )
+        return classifier, written
 
     def _notes(self, config: TrainConfig, custom: bool) -> dict[str, Any]:
         """Return what the manifest says beyond the recipe."""

@@ -426,7 +426,7 @@ def _test_split(
     Raises:
         ValueError: there is none, or its classes are others.
     """
-    chosen, refused = None, ""
+    chosen, refused, unlabelled = None, "", list[str]()
     train = splits["train"][0] if "train" in splits else None
     for one in [*splits.get("test", ()), *splits.get("val", ())]:
         if chosen is not None:
@@ -446,8 +446,9 @@ def _test_split(
             if len(unknown) < len(classes):  # some are known, so the folder is meant
                 raise ValueError(reason)
         refused = refused or reason
-        left_out["without labels, so not tested on"].append(str(one))
+        unlabelled.append(str(one))
     if chosen is not None:
+        left_out["without labels, so not tested on"] += unlabelled
         return chosen
     if train is None:
         raise ValueError(refused)
