@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import field, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -80,10 +80,15 @@ class TrainConfig:
             gt=0,
             allow_inf_nan=False,
             description="where the network begins with weights of other classes, so that its last "
-            "layer is new: Muon's peak learning rate, in place of optimizer, muon_learning_rate "
-            "and learning_rate; default: these are used",
+            "layer is new: fit that layer to the features below it first, then train with AdamW up "
+            "to this rate, in place of optimizer, muon_learning_rate and learning_rate, with "
+            "BatchNorm's running statistics as they are; default: train as with any weights",
         ),
     ] = None
+    train: Annotated[
+        Literal["all", "head"],
+        Field(description="all: train all layers; head: only the last one, the classifier's head"),
+    ] = "all"
     warm_up: Annotated[
         float,
         Field(
@@ -160,12 +165,23 @@ class TrainConfig:
         others = settings - OPTIMIZERS[self.optimizer].defaults.keys()
         return sorted(name for name in others if getattr(self, name) is not None)
 
+    @property
+    def transfers(self) -> bool:
+        """Whether weights of other classes are trained as ``transfer_learning_rate`` says."""
+        return self.transfer_learning_rate is not None
+
     def for_transfer(self) -> "TrainConfig":
         """Return the recipe for weights of other classes: see ``transfer_learning_rate``."""
         rate = self.transfer_learning_rate
         if rate is None:
             return self
-        return replace(self, optimizer="muon", learning_rate=None, muon_learning_rate=rate)
+        return replace(
+            self,
+            optimizer="adamw",
+            learning_rate=rate,
+            muon_learning_rate=None,
+            weight_decay=None,
+        )
 
     def batch_size_for(self, images: int) -> int:
         """Return the batch size, as it is set or by the number of training images."""
