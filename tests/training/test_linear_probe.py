@@ -196,3 +196,11 @@ def test_training_the_head_needs_a_linear_layer(data: ImageData) -> None:
         only_trained(Adapter(network, Call()), classifier, config),
     ):
         pass
+
+
+def test_transfer_is_adamw_and_may_be_given_another_rate() -> None:
+    recipe = TrainConfig.finetune(transfer_learning_rate=2e-4)
+    assert (recipe.optimizer, recipe.peak_learning_rate) == ("sgd", 0.001)  # for the same classes
+    transfer = recipe.for_transfer()
+    assert (transfer.optimizer, transfer.peak_learning_rate) == ("adamw", 2e-4)
+    assert not TrainConfig.finetune(learning_rate=0.1).transfers
