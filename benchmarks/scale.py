@@ -47,7 +47,8 @@ def measure(network: str, devices: int) -> None:
 
     def recorded(trainer: Trainer, *arguments) -> None:
         end_epoch(trainer, *arguments)
-        tensors = [tensor.numpy().tobytes() for tensor in trainer.network.state_dict().values()]
+        tested = trainer.average.network.state_dict()
+        tensors = [tensor.numpy().tobytes() for tensor in tested.values()]
         digests.append(hashlib.sha256(b"".join(tensors)).hexdigest())
         if len(digests) == EPOCHS:
             os.kill(os.getpid(), signal.SIGINT)  # the schedule is that of 20 epochs

@@ -88,7 +88,7 @@ def test_its_contents_are_its_headings(notebook):
 
 def test_it_shows_the_librarys_source_as_it_is(notebook):
     printed = "".join(text for text in texts(notebook) if text)
-    for function in (BasicBlock.forward, Trainer.step):
+    for function in (BasicBlock.forward, Trainer.step, Trainer.forward_and_backward):
         assert inspect.getsource(function) in printed
 
 

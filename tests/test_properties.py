@@ -135,7 +135,7 @@ def test_settings_are_sound_or_refused_by_name(changes):
         return
     config, machine = settings.config, settings.machine
     assert config.epochs >= 0
-    assert 0 < config.muon_learning_rate < float("inf")
+    assert config.muon_learning_rate is None or 0 < config.muon_learning_rate < float("inf")
     assert 0 < config.peak_learning_rate < float("inf")
     assert config.batch_size_for(100) >= 1
     assert 0 <= config.small_epochs <= config.epochs

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,8 @@ MACHINE = Machine(accelerator="cpu", precision="32-true")
 STOPPED_AT = 10  # the training step, counted from 1, in which something happens to rank 1
 
 
-def digest(network: nn.Module) -> str:
-    tensors = [tensor.numpy().tobytes() for tensor in network.state_dict().values()]
-    return hashlib.sha256(b"".join(tensors)).hexdigest()
+def digest(tensors: Iterable[torch.Tensor]) -> str:
+    return hashlib.sha256(b"".join(one.detach().numpy().tobytes() for one in tensors)).hexdigest()
 
 
 def numbers(history: History) -> list[dict]:
@@ -70,7 +70,9 @@ def whole_run(machine: Machine) -> dict[str, Any]:
 
     def note(module: nn.Module, _: object) -> None:
         if not module.training:
-            digests.append((digest(classifier.network), digest(module)))
+            # running statistics are each process's own, but for those of what is tested
+            tested = digest(module.state_dict().values())
+            digests.append((digest(classifier.network.parameters()), tested))
 
     classifier.network.register_forward_pre_hook(note)
     history = fit(classifier, data, CONFIG, machine)
@@ -178,7 +180,7 @@ def notebook(machine: Machine, out: Path) -> None:
     seen = {
         "history": numbers(history),
         "of the classifier": numbers(classifier.history),
-        "digest": digest(classifier.network),
+        "digest": digest(classifier.network.state_dict().values()),
     }
     stopped = fit(tiny_classifier(data), data, CONFIG, machine, after_epoch=interrupt)
     seen["stopped after"] = len(stopped.records)

@@ -30,7 +30,7 @@ def test_the_last_epoch_is_never_one_of_small_images():
         ({"epochs": -1}, "epochs is -1, expected greater than or equal to 0"),
         ({"batch_size": 0}, "batch_size is 0, expected greater than or equal to 1"),
         ({"seed": -1}, "seed is -1"),
-        ({"optimizer": "adam"}, "optimizer is 'adam', expected 'muon' or 'sgd'"),
+        ({"optimizer": "adam"}, "optimizer is 'adam', expected 'muon', 'sgd' or 'adamw'"),
         ({"learning_rate": 0}, "learning_rate is 0"),
         ({"muon_learning_rate": -0.1}, "muon_learning_rate is -0.1"),
         ({"momentum": 1}, "momentum is 1"),
@@ -67,6 +67,29 @@ def test_recipes_are_changed_by_name_and_checked():
         assert recipe(epochs=2, seed=7) == replace(recipe(), epochs=2, seed=7)
         with pytest.raises(ValueError, match="epochs is -1"):
             recipe(epochs=-1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ("sgd", 0.001, None, 0.05)),
+        ({"learning_rate": 0.01}, ("sgd", 0.01, None, None)),
+        ({"muon_learning_rate": 0.2}, ("muon", 0.05, 0.2, None)),
+        ({"optimizer": "sgd"}, ("sgd", 0.001, None, None)),
+        ({"optimizer": "adamw"}, ("adamw", 0.001, None, None)),
+    ],
+)
+def test_a_chosen_rate_or_optimizer_is_what_finetune_trains_with(changes, expected):
+    config = TrainConfig.finetune(**changes)
+    rates = (config.peak_learning_rate, config.muon_learning_rate, config.transfer_learning_rate)
+    assert (config.optimizer, *rates) == expected
+    assert config.for_transfer().optimizer == ("muon" if not changes else config.optimizer)
+
+
+def test_another_optimizer_has_its_own_rates_in_every_recipe():
+    for recipe in RECIPES.values():
+        config = recipe(optimizer="adamw")
+        assert (config.peak_learning_rate, config.chosen("weight_decay")) == (1e-3, 0.01)
 
 
 def test_sgd_is_gentler_beside_muon():

@@ -72,9 +72,9 @@ def test_a_run_with_both_goes_on_to_the_same_bits_and_knows_them(few, tmp_path):
     fit(whole, few, CONFIG, EXACT, **own)
     fit(stopped, few, CONFIG, EXACT, tmp_path, lambda tested: True, **own)
     for other in ({}, {"loss": smooth}, {"loss": each, "optimizer": make}):
-        with pytest.raises(CheckpointError, match=r"belongs to another run: own (loss|optimizer)"):
+        with pytest.raises(CheckpointError, match=r"another run: custom (loss|optimizer)"):
             fit(tiny_classifier(few), few, CONFIG, EXACT, tmp_path, **other)
-    with pytest.raises(CheckpointError, match="belongs to another run: own optimizer was"):
+    with pytest.raises(CheckpointError, match="another run: custom optimizer was"):
         fit(tiny_classifier(few), few, CONFIG, EXACT, tmp_path, loss=smooth, optimizer=another)
     fit(resumed, few, CONFIG, EXACT, tmp_path, **own)
     assert torch.equal(weights_of(whole), weights_of(resumed))
@@ -88,8 +88,11 @@ def test_a_run_with_both_goes_on_to_the_same_bits_and_knows_them(few, tmp_path):
         ({"optimizer": lambda parameters: parameters}, "optimizer made list, expected a torch opt"),
         ({"loss": lambda logits, labels: logits}, r"loss gives \(16, 10\), expected one number"),
         ({"loss": lambda logits, labels: 1.0}, "loss gives 1.0, expected one number"),
-        ({"loss": lambda logits, labels: logits.detach().mean()}, "the logits have no gradient of"),
-        ({"loss": nn.CrossEntropyLoss}, r"loss is the class .*, expected one of its kind: Cross"),
+        (
+            {"loss": lambda logits, labels: logits.detach().mean()},
+            "no gradient with respect to the logits",
+        ),
+        ({"loss": nn.CrossEntropyLoss}, r"loss is the class .*, expected an instance: Cross"),
         (
             {"optimizer": torch.optim.AdamW(nn.Linear(1, 1).parameters())},
             r"made already; expected a function that makes one: optimizer=lambda weights: AdamW\(",
@@ -189,3 +192,23 @@ def test_the_best_epoch_can_be_kept(few, tiny):
     assert evaluate(tiny, few, EXACT).loss == losses[-1]
     assert evaluate(best[0], few, EXACT).loss == min(losses)
     assert len(best[0].history.records) == losses.index(min(losses)) + 1
+
+
+def test_class_weights_in_float64_are_trained_with(few, tiny):
+    """As scikit-learn computes them; the caller's loss keeps its type."""
+    weights = torch.linspace(0.5, 1.5, 10, dtype=torch.float64)
+    loss = nn.CrossEntropyLoss(weights)
+    ours = fit(tiny, few, CONFIG, EXACT, loss=loss)
+    theirs = fit(
+        tiny_classifier(few), few, CONFIG, EXACT, loss=nn.CrossEntropyLoss(weights.float())
+    )
+    assert ours.column("train_loss") == theirs.column("train_loss")
+    assert loss.weight.dtype is torch.float64
+
+
+def test_a_loss_that_fails_is_named(few, tiny):
+    weights = torch.ones(10, dtype=torch.float64)
+    with pytest.raises(
+        ValueError, match=r"loss failed on logits float32 \(16, 10\) and labels int64"
+    ):
+        fit(tiny, few, CONFIG, EXACT, loss=lambda *batch: F.cross_entropy(*batch, weights))

@@ -27,7 +27,7 @@ from pytorch_vision.models import Classifier, EpochRecord, History
 from pytorch_vision.runtime import CheckpointError, Machine, Processes
 from pytorch_vision.runtime.devices import make_fabric
 from pytorch_vision.training import TrainConfig, evaluate, find_learning_rate, fit
-from pytorch_vision.training.checkpoint import NAME
+from pytorch_vision.training.checkpoint import NAME, load
 from pytorch_vision.training.trainer import Trainer
 
 CONFIG = TrainConfig(epochs=3, batch_size=16, seed=1)
@@ -329,12 +329,13 @@ def test_the_rate_moves_once_a_batch(few, tiny):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(few, tiny, tmp_path):
-    """The epochs before it are in the history, and no broken state is kept."""
+    """The epochs before it are in the history and in the checkpoint, the broken one is not."""
     at_step(tiny.network, 10, lambda images: images.fill_(float("nan")))
     with pytest.raises(FloatingPointError, match="not finite at epoch 2, batch 2"):
         fit(tiny, few, CONFIG, None, tmp_path)
     assert len(tiny.history.records) == 1
-    assert not (tmp_path / NAME).exists()
+    progress = load(tmp_path)["run"]["progress"]
+    assert (progress["epoch"], progress["batch"]) == (1, 0)
 
 
 def use_float16(monkeypatch: pytest.MonkeyPatch, scale: float = 65536.0) -> torch.amp.GradScaler:
@@ -563,3 +564,42 @@ def test_a_folder_that_is_lost_on_the_way_does_not_stop_training(few, tiny, tmp_
     at_step(tiny.network, 1, lose)
     assert len(fit(tiny, few, CONFIG, None, folder).records) == 3
     assert "No checkpoint saved" in capsys.readouterr().out
+
+
+class Auxiliary(torch.nn.Module):
+    """A network with a second output, whose layer does not take all sizes in training."""
+
+    def __init__(self, fails: bool) -> None:
+        super().__init__()
+        self.inner, self.second, self.fails = tiny_network(), torch.nn.Linear(10, 10), fails
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        logits = self.inner(x)
+        if self.training and self.fails:
+            raise RuntimeError("Kernel size can't be greater than input size\nmore")
+        return logits, self.second(logits.detach())
+
+
+def test_a_network_that_fails_in_its_first_step_is_named_and_has_learned_nothing(few):
+    data = replace(few, train_digests=("a", "b"))
+    classifier = Classifier(Auxiliary(fails=True), data, trained_on=["c"])
+    message = (
+        r"^Auxiliary cannot be trained on images of 32x32 pixels, .* RuntimeError: Kernel size .*"
+    )
+    with pytest.raises(ValueError, match=message):
+        fit(classifier, data, CONFIG, EXACT)
+    assert classifier.trained_on == ("c",)
+    assert classifier.history == History()
+
+
+def test_a_second_output_that_no_loss_reaches_is_told(few, capsys):
+    data = replace(few, train_digests=("a", "b"))
+    classifier = Classifier(Auxiliary(fails=False), data)
+    fit(classifier, data, replace(CONFIG, epochs=1), EXACT)
+    assert "The loss does not reach second.weight, second.bias, " in capsys.readouterr().out
+    assert classifier.trained_on == ("a", "b")
+
+
+def test_settings_that_the_optimizer_does_not_use_are_told(few, tiny, capsys):
+    fit(tiny, few, replace(CONFIG, epochs=1, optimizer="adamw", muon_learning_rate=0.3), EXACT)
+    assert "muon_learning_rate=0.3 is not used: optimizer is 'adamw'" in capsys.readouterr().out

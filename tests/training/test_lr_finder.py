@@ -28,6 +28,20 @@ def test_the_suggestion_is_where_the_loss_falls(few, tiny, optimizer, rate):
     assert test.losses.min() < test.losses[0]
 
 
+def test_after_weights_of_other_classes_the_settings_are_those_of_their_training(few, tiny):
+    tiny.is_partly_new = True
+    found = find_learning_rate(tiny, few, TrainConfig.finetune(batch_size=16), EXACT, steps=20)
+    rate = found.suggestion
+    assert found.rate == "muon_learning_rate"
+    assert found.settings == {
+        "optimizer": "muon",
+        "learning_rate": pytest.approx(rate),
+        "muon_learning_rate": rate,
+    }
+    config = TrainConfig.finetune(**found.settings)
+    assert config.for_transfer() == config  # they are used as they are
+
+
 def test_sgds_rate_rises_with_muons(few, tiny):
     """At its peak from the first step, it would diverge before the filters have learned."""
     config = replace(CONFIG, muon_learning_rate=0.1, learning_rate=30.0)

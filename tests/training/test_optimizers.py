@@ -1,5 +1,6 @@
 import copy
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
@@ -9,15 +10,17 @@ from torch import nn
 
 from pytorch_vision.training import TrainConfig
 from pytorch_vision.training.optimizers import (
+    OPTIMIZERS,
     CombinedOptimizer,
     FilterMuon,
+    OptimizerName,
     make_optimizer,
-    move_average,
     orthogonalized,
 )
 
 MUON = TrainConfig(optimizer="muon", muon_learning_rate=0.1, learning_rate=0.2, weight_decay=0.1)
-SGD = replace(MUON, optimizer="sgd")
+SGD = replace(MUON, optimizer="sgd", muon_learning_rate=None)
+ADAMW = TrainConfig(optimizer="adamw")
 
 
 @pytest.fixture
@@ -65,21 +68,48 @@ def test_one_cycle_reaches_its_peak_when_stepped_once_a_batch(tiny):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
-@pytest.mark.parametrize("config", [MUON, SGD])
+@pytest.mark.parametrize("config", [MUON, SGD, ADAMW])
 def test_schedules_of_few_steps(tiny, config, steps):
     assert all(rate[0] >= 0 for rate in rates(make_optimizer(tiny, config, steps), steps))
 
 
-def sgd_of(model: nn.Module, config: TrainConfig) -> torch.optim.SGD:
-    return make_optimizer(model, config, 10)[0].optimizers[0]
-
-
-def test_only_weights_of_convolutions_and_linear_layers_decay(tiny):
-    sgd = sgd_of(tiny, SGD)
-    decaying = {id(p) for g in sgd.param_groups if g["weight_decay"] for p in g["params"]}
-    assert decaying == {id(tiny[0].weight), id(tiny[3].weight), id(tiny[7].weight)}
-    everything = [id(p) for group in sgd.param_groups for p in group["params"]]
+@pytest.mark.parametrize(
+    ("config", "kind", "rate", "weight_decay"),
+    [
+        (SGD, torch.optim.SGD, 0.2, 0.1),
+        (TrainConfig(optimizer="sgd"), torch.optim.SGD, 0.2, 5e-4),
+        (ADAMW, torch.optim.AdamW, 1e-3, 0.01),
+        (replace(ADAMW, learning_rate=0.3, weight_decay=0.0), torch.optim.AdamW, 0.3, 0.0),
+    ],
+)
+def test_only_weights_of_convolutions_and_linear_layers_decay(
+    tiny, config, kind, rate, weight_decay
+):
+    (optimizer,) = make_optimizer(tiny, config, 10)[0].optimizers
+    assert type(optimizer) is kind
+    decaying, others = optimizer.param_groups
+    assert [id(p) for p in decaying["params"]] == [id(tiny[n].weight) for n in (0, 3, 7)]
+    assert (decaying["weight_decay"], others["weight_decay"]) == (weight_decay, 0)
+    everything = [id(p) for group in optimizer.param_groups for p in group["params"]]
     assert sorted(everything) == sorted(map(id, tiny.parameters()))
+    assert config.chosen("learning_rate") == rate
+
+
+def test_each_named_optimizer_declares_the_rates_that_it_makes(tiny):
+    """They are all that ``TrainConfig`` allows, and the rates are those of their optimizers."""
+    assert set(OPTIMIZERS) == set(get_args(OptimizerName))
+    for name, entry in OPTIMIZERS.items():
+        config = TrainConfig(optimizer=name)
+        made = entry.make(tiny, config)
+        assert [one.param_groups[0]["lr"] for one in made] == [
+            config.chosen(rate) for rate in entry.rates
+        ]
+
+
+def test_adamws_rate_rises_and_falls_as_muons(tiny):
+    seen = [rate for (rate,) in rates(make_optimizer(tiny, ADAMW, 100), 100)]
+    assert max(seen) == seen[9] == 1e-3
+    assert seen[-1] == pytest.approx(1e-3 / 91)
 
 
 def gradients(model: nn.Module, scale: float = 1.0) -> None:
@@ -224,16 +254,3 @@ def test_states_come_back(tiny):
         optimizer.step()
     assert isinstance(pair[0], CombinedOptimizer)
     assert all(map(torch.equal, tiny.parameters(), other.parameters()))
-
-
-def test_an_average_moves_parameters_and_running_statistics(tiny):
-    averaged = copy.deepcopy(tiny)
-    before = {name: tensor.clone() for name, tensor in averaged.state_dict().items()}
-    tiny(torch.randn(8, 3, 32, 32))  # moves BatchNorm's running statistics
-    with torch.no_grad():
-        tiny[7].weight += 1
-    move_average(averaged, tiny, 0.25)
-    for name, tensor in averaged.state_dict().items():
-        if tensor.is_floating_point():
-            expected = 0.75 * before[name] + 0.25 * tiny.state_dict()[name]
-            assert torch.allclose(tensor, expected, atol=1e-6)

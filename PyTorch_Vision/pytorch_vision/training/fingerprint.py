@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import inspect
 import pprint
 import re
 import types
@@ -53,8 +52,8 @@ def describe_layers(network: nn.Module) -> dict[str, Any]:
 def describe_callable(function: Any) -> str:
     """Describe a function, or an object that can be called, the same in every process.
 
-    A function is known by its source text and by the values that it was made with; an object also
-    by its ``repr``.
+    A function is known by its code and by the values that it was made with, an object by its
+    ``repr`` and the functions in it.
     """
     if isinstance(function, types.FunctionType):
         return _describe_function(function)
@@ -103,20 +102,17 @@ def _functions_in(value: Any) -> Iterator[types.FunctionType]:
 
 
 def _describe_function(function: types.FunctionType) -> str:
-    """Return a function's name and a digest of its source, its defaults and its closure."""
+    """Return a function's name and a digest of its code, its defaults and its closure."""
     closure = list(map(_content, function.__closure__ or ()))
-    values = [function.__defaults__, function.__kwdefaults__, closure]
-    # of a width of 1, pprint sorts sets, whose order differs from process to process
-    parts = [_source(function), pprint.pformat(values, width=1)]
-    return f"{function.__qualname__} {_digest(ADDRESS.sub('', str(parts)))}"
+    parts = [_code(function.__code__), function.__defaults__, function.__kwdefaults__, closure]
+    # with a width of 1, pprint sorts sets, whose order differs from process to process
+    return f"{function.__qualname__} {_digest(ADDRESS.sub('', pprint.pformat(parts, width=1)))}"
 
 
-def _source(function: types.FunctionType) -> str:
-    try:
-        return inspect.getsource(function)
-    except (OSError, TypeError):  # typed into ``python -c``, say
-        code = function.__code__
-        return str([code.co_code, code.co_consts, code.co_names])
+def _code(code: types.CodeType) -> list[Any]:
+    """Return what a function does, without the place where it is written."""
+    constants = [_code(one) if isinstance(one, types.CodeType) else one for one in code.co_consts]
+    return [code.co_code, constants, code.co_names, code.co_varnames]
 
 
 def _content(cell: types.CellType) -> Any:

@@ -82,7 +82,7 @@ def fit(
             list of parameters, such as ``lambda parameters: torch.optim.AdamW(parameters,
             lr=1e-3)``. Its rates rise over ``config.warm_up`` of the steps, then fall to zero. Its
             step is called without a closure. A checkpoint holds its state, and recognises it and
-            the loss by their source, but not by that of the functions that they call; numbers that
+            the loss by their code, but not by that of the functions that they call; numbers that
             they keep elsewhere, as in a global variable or a parameter of the loss, are in no
             checkpoint.
 

@@ -138,7 +138,7 @@ def _range_test(
     trainer = Trainer(Processes(fabric), duplicate, data, config)
     optimizer = trainer.config.optimizer
     names = OPTIMIZERS[optimizer].rates[: len(trainer.schedulers)]
-    peaks = {name: trainer.config.chosen(name) for name in names}
+    peaks = dict(zip(names, map(trainer.config.chosen, names), strict=True))
     _raise_rates(trainer, list(peaks.values()), lowest, highest, steps)
     trainer.begin_epoch()
     return optimizer, peaks, _losses(trainer, steps)

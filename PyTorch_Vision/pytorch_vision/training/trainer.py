@@ -131,30 +131,28 @@ class Trainer:
 
     def step(self, images: Tensor, labels: Tensor) -> None:
         """Train on a batch: images float32 (N, 3, H, W), normalised, and labels int64 (N,)."""
-
-        def forward_and_backward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            self.optimizer.zero_grad()
-            logits = self.model(images)
-            loss = self.loss(logits, labels)  # the sum over the images
-            self.fabric.backward(loss * share)
-            return loss.detach(), logits.detach()
-
-        batch = self.progress.batch
-        # gradients are those of a mean over the batch, which several processes may share
-        share = self.processes.world_size / self.loader.count(batch)
         images, labels = self.fabric.to_device((images, labels))
         images = scaled_down(images, self.scale)
-
-        loss, logits = self.graphs(forward_and_backward, images, labels)  # a GPU repeats it
+        loss, logits = self.graphs(self.forward_and_backward, images, labels)
         self.optimizer.step()
 
+        self.metrics.update(loss, logits, labels, self.progress.batch)
+        self.pruning.note(self.progress.batch, logits, labels)
         self.progress.learning_rate = float(self.schedulers[0].get_last_lr()[0])
         for scheduler in self.schedulers:
             scheduler.step()
         self.average.update(self.steps, len(self.loader))
-        self.metrics.update(loss, logits, labels, batch)
-        self.pruning.note(batch, logits, labels)
         self.progress.batch += 1
+
+    def forward_and_backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Set the gradients; return the sum of the losses and the logits (N, C)."""
+        self.optimizer.zero_grad()
+        logits = self.model(images)
+        loss = self.loss(logits, labels)
+        # the gradient of the mean over the batch, which several processes may share
+        share = self.processes.world_size / self.loader.count(self.progress.batch)
+        self.fabric.backward(loss * share)
+        return loss.detach(), logits.detach()
 
     def end_epoch(self, record: EpochRecord, text: str) -> None:
         """Add the current epoch to the history, with the text that it printed; begin the next."""

@@ -1,0 +1,40 @@
+import torch
+from small import tiny_network
+
+from pytorch_vision.training.average import Average
+
+
+def test_an_average_moves_parameters_and_copies_frozen_ones_and_buffers():
+    """Running statistics are left alone: those of an average are computed for it."""
+    network = tiny_network()
+    network[3].requires_grad_(False)
+    network.register_buffer("mask", torch.zeros(3))
+    average = Average(network)
+    before = {name: one.clone() for name, one in average.network.state_dict().items()}
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            tensor.add_(1)
+    average.update(step=27, epoch_steps=100)  # by a quarter of the way
+    for name, tensor in average.network.state_dict().items():
+        moved = 0.0 if name.startswith("1.running") or "num_batches" in name else 0.25
+        moved = 1.0 if name.startswith("3.") or name == "mask" else moved
+        assert torch.allclose(tensor.float(), before[name] + moved), name
+
+
+def test_an_average_reaches_over_one_epoch_at_most():
+    network = tiny_network()
+    average = Average(network)
+    before = average.network[7].weight.clone()
+    with torch.no_grad():
+        network[7].weight += 1
+    average.update(step=100_000, epoch_steps=10)
+    assert torch.allclose(average.network[7].weight, before + 0.1)
+
+
+def test_without_an_average_the_network_itself_is_tested():
+    network = tiny_network()
+    average = Average(network, enabled=False)
+    before = network[7].weight.clone()
+    average.update(step=1, epoch_steps=10)
+    assert average.network is network
+    assert torch.equal(network[7].weight, before)
