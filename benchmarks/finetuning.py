@@ -16,7 +16,6 @@ muon         the same, Muon at 0.05
 default      the recipe ``default``
 loop         a plain PyTorch loop: AdamW at 1e-3, batches of 32 images, flips and crops
 logistic     scikit-learn's logistic regression on frozen features
-fastai       fastai's ``fine_tune``, one epoch frozen and the others not (``pip install fastai``)
 """
 
 import argparse
@@ -208,47 +207,6 @@ def logistic(classifier: Classifier, data: ImageData, epochs: int, seed: int) ->
     return 100 * model.score(features(data.test_images), data.test_labels)
 
 
-def fastai(classifier: Classifier, data: ImageData, epochs: int, seed: int) -> float:
-    """Train with fastai's ``fine_tune``, its augmentation and its rates."""
-    from fastai.vision.all import (
-        CategoryBlock,
-        DataBlock,
-        GrandparentSplitter,
-        ImageBlock,
-        Learner,
-        Normalize,
-        Resize,
-        accuracy,
-        aug_transforms,
-        get_image_files,
-        parent_label,
-        set_seed,
-    )
-
-    set_seed(seed)
-    mean, std = classifier.normalization.mean, classifier.normalization.std
-    loaders = DataBlock(
-        blocks=(ImageBlock, CategoryBlock),
-        get_items=get_image_files,
-        splitter=GrandparentSplitter("train", "test"),
-        get_y=parent_label,
-        item_tfms=Resize(data.size[0]),
-        batch_tfms=[*aug_transforms(), Normalize.from_stats(mean, std, cuda=False)],
-    ).dataloaders(Path(data.name), bs=32, num_workers=0)
-    network = classifier.network
-    last = [one for one in network.modules() if isinstance(one, nn.Linear)][-1]
-
-    def split(model: nn.Module) -> list[list[nn.Parameter]]:
-        head = list(last.parameters())
-        known = set(map(id, head))
-        return [[one for one in model.parameters() if id(one) not in known], head]
-
-    learner = Learner(loaders, network, splitter=split, metrics=accuracy)
-    with learner.no_bar(), learner.no_logging():
-        learner.fine_tune(epochs - 1)
-        return 100 * float(learner.validate()[1])
-
-
 WAYS: dict[str, Callable[[Classifier, ImageData, int, int], float]] = {
     "finetune": fitted(TrainConfig.finetune),
     "head": fitted(lambda **changes: TrainConfig.finetune(train="head", **changes)),
@@ -257,7 +215,6 @@ WAYS: dict[str, Callable[[Classifier, ImageData, int, int], float]] = {
     "default": fitted(TrainConfig),
     "loop": loop,
     "logistic": logistic,
-    "fastai": fastai,
 }
 
 
