@@ -61,6 +61,7 @@ class Trainer:
         custom: Custom = NOTHING,
     ) -> None:
         self.config = config.for_transfer() if classifier.is_partly_new else config
+        self.keep_statistics = classifier.is_partly_new and config.transfers
         self.processes, self.classifier, self.custom = processes, classifier, custom
         self.digests = data.train_digests
         self.fabric = fabric = processes.fabric
@@ -126,7 +127,7 @@ class Trainer:
         """Choose the images of the current epoch and how they vary; go into training mode."""
         self.pruning.begin(self.progress.epoch)
         self.loader.vary(self.config.augmentation_in(self.progress.epoch))
-        train_mode(self.network)
+        train_mode(self.network, self.keep_statistics)
 
     def step(self, images: Tensor, labels: Tensor) -> None:
         """Train on a batch: images float32 (N, 3, H, W), normalised, and labels int64 (N,)."""
@@ -190,6 +191,8 @@ class Trainer:
         The images are the first of the current epoch, augmented as it augments them. All processes
         see the same, so all compute the same.
         """
+        if self.keep_statistics:
+            return
         whole = copy.copy(self.loader)
         whole.rank, whole.world_size = 0, 1
         whole.chosen = np.arange(len(whole.images))  # whatever this epoch leaves out
