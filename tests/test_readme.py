@@ -142,8 +142,7 @@ def check(words: list[str], folder: Path) -> None:
 def check_options(arguments: list[str]) -> None:
     """Check the options of ``python -m pytorch_vision``, and their values."""
     options = vars(make_parser().parse_args(arguments))
-    others = ("command", "image", "files")
-    Settings.of(**{k: v for k, v in options.items() if k not in others and v is not None})
+    Settings.of(**{name: options[name] for name in FIELDS if options.get(name) is not None})
 
 
 @pages

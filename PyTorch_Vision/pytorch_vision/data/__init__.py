@@ -2,8 +2,8 @@
 
 ``images`` holds them. ``cifar10`` reads CIFAR-10, with ``downloads``; ``image_files`` reads a
 picture; ``folder_layout``, ``labels``, ``image_cache`` and ``folder`` read a folder of them;
-``load`` chooses. ``splits`` makes parts. ``augment``, ``views``, ``normalization`` and ``loaders`` make batches.
-``duplicates`` finds images that are there twice.
+``load`` chooses. ``splits`` makes parts. ``augment``, ``views``, ``normalization`` and ``loaders``
+make batches. ``duplicates`` finds images that are there twice.
 """
 
 from pytorch_vision.data.augment import Augmentation
