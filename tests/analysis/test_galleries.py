@@ -44,7 +44,7 @@ def test_galleries_of_no_error_say_so(some_predictions):
     none, maps = some_predictions(0), np.zeros((0, 32, 32))
     for figure in (galleries.gallery(none), galleries.gradcam_gallery(none, maps, maps)):
         assert not pictures(figure)
-        assert "none" in figure.texts[-1].get_text()
+        assert "no such image" in figure.texts[-1].get_text()
 
 
 @pytest.mark.parametrize(("count", "both"), [(0, True), (3, True), (10, True), (7, False)])

@@ -447,7 +447,7 @@ def test_a_network_without_a_map_has_all_other_pictures(folder, capsys):
     job = ["train", "--data", "sample", "--epochs", "1", "--model", "networks:flat"]
     assert main(job) == 0
     printed = capsys.readouterr().out
-    assert "No picture of where it looked: no layer of this network gives a map" in printed
+    assert "No Grad-CAM pictures: no layer of this network gives a map" in printed
     pictures = folder / "runs" / "sample-networks-flat" / "plots"
     others = [name for name in GALLERIES if "gradcam" not in name]
     assert set(names_in(pictures)) >= {"training_curves.png", *others}

@@ -184,7 +184,7 @@ def _draw(
         for (image, caption), panel in zip(row, axes, strict=False):
             _show(panel, image, above + caption)
     if not stacks:
-        figure.text(0.5, 0.5, "none: there is no such image", ha="center")
+        figure.text(0.5, 0.5, "there is no such image", ha="center")
     return figure, panels
 
 

@@ -105,7 +105,7 @@ class Settings:
         Field(
             ge=0,
             description="number of training images to hold out and test on in place of the test "
-            "images, while you choose settings",
+            "images, for choosing settings",
         ),
     ] = 0
     model: Annotated[
@@ -119,16 +119,16 @@ class Settings:
     conv_padding: Annotated[
         ConvPadding | None,
         Field(
-            description="padding of a ResNet's convolutions: original, as in the original "
-            "notebook, or standard, 1 throughout; default: original"
+            description="padding of a ResNet's convolutions: as in the original notebook, or the "
+            "standard 1 throughout; default: original"
         ),
     ] = None
     filters: Annotated[
         Literal["random", "identity"] | None,
         Field(
-            description="how 3x3 filters are initialised without weights: at random, or as the "
-            "identity, which learns sooner from few images; default: identity for the recipe few, "
-            "otherwise random"
+            description="initial 3x3 filters of a network without weights: random, or identity, "
+            "which learns faster from few images; default: identity for the recipe few, otherwise "
+            "random"
         ),
     ] = None
     weights: Annotated[
@@ -152,18 +152,19 @@ class Settings:
     keep_on_drive: Annotated[
         bool,
         Field(
-            description="in Colab, keep checkpoints on your Google Drive, which asks you to log in"
+            description="in Colab, save checkpoints on your Google Drive (Colab asks you to log in)"
         ),
     ] = False
     order: Annotated[
         Order,
         Field(
-            description="which errors to show; auto is a fair sample: the first ones if the "
-            "classes come in random order, otherwise some of each class"
+            description="which errors to show: the first, the most confident, or some of each "
+            "class (spread); auto: first if the classes come in random order, otherwise spread"
         ),
     ] = "auto"
     count: Annotated[
-        int, Field(ge=0, le=100, description="number of errors to show; the page has all of them")
+        int,
+        Field(ge=0, le=100, description="number of errors in the pictures; the page shows all"),
     ] = 10
     split: Annotated[
         Split,
@@ -177,7 +178,7 @@ class Settings:
         ),
     ] = ""
     overwrite: Annotated[
-        bool, Field(description="replace the files of another run in that folder")
+        bool, Field(description="replace the files of another run in the output folder")
     ] = False
     config: TrainConfig = field(default_factory=TrainConfig)
     machine: Machine = field(default_factory=Machine)
@@ -267,6 +268,7 @@ class Settings:
         if like is None and self.weights and not self.config.epochs:
             like = self.load_classifier()
         begun: dict[str, Any] = {}
+        size: int | tuple[int, int]
         if like is not None:
             self._check_classes(like)
             size, resize = like.size, like.resize
@@ -431,9 +433,9 @@ class Settings:
         return words
 
     def _value(self, name: str) -> Any:
-        """Return one of ``FIELDS`` as it is set."""
+        """Return the value of one of ``FIELDS``."""
         parts = (self, self.config, self.config.augmentation, self.machine)
-        return next(getattr(part, name) for part in parts if hasattr(part, name))
+        return next(getattr(part, name) for part in parts if name in declared(type(part)))
 
     @property
     def name(self) -> str:

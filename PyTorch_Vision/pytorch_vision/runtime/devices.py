@@ -39,23 +39,22 @@ class Machine:
     accelerator: Annotated[
         Literal["auto", "cpu", "cuda", "mps"],
         Field(
-            description="kind of device; auto is a CUDA GPU where there is one, else the CPU; "
-            "Apple's GPUs (mps) are untested, so auto never chooses them"
+            description="kind of device; auto: a CUDA GPU if there is one, otherwise the CPU "
+            "(Apple's GPUs, mps, are untested, so auto never chooses them)"
         ),
     ] = "auto"
     devices: Annotated[
         Annotated[int, Field(ge=1)] | Literal["auto"],
         Field(
-            description="number of devices to train on, each in a process of its own; auto is all "
-            "CUDA devices; on a CPU, the processes share the cores. The batch size is that of all "
-            "devices together"
+            description="number of devices to train on, each with its own process; on a CPU, the "
+            "processes share the cores; auto: all CUDA devices"
         ),
     ] = 1
     precision: Annotated[
         Literal["auto"] | Precision,
         Field(
-            description="auto is bfloat16 autocast where the device has it in hardware, float16 "
-            "with gradient scaling on older CUDA devices, and float32 elsewhere"
+            description="precision of training; auto: bfloat16 autocast if the device has it in "
+            "hardware, float16 with gradient scaling on older CUDA devices, otherwise float32"
         ),
     ] = "auto"
 

@@ -37,8 +37,8 @@ class TrainConfig:
         int | None,
         Field(
             ge=1,
-            description=f"images a step, over all devices; default: {BATCH}, or {FEW_BATCH} for up "
-            f"to {FEW_IMAGES:,} training images",
+            description=f"images per step, on all devices together; default: {BATCH}, or "
+            f"{FEW_BATCH} for up to {FEW_IMAGES:,} training images",
         ),
     ] = None
     seed: Annotated[
@@ -46,8 +46,8 @@ class TrainConfig:
         Field(
             ge=0,
             lt=2**63,
-            description="random seed of the order and the augmentation, and, where a network is "
-            "made from these settings, of its first weights",
+            description="random seed of the image order, of the augmentation and, for a network "
+            "made from these settings, of the initial weights",
         ),
     ] = 0
     optimizer: Annotated[
@@ -79,10 +79,10 @@ class TrainConfig:
         Field(
             gt=0,
             allow_inf_nan=False,
-            description="where the network begins with weights of other classes, so that its last "
-            "layer is new: fit that layer to the features below it first, then train with AdamW up "
-            "to this rate, in place of optimizer, muon_learning_rate and learning_rate, with "
-            "BatchNorm's running statistics as they are; default: train as with any weights",
+            description="for a network that begins with weights of other classes, whose last layer "
+            "is new: first fit that layer to the features below it, then train with AdamW up to "
+            "this rate, whatever optimizer, muon_learning_rate and learning_rate are, and keep "
+            "BatchNorm's running statistics; default: train as with other weights",
         ),
     ] = None
     train: Annotated[
@@ -94,36 +94,38 @@ class TrainConfig:
         Field(
             ge=0,
             lt=1,
-            description="share of the steps in which the rates rise; OneCycleLR has its own",
+            description="share of the steps in which the rates rise; OneCycleLR has its own share",
         ),
     ] = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1, description="of SGD")] = 0.9
-    nesterov: Annotated[bool, Field(description="whether SGD's momentum is Nesterov's")] = True
+    momentum: Annotated[float, Field(ge=0, lt=1, description="momentum of SGD")] = 0.9
+    nesterov: Annotated[bool, Field(description="use Nesterov's momentum in SGD")] = True
     weight_decay: Annotated[
         float | None,
         Field(
             ge=0,
             allow_inf_nan=False,
-            description="of the convolution and linear weights that SGD or AdamW trains; default: "
-            + _defaults("weight_decay"),
+            description="weight decay of the convolution and linear weights that SGD or AdamW "
+            "trains; default: " + _defaults("weight_decay"),
         ),
     ] = None
-    label_smoothing: Annotated[float, Field(ge=0, lt=1, description="of the training loss")] = 0.1
+    label_smoothing: Annotated[
+        float, Field(ge=0, lt=1, description="label smoothing of the training loss")
+    ] = 0.1
     class_weights: Annotated[
         float,
         Field(
             ge=0,
             le=1,
-            description="balances unequal classes: an image counts in the loss as its class's "
-            "frequency to the power of minus this, 1 on average; 0: all images count alike, 1: all "
-            "classes do",
+            description="exponent that balances unequal classes: an image's weight in the loss is "
+            "its class's frequency to the power of minus this, 1 on average; 0: all images count "
+            "equally, 1: all classes do",
         ),
     ] = 0.0
     average_weights: Annotated[
         bool,
         Field(
-            description="test and keep a running average of the weights, over about one epoch, "
-            "instead of the weights themselves"
+            description="test and save a running average of the weights, over about one epoch, "
+            "in place of the weights themselves"
         ),
     ] = True
     progressive_resizing: Annotated[
@@ -131,8 +133,8 @@ class TrainConfig:
         Field(
             ge=0,
             lt=1,
-            description="share of the epochs, the first ones, that train and test on images at "
-            "three quarters of their size, with less augmentation",
+            description="share of the epochs, from the first on, that train and test on images at "
+            "three quarters of their height and width, with weaker augmentation",
         ),
     ] = 0.0
     pruning: Annotated[
@@ -140,8 +142,8 @@ class TrainConfig:
         Field(
             ge=0,
             lt=1,
-            description="share of the training images that every epoch but the first leaves out: "
-            "some of those with the smallest losses when they were last shown",
+            description="share of the training images that every epoch except the first leaves "
+            "out: some of those whose losses were smallest when they were last shown",
         ),
     ] = 0.0
     augmentation: Annotated[
