@@ -27,7 +27,7 @@ def caption(predictions: Predictions, kind: str, i: int) -> str:
     return f"{kind}: {predictions.class_names[label]} ({100 * probability:.0f} %)"
 
 
-@pytest.mark.parametrize("count", [1, 5, 7, 10])
+@pytest.mark.parametrize("count", [1, 7])
 def test_gallery_shows_each_image_sharp_under_its_classes(count, some_predictions):
     predictions = some_predictions(count)
     figure = galleries.gallery(predictions, "errors")
@@ -181,9 +181,7 @@ def test_training_views_are_small_where_the_epochs_are(few):
     assert not np.array_equal(shown[4], shown[5])
 
 
-@pytest.mark.parametrize(
-    "name", [r"$\frac{x$.png", "dollar$5_and$6.png", "50$", r"a\$b", "<b>&amp;</b>", "$x^2$"]
-)
+@pytest.mark.parametrize("name", [r"$\frac{x$.png", "dollar$5_and$6.png", r"a\$b", "<b>&amp;</b>"])
 def test_text_in_pictures_is_text(some_predictions, name):
     """Names of files and classes are arbitrary; between dollar signs they are no formulas."""
     predictions = replace(some_predictions(20), class_names=(name, "bee", "cow"))

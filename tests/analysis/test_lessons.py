@@ -108,7 +108,7 @@ def test_what_the_maps_are_worth_is_computed(classifier, ours, centre, sentence)
     assert told.count("\n") == 2
 
 
-def test_nothing_tested_is_no_lesson(classifier):
+def test_without_removals_only_the_resolution_is_told(classifier):
     nothing = {"Grad-CAM": gap(0.1, 0)}
     told = trust_lessons(Trust({"misclassified": nothing}, {}), classifier)
     assert told.startswith("- All the same, the map is rough")

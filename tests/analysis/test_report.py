@@ -245,7 +245,7 @@ def test_arrow_keys_go_from_card_to_card(page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_readable_in_light_and_dark(page, scheme):
+def test_text_has_contrast_in_light_and_dark(page, scheme):
     """The contrast that WCAG 2.1 asks of text: 4.5, for the body and for each class of it."""
     page.emulate_media(color_scheme=scheme)
     contrasts = page.evaluate(
@@ -438,7 +438,7 @@ def test_names_are_text_in_any_script_and_no_markup(tab, tmp_path):
     assert "&lt;b&gt;/<wbr>a_<wbr>" in page.content()  # where a line may end
 
 
-def test_what_there_is_none_of_is_said_or_left_out(sample, tmp_path, predictions):
+def test_a_page_without_errors_or_with_a_single_one(sample, tmp_path, predictions):
     page = write(tmp_path, correctly_classified(predictions), tiny_classifier(sample), 3)
     assert "There is no error to show" in page
     assert page.count("<li ") == 3
@@ -448,7 +448,7 @@ def test_what_there_is_none_of_is_said_or_left_out(sample, tmp_path, predictions
     assert "How far to believe the probabilities" not in page
 
 
-def test_the_page_says_what_the_parts_of_analysis_say(sample, tmp_path, predictions, capsys):
+def test_the_page_has_the_maps_and_what_they_are_worth(sample, tmp_path, predictions, capsys):
     classifier, some = tiny_classifier(sample), predictions.select(np.arange(40))
     page = write(tmp_path, some, classifier, 3)
     assert "100%" in capsys.readouterr().out  # a bar

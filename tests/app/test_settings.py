@@ -260,7 +260,7 @@ def test_settings_that_weights_override_are_told(few, capsys, given, told):
     assert re.match(told, printed) if told else not printed
 
 
-def test_a_custom_loss_and_optimizer_are_those_of_the_training(few, tiny, tmp_path):
+def test_settings_train_with_a_custom_loss_and_optimizer(few, tiny, tmp_path):
     settings, run = Settings.of(data="sample", epochs=1), RunFolder.prepare(tmp_path)
     custom = {"loss": torch.nn.CrossEntropyLoss(), "optimizer": torch.optim.AdamW}
     _, written = settings.train(few, run, classifier=tiny, **custom)
@@ -269,9 +269,9 @@ def test_a_custom_loss_and_optimizer_are_those_of_the_training(few, tiny, tmp_pa
 
 
 def test_the_command_has_what_is_not_a_default():
-    words = "python -m pytorch_vision train --data 2000 --epochs 3 --train head --cutout 8".split()
-    chosen = {name[2:]: value for name, value in zip(words[4::2], words[5::2], strict=True)}
-    assert Settings.of(**chosen).command() == words
+    chosen = {"data": "2000", "epochs": "3", "train": "head", "cutout": "8"}
+    words = [word for name, value in chosen.items() for word in (f"--{name}", value)]
+    assert Settings.of(**chosen).command() == ["python", "-m", "pytorch_vision", "train", *words]
 
 
 def test_the_environment_overrides_overrides_and_these_the_form(monkeypatch):
@@ -331,7 +331,7 @@ def test_checkpoints_are_kept_on_a_drive(monkeypatch):
         ({"data": "2000", "model": "torchvision:vgg11"}, "runs/2000-torchvision-vgg11"),
     ],
 )
-def test_only_the_full_run_overwrites_the_real_pictures(settings, folder):
+def test_only_the_full_training_writes_into_the_working_folder(settings, folder):
     assert Settings.of(**settings).notebook_output == folder
 
 

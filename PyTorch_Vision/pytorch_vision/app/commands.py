@@ -61,7 +61,7 @@ EXPECTED_ERRORS = (
     FloatingPointError,
     DataError,
     CheckpointError,
-    ModuleNotFoundError,  # of what only an export needs
+    ModuleNotFoundError,  # a package that only an export needs
 )
 MOST_LISTED = 20  # classes
 FILE_ENDINGS = (".csv", ".html", ".onnx", ".png", ".safetensors")
@@ -169,7 +169,7 @@ def _train_each_seed(values: dict[str, Any]) -> None:
 
 
 def train(settings: Settings) -> None:
-    """Train, draw what was learned, and save the weights."""
+    """Train, draw the results, and save the weights."""
     processes, config = Processes(start_processes(settings.machine)), settings.config
     folder = settings.output or f"runs/{settings.name}"
     processes.on_main(lambda: RunFolder.check(folder))
@@ -193,7 +193,7 @@ def train(settings: Settings) -> None:
 
 
 def check(settings: Settings) -> None:
-    """Print what is in the data, and which images are there twice; with --output, as a table."""
+    """Print what is in the data, and which images are duplicates; with an output, as a table."""
     found = find_duplicates(settings.load_data())
     print(found.describe())
     if settings.output:
@@ -219,7 +219,7 @@ def find_lr(settings: Settings) -> None:
 
 
 def evaluate_weights(settings: Settings, byte_order_mark: bool = False) -> None:
-    """Print accuracy and other metrics of weights on the test images, and write tables."""
+    """Test weights: print accuracy and other metrics, and write tables."""
     folder = _output(settings, of_data=True).folder  # fails early if it cannot be written
     classifier, data = _restore(settings)
     predictions = predict(classifier, data, settings.machine)
@@ -238,7 +238,7 @@ def classify(
     like: str | None = None,
     byte_order_mark: bool = False,
 ) -> None:
-    """Write the classes of new pictures, files or folders of them, as a table."""
+    """Classify new pictures, files or folders, and write a table."""
     folder = _output(settings).folder
     classifier = _load(settings)
     rows = list(classify_files(classifier, files, settings.machine))
@@ -262,7 +262,7 @@ def classify(
 
 
 def explain(settings: Settings, files: list[str]) -> None:
-    """Draw the errors of weights and where the network looked; or explain image files."""
+    """Draw the errors of weights, or given image files, and where the network looked."""
     if files:
         _explain_images(settings, files)
         return
@@ -278,7 +278,7 @@ def explain(settings: Settings, files: list[str]) -> None:
 
 
 def _explain_images(settings: Settings, paths: list[str]) -> None:
-    """Print and draw what weights see in image files; those that cannot be read are named last."""
+    """Classify and explain image files; those that cannot be read are named last."""
     classifier = settings.load_classifier()
     settings.tell_unused(classifier)
     files: list[Path] = []
@@ -307,7 +307,7 @@ def _explain_images(settings: Settings, paths: list[str]) -> None:
 
 
 def report(settings: Settings) -> None:
-    """Write a page to look through the errors of weights in a browser."""
+    """Write a page for looking through the errors of weights in a browser."""
     output = _output(settings, of_data=True)
     classifier, data = _restore(settings)
     predictions = predict(classifier, data, settings.machine, settings.split)
@@ -319,7 +319,7 @@ def report(settings: Settings) -> None:
 
 
 def compare(settings: Settings, files: list[str]) -> None:
-    """Print a table of runs, given by their folders, and draw their curves."""
+    """Compare runs, given by their folders: print a table and draw their curves."""
     runs = [FinishedRun.read(folder) for folder in files]
     print(compare_runs(runs))
     figure = plots.compare({run.name: run.history for run in runs}, "Runs side by side")

@@ -186,7 +186,7 @@ class Settings:
 
     @classmethod
     def of(cls, **values: Any) -> "Settings":
-        """Return settings from values by the names of ``FIELDS``; the recipe sets the others.
+        """Return settings from values by the names of ``FIELDS``; the recipe decides the others.
 
         Raises:
             ValueError: there is no such setting, or a value is out of range.
@@ -209,8 +209,8 @@ class Settings:
         Args:
             constants: values by names in capitals, such as the ``globals()`` of a notebook; an
                 empty text means unset. ``OVERRIDES`` has more, as in "batch_size=256 cutout=8".
-            prefix: of the environment variables: with "S8_", ``S8_EPOCHS`` overrides epochs. An
-                empty variable overrides nothing.
+            prefix: the start of the environment variables' names: with "S8_", ``S8_EPOCHS``
+                overrides epochs. An empty variable overrides nothing.
 
         Raises:
             ValueError: a variable with this prefix or an override is unknown, or as for ``of``.
@@ -293,7 +293,7 @@ class Settings:
         return data
 
     def _check_classes(self, classifier: Classifier) -> None:
-        """Refuse CIFAR-10 for a classifier of other classes, before it is downloaded."""
+        """Raise ValueError for CIFAR-10 and other classes, before CIFAR-10 is downloaded."""
         if is_cifar10(self.data) and classifier.class_names != CIFAR10_CLASSES:
             raise ValueError(
                 f"{classifier} has other classes ({_few(classifier.class_names)}) than CIFAR-10 "
@@ -331,10 +331,10 @@ class Settings:
             say(f"{' and '.join(unused)} {verb} not used: {', '.join(reasons)}")
 
     def classifier(self, data: ImageData) -> Classifier:
-        """Return the network with its first weights: those of the seed, or of a file.
+        """Return the network with its initial weights, drawn by the seed or read from a file.
 
-        CustomResNet's filters come in mirrored pairs where training images are mirrored. Without
-        any epoch, the file must have the classes of the data.
+        CustomResNet's filters come in mirrored pairs if training images are mirrored. With 0
+        epochs, the file must have the classes of the data.
 
         Raises:
             CheckpointError: the weights cannot be used.
@@ -376,7 +376,7 @@ class Settings:
         optimizer: MakeOptimizer | None = None,
         classifier: Classifier | None = None,
     ) -> tuple[Classifier, RunFolder]:
-        """Make the classifier and train it; without any epoch, only test it.
+        """Make the classifier and train it; with 0 epochs, only test it.
 
         Args:
             data: what ``load_data`` returned.
@@ -405,7 +405,7 @@ class Settings:
         return classifier, written
 
     def _notes(self, config: TrainConfig, custom: bool) -> dict[str, Any]:
-        """Return what the manifest says beyond the recipe."""
+        """Return the entries of the manifest that are not in the recipe."""
         values = {name: self._value(name) for name in FIELDS}
         if not is_cifar10(self.data):  # so that it is found from any working directory
             values["data"] = str(Path(self.data).absolute())
@@ -449,10 +449,9 @@ class Settings:
 
     @property
     def notebook_output(self) -> str:
-        """The output folder, by default "." for the notebook's full training.
+        """The output folder; default: "." for the notebook's full training, else one in ``runs``.
 
-        Anything else goes under ``runs``, so that only a full training replaces the pictures of
-        one.
+        So only a full training replaces the committed pictures of one.
         """
         chosen = (self.data, self.held_out, self.model, self.weights, self.chosen_recipe)
         full = chosen == ("full", 0, DEFAULT_MODEL, "", "default")
@@ -460,7 +459,7 @@ class Settings:
 
 
 def _images_of(weights: str) -> dict[str, Any]:
-    """Return size and resizing of the images that a weights file was trained on, as it says."""
+    """Return the size and the resizing of images that a weights file names, if it does."""
     _, texts = read_state_dict(weights_path(weights))
     return {name: json.loads(texts[name]) for name in ("size", "resize") if name in texts}
 
