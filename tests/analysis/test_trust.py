@@ -17,7 +17,7 @@ from pytorch_vision.analysis import (
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine
 
-CPU = Machine(accelerator="cpu")  # where the same bits are promised
+CPU = Machine(accelerator="cpu", precision="32-true")  # gives the same bits each time
 
 
 def predictions_with(data, errors: int, count: int) -> Predictions:
