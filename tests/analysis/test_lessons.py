@@ -84,7 +84,7 @@ def gap(width: float, count: int = 20) -> Removal:
     [
         (0.3, 0.2, "Grad-CAM's is wider than any of them"),
         (0.2, 0.3, "So *centre* marks what the network needs better than Grad-CAM"),
-        (0.2, 0.2, "Between Grad-CAM and *centre* these images show no sure difference"),
+        (0.2, 0.2, "Between Grad-CAM and *centre* these images show no clear difference"),
     ],
 )
 def test_what_the_maps_are_worth_is_computed(classifier, ours, centre, sentence):

@@ -243,6 +243,14 @@ def test_val_is_tested_on_where_test_has_no_labels(tmp_path, capsys, unlabelled)
     shutil.rmtree(tmp_path / "val")
     with pytest.raises(ValueError, match=r"test has (no folders|classes that .*unknown)"):
         load(tmp_path)
+    assert "Left out" not in capsys.readouterr().out  # it is the reason of the refusal
+
+
+def test_a_class_without_pictures_to_test_on_is_told(tmp_path, capsys):
+    paint(tmp_path / "train", {"cat": 3, "dog": 3})
+    paint(tmp_path / "test", {"cat": 2})
+    assert counts_of(load(tmp_path)) == {"cat": (3, 2), "dog": (3, 0)}
+    told = f"Not tested, as {tmp_path / 'test'} has no picture of them: dog\n"
     assert told in capsys.readouterr().out
 
 
