@@ -188,8 +188,8 @@ class Trainer:
         """Compute BatchNorm's running statistics for the weights as they are tested now.
 
         The images are the first of the current epoch, augmented as it augments them, without those
-        that it leaves out: the network was trained with the statistics of such images. All processes
-        see the same, so all compute the same.
+        that it leaves out: the network was trained with statistics of such images. All processes see
+        the same images, so all compute the same.
         """
         if self.keep_statistics:
             return
