@@ -130,10 +130,12 @@ def check(words: list[str], folder: Path) -> None:
             assert all((folder / path).exists() for path in what if path.startswith(".")), said
         case [option, *_] if option.startswith("--"):
             options = [word for word in words if word.startswith("--")]
-            known = {f"--{name.replace('_', '-')}" for name in FIELDS} | {"--help", "--image"}
+            known = {f"--{name.replace('_', '-')}" for name in (*FIELDS, *FORMATS)}
+            known |= {"--help", "--image"}
             assert set(options) <= known, said
             if options[0] not in ("--help", "--image") and len(words) > len(options):
-                check_options(["train", *words])
+                one_of_predict = options[0].removeprefix("--") in FORMATS
+                check_options([*(["predict", "new"] if one_of_predict else ["train"]), *words])
         case _:
             assert program in ("cp",), f"no check for {said}"
             assert shutil.which(program)
