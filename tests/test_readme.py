@@ -14,7 +14,7 @@ import pytest
 from small import few_images
 from torch.distributed.run import get_args_parser
 
-from pytorch_vision.app.command_line import make_parser
+from pytorch_vision.app.command_line import FORMATS, make_parser
 from pytorch_vision.app.settings import FIELDS, Settings
 from pytorch_vision.models import PRETRAINED, Classifier
 
