@@ -144,7 +144,9 @@ def check(words: list[str], folder: Path) -> None:
 def check_options(arguments: list[str]) -> None:
     """Check the options of ``python -m pytorch_vision``, and their values."""
     options = vars(make_parser().parse_args(arguments))
-    Settings.of(**{name: options[name] for name in FIELDS if options.get(name) is not None})
+    given = {name: options[name] for name in FIELDS if options.get(name) is not None}
+    for seed in given.pop("seed", [0]):
+        Settings.of(**given, seed=seed)
 
 
 @pages
