@@ -187,9 +187,9 @@ class Trainer:
     def update_statistics(self) -> None:
         """Compute BatchNorm's running statistics for the weights as they are tested now.
 
-        The images are the first of the current epoch, augmented as it augments them, without those
-        that it leaves out: the network was trained with the statistics of such images. All processes
-        see the same, so all compute the same.
+        The images are the first that the current epoch shows, augmented in its way: the network was
+        trained with statistics of such images. All processes see the same images, so all compute
+        the same.
         """
         if self.keep_statistics:
             return
