@@ -591,13 +591,13 @@ class Auxiliary(torch.nn.Module):
 
 def test_a_network_that_fails_in_its_first_step_is_named_and_has_learned_nothing(few):
     data = replace(few, train_digests=("a", "b"))
-    classifier = Classifier(Auxiliary(fails=True), data, trained_on=["c"])
+    classifier = Classifier(Auxiliary(fails=True), data, train_digests=["c"])
     message = (
-        r"^Auxiliary cannot be trained on images of 32x32 pixels, .* RuntimeError: Kernel size .*"
+        r"^Auxiliary cannot be trained on images of 32x32 pixels \(RuntimeError: Kernel size .*\)$"
     )
     with pytest.raises(ValueError, match=message):
         fit(classifier, data, CONFIG, EXACT)
-    assert classifier.trained_on == ("c",)
+    assert classifier.train_digests == ("c",)
     assert classifier.history == History()
 
 
@@ -605,8 +605,8 @@ def test_a_second_output_that_no_loss_reaches_is_told(few, capsys):
     data = replace(few, train_digests=("a", "b"))
     classifier = Classifier(Auxiliary(fails=False), data)
     fit(classifier, data, replace(CONFIG, epochs=1), EXACT)
-    assert "The loss does not reach second.weight, second.bias, " in capsys.readouterr().out
-    assert classifier.trained_on == ("a", "b")
+    assert "The loss does not reach second.weight, second.bias (2), " in capsys.readouterr().out
+    assert classifier.train_digests == ("a", "b")
 
 
 def test_settings_that_the_optimizer_does_not_use_are_told(few, tiny, capsys):

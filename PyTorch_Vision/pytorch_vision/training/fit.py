@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from pytorch_vision.data import ImageData
@@ -16,19 +15,17 @@ from pytorch_vision.runtime.devices import (
     describe_hardware,
     device_settings,
     gradients_on,
-    is_lack_of_memory,
     memory_explained,
 )
 from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.interrupts import deferred_signals
 from pytorch_vision.runtime.processes import only_main_prints
-from pytorch_vision.runtime.terminal import BAR, Bar, Screen, bar_line, say
-from pytorch_vision.runtime.text import first_line
+from pytorch_vision.runtime.terminal import BAR, Bar, bar_line, say
 from pytorch_vision.training.checkpoint import NAME, Checkpoints
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.custom import Custom, Loss, LossError
+from pytorch_vision.training.custom import Custom, Loss
 from pytorch_vision.training.evaluate import Evaluation, evaluate_on
-from pytorch_vision.training.hints import hints, unreached_parameters
+from pytorch_vision.training.hints import hints
 from pytorch_vision.training.optimizers import MakeOptimizer
 from pytorch_vision.training.trainer import Trainer
 
@@ -230,10 +227,7 @@ def _train_epoch(trainer: Trainer, kept: Checkpoints, interrupted: Callable[[], 
         leave=False,  # its last line is printed below, on whatever there is
     ) as bar:
         for images, labels in trainer.loader.epoch(progress.epoch, first):
-            if trainer.steps == 0:
-                _first_step(trainer, images, labels)
-            else:
-                trainer.step(images, labels)
+            trainer.step(images, labels)
             now = time.monotonic()
             progress.seconds = now - started
             stop, show, save = trainer.processes.agree(
@@ -254,28 +248,6 @@ def _train_epoch(trainer: Trainer, kept: Checkpoints, interrupted: Callable[[], 
                 kept.save(trainer)
     say(line)
     return not stop
-
-
-def _first_step(trainer: Trainer, images: Tensor, labels: Tensor) -> None:
-    """Make the first step: it shows what a test does not, such as layers that only training uses.
-
-    Raises:
-        ValueError: it fails; names the network, its images' size and the reason.
-    """
-    try:
-        trainer.step(images, labels)
-    except Exception as error:  # of whatever kind a user's network raises
-        memory = isinstance(error, torch.OutOfMemoryError) or is_lack_of_memory(error)
-        # several processes have errors of their own, about each other
-        if memory or isinstance(error, LossError) or trainer.processes.world_size > 1:
-            raise
-        height, width = images.shape[2:]
-        raise ValueError(
-            f"{type(trainer.network).__name__} cannot be trained on images of {height}x{width} "
-            f"pixels, in batches of {len(images)}: {type(error).__name__}: {first_line(error)}"
-        ) from error
-    if trainer.processes.world_size == 1 and (names := unreached_parameters(trainer)):
-        Bar.write(names, file=Screen())
 
 
 def _description(trainer: Trainer) -> str:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pytorch_vision.models.module_utils import evaluating
+from pytorch_vision.models.state_dicts import listed
 from pytorch_vision.runtime.devices import random_state_kept
 from pytorch_vision.training.trainer import Trainer
 
@@ -21,6 +22,12 @@ def hints(trainer: Trainer) -> Iterator[str]:
             f"{name} holds layers that are neither trained nor saved, as PyTorch does not see "
             "them there: make it an nn.ModuleList or an nn.ModuleDict"
         )
+    if trainer.unreached:
+        yield (
+            f"The loss does not reach {listed(trainer.unreached)}, which stay as they are: only "
+            "the first output of a network is trained. Freeze them (requires_grad_(False)), or add "
+            "the network's other outputs to the first"
+        )
     if _gives_probabilities(trainer):
         yield (
             "The network seems to end with a softmax. The loss and predict apply one themselves, "
@@ -34,23 +41,6 @@ def hints(trainer: Trainer) -> Iterator[str]:
                 "The loss has weights of its own, which no optimizer trains: give fit an "
                 "optimizer=lambda weights: AdamW([*weights, *loss.parameters()])"
             )
-
-
-def unreached_parameters(trainer: Trainer) -> str:
-    """Return a line about parameters that the loss did not reach in the first step, if any."""
-    names = [
-        name
-        for name, one in trainer.network.named_parameters()
-        if one.requires_grad and one.grad is None
-    ]
-    if not names:
-        return ""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return (
-        f"The loss does not reach {', '.join(names[:3])}{more}, which stay as they are: only the "
-        "first output of a network is trained. Freeze them (requires_grad_(False)), or add the "
-        "network's other outputs to the first"
-    )
 
 
 def hidden_layers(network: nn.Module) -> list[str]:

@@ -8,11 +8,10 @@ import numpy as np
 from torch import Tensor, nn
 
 from pytorch_vision.data import ImageData, train_loader
-from pytorch_vision.models import Classifier, EpochRecord
-from pytorch_vision.models.adapter import Adapter, find_training_call, is_faithful
+from pytorch_vision.models import Classifier, CustomResNet, EpochRecord, ResNet
+from pytorch_vision.models.adapter import Adapter, find_training_call, is_copied_faithfully
 from pytorch_vision.models.inference import scaled_down
 from pytorch_vision.models.module_utils import load_state, tensors_of
-from pytorch_vision.models.registry import is_made_builtin
 from pytorch_vision.runtime import Processes
 from pytorch_vision.runtime.cuda_graphs import CudaGraphs, is_capturable
 from pytorch_vision.runtime.devices import describe_hardware
@@ -42,13 +41,15 @@ class Trainer:
 
     Attributes:
         network: that is trained; ``model`` calls it.
+        unreached: the names of its trainable parameters that the logits do not depend on.
         average: of its weights; ``average.network`` is tested and kept.
         loader: gives the training batches; ``pruning`` chooses which images.
         progress: how far the training has come; ``metrics`` of its current epoch.
         hardware: what it runs on, for print-outs.
 
     Raises:
-        ValueError: nothing in the network can be trained, or it cannot be averaged.
+        ValueError: nothing in the network can be trained, a training step fails, or the network
+            cannot be averaged.
     """
 
     def __init__(
@@ -81,8 +82,10 @@ class Trainer:
         )
         self.pruning = Pruning(self.loader, config, processes, fabric.device)
         self.average = Average(self.network, config.average_weights)
-        self._check_average()
-        if processes.world_size > 1 and find_training_call(self.adapter, classifier.size)[1]:
+        self.unreached: list[str] = []
+        if type(self.network) not in (ResNet, CustomResNet):
+            self._try_a_step()
+        if processes.world_size > 1 and self.unreached:
             expect_unused_parameters(fabric)
         self.model: Any = fabric.setup_module(self.adapter)
         steps = self.pruning.steps()
@@ -100,17 +103,19 @@ class Trainer:
         self.progress = Progress()
         self.hardware = describe_hardware(fabric)
 
-    def _check_average(self) -> None:
-        averaged = self.average.network
-        if averaged is self.network or is_made_builtin(self.network):
-            return
-        if not is_faithful(averaged, self.adapter, self.classifier.size):
+    def _try_a_step(self) -> None:
+        """Find the call and the unreached parameters of a custom network, with copies of it."""
+        faithful = is_copied_faithfully(self.adapter, self.classifier.size)
+        if self.average.network is not self.network and not faithful:
             raise ValueError(
                 f"a copy of {type(self.network).__name__}, for averaged weights, still calculates "
                 "with the weights of the original: a function in place of its forward, or a hook, "
                 "holds the network itself. Make it a method of the class, or set "
                 "average_weights=False"
             )
+        call, unused = find_training_call(self.adapter, self.classifier.size, self.fabric.autocast)
+        self.adapter = Adapter(self.network, call, self.adapter.classes)
+        self.unreached = unused if faithful else []
 
     @property
     def steps(self) -> int:
