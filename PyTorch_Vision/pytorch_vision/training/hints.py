@@ -1,4 +1,4 @@
-"""Hints about a network, a loss or a recipe that can be trained but is probably a mistake."""
+"""Hints about probable mistakes in a network, a loss or a recipe."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from pytorch_vision.training.trainer import Trainer
 
 
 def hints(trainer: Trainer) -> Iterator[str]:
-    """Yield a line for each probable mistake; the training is left as it was."""
+    """Yield a line for each probable mistake, without changing the training."""
     config = trainer.config
     if trainer.custom.optimizer is None:
         for name in config.unused:
@@ -58,7 +58,7 @@ def hidden_layers(network: nn.Module) -> list[str]:
 
 
 def _gives_probabilities(trainer: Trainer) -> bool:
-    """Tell whether a network's outputs for two black images are shares that add up to 1."""
+    """Tell whether a network's outputs for two black images are positive and add up to 1."""
     device = trainer.fabric.device
     images = torch.zeros(2, 3, *trainer.classifier.size, device=device)
     with (

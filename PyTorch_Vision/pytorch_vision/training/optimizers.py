@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +16,13 @@ MUON_MOMENTUM = 0.6  # this and the next suit small images
 NEWTON_SCHULZ_STEPS = 3
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the coefficients that Muon's authors chose
 MakeOptimizer = Callable[[list[nn.Parameter]], Optimizer]
-OptimizerName = Literal["muon", "sgd", "adamw"]  # the keys of OPTIMIZERS
 
 
 class Recipe(Protocol):
     """The settings of ``TrainConfig`` that optimizers and schedules use."""
 
     @property
-    def optimizer(self) -> OptimizerName: ...
+    def optimizer(self) -> str: ...
     @property
     def warm_up(self) -> float: ...
     @property
@@ -36,16 +35,16 @@ class Recipe(Protocol):
 
 
 class FilterMuon(Optimizer):
-    """Muon on convolution filters, each bank of them seen as a matrix (out, in * k * k).
+    """Muon for convolution weights, each seen as a matrix (out, in * k * k).
 
-    Every step scales each bank to the Frobenius norm sqrt(out) and moves it along its
-    orthogonalised Nesterov momentum. So the rate is the relative size of a step, whatever the
-    layer. Banks of one shape are worked on as one batch of matrices, which launches fewer kernels.
+    Every step scales each weight to the Frobenius norm sqrt(out) and moves it along its
+    orthogonalised Nesterov momentum, so the rate is the relative size of a step in every layer.
+    Weights of one shape are computed as one batch of matrices, which launches fewer kernels.
 
     Keller Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
 
     Args:
-        filters: convolution weights (out, in, k, k), in any memory order.
+        filters: convolution weights (out, in, k, k), in any memory format.
         lr: the relative size of a step.
     """
 
@@ -57,31 +56,31 @@ class FilterMuon(Optimizer):
     def step(self, closure: Any = None) -> Any:
         """Move the filters by their gradients; a closure is not called."""
         for group in self.param_groups:
-            banks: dict[torch.Size, list[nn.Parameter]] = {}
+            by_shape: dict[torch.Size, list[nn.Parameter]] = {}
             for weight in group["params"]:
-                banks.setdefault(weight.shape, []).append(weight)
-            directions = self._graphs(_all_orthogonalized, *map(self._pushed, banks.values()))
-            for same, moves in zip(banks.values(), directions, strict=True):
-                _move(same, moves, group["lr"])
+                by_shape.setdefault(weight.shape, []).append(weight)
+            directions = self._graphs(_all_orthogonalized, *map(self._pushed, by_shape.values()))
+            for weights, moves in zip(by_shape.values(), directions, strict=True):
+                _move(weights, moves, group["lr"])
 
-    def _pushed(self, banks: list[nn.Parameter]) -> Tensor:
-        """Return the Nesterov momentum of banks of one shape, (N, out, in * k * k)."""
-        gradients = _matrices([_gradient(weight) for weight in banks])
-        state = self.state[banks[0]]  # has the momentum of all of them
+    def _pushed(self, weights: list[nn.Parameter]) -> Tensor:
+        """Return the Nesterov momentum of weights of one shape, (N, out, in * k * k)."""
+        gradients = _matrices([_gradient(weight) for weight in weights])
+        state = self.state[weights[0]]  # has the momentum of all of them
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(gradients)
         momentum = state["momentum"].lerp_(gradients, 1 - MUON_MOMENTUM)
         return gradients.lerp(momentum, MUON_MOMENTUM)
 
 
-def _move(banks: list[nn.Parameter], moves: Tensor, lr: float) -> None:
+def _move(weights: list[nn.Parameter], moves: Tensor, lr: float) -> None:
     out, inputs = moves.shape[1:]
     length = lr * max(1, out / inputs) ** 0.5
-    for weight, move in zip(banks, moves, strict=True):
-        if weight.grad is None:  # it took no part
+    for weight, move in zip(weights, moves, strict=True):
+        if weight.grad is None:  # the loss does not depend on it
             continue
         growth = out**0.5 / weight.norm()
-        weight.mul_(growth.where(growth.isfinite(), 1))  # filters that are zero have no size yet
+        weight.mul_(growth.where(growth.isfinite(), 1))  # zero filters cannot be scaled
         weight.sub_(move.view_as(weight), alpha=length)
 
 
@@ -94,20 +93,20 @@ def _gradient(weight: nn.Parameter) -> Tensor:
 
 
 def _matrices(filters: list[Tensor]) -> Tensor:
-    """Return banks of one shape, (out, in, k, k) each, as (N, out, in * k * k)."""
+    """Return filters of one shape, (out, in, k, k) each, as (N, out, in * k * k)."""
     if len(filters) == 1:
-        return filters[0].flatten(1)[None]  # without a copy, where its memory allows
+        return filters[0].flatten(1)[None]  # without a copy if its memory format allows
     return torch.stack(filters).flatten(2)
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
-    """Bring all singular values of each matrix near to one, by Newton-Schulz iterations.
+    """Bring all singular values of each matrix close to one, by Newton-Schulz iterations.
 
-    Each iteration multiplies X by a polynomial of X X'. So all of them together are one square
-    matrix, of the shorter side, made from the first X X': half of the work for filters, which
-    are wide (``benchmarks/muon.py`` has both ways). The products are made in 16 bits where the
-    device has them in hardware; the norm that each matrix is divided by at first is not, so that
-    float16 cannot overflow.
+    Each iteration multiplies X by a polynomial in X X'. So all iterations are one product with a
+    square matrix of the shorter side, computed from the first X X', which is half the work for
+    filters, as these are wide (``benchmarks/muon.py`` compares both). Products are in 16 bits if
+    the device has them in hardware; the norm by which each matrix is first divided is in float32,
+    so that float16 cannot overflow.
 
     Args:
         matrices: float32 (N, rows, columns).
@@ -123,24 +122,23 @@ def orthogonalized(matrices: Tensor) -> Tensor:
     gram = x @ x.mT
     product = factor = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand_as(gram)
     for step in range(NEWTON_SCHULZ_STEPS):
-        if step > 0:  # of the X that the last step has made: all of these matrices commute
+        if step > 0:  # X X' of the X after the last step; all of these matrices commute
             gram = torch.baddbmm(gram, gram, factor, beta=a)
             gram = torch.baddbmm(gram, gram, factor, beta=a)
-        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)  # and a times the identity
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)  # plus a times the identity
         product = torch.baddbmm(product, factor, product, beta=a)
     x = product @ x
     return (x.mT if tall else x).to(matrices.dtype)
 
 
 class CombinedOptimizer(Optimizer):
-    """Several optimizers that make a step together or not at all.
+    """Several optimizers that step together or not at all.
 
-    A gradient scaler (float16) unscales the gradients of the whole network, finds out whether one
-    of them is infinite, and steps or skips. With two optimizers it would do that twice, and one
-    could step when the other does not.
+    A gradient scaler (float16) unscales an optimizer's gradients and skips its step if one is
+    infinite. With two optimizers, one could step while the other skips.
 
     Args:
-        optimizers: of different parameters.
+        optimizers: these have different parameters.
     """
 
     def __init__(self, optimizers: list[Optimizer]) -> None:
@@ -150,16 +148,16 @@ class CombinedOptimizer(Optimizer):
         super().__init__(parameters, {})
 
     def step(self, closure: Any = None) -> Any:
-        """Step each of them; a closure is not called."""
+        """Step all; a closure is not called."""
         for optimizer in self.optimizers:
             optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the states of all."""
+        """Return the state dicts of all."""
         return {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what ``state_dict`` returned."""
+        """Load what ``state_dict`` returned."""
         for optimizer, state in zip(self.optimizers, state_dict["optimizers"], strict=True):
             optimizer.load_state_dict(state)
 
@@ -168,8 +166,8 @@ def linear(optimizer: Optimizer, steps: int, config: Recipe) -> LRScheduler:
     """Return a schedule that rises linearly over ``config.warm_up`` of the steps, then falls to 0.
 
     Args:
-        optimizer: with its peak rates.
-        steps: of the whole run.
+        optimizer: has its peak rates.
+        steps: the number of steps of the whole run.
         config: the recipe.
     """
     warm_up = max(1, round(config.warm_up * steps))
@@ -181,7 +179,7 @@ def linear(optimizer: Optimizer, steps: int, config: Recipe) -> LRScheduler:
 
 
 def one_cycle(optimizer: Optimizer, steps: int, config: Recipe) -> LRScheduler:
-    """Return a OneCycleLR that leaves the momentum alone.
+    """Return OneCycleLR without a cycle of the momentum.
 
     Leslie Smith and Nicholay Topin, "Super-Convergence", arXiv 1708.07120.
     """
@@ -190,7 +188,7 @@ def one_cycle(optimizer: Optimizer, steps: int, config: Recipe) -> LRScheduler:
 
 
 def make_muon(model: nn.Module, config: Recipe) -> list[Optimizer]:
-    """Return SGD for what is no convolution filter, and ``FilterMuon`` for the filters, if any."""
+    """Return ``FilterMuon`` for convolution filters, if any, after SGD for all other parameters."""
     filters = [weight for weight in _weights(model, nn.Conv2d) if weight.requires_grad]
     optimizers = make_sgd(model, config, filters)
     if filters:
@@ -203,7 +201,7 @@ def make_sgd(
 ) -> list[Optimizer]:
     """Return SGD with momentum, for all trained parameters but the excluded ones."""
     groups = _decay_groups(model, config.chosen("weight_decay"), excluded or [])
-    nesterov = config.nesterov and config.momentum > 0  # without momentum there is none
+    nesterov = config.nesterov and config.momentum > 0  # torch refuses it without momentum
     return [SGD(groups, config.peak_learning_rate, config.momentum, nesterov=nesterov)]
 
 
@@ -219,9 +217,9 @@ class NamedOptimizer:
     Attributes:
         description: one line for the settings' help.
         make: returns the torch optimizers for a model, one for each learning rate.
-        schedule: returns the schedule of one of them, for a number of steps.
-        defaults: the settings of ``TrainConfig`` that it uses where they are set, with its own
-            values where they are not; its peak learning rates in the order of ``make``.
+        schedule: returns the schedule of one of them for a number of steps.
+        defaults: the settings of ``TrainConfig`` that it uses, with their values where they are
+            unset; the peak learning rates are in the order of ``make``.
     """
 
     description: str
@@ -235,7 +233,7 @@ class NamedOptimizer:
         return [name for name in self.defaults if name.endswith("learning_rate")]
 
 
-OPTIMIZERS: dict[OptimizerName, NamedOptimizer] = {
+OPTIMIZERS: dict[str, NamedOptimizer] = {
     "muon": NamedOptimizer(
         "Muon on convolution filters and SGD on the rest, rates rising and falling linearly",
         make_muon,
@@ -252,21 +250,25 @@ OPTIMIZERS: dict[OptimizerName, NamedOptimizer] = {
         {"learning_rate": 1e-3, "weight_decay": 0.01},
     ),
 }
+if TYPE_CHECKING:
+    OptimizerName = str
+else:
+    OptimizerName = Literal[tuple(OPTIMIZERS)]  # by which pydantic checks a name
 
 
 def make_optimizer(
     model: nn.Module, config: Recipe, steps: int, custom: MakeOptimizer | None = None
 ) -> tuple[CombinedOptimizer, list[LRScheduler]]:
-    """Return the optimizer that a recipe names, and its schedules, one for each learning rate.
+    """Return a recipe's optimizer and its schedules, one for each learning rate.
 
     Frozen parameters (``requires_grad`` False) are left out.
 
     Args:
-        model: on the device and in the memory order that it will be trained in.
+        model: on the device and in the memory format in which it will be trained.
         config: names the optimizer, its rates, momentum and weight decay.
-        steps: how many there will be in the whole run.
-        custom: makes an optimizer of all trained parameters in place of the recipe's; its rates
-            follow the ``linear`` schedule.
+        steps: the number of steps of the whole run.
+        custom: makes an optimizer from all trainable parameters in place of the recipe's; its
+            rates follow the ``linear`` schedule.
     """
     if custom is not None:
         made = custom([one for one in model.parameters() if one.requires_grad])
@@ -277,9 +279,9 @@ def make_optimizer(
 
 
 def _weights(model: nn.Module, kinds: Any) -> list[nn.Parameter]:
-    """Return the weights of layers of some kinds, each once.
+    """Return the weights of layers of the given kinds, each once.
 
-    Weights that a layer computes from other tensors, as ``weight_norm`` does, are left out.
+    Weights that a layer computes from other tensors, as with ``weight_norm``, are left out.
     """
     layers = [module for module in model.modules() if isinstance(module, kinds)]
     weights = [layer._parameters.get("weight") for layer in layers]
@@ -290,7 +292,7 @@ def _weights(model: nn.Module, kinds: Any) -> list[nn.Parameter]:
 def _decay_groups(
     model: nn.Module, weight_decay: float, excluded: list[nn.Parameter] | None = None
 ) -> list[dict[str, Any]]:
-    """Return parameter groups, of which the convolution and linear weights decay."""
+    """Return two parameter groups: convolution and linear weights, which decay, and the rest."""
     seen = {id(parameter) for parameter in excluded or []}
     trained = [p for p in model.parameters() if p.requires_grad and id(p) not in seen]
     weights = {id(weight) for weight in _weights(model, (nn.Conv2d, nn.Linear))}
