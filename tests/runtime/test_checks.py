@@ -1,3 +1,4 @@
+import pydoc
 from typing import Annotated, Literal
 
 import numpy as np
@@ -56,11 +57,18 @@ def test_text_and_numpys_numbers_are_taken():
 def test_it_is_frozen_and_says_what_its_fields_are():
     with pytest.raises(AttributeError):
         Recipe().count = 3
-    assert [field.description for field in declared(Recipe).values()] == [
+    assert [one.description for one in declared(Recipe).values()] == [
         "how many",
         "how fast",
         "of which kind",
     ]
+
+
+def test_help_shows_the_fields_as_they_are_declared():
+    text = pydoc.plain(pydoc.render_doc(Recipe))
+    assert "Recipe(count: int = 1, rate: float | None = None, kind: Literal['a', 'b']" in text
+    assert "rate: how fast" in text
+    assert "FieldInfo(" not in text.partition("Methods defined here")[0]
 
 
 @pytest.mark.parametrize("value", [3, 3.0, np.int8(3), np.float64(3), np.array(3), torch.tensor(3)])
