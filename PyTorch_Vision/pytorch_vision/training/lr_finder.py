@@ -3,6 +3,7 @@
 Leslie Smith, "Cyclical Learning Rates for Training Neural Networks", arXiv 1506.01186.
 """
 
+import itertools
 import math
 import warnings
 from collections.abc import Iterator
@@ -178,11 +179,9 @@ def _losses(trainer: Trainer, steps: int) -> np.ndarray:
 
 
 def _batches(trainer: Trainer) -> Iterator[Batch]:
-    epoch = 0
-    while True:
+    for epoch in itertools.count():
         trainer.progress.batch = 0
         yield from trainer.loader.epoch(epoch)
-        epoch += 1
 
 
 def _suggested(rates: np.ndarray, losses: np.ndarray) -> float:
