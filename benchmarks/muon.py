@@ -1,10 +1,10 @@
-"""What a step of Muon costs on ResNet18's filters, in each type that its products can be made in.
+"""The time of a Muon step on ResNet18's filters, with matrix products in each dtype.
 
     python benchmarks/muon.py
 
-In turn in one run, on whatever device there is: each type; and the chosen one with the iteration
-as its authors write it, on the whole matrix instead of on the square of its shorter side. A type
-that a device has only in software shows here, as bfloat16 does on most CPUs.
+Measured in turn in one run: each dtype, and the chosen one with the iteration as its authors wrote
+it, on the whole matrix instead of the square of its shorter side. A dtype that a device emulates in
+software, as most CPUs do bfloat16, is slow here.
 """
 
 import time
@@ -21,7 +21,7 @@ ROUNDS = 3
 
 
 def written_out(matrices: Tensor) -> Tensor:
-    """Do what ``orthogonalized`` does with each iteration on the whole matrix."""
+    """Compute ``orthogonalized`` with each iteration on the whole matrix."""
     x = matrices / matrices.norm(dim=(1, 2), keepdim=True)
     x = x.to(fast_dtype(x.device))
     a, b, c = optimizers.NEWTON_SCHULZ
@@ -49,7 +49,7 @@ def main() -> None:
             optimizers.fast_dtype = lambda _device, dtype=dtype: dtype
             optimizers.orthogonalized = way
             muon = optimizers.FilterMuon(filters, lr=1e-3)
-            for _ in range(2):  # a GPU captures the second
+            for _ in range(2):  # the second is captured as a CUDA graph
                 muon.step()
             wait()
             start = time.perf_counter()

@@ -137,6 +137,7 @@ class Trainer:
         """Train on a batch: normalised images, float32 (N, 3, H, W), and labels, int64 (N,)."""
         images, labels = self.fabric.to_device((images, labels))
         images = scaled_down(images, self.scale)
+        # a plain call, but on a GPU from the third batch on a replay of its kernels
         loss, logits = self.graphs(self.forward_and_backward, images, labels)
         self.optimizer.step()
         self.average.update(self.steps + 1, len(self.loader))
