@@ -1,6 +1,6 @@
 """Training and testing: a recipe and images go in, a trained classifier comes out.
 
-``config`` is the recipe. ``trainer`` makes the steps, with what ``optimizers``, ``loss``,
+``config`` is the recipe. ``trainer`` makes the steps, with ``optimizers`` (and ``muon``), ``loss``,
 ``average``, ``batchnorm`` and ``pruning`` give it; ``fit`` trains to the end, and ``checkpoint``
 keeps what ``state`` describes. ``evaluate`` tests, and ``lr_finder`` looks for a learning rate.
 """
