@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pytorch_vision.models.module_utils import copied, device_of, evaluating, put_in_order
-from pytorch_vision.runtime.devices import random_state_kept
+from pytorch_vision.runtime.devices import is_lack_of_memory, random_state_kept
 from pytorch_vision.runtime.text import first_line
 
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in Pillow's mode "L" (ITU-R BT.601)
@@ -208,9 +208,9 @@ def _first_that_works(
         try:
             attempt(call, size)
             return call
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:  # a user's network can raise anything
+            if isinstance(error, torch.OutOfMemoryError) or is_lack_of_memory(error):
+                raise
             # the error for three channels says more than that for one
             first_error = first_error or error
     assert first_error is not None
@@ -254,16 +254,11 @@ def _gradients(
     return dict(zip(parameters, gradients, strict=True))
 
 
-def is_faithful(duplicate: nn.Module, adapter: Adapter, size: tuple[int, int]) -> bool:
+def is_copied_faithfully(adapter: Adapter, size: tuple[int, int]) -> bool:
     """Tell whether a network's copy calculates with its own weights, by their gradients.
 
     A closure that was assigned to ``forward`` or registered as a hook still holds the original
     network when it is copied.
-
-    Args:
-        duplicate: the copy, which ``copied`` made of the adapter's network.
-        adapter: with the original network.
-        size: height and width of its images.
     """
 
     def reached(network: nn.Module) -> list[str]:
@@ -276,8 +271,8 @@ def is_faithful(duplicate: nn.Module, adapter: Adapter, size: tuple[int, int]) -
     except Exception:  # whatever a user's network raises: training will report it
         return True
     try:
-        return reached(duplicate) == expected
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:  # the copy's own hooks may not even run
+        return reached(copied(adapter.network)) == expected
+    except Exception as error:  # the copy's hooks may not even run
+        if isinstance(error, torch.OutOfMemoryError) or is_lack_of_memory(error):
+            raise
         return False

@@ -100,12 +100,6 @@ def is_builtin(name: str) -> bool:
     return name in MODELS or name == "ResNet" or name.startswith(TORCHVISION)
 
 
-def is_made_builtin(network: nn.Module) -> bool:
-    """Tell whether ``create`` made a network without importing a user's code."""
-    made_by = made_by_of(network)
-    return made_by is not None and is_builtin(str(made_by["name"]))
-
-
 def network_name(network: nn.Module | dict[str, Any]) -> str:
     """Return the name of a network, or of its ``made_by``, as in "ResNet18"."""
     made_by = _made_by(network)
