@@ -154,6 +154,7 @@ def test_defaults_follow_from_the_data():
         ({"model": "CustomResNet"}, TrainConfig.quick()),
         ({"model": "CustomResNet", "recipe": "default"}, TrainConfig()),
         ({"weights": "pretrained"}, TrainConfig.finetune()),
+        ({"model": "torchvision:mobilenet_v3_small@DEFAULT"}, TrainConfig.finetune()),
         ({"weights": "pretrained", "model": "CustomResNet"}, TrainConfig.finetune()),
         ({"weights": "pretrained", "recipe": "default"}, TrainConfig()),
     ],

@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
 import torch
+from networks import OnePool
 from PIL import Image
+from small import tiny_network
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from pytorch_vision.analysis import grad_cam
 from pytorch_vision.data import Augmentation, ImageData, Normalization, eval_batches
-from pytorch_vision.explain import Explainer, NoMapError, map_geometry
+from pytorch_vision.explain import Explainer, NoMapError, last_map, map_geometry
 from pytorch_vision.models import Classifier, ResNet
 from pytorch_vision.training import TrainConfig, fit
 
@@ -213,7 +215,26 @@ def test_several_methods_come_from_the_same_passes(resnet, few):
     assert grad_cam(resnet, images[:0], [], method=methods).shape == (4, 0, 32, 32)
 
 
-def test_a_thousand_images_are_cut_up(tiny, few):
+@pytest.mark.parametrize("method", ["gradcam", "eigencam"])
+def test_a_layer_that_is_called_twice_is_explained_by_its_last_call(few, method):
+    shared, own = OnePool(), OnePool(nn.MaxPool2d(2, 2))
+    own.load_state_dict(shared.state_dict())
+    assert last_map(Classifier(shared, few)) == "pool"
+    maps = [
+        grad_cam(Classifier(network, few), few.test_images[:5], np.arange(5), layer, method)
+        for network, layer in ((shared, "pool"), (own, "last"))
+    ]
+    np.testing.assert_array_equal(*maps)
+    assert maps[0].max() == 1
+
+
+def test_a_network_that_torchscript_compiled_is_not_explained(few):
+    scripted = Classifier(torch.jit.script(tiny_network()), few)
+    with pytest.raises(NoMapError, match="its layers cannot be looked into: explain the network"):
+        Explainer(scripted)
+
+
+def test_many_images_are_split_into_batches(tiny, few):
     images = few.test_images.repeat(20, axis=0)
     classes = np.arange(1000) % 10
     seen = []

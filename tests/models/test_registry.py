@@ -1,13 +1,20 @@
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
+from small import tiny_network
 from torch import nn
 
 from pytorch_vision.data import Normalization, eval_batches
-from pytorch_vision.models import ResNet, create
+from pytorch_vision.models import Classifier, ResNet, create
 from pytorch_vision.models.registry import MODELS, describe_network, network_name
+from pytorch_vision.runtime import CheckpointError
+
+NAME = "torchvision:mobilenet_v3_small@DEFAULT"
+IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -117,6 +124,7 @@ def test_a_function_of_the_callers_own(tmp_path, monkeypatch):
             "model is 'ResNet19', expected one of ResNet18, ResNet34, CustomResNet, torch",
         ),
         ("torchvision:resnet19", "torchvision has no network 'resnet19'; it has alexnet, "),
+        ("torchvision:resnet18@BEST", "no weights 'BEST' for resnet18; it has IMAGENET1K_V1"),
         ("not_there:function", "not_there:function, which cannot be imported: No module named"),
         ("not there:function", "cannot be imported"),
     ],
@@ -130,3 +138,75 @@ def test_without_a_class_there_is_no_network():
     for name in (*MODELS, "torchvision:vgg11"):
         with pytest.raises(ValueError, match="num_classes is 0, expected 1 or more"):
             create(name, 0)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch) -> Path:
+    """Return torch.hub's folder, which is empty; there is no internet."""
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    monkeypatch.setattr(
+        "socket.socket.connect", lambda *_: (_ for _ in ()).throw(OSError("no net"))
+    )
+    (tmp_path / "checkpoints").mkdir()
+    return tmp_path / "checkpoints"
+
+
+@pytest.fixture
+def theirs(hub) -> torch.nn.Module:
+    """Put random weights of a thousand classes there; return the network that has them."""
+    torch.manual_seed(7)
+    network = torchvision.models.get_model("mobilenet_v3_small")
+    torch.save(network.state_dict(), hub / "mobilenet_v3_small-047dcff4.pth")
+    return network
+
+
+def test_a_network_begins_with_torchvisions_weights(few, theirs, tmp_path):
+    classifier = Classifier(NAME, few)
+    own = classifier.network.state_dict()
+    new = [k for k, tensor in theirs.state_dict().items() if not torch.equal(own[k], tensor)]
+    assert new == ["classifier.3.weight", "classifier.3.bias"]
+    assert classifier.normalization == IMAGENET
+    assert Classifier(NAME, few, normalization=Normalization((0,) * 3, (1,) * 3)).normalization != (
+        IMAGENET
+    )
+    named = Classifier(NAME, class_names=["a", "b"], size=(64, 64))
+    assert named.normalization == IMAGENET
+    classifier.save(tmp_path / "weights")
+    for path in tmp_path.glob("checkpoints/*"):
+        path.unlink()
+    loaded = Classifier.load(tmp_path / "weights")  # needs no download
+    assert loaded.normalization == IMAGENET
+    assert torch.equal(loaded.network.features[0][0].weight, own["features.0.0.weight"])
+
+
+def test_all_of_torchvisions_weights_fit_a_thousand_classes(theirs):
+    own = create(NAME, 1000).state_dict()
+    assert all(torch.equal(own[key], tensor) for key, tensor in theirs.state_dict().items())
+
+
+def test_a_failed_download_says_where_to_put_the_file(hub, few):
+    with pytest.raises(
+        ValueError,
+        match=rf"weights of {NAME} cannot be downloaded \(.*\): put the file from https://.*pth "
+        f"into {hub}",
+    ):
+        Classifier(NAME, few)
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", tiny_network().state_dict()])
+def test_a_file_without_torchvisions_weights_is_named(hub, few, content):
+    file = hub / "mobilenet_v3_small-047dcff4.pth"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        torch.save(content, file)
+    with pytest.raises(ValueError, match=r"047dcff4.pth does not hold the weights .*: move it awa"):
+        Classifier(NAME, few)
+
+
+def test_loading_a_classifier_downloads_nothing(theirs, few, tmp_path):
+    classifier = Classifier(NAME, few)
+    classifier.network.made_by = {"name": NAME}
+    classifier.save(tmp_path / "weights")
+    with pytest.raises(CheckpointError, match="which only you can make"):
+        Classifier.load(tmp_path / "weights")

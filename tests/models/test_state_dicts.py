@@ -108,7 +108,7 @@ class Harmful:
             r"more than weights \(torch\.nn.*\), and could run code\. If you trust it",
         ),
         ({"epoch": 3}, "holds no weights: there is no dict of tensors in it"),
-        ({"w": torch.tensor([torch.nan])}, "cannot be used: w in it is not finite"),
+        ({"w": torch.tensor([torch.nan])}, "cannot be used: w in it holds NaN"),
     ],
 )
 def test_files_without_usable_weights_are_refused(tmp_path, content, message, capsys):

@@ -75,12 +75,11 @@ def test_no_changed_byte_of_a_weights_file_goes_unnoticed(tmp_path, trained):
             Classifier.load(path)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused(tmp_path, trained, value):
+def test_weights_that_hold_nan_are_refused(tmp_path, trained):
     with torch.no_grad():
-        trained.network.layer2[0].conv1.weight[3, 2, 1, 0] = value
+        trained.network.layer2[0].conv1.weight[3, 2, 1, 0] = torch.nan
     trained.save(tmp_path / "weights.safetensors")
-    with pytest.raises(CheckpointError, match=r"layer2\.0\.conv1\.weight in it is not finite"):
+    with pytest.raises(CheckpointError, match=r"layer2\.0\.conv1\.weight in it holds NaN"):
         Classifier.load(tmp_path / "weights.safetensors")
 
 
