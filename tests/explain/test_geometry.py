@@ -197,7 +197,7 @@ def windows(self, x: torch.Tensor) -> torch.Tensor:
         (lambda self, x: x * x.mean((2, 3), keepdim=True).sigmoid(), 2, 0),
     ],
 )
-def test_what_only_reorders_is_followed(work, stride, offset):
+def test_operations_that_reorder_are_followed(work, stride, offset):
     geometry = map_geometry(at(Shuffle(work)), "last")
     assert geometry.stride == (stride, stride)
     assert geometry.offset == (offset, offset)

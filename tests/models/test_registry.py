@@ -29,7 +29,7 @@ def test_each_is_made_by_its_name(name):
     ("name", "meant"),
     [("resnet18", "ResNet18 or torchvision:resnet18"), ("VGG11", "torchvision:vgg11")],
 )
-def test_what_may_be_meant_by_a_name_is_said(name, meant):
+def test_similar_names_are_suggested(name, meant):
     with pytest.raises(ValueError, match=rf"model is '{name}'.*; do you mean {meant}\?"):
         create(name)
 
@@ -72,7 +72,7 @@ def test_custom_resnets_stem_whitens_photographs(sample):
     assert not stem.weight.requires_grad
 
 
-def test_custom_resnet_begins_by_passing_on_what_it_is_given():
+def test_custom_resnets_convolutions_begin_as_the_identity():
     layer = create("CustomResNet").layer1[0][0]
     images = torch.randn(1, 64, 8, 8)
     assert torch.allclose(layer(images)[:, :64], images, atol=1e-6)
@@ -95,7 +95,7 @@ def test_torchvisions_are_made_by_their_names(name):
         assert model(torch.zeros(2, 3, 64, 64)).shape == (2, 7)
 
 
-def test_a_function_of_the_callers_own(tmp_path, monkeypatch):
+def test_a_custom_function_makes_a_network(tmp_path, monkeypatch):
     (tmp_path / "networks_of_mine.py").write_text(
         "from torch import nn\n"
         "def small(num_classes, width=4):\n"
@@ -134,7 +134,7 @@ def test_an_unknown_model_is_named(name, message):
         create(name)
 
 
-def test_without_a_class_there_is_no_network():
+def test_zero_classes_are_refused():
     for name in (*MODELS, "torchvision:vgg11"):
         with pytest.raises(ValueError, match="num_classes is 0, expected 1 or more"):
             create(name, 0)

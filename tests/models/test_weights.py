@@ -50,7 +50,7 @@ def test_bad_weights_are_named(tmp_path, tiny):
             read_weights(path)
 
 
-def test_what_is_given_in_place_of_weights_is_told(tmp_path, tiny):
+def test_other_kinds_of_file_are_named(tmp_path, tiny):
     torch.save(tiny.network.state_dict(), tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match=r"looks like torch\.save's\. Begin a training with"):
         Classifier.load(tmp_path / "model.pth")

@@ -92,7 +92,8 @@ class Classifier:
         resize: how pictures of other sizes are resized. Default: as those of ``data`` were if they
             come from a folder, else "crop".
         history: of the training.
-        description: network and data, for print-outs.
+        description: for print-outs. Default: the names of network and data, as in "ResNet18 on
+            bundled sample, 1,000 images".
         train_digests: digests of the training files, by which a later test recognises them.
         seed: of the initial weights of a network by name, which neither use nor change the global
             random state. For a module, seed before you make it.
@@ -146,7 +147,8 @@ class Classifier:
         self.resize = check_resize(resize or (data.resize if data else "") or "crop")
         self.history = history or History()
         self.train_digests = tuple(train_digests or (data.train_digests if data else ()))
-        self.description = printable(description or self.describe(data))
+        usual = network_name(self.network) + (f" on {data.name}" if data else "")
+        self.description = printable(description or usual)
 
     @property
     def network(self) -> nn.Module:
@@ -162,10 +164,6 @@ class Classifier:
 
     def __str__(self) -> str:
         return self.description
-
-    def describe(self, data: ImageData | None) -> str:
-        """Return network and data in words, as in "ResNet18 on bundled sample, 1,000 images"."""
-        return network_name(self.network) + (f" on {data.name}" if data else "")
 
     def with_network(self, network: nn.Module, history: History | None = None) -> "Classifier":
         """Return the same classifier with another network and, if given, another history."""
@@ -200,7 +198,7 @@ class Classifier:
 
     def learns_from(self, digests: Sequence[str]) -> None:
         """Add the digests of a training's files to ``train_digests``."""
-        # a file that is there several times counts as often as in the one training with most
+        # a file that occurs several times is kept as often as in the training that has it most
         both = Counter(self.train_digests) | Counter(digests)
         self.train_digests = tuple(sorted(both.elements()))
 
