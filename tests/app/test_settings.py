@@ -44,6 +44,7 @@ def test_settings_have_one_flat_list_of_names():
         "muon_learning_rate": 0.3,
         "learning_rate": 0.4,
         "transfer_learning_rate": 0.4,
+        "train": "head",
         "warm_up": 0.2,
         "momentum": 0.5,
         "nesterov": False,

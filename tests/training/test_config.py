@@ -72,7 +72,7 @@ def test_recipes_are_changed_by_name_and_checked():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, ("sgd", 0.001, None, 0.05)),
+        ({}, ("sgd", 0.001, None, 3e-4)),
         ({"learning_rate": 0.01}, ("sgd", 0.01, None, None)),
         ({"muon_learning_rate": 0.2}, ("muon", 0.05, 0.2, None)),
         ({"optimizer": "sgd"}, ("sgd", 0.001, None, None)),
@@ -83,7 +83,7 @@ def test_a_chosen_rate_or_optimizer_is_what_finetune_trains_with(changes, expect
     config = TrainConfig.finetune(**changes)
     rates = (config.peak_learning_rate, config.muon_learning_rate, config.transfer_learning_rate)
     assert (config.optimizer, *rates) == expected
-    assert config.for_transfer().optimizer == ("muon" if not changes else config.optimizer)
+    assert config.for_transfer().optimizer == ("adamw" if not changes else config.optimizer)
 
 
 def test_another_optimizer_has_its_own_rates_in_every_recipe():

@@ -48,6 +48,7 @@ OTHERS = {
     "muon_learning_rate": 0.2,
     "learning_rate": 0.3,
     "transfer_learning_rate": 0.3,
+    "train": "head",
     "warm_up": 0.4,
     "momentum": 0.5,
     "nesterov": False,
@@ -167,16 +168,6 @@ def test_the_history_is_the_classifiers(few, tiny):
     assert history.records[-1].test_loss == result.loss
     assert history.records[-1].test_accuracy == result.accuracy
     assert len(fit(tiny, few, CONFIG).records) == 3
-
-
-def test_weights_of_other_classes_are_trained_by_muon(few):
-    tuned, usual = tiny_classifier(few), tiny_classifier(few)
-    tuned.is_partly_new = True
-    config = TrainConfig.finetune(epochs=2)
-    losses = fit(tuned, few, config, EXACT).column("train_loss")
-    by_muon = TrainConfig(epochs=2, muon_learning_rate=config.transfer_learning_rate)
-    assert fit(usual, few, by_muon, EXACT).column("train_loss") == losses
-    assert not tuned.is_partly_new  # another training of it is gentle
 
 
 def test_first_epochs_can_show_smaller_images(few, tiny, tmp_path, capsys):

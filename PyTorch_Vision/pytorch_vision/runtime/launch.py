@@ -96,7 +96,7 @@ def _devices_and_nodes(wanted: int | Literal["auto"], accelerator: str) -> tuple
 def _data_parallel() -> DDPStrategy:
     """Return Fabric's DistributedDataParallel.
 
-    BatchNorm's running statistics are not synchronized: they are averaged where they are used.
+    BatchNorm's running statistics are each process's own: those of what is tested are computed.
     """
     # With the launcher's own message, a lost process is named even if nothing else is printed.
     logging.getLogger(subprocess_script.__name__).setLevel(logging.INFO)

@@ -1,8 +1,8 @@
 """Training and testing: a recipe and images go in, a trained classifier comes out.
 
-``config`` says what is trained; ``optimizers``, ``pruning`` and ``progress`` are what a ``run``
-consists of, which ``checkpoint`` keeps; ``fit`` is its story. ``evaluate`` tests, and
-``lr_finder`` looks for a learning rate.
+``config`` is the recipe. ``trainer`` makes the steps, with what ``optimizers``, ``loss``,
+``average``, ``batchnorm`` and ``pruning`` give it; ``fit`` trains to the end, and ``checkpoint``
+keeps what ``state`` describes. ``evaluate`` tests, and ``lr_finder`` looks for a learning rate.
 """
 
 import importlib

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import field, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -80,10 +80,15 @@ class TrainConfig:
             gt=0,
             allow_inf_nan=False,
             description="where the network begins with weights of other classes, so that its last "
-            "layer is new: Muon's peak learning rate, in place of optimizer, muon_learning_rate "
-            "and learning_rate; default: these are used",
+            "layer is new: fit that layer to the features below it first, then train with AdamW up "
+            "to this rate, in place of optimizer, muon_learning_rate and learning_rate, with "
+            "BatchNorm's running statistics as they are; default: train as with any weights",
         ),
     ] = None
+    train: Annotated[
+        Literal["all", "head"],
+        Field(description="all: train all layers; head: only the last one, the classifier's head"),
+    ] = "all"
     warm_up: Annotated[
         float,
         Field(
@@ -160,12 +165,23 @@ class TrainConfig:
         others = settings - OPTIMIZERS[self.optimizer].defaults.keys()
         return sorted(name for name in others if getattr(self, name) is not None)
 
+    @property
+    def transfers(self) -> bool:
+        """Whether weights of other classes are trained as ``transfer_learning_rate`` says."""
+        return self.transfer_learning_rate is not None
+
     def for_transfer(self) -> "TrainConfig":
         """Return the recipe for weights of other classes: see ``transfer_learning_rate``."""
         rate = self.transfer_learning_rate
         if rate is None:
             return self
-        return replace(self, optimizer="muon", learning_rate=None, muon_learning_rate=rate)
+        return replace(
+            self,
+            optimizer="adamw",
+            learning_rate=rate,
+            muon_learning_rate=None,
+            weight_decay=None,
+        )
 
     def batch_size_for(self, images: int) -> int:
         """Return the batch size, as it is set or by the number of training images."""
@@ -229,17 +245,23 @@ class TrainConfig:
 
         With the same classes it is gentle SGD. Muon moves every filter by a fixed part of its size
         at each step, whatever it has learned already: one epoch of it took the committed weights
-        from 95 % to 74.8 % of the test images, and one of SGD at this rate to 94.8 %. With other
-        classes there is more to learn, and it is Muon at half its usual rate: gentle SGD ended
-        below a training from random weights (``docs/recipes.md``).
+        from 95 % to 74.8 % of the test images, and one of SGD at this rate to 94.8 %.
+
+        With other classes, the last layer is fitted first (see ``linear_probe``), then AdamW trains
+        all layers, with BatchNorm's running statistics as they are: computed from 200 photographs
+        they cost 13 points of accuracy. CutOut is left out.
         """
         rates = {"optimizer", "learning_rate", "muon_learning_rate"}
         chosen = rates & {name for name, value in changes.items() if value is not None}
         if "muon_learning_rate" in chosen:
             changes = {"optimizer": "muon"} | changes
-        transfer = None if chosen else 0.05
+        transfer = None if chosen else 3e-4
         recipe = cls(
-            epochs=5, optimizer="sgd", learning_rate=0.001, transfer_learning_rate=transfer
+            epochs=5,
+            optimizer="sgd",
+            learning_rate=0.001,
+            transfer_learning_rate=transfer,
+            augmentation=Augmentation(cutout=0),
         )
         return recipe._changed(changes)
 

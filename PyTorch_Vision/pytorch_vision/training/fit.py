@@ -26,6 +26,7 @@ from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Custom, Loss
 from pytorch_vision.training.evaluate import Evaluation, evaluate_on
 from pytorch_vision.training.hints import hints
+from pytorch_vision.training.linear_probe import describe_probe, fit_last_layer, only_trained
 from pytorch_vision.training.optimizers import MakeOptimizer
 from pytorch_vision.training.trainer import Trainer
 
@@ -117,13 +118,15 @@ def fit(
         # float16's gradient scaler skips its first steps, until its scale fits; the schedule
         # goes on all the same
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-        with classifier.on(fabric) as adapter:
+        with classifier.on(fabric) as adapter, only_trained(adapter, classifier, config):
             if config.epochs == 0:
                 say(f"Testing on {describe_hardware(fabric)}")
                 say(evaluate_on(processes, classifier, data, adapter, train_batch_size=batch_size))
                 return classifier.history
             _check_small_images(classifier, processes, config)
             kept = Checkpoints(checkpoints, config, data, classifier, custom)
+            if classifier.is_partly_new and config.transfers:
+                say(describe_probe(fit_last_layer(fabric, adapter, classifier, data, config)))
             arguments = (processes, classifier, data, config, adapter, custom)
             _train(Trainer(*arguments), kept, data, after_epoch, interrupted)
     return classifier.history

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +12,27 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from pytorch_vision.runtime.cuda_graphs import CudaGraphs
 from pytorch_vision.runtime.devices import fast_dtype
 
-if TYPE_CHECKING:
-    from pytorch_vision.training.config import TrainConfig
-
 MUON_MOMENTUM = 0.6  # this and the next suit small images
 NEWTON_SCHULZ_STEPS = 3
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the coefficients that Muon's authors chose
 MakeOptimizer = Callable[[list[nn.Parameter]], Optimizer]
+OptimizerName = Literal["muon", "sgd", "adamw"]  # the keys of OPTIMIZERS
+
+
+class Recipe(Protocol):
+    """The settings of ``TrainConfig`` that optimizers and schedules use."""
+
+    @property
+    def optimizer(self) -> OptimizerName: ...
+    @property
+    def warm_up(self) -> float: ...
+    @property
+    def momentum(self) -> float: ...
+    @property
+    def nesterov(self) -> bool: ...
+    @property
+    def peak_learning_rate(self) -> float: ...
+    def chosen(self, setting: str) -> float: ...
 
 
 class FilterMuon(Optimizer):
@@ -150,7 +164,7 @@ class CombinedOptimizer(Optimizer):
             optimizer.load_state_dict(state)
 
 
-def linear(optimizer: Optimizer, steps: int, config: "TrainConfig") -> LRScheduler:
+def linear(optimizer: Optimizer, steps: int, config: Recipe) -> LRScheduler:
     """Return a schedule that rises linearly over ``config.warm_up`` of the steps, then falls to 0.
 
     Args:
@@ -166,7 +180,7 @@ def linear(optimizer: Optimizer, steps: int, config: "TrainConfig") -> LRSchedul
     return LambdaLR(optimizer, factor)
 
 
-def one_cycle(optimizer: Optimizer, steps: int, config: "TrainConfig") -> LRScheduler:
+def one_cycle(optimizer: Optimizer, steps: int, config: Recipe) -> LRScheduler:
     """Return a OneCycleLR that leaves the momentum alone.
 
     Leslie Smith and Nicholay Topin, "Super-Convergence", arXiv 1708.07120.
@@ -175,7 +189,7 @@ def one_cycle(optimizer: Optimizer, steps: int, config: "TrainConfig") -> LRSche
     return OneCycleLR(optimizer, peak, total_steps=steps, cycle_momentum=False)
 
 
-def make_muon(model: nn.Module, config: "TrainConfig") -> list[Optimizer]:
+def make_muon(model: nn.Module, config: Recipe) -> list[Optimizer]:
     """Return SGD for what is no convolution filter, and ``FilterMuon`` for the filters, if any."""
     filters = [weight for weight in _weights(model, nn.Conv2d) if weight.requires_grad]
     optimizers = make_sgd(model, config, filters)
@@ -185,7 +199,7 @@ def make_muon(model: nn.Module, config: "TrainConfig") -> list[Optimizer]:
 
 
 def make_sgd(
-    model: nn.Module, config: "TrainConfig", excluded: list[nn.Parameter] | None = None
+    model: nn.Module, config: Recipe, excluded: list[nn.Parameter] | None = None
 ) -> list[Optimizer]:
     """Return SGD with momentum, for all trained parameters but the excluded ones."""
     groups = _decay_groups(model, config.chosen("weight_decay"), excluded or [])
@@ -193,7 +207,7 @@ def make_sgd(
     return [SGD(groups, config.peak_learning_rate, config.momentum, nesterov=nesterov)]
 
 
-def make_adamw(model: nn.Module, config: "TrainConfig") -> list[Optimizer]:
+def make_adamw(model: nn.Module, config: Recipe) -> list[Optimizer]:
     """Return AdamW for all trained parameters."""
     return [AdamW(_decay_groups(model, config.chosen("weight_decay")), config.peak_learning_rate)]
 
@@ -211,8 +225,8 @@ class NamedOptimizer:
     """
 
     description: str
-    make: Callable[[nn.Module, "TrainConfig"], list[Optimizer]]
-    schedule: Callable[[Optimizer, int, "TrainConfig"], LRScheduler]
+    make: Callable[[nn.Module, Recipe], list[Optimizer]]
+    schedule: Callable[[Optimizer, int, Recipe], LRScheduler]
     defaults: dict[str, float]
 
     @property
@@ -221,7 +235,6 @@ class NamedOptimizer:
         return [name for name in self.defaults if name.endswith("learning_rate")]
 
 
-OptimizerName = Literal["muon", "sgd", "adamw"]
 OPTIMIZERS: dict[OptimizerName, NamedOptimizer] = {
     "muon": NamedOptimizer(
         "Muon on convolution filters and SGD on the rest, rates rising and falling linearly",
@@ -242,7 +255,7 @@ OPTIMIZERS: dict[OptimizerName, NamedOptimizer] = {
 
 
 def make_optimizer(
-    model: nn.Module, config: "TrainConfig", steps: int, custom: MakeOptimizer | None = None
+    model: nn.Module, config: Recipe, steps: int, custom: MakeOptimizer | None = None
 ) -> tuple[CombinedOptimizer, list[LRScheduler]]:
     """Return the optimizer that a recipe names, and its schedules, one for each learning rate.
 

@@ -4,7 +4,6 @@ import copy
 from itertools import islice
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
 from pytorch_vision.data import ImageData, train_loader
@@ -62,6 +61,7 @@ class Trainer:
         custom: Custom = NOTHING,
     ) -> None:
         self.config = config.for_transfer() if classifier.is_partly_new else config
+        self.keep_statistics = classifier.is_partly_new and config.transfers
         self.processes, self.classifier, self.custom = processes, classifier, custom
         self.digests = data.train_digests
         self.fabric = fabric = processes.fabric
@@ -131,7 +131,7 @@ class Trainer:
         """Choose the images of the current epoch and how they vary; go into training mode."""
         self.pruning.begin(self.progress.epoch)
         self.loader.vary(self.config.augmentation_in(self.progress.epoch))
-        train_mode(self.network)
+        train_mode(self.network, self.keep_statistics)
 
     def step(self, images: Tensor, labels: Tensor) -> None:
         """Train on a batch: images float32 (N, 3, H, W), normalised, and labels int64 (N,)."""
@@ -192,12 +192,14 @@ class Trainer:
     def update_statistics(self) -> None:
         """Compute BatchNorm's running statistics for the weights as they are tested now.
 
-        The images are the first of the current epoch, augmented as it augments them. All processes
-        see the same, so all compute the same.
+        The images are the first that the current epoch shows, augmented in its way: the network was
+        trained with statistics of such images. All processes see the same images, so all compute
+        the same.
         """
+        if self.keep_statistics:
+            return
         whole = copy.copy(self.loader)
         whole.rank, whole.world_size = 0, 1
-        whole.chosen = np.arange(len(whole.images))  # whatever this epoch leaves out
         count = -(-image_count(len(whole.images)) // whole.batch_size)
         batches = (
             scaled_down(self.fabric.to_device(images), self.scale)
