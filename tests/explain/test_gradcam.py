@@ -300,6 +300,22 @@ def test_a_layer_that_no_gradient_reaches_is_named(few):
 
 
 @pytest.mark.parametrize(
+    ("calls", "message"),
+    [(0, "no memory for a copy of the network"), (2, "maps of 8 images at once; try batch_size=4")],
+)
+def test_too_little_memory_is_explained(few, calls, message):
+    class Full(OnePool):
+        def forward(self, x):
+            self.calls = getattr(self, "calls", 0) + 1
+            if self.calls > calls:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return super().forward(x)
+
+    with pytest.raises(MemoryError, match=message):
+        grad_cam(Classifier(Full(), few), few.test_images, few.test_labels, batch_size=8)
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"layer": "layer5"}, r"no layer 'layer5'; it has conv1, bn1, layer1, .*linear"),

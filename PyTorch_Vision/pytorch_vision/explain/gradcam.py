@@ -101,11 +101,13 @@ class Explainer:
     Raises:
         NoMapError: no layer of the network gives a map whose place on the image is known.
         ValueError: the network has no such layer, or does not take images of the classifier's size.
+        MemoryError: there is too little memory for the copy.
     """
 
     def __init__(self, classifier: Classifier, layer: nn.Module | str | None = None) -> None:
         self._named = None if layer is None else layer_name(classifier.network, layer)
-        self._adapter = adapter_to_look(classifier, device_of(classifier.network))
+        with memory_explained("a copy of the network"):
+            self._adapter = adapter_to_look(classifier, device_of(classifier.network))
         self.classifier = classifier
         self.network = self._adapter.network.requires_grad_(False)
         self.layer = self._named or self._traced[0]
