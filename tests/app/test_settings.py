@@ -117,6 +117,7 @@ def test_defaults():
         ({"model": "CustomResNet"}, TrainConfig.quick()),
         ({"model": "CustomResNet", "recipe": "default"}, TrainConfig()),
         ({"weights": "pretrained"}, TrainConfig.finetune()),
+        ({"model": "torchvision:mobilenet_v3_small@DEFAULT"}, TrainConfig.finetune()),
         ({"weights": "pretrained", "model": "CustomResNet"}, TrainConfig.finetune()),
         ({"weights": "pretrained", "recipe": "default"}, TrainConfig()),
     ],

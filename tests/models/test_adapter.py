@@ -39,7 +39,7 @@ CONTIGUOUS = torch.contiguous_format
         ("frozen", Call()),
         ("view", Call(memory_format=CONTIGUOUS)),
         ("one channel", Call(channels=1)),
-        ("all squeezed", Call(alone=False)),
+        ("squeeze", Call(alone=False)),
         ("dictionary", Call()),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from pytorch_vision.models.module_utils import load_state, state_of
+from pytorch_vision.models.module_utils import load_state, tensors_of
 from pytorch_vision.runtime.devices import random_state, set_random_state
 from pytorch_vision.training.progress import Progress
 from pytorch_vision.training.trainer import Trainer
@@ -15,7 +15,7 @@ from pytorch_vision.training.trainer import Trainer
 def state_of_training(trainer: Trainer) -> dict[str, Any]:
     """Return the whole state of a training between two batches, over all processes."""
     parts = {
-        name: state_of(part) if isinstance(part, nn.Module) else _plain(part.state_dict())
+        name: tensors_of(part) if isinstance(part, nn.Module) else _plain(part.state_dict())
         for name, part in _parts(trainer).items()
     }
     return {

@@ -104,18 +104,22 @@ class Trainer:
         self.hardware = describe_hardware(fabric)
 
     def _try_a_step(self) -> None:
-        """Find the call and the unreached parameters of a custom network, with copies of it."""
-        faithful = is_copied_faithfully(self.adapter, self.classifier.size)
-        if self.average.network is not self.network and not faithful:
+        """Try a training step with a copy of a custom network: which call works, what it reaches.
+
+        A network whose copies use the original's weights is trained without this trial.
+        """
+        if not is_copied_faithfully(self.adapter, self.classifier.size):
+            if self.average.network is self.network:
+                return
             raise ValueError(
                 f"a copy of {type(self.network).__name__}, for averaged weights, still calculates "
                 "with the weights of the original: a function in place of its forward, or a hook, "
                 "holds the network itself. Make it a method of the class, or set "
                 "average_weights=False"
             )
-        call, unused = find_training_call(self.adapter, self.classifier.size, self.fabric.autocast)
+        size, precision = self.classifier.size, self.fabric.autocast
+        call, self.unreached = find_training_call(self.adapter, size, precision)
         self.adapter = Adapter(self.network, call, self.adapter.classes)
-        self.unreached = unused if faithful else []
 
     @property
     def steps(self) -> int:
