@@ -188,7 +188,8 @@ def test_each_class_is_held_out_by_its_share(tmp_path, capsys):
     assert np.bincount(data.test_labels, minlength=5).tolist() == [20, 0, 2, 1, 0]
     printed = capsys.readouterr().out
     assert "30 of 145 files were left out:" in printed
-    assert "Kept for training alone, as there are only one or two: one, two\n" in printed
+    told = "Not tested, as they have only one or two pictures, which are trained on: one, two\n"
+    assert told in printed
     assert "very unequal: one has 1 to train on, common 80. Accuracy tells most of" in printed
     assert "or let them weigh more (class_weights)" in printed
 
@@ -240,7 +241,7 @@ def test_what_was_trained_on_adds_up(tmp_path):
     for some, learned in ((classifier, hold_out(two, 4)), (begun, two)):
         assert set(some.train_digests) == {*one.train_digests, *learned.train_digests}
     again = load_folder(
-        tmp_path / "two", 32, class_names=two.class_names, trained_on=classifier.train_digests
+        tmp_path / "two", 32, class_names=two.class_names, train_digests=classifier.train_digests
     )
     assert len(again.test_labels) == 4 + 4  # what the folder and what hold_out held out
 

@@ -62,7 +62,7 @@ def load_data(
             labels=labels,
             cache=root,
             class_names=known,
-            trained_on=train_digests,
+            train_digests=train_digests,
         )
     return hold_out(data, held_out) if held_out else data
 
