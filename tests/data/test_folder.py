@@ -115,8 +115,12 @@ def test_too_many_pictures_are_refused_with_the_size_that_fits(tmp_path, monkeyp
     ("layout", "message"),
     [
         ({}, "has no folders, expected one for each class"),
-        ({"train/red/1.png": 1}, "none to test on: name it test or val"),
-        ({"train/red/1.png": 1, "val/blue/1.png": 1}, "val has classes that .*train has not: blue"),
+        ({"train/red/1.png": 1, "val/red/1.png": 1}, "train has one class alone, 'red'"),
+        ({"train/red/1.png": 1, "train/blue/1.png": 1}, "none to test on: name it test or val"),
+        (
+            {"train/red/1.png": 1, "train/blue/1.png": 1, "val/cat/1.png": 1},
+            "val has classes that .*train has not: cat",
+        ),
         ({"red/1.png": 1, "blue/.hidden": 0}, "blue has no files, expected pictures"),
         ({"train/red/1.png": 1, "train/blue/1.png": 0, "val/red/1.png": 1}, "picture of class 'bl"),
         (

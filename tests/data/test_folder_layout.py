@@ -122,7 +122,9 @@ def test_one_class_alone_is_refused_by_name(tmp_path):
     paint(tmp_path / "parts" / "train", {"images": 2})
     paint(tmp_path / "parts" / "test", {"images": 2})
     for folder in ("all", "parts"):
-        with pytest.raises(ValueError, match="has one class alone, 'images': expected two or more"):
+        with pytest.raises(
+            ValueError, match="has one class alone, 'images': expected two classes or more"
+        ):
             load(tmp_path / folder)
 
 

@@ -64,11 +64,7 @@ def duplicate_pairs(duplicates: Duplicates, count: int = 5) -> Figure:
         count: at most so many pairs: those of two different classes first, then the most similar.
     """
     data = duplicates.data
-
-    def of_two_classes(pair: tuple[int, int, float]) -> bool:
-        return duplicates.class_name(pair[0]) != duplicates.class_name(pair[1])
-
-    pairs = sorted(duplicates.pairs, key=lambda pair: not of_two_classes(pair))[:count]
+    pairs = sorted(duplicates.described_pairs, key=duplicates.is_of_one_class)[:count]
     texts = [
         [
             fit_text(duplicates.name(index), PANEL - MARGIN, lines=2)

@@ -141,24 +141,23 @@ def find_layout(
         return _labelled(top, folder, known, left_out, labeller)
     splits = _splits(folder, known)
     if not splits:
-        classes = _classes(folder, known, left_out, all_needed=not known)
-        _check_without_splits(folder, classes, known)
-        names = known or tuple(sorted(classes))
-        return Layout(names, None, Split(str(folder), classes), False, _remarks(folder))
-    train = None
+        whole = Split(str(folder), _classes(folder, known, left_out, all_needed=not known))
+        names = _class_names(whole, known)
+        _check_no_splits_in_classes(folder)
+        return Layout(names, None, whole, False, _remarks(folder))
+    train, names = None, known
     if "train" in splits:
         train_folder = splits["train"][0]
-        _check_is_split(folder, train_folder)
+        beside = [one for one in folder.used if not _split_name(one)]
+        if beside and train_folder.pictures and not train_folder.used:
+            raise ValueError(_class_or_split(folder, train_folder))
         train = Split(str(train_folder), _classes(train_folder, known, left_out))
-        _check_known(train, known)
-    names = known or tuple(sorted(train.classes if train else ()))
+        names = _class_names(train, known)
     test = _test_split(folder, splits, names, left_out)
     found = [one for folders in splits.values() for one in folders]
     left_out["beside the splits that are read"] += [
         str(one) for one in folder.used if one not in found
     ]
-    if len(names) == 1 and not known and train:
-        raise ValueError(_one_class(train.folder, names[0]))
     return Layout(names, train, test, True, _remarks(splits["train"][0]) if train else [])
 
 
@@ -292,13 +291,6 @@ def _class_or_split(folder: Folder, split: Folder) -> str:
     )
 
 
-def _check_is_split(folder: Folder, train: Folder) -> None:
-    """Refuse a class called train beside other classes."""
-    beside = [one for one in folder.used if not _split_name(one)]
-    if beside and train.pictures and not train.used:
-        raise ValueError(_class_or_split(folder, train))
-
-
 def _classes(
     split: Folder, known: tuple[str, ...], left_out: LeftOut, all_needed: bool = True
 ) -> dict[str, list[str]]:
@@ -365,35 +357,35 @@ def _remarks(split: Folder) -> list[str]:
     ]
 
 
-def _check_without_splits(
-    folder: Folder, classes: dict[str, list[str]], known: tuple[str, ...]
-) -> None:
-    """Refuse a folder without splits that can only be a mistake."""
-    _check_known(Split(str(folder), classes), known)
-    if len(classes) == 1 and not known:
-        raise ValueError(_one_class(str(folder), next(iter(classes))))
+def _class_names(split: Split, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the classes by label: those known before, or those found in alphabetical order.
+
+    Raises:
+        ValueError: there are others than those known, or fewer than two.
+    """
+    found = sorted(split.classes)
+    unknown = [name for name in found if name not in known]
+    if known and unknown:
+        raise ValueError(
+            f"{split.folder} has other classes ({', '.join(unknown)}) than are known "
+            f"({', '.join(known)})"
+        )
+    if len(found) < 2 and not known:
+        has = f"one class alone, {found[0]!r}" if found else "no picture with a class"
+        raise ValueError(
+            f"{split.folder} has {has}: expected two classes or more, each a folder with its "
+            "pictures. If a table or the names of the files say the classes, name that as labels"
+        )
+    return known or tuple(found)
+
+
+def _check_no_splits_in_classes(folder: Folder) -> None:
     within = [{_split_name(inner) for inner in one.used} - {""} for one in folder.used]
     if all("train" in found and len(found) > 1 for found in within):
         raise ValueError(
             f"{folder} has splits in each class, such as {folder.used[0]}/train: expected "
             "train/<class>/... and test/<class>/..."
         )
-
-
-def _check_known(split: Split, known: tuple[str, ...]) -> None:
-    unknown = sorted(split.classes.keys() - set(known))
-    if known and unknown:
-        raise ValueError(
-            f"{split.folder} has other classes ({', '.join(unknown)}) than are known "
-            f"({', '.join(known)})"
-        )
-
-
-def _one_class(folder: str, name: str) -> str:
-    return (
-        f"{folder} has one class alone, {name!r}: expected two or more, each a folder with its "
-        "pictures. If a table or the names of the files say the classes, name that as labels"
-    )
 
 
 def _test_split(
@@ -461,11 +453,7 @@ def _labelled(
         return Split(str(one), dict(classes))
 
     whole = split_of(top)
-    _check_known(whole, known)
-    names = known or tuple(sorted(whole.classes))
-    if len(names) < 2:
-        found = f"one class alone, {names[0]!r}" if names else "no picture with a label"
-        raise ValueError(f"{top} has {found}, by these labels: expected two classes or more")
+    names = _class_names(whole, known)
     splits = [(_split_name(one), split_of(one)) for one in folder.used if _split_name(one)]
     splits = [(name, split) for name, split in splits if split.classes]
     train = [split for name, split in splits if name == "train"]
