@@ -1,4 +1,4 @@
-"""Images from a folder of picture files, with their classes, split to train and to test on."""
+"""Load a folder of pictures: classes, images of one size, and a training and a test set."""
 
 import os
 from collections import Counter, defaultdict
@@ -48,50 +48,50 @@ def load_folder(
 ) -> ImageData:
     """Read a folder of pictures with their classes.
 
-    It holds ``train/<class>/...`` and ``test/<class>/...`` or ``val/<class>/...`` (of both, "test"
-    is tested on, and "val" is not read, unless "test" has no labels), or ``<class>/...`` alone.
-    The splits may also be called training_set, Testing, valid and the like, all of it may lie in
-    one more folder, and the pictures of a class in folders below. With ``labels``, the classes
-    come from a table, from the names of the files, or from any function instead.
+    The folder holds ``train/<class>/...`` and ``test/<class>/...`` (or val), or ``<class>/...``
+    alone. Where test and val are both there, test is used; where test has no labels, val is. The
+    splits may also be called training_set, Testing, valid and the like; all of it may lie in one
+    more folder, and the pictures of a class in subfolders. With ``labels``, the classes come from a
+    table, from the names of the files, or from any function instead.
 
-    Without a folder to test on, a share of each class is held out for testing, and nothing of a
-    class of one or two pictures. Their pixels decide which, so that the same pictures are held
-    out at every size, and next to nothing changes when files are renamed or a few are added.
+    Without a folder to test on, a share of each class is held out for testing, but nothing of a
+    class of one or two pictures. A hash of their pixels decides which pictures: the same ones at
+    every size, and nearly the same ones when files are renamed or a few are added.
 
     Files of other programs and files that Pillow cannot read are skipped. Values of more than 8
-    bits get one scale in all pictures. Prints what is trained on, what is tested on, and what was
-    skipped and why.
+    bits are scaled in the same way in all pictures. Prints what is trained on, what is tested on,
+    and what was skipped and why.
 
     Args:
         path: the folder.
-        size: height and width to bring every picture to, in pixels; one number for both. Our
-            networks want 32 or more.
+        size: height and width to bring every picture to, in pixels, or one number for both. The
+            networks of this library need 32 or more.
         resize: "crop", "pad" or "squash", as ``image_files.resized`` explains. "crop" is the
-            default: it neither distorts nor adds anything, and most objects are in the middle.
-            Choose "pad" where the edges matter.
+            default, as most objects are in the middle. Choose "pad" where the edges matter.
         held_out_share: the share of each class to hold out, in (0, 1), where there is no folder
             to test on.
         seed: of the random choice of what is held out.
         labels: where the classes come from, as ``labels.labeller_of`` explains: a table such as
             "train.csv", "name:(.+)_[0-9]+", "folders:2", "level:2" or a function of the path
             inside the folder; default: the folders.
-        cache: a folder that keeps the pictures as they were read. They are mapped from there, and
-            need no memory; the next time, only what has changed is read. None keeps nothing.
+        cache: a folder that keeps the decoded pictures. They are mapped into memory from there,
+            so that they may be larger than memory; the next time, only changed files are read.
+            Default: nothing is kept.
         cache_limit: gigabytes that all kept pictures may take there; the least recently used are
             deleted first. ``image_cache.empty_cache`` deletes all.
-        class_names: the classes of a network that is to be tested. The folder may have only some
-            of them, and nothing to train on; without a folder to test on, all pictures are tested
-            except those that it was trained on.
-        train_digests: those of the pictures that it was trained on, as in ``ImageData``.
-        scales: the scales of values of more than 8 bits that it was trained with, as in
-            ``ImageData.scales``; default: those that span the values of all pictures.
+        class_names: the classes of a trained network that is to be tested. The folder may have
+            only some of them, and needs no pictures to train on. Without a folder to test on, the
+            network is tested on all pictures but those in ``train_digests``.
+        train_digests: the digests of its training pictures, as in ``ImageData``.
+        scales: the scales that it was trained with for values of more than 8 bits, as in
+            ``ImageData``; default: those that span the values of all pictures.
 
     Returns:
         The images, classes in alphabetical order, or as in ``class_names``.
 
     Raises:
-        ValueError: there is no such folder, it has another layout, a class without any readable
-            picture, or more pictures than fit in memory; the message says what would.
+        ValueError: there is no such folder; its layout is another or ambiguous; a class has no
+            readable picture; or the pictures do not fit in memory, with a size that would fit.
     """
     path, size, known = user_path(path), height_and_width(size), tuple(class_names)
     resize, seed = check_resize(resize), whole_number(seed, "seed")
@@ -145,8 +145,9 @@ def load_folder(
         train_digests=() if known else tuple(pictures["digest"][:count].tolist()),
         scales=decoded.scales,
     )
-    _tell_splits(data, layout, bool(known and train_digests))
-    _tell_classes(data, layout)
+    of_weights = bool(known and train_digests)
+    _tell_splits(data, layout, of_weights)
+    _tell_classes(data, layout, of_weights)
     _tell_what_is_in_both(pictures["digest"], count, names)
     _tell_how_pictures_were_read(decoded)
     _tell_of_odd_pictures(data, pictures, names)
@@ -233,7 +234,7 @@ def _tell_splits(data: ImageData, layout: Layout, of_weights: bool) -> None:
         )
 
 
-def _tell_classes(data: ImageData, layout: Layout) -> None:
+def _tell_classes(data: ImageData, layout: Layout, of_weights: bool) -> None:
     """Say how many pictures each class has, and which classes may have too few."""
     names = data.class_names
     train, test = (
@@ -248,11 +249,11 @@ def _tell_classes(data: ImageData, layout: Layout) -> None:
             if found.any():
                 say(f"  {len(names):,} classes, to {verb} on: {_summary(found, names)}")
     if missing := [names[label] for label in np.flatnonzero((train > 0) & (test == 0))]:
-        reason = f"{layout.test.folder} has no picture of them"
-        if not layout.has_splits:
-            reason = "they have only one or two pictures, which are trained on"
+        reason = "all their pictures are trained on"
+        if layout.has_splits:
+            reason = f"{layout.test.folder} has no picture of them"
         say(f"Not tested, as {reason}: {_listing(missing)}")
-    if train.any() and train.max() >= UNEQUAL * train.min():
+    if train.any() and not of_weights and train.max() >= UNEQUAL * train.min():
         say(
             f"The classes are very unequal: {names[train.argmin()]} has {train.min():,} to train "
             f"on, {names[train.argmax()]} {train.max():,}. Accuracy tells most of the large ones: "

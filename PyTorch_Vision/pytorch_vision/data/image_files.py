@@ -158,14 +158,14 @@ def read_image(
 ) -> tuple[np.ndarray, str]:
     """Read an image file at the size that a network takes.
 
-    The picture is turned upright as its EXIF data say. Transparency is laid over white, or over
-    black where all that is visible is white. The first picture of an animation is read. Values of
-    more than 8 bits are scaled to 0..255 as ``value_scale`` says. Broken metadata do no harm.
+    The picture is turned upright by its EXIF orientation. Transparency is laid over white, or over
+    black where all visible pixels are white. Of an animation, the first picture is read. Values of
+    more than 8 bits are scaled to 0..255 as in ``value_scale``. Broken metadata are ignored.
 
-    A JPEG of four times the wanted size or more is decoded at an eighth, a quarter or a half of
-    its size, but at no less than twice the wanted one, and resized from there. On photographs,
-    that changes pixels by 0.9 of 255 on average and by 18 at most; Lanczos and bicubic
-    interpolation from the full size differ by 1.5 and 19.
+    A JPEG of at least four times the wanted size is decoded at an eighth, a quarter or a half of
+    its size, but at no less than twice the wanted size, and resized from there. On photographs,
+    that changes pixels by 0.9 of 255 on average and by 18 at most; for comparison, Lanczos and
+    bicubic interpolation from the full size differ by 1.5 and 19.
 
     Args:
         path: a file of any format and mode that Pillow can read; its bytes; or the file, opened
@@ -180,8 +180,8 @@ def read_image(
 
     Raises:
         ValueError: the file is not an image, is damaged, has more pixels than Pillow allows
-            (178,956,970, twice ``PIL.Image.MAX_IMAGE_PIXELS``), or is so long and narrow that next
-            to nothing of it would be left.
+            (178,956,970, twice ``PIL.Image.MAX_IMAGE_PIXELS``), or is so long and narrow that
+            "crop" or "pad" would leave next to nothing of it.
         OSError: it cannot be opened.
     """
     height, width = height_and_width(size)
@@ -218,7 +218,7 @@ def read_picture(
 def decode_picture(
     path: ImageFile, size: tuple[int, int], resize: Resize, scales: Scales | None = None
 ) -> Picture:
-    """Do as ``read_picture``, but let Pillow warn: threads share the filters of warnings."""
+    """Read an image file as ``read_picture`` does, for threads: they share warning filters."""
     name = _name(path)
     check_resize(resize)
     try:

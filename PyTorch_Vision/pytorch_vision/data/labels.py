@@ -90,10 +90,10 @@ def _by_parents(
 
 
 def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
-    """Return a function that finds the classes of a folder's pictures.
+    """Return a function from a folder and its pictures to the class of each picture.
 
     Args:
-        labels: where they come from.
+        labels: where the classes come from.
 
             - "train.csv": a table, in the folder or wherever the path leads. "train.csv:id:breed"
               names its columns, as ``Table("train.csv", "id", "breed")`` does.
