@@ -48,15 +48,6 @@ def test_train_and_test_folders(tmp_path, tested_on):
     assert data.name == tmp_path.name
 
 
-def test_test_is_tested_on_before_val(tmp_path):
-    pictures(tmp_path / "train", 4)
-    pictures(tmp_path / "val", 3)
-    pictures(tmp_path / "test", 2, ("red", "blue"))
-    data = load_folder(tmp_path, 32)
-    assert data.test_labels.tolist() == [0, 0, 2, 2]
-    assert colours_of(data.test_images) == [2, 2, 0, 0]
-
-
 def test_one_folder_is_split_by_class_and_seed(tmp_path):
     pictures(tmp_path, 10)
     splits = [load_folder(tmp_path, 32, held_out_share=0.3, seed=seed) for seed in (0, 0, 1)]
@@ -195,19 +186,6 @@ def test_each_class_is_held_out_by_its_share(tmp_path, capsys):
     assert "Not tested, as all their pictures are trained on: one, two\n" in printed
     assert "very unequal: one has 1 to train on, common 80. Accuracy tells most of" in printed
     assert "or let them weigh more (class_weights)" in printed
-
-
-def test_one_picture_is_not_told_as_several(tmp_path, capsys):
-    paint = Image.new("RGB", (8, 8))
-    for name in ("cat", "dog"):
-        (tmp_path / name).mkdir()
-    for path in (*(f"cat/{number}.png" for number in range(3)), "dog/0.png"):
-        paint.save(tmp_path / path)
-    (tmp_path / "dog" / "broken.png").write_text("")
-    load_folder(tmp_path, 8)
-    printed = capsys.readouterr().out
-    assert "1 of 5 files was left out:" in printed
-    assert "a share of each class is held out for that, 1 picture." in printed
 
 
 def test_a_folder_of_which_nothing_can_be_held_out_is_refused(tmp_path):
