@@ -48,15 +48,6 @@ def test_train_and_test_folders(tmp_path, tested_on):
     assert data.name == tmp_path.name
 
 
-def test_test_is_tested_on_before_val(tmp_path):
-    pictures(tmp_path / "train", 4)
-    pictures(tmp_path / "val", 3)
-    pictures(tmp_path / "test", 2, ("red", "blue"))
-    data = load_folder(tmp_path, 32)
-    assert data.test_labels.tolist() == [0, 0, 2, 2]
-    assert colours_of(data.test_images) == [2, 2, 0, 0]
-
-
 def test_one_folder_is_split_by_class_and_seed(tmp_path):
     pictures(tmp_path, 10)
     splits = [load_folder(tmp_path, 32, held_out_share=0.3, seed=seed) for seed in (0, 0, 1)]
@@ -115,8 +106,12 @@ def test_too_many_pictures_are_refused_with_the_size_that_fits(tmp_path, monkeyp
     ("layout", "message"),
     [
         ({}, "has no folders, expected one for each class"),
-        ({"train/red/1.png": 1}, "none to test on: name it test or val"),
-        ({"train/red/1.png": 1, "val/blue/1.png": 1}, "val has classes that .*train has not: blue"),
+        ({"train/red/1.png": 1, "val/red/1.png": 1}, "train has one class alone, 'red'"),
+        ({"train/red/1.png": 1, "train/blue/1.png": 1}, "none to test on: name it test or val"),
+        (
+            {"train/red/1.png": 1, "train/blue/1.png": 1, "val/cat/1.png": 1},
+            "val has classes that .*train has not: cat",
+        ),
         ({"red/1.png": 1, "blue/.hidden": 0}, "blue has no files, expected pictures"),
         ({"train/red/1.png": 1, "train/blue/1.png": 0, "val/red/1.png": 1}, "picture of class 'bl"),
         (
@@ -188,22 +183,9 @@ def test_each_class_is_held_out_by_its_share(tmp_path, capsys):
     assert np.bincount(data.test_labels, minlength=5).tolist() == [20, 0, 2, 1, 0]
     printed = capsys.readouterr().out
     assert "30 of 145 files were left out:" in printed
-    assert "Kept for training alone, as there are only one or two: one, two\n" in printed
+    assert "Not tested, as all their pictures are trained on: one, two\n" in printed
     assert "very unequal: one has 1 to train on, common 80. Accuracy tells most of" in printed
     assert "or let them weigh more (class_weights)" in printed
-
-
-def test_one_picture_is_not_told_as_several(tmp_path, capsys):
-    paint = Image.new("RGB", (8, 8))
-    for name in ("cat", "dog"):
-        (tmp_path / name).mkdir()
-    for path in (*(f"cat/{number}.png" for number in range(3)), "dog/0.png"):
-        paint.save(tmp_path / path)
-    (tmp_path / "dog" / "broken.png").write_text("")
-    load_folder(tmp_path, 8)
-    printed = capsys.readouterr().out
-    assert "1 of 5 files was left out:" in printed
-    assert "a share of each class is held out for that, 1 picture." in printed
 
 
 def test_a_folder_of_which_nothing_can_be_held_out_is_refused(tmp_path):
@@ -240,7 +222,7 @@ def test_what_was_trained_on_adds_up(tmp_path):
     for some, learned in ((classifier, hold_out(two, 4)), (begun, two)):
         assert set(some.train_digests) == {*one.train_digests, *learned.train_digests}
     again = load_folder(
-        tmp_path / "two", 32, class_names=two.class_names, trained_on=classifier.train_digests
+        tmp_path / "two", 32, class_names=two.class_names, train_digests=classifier.train_digests
     )
     assert len(again.test_labels) == 4 + 4  # what the folder and what hold_out held out
 

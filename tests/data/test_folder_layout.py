@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import unicodedata
 from pathlib import Path
 
@@ -122,7 +121,9 @@ def test_one_class_alone_is_refused_by_name(tmp_path):
     paint(tmp_path / "parts" / "train", {"images": 2})
     paint(tmp_path / "parts" / "test", {"images": 2})
     for folder in ("all", "parts"):
-        with pytest.raises(ValueError, match="has one class alone, 'images': expected two or more"):
+        with pytest.raises(
+            ValueError, match="has one class alone, 'images': expected two classes or more"
+        ):
             load(tmp_path / folder)
 
 
@@ -131,10 +132,6 @@ def test_a_class_called_like_a_split_is_refused_by_name(tmp_path, name):
     paint(tmp_path / "flat", {"bus": 4, "car": 4, name: 4})
     with pytest.raises(ValueError, match=f"a folder '{name}' beside bus, car: if that is a class"):
         load(tmp_path / "flat")
-    paint(tmp_path / "parts" / "train", {"bus": 4, "car": 4, name: 4})
-    paint(tmp_path / "parts" / "test", {"bus": 4, "car": 4})
-    with pytest.raises(ValueError, match=f"train has a class called '{name}', as splits of"):
-        load(tmp_path / "parts")
 
 
 def test_a_class_called_train_that_both_splits_have_is_one(tmp_path):
@@ -227,9 +224,8 @@ def test_links_that_lead_round_or_nowhere(tmp_path, capsys):
     assert counts_of(data) == {"cat": (4, 1), "dog": (4, 1), "rat": (3, 1)}
     printed = capsys.readouterr().out
     assert "Left out, links to folders that are read already: all, best, cat/up\n" in printed
-    assert "Left out, links that lead nowhere: dog/gone.png\n" in printed
-    assert "levels of symbolic links): dog/itself\n" in printed
-    assert "Left out, neither files nor folders: dog/pipe.png\n" in printed
+    told = "Left out, not files, or links that lead nowhere: dog/gone.png, dog/itself, dog/pipe.png"
+    assert told in printed
 
 
 @pytest.mark.parametrize("unlabelled", ["test", "test/unknown"])
@@ -243,10 +239,10 @@ def test_val_is_tested_on_where_test_has_no_labels(tmp_path, capsys, unlabelled)
     shutil.rmtree(tmp_path / "val")
     with pytest.raises(ValueError, match=r"test has (no folders|classes that .*unknown)"):
         load(tmp_path)
-    assert "Left out" not in capsys.readouterr().out  # it is the reason of the refusal
+    assert "without labels" not in capsys.readouterr().out  # it is refused, and not left out
 
 
-def test_a_class_without_pictures_to_test_on_is_told(tmp_path, capsys):
+def test_a_class_that_is_not_tested_is_told(tmp_path, capsys):
     paint(tmp_path / "train", {"cat": 3, "dog": 3})
     paint(tmp_path / "test", {"cat": 2})
     assert counts_of(load(tmp_path)) == {"cat": (3, 2), "dog": (3, 0)}
@@ -295,21 +291,6 @@ def test_a_name_that_is_not_utf8_can_be_written(tmp_path):
     assert data.class_names == ("caf\\udce9", "tea")
 
 
-def test_folders_that_lie_deeper_than_functions_can(tmp_path):
-    paint(tmp_path, {"cat": 5, "dog": 5})
-    here = os.getcwd()
-    try:
-        os.chdir(tmp_path / "cat")
-        for _ in range(1100):
-            os.mkdir("d")
-            os.chdir("d")
-        os.chdir(here)
-        assert counts_of(load(tmp_path)) == {"cat": (4, 1), "dog": (4, 1)}
-    finally:
-        os.chdir(here)
-        subprocess.run(["rm", "-r", tmp_path / "cat"], check=True)  # Python cannot
-
-
 def test_many_classes_are_told_in_short(tmp_path, capsys):
     paint(tmp_path, {f"class {i:03}": 3 + i // 20 for i in range(60)})
     load(tmp_path)
@@ -328,7 +309,7 @@ class TestOnlyTested:
         paint(tmp_path, {"dog": 4, "cat": 1})
         data = load(tmp_path, class_names=("cat", "dog", "rat"))
         assert counts_of(data) == {"cat": (0, 1), "dog": (0, 4), "rat": (0, 0)}
-        assert "Tested on: all of " in capsys.readouterr().out
+        assert "Tested on: all pictures of " in capsys.readouterr().out
 
     def test_one_class_alone_is_enough(self, tmp_path):
         paint(tmp_path / "new", {"cat": 4})
@@ -344,11 +325,11 @@ class TestOnlyTested:
         paint(tmp_path / "mine", {"cat": 10, "dog": 5})
         trained = load(tmp_path / "mine")
         names = trained.class_names
-        again = load(tmp_path / "mine", class_names=names, trained_on=trained.train_digests)
+        again = load(tmp_path / "mine", class_names=names, train_digests=trained.train_digests)
         assert np.array_equal(again.test_images, trained.test_images)
         assert again.test_files == trained.test_files
         paint(tmp_path / "new", {"cat": 10, "dog": 5}, first=50)  # of the same names
-        other = load(tmp_path / "new", class_names=names, trained_on=trained.train_digests)
+        other = load(tmp_path / "new", class_names=names, train_digests=trained.train_digests)
         assert len(other.test_labels) == 15
         assert other.test_files == tuple(sorted(other.test_files))
 
@@ -363,7 +344,7 @@ class TestOnlyTested:
         paint(tmp_path, {"cat": 3}, first=90)
         capsys.readouterr()
         names = before.class_names
-        now = load(tmp_path, class_names=names, trained_on=before.train_digests)
+        now = load(tmp_path, class_names=names, train_digests=before.train_digests)
         assert "that the weights were not trained on, 11 pictures." in capsys.readouterr().out
         assert len(now.test_labels) == 8 + 3
         assert not trained & {image.tobytes() for image in now.test_images}
@@ -377,7 +358,7 @@ class TestOnlyTested:
         for file in before.test_files:
             (tmp_path / file).unlink()
         with pytest.raises(ValueError, match="no picture that the weights were not trained on"):
-            load(tmp_path, class_names=before.class_names, trained_on=before.train_digests)
+            load(tmp_path, class_names=before.class_names, train_digests=before.train_digests)
 
     def test_a_class_may_be_empty(self, tmp_path, capsys):
         paint(tmp_path, {"dog": 4})

@@ -93,7 +93,7 @@ def test_columns_can_be_named(tmp_path):
     [
         ([*ROWS, "0.png,dog"], r"several classes to one picture: .*0\.png \(cat, dog\)"),
         (["x.png,cat", "y.png,dog"], "names none of the folder's pictures in any column"),
-        ([row for row in ROWS if "cat" in row], "has one class alone, 'cat', by these labels"),
+        ([row for row in ROWS if "cat" in row], "has one class alone, 'cat': expected two classes"),
         (["same.png,cat", *ROWS], "names 'same.png', which may be .*: write its path"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Files and servers made by somebody who means harm: nothing runs, nothing leaves its folder.
+"""Files and servers of an attacker: nothing runs, nothing is written outside its folder.
 
 Each case is read in a process of its own, with 1 GB of memory beside what it has and a minute.
 """

@@ -8,6 +8,8 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -77,6 +79,15 @@ TURNED = Kind(
 )
 
 
+class Pair(NamedTuple):
+    """Two images that are the same, or nearly so; training images are counted first."""
+
+    first: int
+    second: int
+    similarity: float  # the correlation of their pixels; 1 only if they are the same
+    kind: str  # how one is a copy of the other, as in ``Duplicates``
+
+
 @dataclass(frozen=True, eq=False)
 class Duplicates:
     """Pairs of images that are the same, or nearly so.
@@ -110,73 +121,80 @@ class Duplicates:
     @property
     def pairs(self) -> list[tuple[int, int, float]]:
         """Each image with the first of its like, and how similar they are; the most so first."""
-        return [pair[:3] for pair in self._pairs]
+        return [pair[:3] for pair in self.described_pairs]
 
-    @property
-    def _pairs(self) -> list[tuple[int, int, float, str]]:
-        """The pairs, each with its kind."""
+    @cached_property
+    def described_pairs(self) -> list[Pair]:
+        """The same pairs, with their kinds."""
         _, first = np.unique(self.group, return_index=True)
         others = np.setdiff1d(np.arange(len(self.group)), first)
-        same = [(int(first[self.group[i]]), int(i), 1.0, "") for i in others]
-        order = np.argsort(-self.similarity, kind="stable")
-        lower, upper = np.sort(first[self.near[order]], axis=1).T.tolist()
-        kinds = [self.kinds[i] for i in order]
-        return same + list(zip(lower, upper, self.similarity[order].tolist(), kinds, strict=True))
+        same = [Pair(int(first[self.group[i]]), int(i), 1.0, "") for i in others]
+        order = np.argsort(-self.similarity, kind="stable").tolist()
+        near = np.sort(first[self.near], axis=1).tolist()
+        return same + [
+            Pair(near[i][0], near[i][1], float(self.similarity[i]), self.kinds[i]) for i in order
+        ]
 
     def name(self, index: int) -> str:
         """Return the file of an image, or its split and its place there."""
-        part, place, _ = self._find(index)
-        files = self.data.train_files if part == "train" else self.data.test_files
-        return f"{part} image {place}" if files is None else files[place]
+        split, place, _ = self._find(index)
+        files = self.data.train_files if split == "train" else self.data.test_files
+        return f"{split} image {place}" if files is None else files[place]
 
     def class_name(self, index: int) -> str:
         """Return the class that an image is labelled with."""
         return self.data.class_names[self._find(index)[2]]
 
-    def _of_one_class(self, pair: tuple[int, int, float, str]) -> bool:
-        return self.class_name(pair[0]) == self.class_name(pair[1])
+    def is_of_one_class(self, pair: Pair) -> bool:
+        """Return whether both images of a pair are labelled with the same class."""
+        return self.class_name(pair.first) == self.class_name(pair.second)
 
     def _find(self, index: int) -> tuple[str, int, int]:
+        """Return the split of an image, its place there, and its label."""
         count = len(self.data.train_labels)
         if index < count:
             return "train", index, int(self.data.train_labels[index])
         return "test", index - count, int(self.data.test_labels[index - count])
 
     def describe(self, most: int = 10) -> str:
-        """Say in a few lines how many there are, and name some, each motif once.
+        """Return a few lines that say how many pairs there are, and name some, each motif once.
 
-        Those of two classes come first, then those in training and test, then the most similar.
+        Pairs of two classes come first, then those in training and test, then the most similar.
         """
-        pairs, count = self._pairs, len(self.data.train_labels)
+        pairs, count = self.described_pairs, len(self.data.train_labels)
         if not pairs:
             return "No two images are the same, or nearly so."
-        same = sum(similarity == 1 for *_, similarity, _ in pairs)
+        same = sum(pair.similarity == 1 for pair in pairs)
         across = int(self.in_training.sum())
-        within = [sum(b < count for _, b, *_ in pairs), sum(a >= count for a, *_ in pairs)]
+        in_train = sum(pair.second < count for pair in pairs)
+        in_test = sum(pair.first >= count for pair in pairs)
         lines = [
             f"Images that occur twice: {same:,} the same, {len(pairs) - same:,} nearly so "
-            f"(pairs within training: {within[0]:,}, within test: {within[1]:,}).",
+            f"(pairs within training: {in_train:,}, within test: {in_test:,}).",
             "Test images that are in training too, or nearly so: "
             f"{across:,} of {len(self.data.test_labels):,}"
             + (". They say nothing about new pictures." if across else "."),
         ]
-        if other := sum(not self._of_one_class(pair) for pair in pairs):
+        if other := sum(not self.is_of_one_class(pair) for pair in pairs):
             lines.append(f"Pairs of two classes: {other:,}. Is one of them wrong?")
-        named: dict[int, tuple[int, int, float, str]] = {}
-        for pair in sorted(pairs, key=lambda pair: (self._of_one_class(pair), pair[1] < count)):
-            named.setdefault(pair[0], pair)
-        for a, b, similarity, kind in list(named.values())[:most]:
-            alike = f"{kind or 'nearly the same'} ({min(similarity, 0.999):.3f})"
-            both = ", in training and test" if a < count <= b else ""
-            alike = "the same" if similarity == 1 else alike
-            lines.append(f"  {self._shown(a)}, {self._shown(b)}: {alike}{both}")
+        named: dict[int, Pair] = {}
+        for pair in sorted(pairs, key=lambda one: (self.is_of_one_class(one), one.second < count)):
+            named.setdefault(pair.first, pair)
+        lines += [f"  {self._described(pair)}" for pair in list(named.values())[:most]]
         if more := len(pairs) - min(len(named), most):
             lines.append(f"  and {more:,} more")
         return "\n".join(lines)
 
-    def _shown(self, index: int) -> str:
-        name, label = self.name(index), self.class_name(index)
-        return name if name.startswith(f"{label}{os.sep}") else f"{name} ({label})"
+    def _described(self, pair: Pair) -> str:
+        images = []
+        for index in pair[:2]:
+            name, label = self.name(index), self.class_name(index)
+            images.append(name if name.startswith(f"{label}{os.sep}") else f"{name} ({label})")
+        alike = "the same"
+        if pair.similarity < 1:
+            alike = f"{pair.kind or 'nearly the same'} ({min(pair.similarity, 0.999):.3f})"
+        across = pair.first < len(self.data.train_labels) <= pair.second
+        return f"{', '.join(images)}: {alike}{', in training and test' if across else ''}"
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Write all pairs as a table.
@@ -184,14 +202,14 @@ class Duplicates:
         Raises:
             OSError: it cannot be written.
         """
-        write_csv(path, COLUMNS, map(self._row, self._pairs))
+        write_csv(path, COLUMNS, map(self._row, self.described_pairs))
 
-    def _row(self, pair: tuple[int, int, float, str]) -> tuple[str, ...]:
-        a, b, similarity, kind = pair
+    def _row(self, pair: Pair) -> tuple[str, ...]:
         images = [
-            text for i in (a, b) for text in (self.name(i), self.class_name(i), self._find(i)[0])
+            text for i in pair[:2] for text in (self.name(i), self.class_name(i), self._find(i)[0])
         ]
-        return f"{similarity:.4f}", *images, kind or ("same" if similarity == 1 else "near")
+        kind = pair.kind or ("same" if pair.similarity == 1 else "near")
+        return f"{pair.similarity:.4f}", *images, kind
 
 
 def find_duplicates(data: ImageData) -> Duplicates:
@@ -210,39 +228,37 @@ def find_duplicates(data: ImageData) -> Duplicates:
         return data.train_images[index] if index < count else data.test_images[index - count]
 
     total = count + len(data.test_images)
-    group, first = _same([hashlib.sha256(image(i).tobytes()).digest() for i in range(total)])
+    digests = [hashlib.sha256(image(i).tobytes()).digest() for i in range(total)]
+    _, first, group = np.unique(digests, return_index=True, return_inverse=True)
+    by_place = np.argsort(first)  # groups are numbered in the order in which they come
+    first, group = first[by_place], np.argsort(by_place)[group]
     whole, inner, is_grey = _coefficients([image(i) for i in first])
-    learned = sum(i < count for i in first)
     square = data.size[0] == data.size[1]
-    found: list[tuple[np.ndarray, np.ndarray, list[str]]] = []
+    found: dict[tuple[int, int], tuple[float, str]] = {}  # by the first kind that fits
     for kind in (SAME, FRAMED, MIRRORED, HALF_TURNED, *([TURNED] if square else [])):
         coefficients = inner if kind.both else whole
         hashes = _hashes(kind.coefficients(coefficients)), _hashes(coefficients)
-        for pairs in _proposed(*hashes, learned, kind):
-            for part in np.array_split(pairs, -(-len(pairs) // BATCH)) if len(pairs) else ():
+        for pairs in _proposed(*hashes, int((first < count).sum()), kind):
+            for start in range(0, len(pairs), BATCH):
+                part = pairs[start : start + BATCH]
                 one, other = (np.stack([image(first[i]) for i in side]) for side in part.T)
                 one, other = kind.pixels(one), kind.pixels(other) if kind.both else other
                 greys = is_grey[part]
                 similarity = _correlation(one, other, greys.any(axis=1))
-                near = similarity >= SIMILAR
-                copies = ["grey" if a != b else "" for a, b in greys[near]]
-                names = [" and ".join(filter(None, (grey, kind.name))) for grey in copies]
-                found.append((np.sort(part[near], axis=1), similarity[near], names))
-    near = np.concatenate([np.empty((0, 2), np.int64), *(pairs for pairs, _, _ in found)])
-    similarity = np.concatenate([np.empty(0), *(some for _, some, _ in found)])
-    names = [name for _, _, some in found for name in some]
-    pairs, once = np.unique(near, axis=0, return_index=True)  # by the first kind that fits
-    # images that differ correlate by less than 1, whatever rounding says
-    similarity = similarity[once].astype(np.float64).clip(max=np.nextafter(1, 0))
-    return Duplicates(data, group, pairs, similarity, [names[i] for i in once])
-
-
-def _same(digests: list[bytes]) -> tuple[np.ndarray, list[int]]:
-    """Return a number for each digest, in the order in which they come, and where each is first."""
-    numbers: dict[bytes, int] = {}
-    group = [numbers.setdefault(digest, len(numbers)) for digest in digests]
-    _, first = np.unique(group, return_index=True)
-    return np.array(group, np.int64), first.tolist()
+                for place in np.flatnonzero(similarity >= SIMILAR):
+                    a, b = sorted(part[place].tolist())
+                    grey = "grey" if greys[place, 0] != greys[place, 1] else ""
+                    name = " and ".join(filter(None, (grey, kind.name)))
+                    found.setdefault((a, b), (float(similarity[place]), name))
+    ordered = sorted(found)
+    return Duplicates(
+        data,
+        group,
+        np.array(ordered, np.int64).reshape(-1, 2),
+        # images that differ correlate by less than 1, whatever rounding says
+        np.array([found[pair][0] for pair in ordered]).clip(max=np.nextafter(1, 0)),
+        [found[pair][1] for pair in ordered],
+    )
 
 
 def _coefficients(images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

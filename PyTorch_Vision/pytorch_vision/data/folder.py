@@ -1,4 +1,4 @@
-"""Images from a folder of picture files, with their classes, split to train and to test on."""
+"""Load a folder of pictures: classes, images of one size, and a training and a test set."""
 
 import os
 from collections import Counter, defaultdict
@@ -11,6 +11,7 @@ from pytorch_vision.data.folder_layout import Layout, LeftOut, find_layout
 from pytorch_vision.data.image_cache import (
     LIMIT,
     Decoded,
+    Request,
     arranged,
     cache_path,
     decode_files,
@@ -42,55 +43,55 @@ def load_folder(
     cache: str | os.PathLike | None = None,
     cache_limit: float = LIMIT,
     class_names: Sequence[str] = (),
-    trained_on: Sequence[str] = (),
+    train_digests: Sequence[str] = (),
     scales: Scales | None = None,
 ) -> ImageData:
     """Read a folder of pictures with their classes.
 
-    It holds ``train/<class>/...`` and ``test/<class>/...`` or ``val/<class>/...`` (of both, "test"
-    is tested on, and "val" is not read, unless "test" has no labels), or ``<class>/...`` alone.
-    The splits may also be called training_set, Testing, valid and the like, all of it may lie in
-    one more folder, and the pictures of a class in folders below. With ``labels``, the classes
-    come from a table, from the names of the files, or from any function instead.
+    The folder holds ``train/<class>/...`` and ``test/<class>/...`` (or val), or ``<class>/...``
+    alone. Where test and val are both there, test is used; where test has no labels, val is. The
+    splits may also be called training_set, Testing, valid and the like; all of it may lie in one
+    more folder, and the pictures of a class in subfolders. With ``labels``, the classes come from a
+    table, from the names of the files, or from any function instead.
 
-    Without a folder to test on, a share of each class is held out for testing, and nothing of a
-    class of one or two pictures. Their pixels decide which, so that the same pictures are held
-    out at every size, and next to nothing changes when files are renamed or a few are added.
+    Without a folder to test on, a share of each class is held out for testing, but nothing of a
+    class of one or two pictures. A hash of their pixels decides which pictures: the same ones at
+    every size, and nearly the same ones when files are renamed or a few are added.
 
     Files of other programs and files that Pillow cannot read are skipped. Values of more than 8
-    bits get one scale in all pictures. Prints what is trained on, what is tested on, and what was
-    skipped and why.
+    bits are scaled in the same way in all pictures. Prints what is trained on, what is tested on,
+    and what was skipped and why.
 
     Args:
         path: the folder.
-        size: height and width to bring every picture to, in pixels; one number for both. Our
-            networks want 32 or more.
+        size: height and width to bring every picture to, in pixels, or one number for both. The
+            networks of this library need 32 or more.
         resize: "crop", "pad" or "squash", as ``image_files.resized`` explains. "crop" is the
-            default: it neither distorts nor adds anything, and most objects are in the middle.
-            Choose "pad" where the edges matter.
+            default, as most objects are in the middle. Choose "pad" where the edges matter.
         held_out_share: the share of each class to hold out, in (0, 1), where there is no folder
             to test on.
         seed: of the random choice of what is held out.
         labels: where the classes come from, as ``labels.labeller_of`` explains: a table such as
             "train.csv", "name:(.+)_[0-9]+", "folders:2", "level:2" or a function of the path
             inside the folder; default: the folders.
-        cache: a folder that keeps the pictures as they were read. They are mapped from there, and
-            need no memory; the next time, only what has changed is read. None keeps nothing.
-        cache_limit: gigabytes that kept pictures may take there; of other folders and sizes, those
-            used longest ago are deleted first. ``image_cache.empty_cache`` deletes all.
-        class_names: the classes of a network that is to be tested. The folder may have only some
-            of them, and nothing to train on; without a folder to test on, all pictures are tested
-            except those that it was trained on.
-        trained_on: what it was trained on, as in ``Classifier.trained_on``.
-        scales: the scales of values of more than 8 bits that it was trained with, as in
-            ``ImageData.scales``; default: those that span the values of all pictures.
+        cache: a folder that keeps the decoded pictures. They are mapped into memory from there,
+            so that they may be larger than memory; the next time, only changed files are read.
+            Default: nothing is kept.
+        cache_limit: gigabytes that all kept pictures may take there; the least recently used are
+            deleted first. ``image_cache.empty_cache`` deletes all.
+        class_names: the classes of a trained network that is to be tested. The folder may have
+            only some of them, and needs no pictures to train on. Without a folder to test on, the
+            network is tested on all pictures but those in ``train_digests``.
+        train_digests: the digests of its training pictures, as in ``ImageData``.
+        scales: the scales that it was trained with for values of more than 8 bits, as in
+            ``ImageData``; default: those that span the values of all pictures.
 
     Returns:
         The images, classes in alphabetical order, or as in ``class_names``.
 
     Raises:
-        ValueError: there is no such folder, it has another layout, a class without any readable
-            picture, or more pictures than fit in memory; the message says what would.
+        ValueError: there is no such folder; its layout is another or ambiguous; a class has no
+            readable picture; or the pictures do not fit in memory, with a size that would fit.
     """
     path, size, known = user_path(path), height_and_width(size), tuple(class_names)
     resize, seed = check_resize(resize), whole_number(seed, "seed")
@@ -103,7 +104,9 @@ def load_folder(
     try:
         layout = find_layout(path, known, left_out, labeller)
     finally:  # it may also be why there is no layout
-        _tell_what_was_left_out(path, left_out)
+        for reason, paths in sorted(left_out.items()):
+            if paths:
+                say(f"Left out, {reason}: {_listing([_inside(one, path) for one in paths])}")
     for remark in layout.remarks:
         say(remark)
     files, numbers, in_train = _listed(layout)
@@ -114,12 +117,12 @@ def load_folder(
         f"{3 * len(files) * size[0] * size[1] / 1e6:,.1f} MB of {where}"
     )
     kept = None if cache is None else cache_path(user_path(cache), path, size, resize)
-    decoded = decode_files(files, size, resize, name, kept, scales, cache_limit)
+    decoded = decode_files(Request(files, size, resize, name, scales or {}), kept, cache_limit)
     _tell_what_cannot_be_read(decoded)
     pictures, numbers = decoded.pictures, numbers[decoded.readable]
     digests, in_train = pictures["digest"], in_train[decoded.readable]
     if known and not layout.has_splits:
-        in_train = _trained(digests, trained_on)
+        in_train = _trained(digests, train_digests)
     elif not layout.has_splits:
         counts = stratified_by_share(numbers, len(layout.class_names), held_out_share)
         in_train = ~stratified_draw(numbers, counts, seed, digests.tolist())
@@ -142,7 +145,9 @@ def load_folder(
         train_digests=() if known else tuple(pictures["digest"][:count].tolist()),
         scales=decoded.scales,
     )
-    _tell_what_there_is(data, layout, bool(known and trained_on))
+    of_weights = bool(known and train_digests)
+    _tell_splits(data, layout, of_weights)
+    _tell_classes(data, layout, of_weights)
     _tell_what_is_in_both(pictures["digest"], count, names)
     _tell_how_pictures_were_read(decoded)
     _tell_of_odd_pictures(data, pictures, names)
@@ -167,9 +172,9 @@ def _inside(file: str, path: Path) -> str:
     return file.removeprefix(f"{printable(str(path))}{os.sep}")
 
 
-def _trained(digests: np.ndarray, trained_on: Sequence[str]) -> np.ndarray:
+def _trained(digests: np.ndarray, train_digests: Sequence[str]) -> np.ndarray:
     """Return which pictures were trained on, bool (N,): of equal ones the last, as when drawn."""
-    left, trained = Counter(trained_on), np.zeros(len(digests), bool)
+    left, trained = Counter(train_digests), np.zeros(len(digests), bool)
     for number in reversed(range(len(digests))):
         digest = str(digests[number])
         trained[number] = left[digest] > 0
@@ -196,18 +201,12 @@ def _check_every_class(
         raise ValueError(f"{shown} has no readable picture to test on{few}")
 
 
-def _tell_what_was_left_out(path: Path, left_out: LeftOut) -> None:
-    for reason, paths in sorted(left_out.items()):
-        if paths:
-            say(f"Left out, {reason}: {_listing([_inside(one, path) for one in paths])}")
-
-
 def _tell_what_cannot_be_read(decoded: Decoded) -> None:
     if reasons := decoded.reasons:
         more = len(reasons) - LISTED
         listed = reasons[:LISTED] + ([f"and {more:,} more"] if more > 0 else [])
-        total = len(decoded.readable)
         were = "was" if len(reasons) == 1 else "were"
+        total = len(decoded.readable)
         say(f"{len(reasons):,} of {total:,} files {were} left out:", *listed, sep="\n  ")
 
 
@@ -216,54 +215,50 @@ def _listing(names: Sequence[str], most: int = NAMED) -> str:
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _tell_what_there_is(data: ImageData, layout: Layout, of_weights: bool) -> None:
-    """Print each part with its folder, and each class with its counts."""
-    classes = len(data.class_names)
-    train = np.bincount(data.train_labels, minlength=classes)
-    test = np.bincount(data.test_labels, minlength=classes)
+def _tell_splits(data: ImageData, layout: Layout, of_weights: bool) -> None:
+    """Say which folders are trained and tested on."""
+    folder, tested = layout.test.folder, counted(len(data.test_labels), "picture")
     if layout.train:
-        say(f"Trained on: {layout.train.folder}. Tested on: {layout.test.folder}.")
+        say(f"Trained on: {layout.train.folder}. Tested on: {folder}.")
     elif layout.has_splits:
-        say(f"Tested on: {layout.test.folder}.")
-    elif train.any() and of_weights:
-        say(
-            f"Tested on: what {layout.test.folder} has that the weights were not trained on, "
-            f"{counted(len(data.test_labels), 'picture')}."
-        )
-    elif train.any():
-        say(
-            f"Trained on: {layout.test.folder}, which has no folder to test on: a share of each "
-            f"class is held out for that, {counted(len(data.test_labels), 'picture')}."
-        )
+        say(f"Tested on: {folder}.")
+    elif not len(data.train_labels):
+        unknown = "; none of them is known from the training of the weights" if of_weights else ""
+        say(f"Tested on: all pictures of {folder}{unknown}.")
+    elif of_weights:
+        say(f"Tested on: what {folder} has that the weights were not trained on, {tested}.")
     else:
-        say(f"Tested on: all of {layout.test.folder}.")
-        if of_weights:
-            say(
-                "None of these pictures is known from the training of the weights. If they were "
-                "trained on this folder, its pictures have changed since, and the result is too "
-                "good."
-            )
-    if classes <= CLASSES_LISTED:
-        for name, *counts in zip(data.class_names, train, test, strict=True):
+        say(
+            f"Trained on: {folder}, which has no folder to test on: a share of each class is held "
+            f"out for that, {tested}."
+        )
+
+
+def _tell_classes(data: ImageData, layout: Layout, of_weights: bool) -> None:
+    """Say how many pictures each class has, and which classes may have too few."""
+    names = data.class_names
+    train, test = (
+        np.bincount(labels, minlength=len(names))
+        for labels in (data.train_labels, data.test_labels)
+    )
+    if len(names) <= CLASSES_LISTED:
+        for name, *counts in zip(names, train, test, strict=True):
             say(f"  {name}: {counts[0]:,} to train on, {counts[1]:,} to test on")
     else:
         for verb, found in {"train": train, "test": test}.items():
             if found.any():
-                say(f"  {classes:,} classes, to {verb} on: {_summary(found, data.class_names)}")
-    small = [
-        n for n, a, b in zip(data.class_names, train, test, strict=True) if 0 < a <= 2 and not b
-    ]
-    if small and not layout.has_splits:
-        say(f"Kept for training alone, as there are only one or two: {_listing(small)}")
-    missing = [n for n, a, b in zip(data.class_names, train, test, strict=True) if a and not b]
-    if missing and layout.train:
-        say(f"Not tested, as {layout.test.folder} has no picture of them: {_listing(missing)}")
+                say(f"  {len(names):,} classes, to {verb} on: {_summary(found, names)}")
+    if missing := [names[label] for label in np.flatnonzero((train > 0) & (test == 0))]:
+        reason = "all their pictures are trained on"
+        if layout.has_splits:
+            reason = f"{layout.test.folder} has no picture of them"
+        say(f"Not tested, as {reason}: {_listing(missing)}")
     if train.any() and not of_weights and train.max() >= UNEQUAL * train.min():
         say(
-            f"The classes are very unequal: {data.class_names[train.argmin()]} has "
-            f"{train.min():,} to train on, {data.class_names[train.argmax()]} {train.max():,}. "
-            "Accuracy tells most of the large ones: look at each class's own, and find more "
-            "pictures of the small ones, or let them weigh more (class_weights)."
+            f"The classes are very unequal: {names[train.argmin()]} has {train.min():,} to train "
+            f"on, {names[train.argmax()]} {train.max():,}. Accuracy tells most of the large ones: "
+            "look at each class's own, and find more pictures of the small ones, or let them "
+            "weigh more (class_weights)."
         )
 
 

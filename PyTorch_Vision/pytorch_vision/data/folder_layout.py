@@ -18,24 +18,16 @@ from pytorch_vision.runtime.files import RUN_MANIFEST
 from pytorch_vision.runtime.terminal import Bar
 from pytorch_vision.runtime.text import printable
 
-# folders and files of operating systems, file managers and network drives, lower case
+# folders and files of operating systems and network drives, in lower case
 HELPERS = {
-    "#recycle",
-    "#snapshot",
     "$recycle.bin",
     "@eadir",
-    "@recently-snapshot",
     "@recycle",
     "__macosx",
-    "__pycache__",
     "desktop.ini",
     "ehthumbs.db",
-    "icon\r",
     "lost+found",
-    "network trash folder",
-    "node_modules",
     "system volume information",
-    "temporary items",
     "thumbs.db",
 }
 # a word that names a split, alone or with what such names add, as in training_set or val2017
@@ -55,7 +47,6 @@ class Folder:
     """A folder with the files and folders in it that are of use."""
 
     path: str
-    real: str  # its path without links
     folders: list["Folder"] = field(default_factory=list)
     files: list[str] = field(default_factory=list)  # their paths
     holds_run: bool = False  # this library's runs lie in it, and are skipped
@@ -89,6 +80,11 @@ class Folder:
     def used(self) -> list["Folder"]:
         """The folders directly in it that have pictures."""
         return [one for one in self.folders if one.has_pictures]
+
+    @property
+    def names(self) -> set[str]:
+        """The names of the folders directly in it that have pictures."""
+        return {one.name for one in self.used}
 
     @property
     def pictures(self) -> list[str]:
@@ -145,25 +141,23 @@ def find_layout(
         return _labelled(top, folder, known, left_out, labeller)
     splits = _splits(folder, known)
     if not splits:
-        classes = _classes(folder, known, left_out, all_needed=not known)
-        _check_without_splits(folder, classes, known)
-        names = known or tuple(sorted(classes))
-        return Layout(names, None, Split(str(folder), classes), False, _remarks(folder))
-    train = None
+        whole = Split(str(folder), _classes(folder, known, left_out, all_needed=not known))
+        names = _class_names(whole, known)
+        _check_no_splits_in_classes(folder)
+        return Layout(names, None, whole, False, _remarks(folder))
+    train, names = None, known
     if "train" in splits:
         train_folder = splits["train"][0]
-        _check_is_split(folder, train_folder)
+        beside = [one for one in folder.used if not _split_name(one)]
+        if beside and train_folder.pictures and not train_folder.used:
+            raise ValueError(_class_or_split(folder, train_folder))
         train = Split(str(train_folder), _classes(train_folder, known, left_out))
-        _check_known(train, known)
-    names = known or tuple(sorted(train.classes if train else ()))
+        names = _class_names(train, known)
     test = _test_split(folder, splits, names, left_out)
-    _check_class_names(folder, train, test, known)
     found = [one for folders in splits.values() for one in folders]
     left_out["beside the splits that are read"] += [
         str(one) for one in folder.used if one not in found
     ]
-    if len(names) == 1 and not known and train:
-        raise ValueError(_one_class(train.folder, names[0]))
     return Layout(names, train, test, True, _remarks(splits["train"][0]) if train else [])
 
 
@@ -174,24 +168,26 @@ def find_files(path: Path) -> list[str]:
 
 def _scan(path: Path, left_out: LeftOut) -> Folder:
     """List a folder and all below it, each real folder once: links can lead round in a circle."""
-    top = Folder(str(path), os.path.realpath(path))
-    ahead, links, seen = deque([top]), deque[tuple[Folder, str]](), set()
-    with Bar(
-        desc=f"Looking through {printable(path.resolve().name)}", unit=" folders", leave=False
-    ) as bar:
+    above = Folder("")
+    ahead, links, seen = deque([(above, str(path))]), deque[tuple[Folder, str]](), set[str]()
+    title = f"Looking through {printable(path.resolve().name)}"
+    with Bar(desc=title, unit=" folders", leave=False) as bar:
         while ahead or links:
-            if not ahead:  # links come last, so that a class is read under its own name
-                parent, link = links.popleft()
-                if (real := os.path.realpath(link)) in seen:
-                    left_out["links to folders that are read already"].append(printable(link))
-                    continue
-                parent.folders.append(Folder(link, real))
-                ahead.append(parent.folders[-1])
-            folder = ahead.popleft()
-            seen.add(folder.real)
-            _list(folder, links, left_out)
-            ahead += folder.folders
+            # links come last, so that a class is read under its own name
+            parent, place = ahead.popleft() if ahead else links.popleft()
+            if (real := os.path.realpath(place)) in seen:
+                left_out["links to folders that are read already"].append(printable(place))
+                continue
+            seen.add(real)
+            folder = Folder(place)
+            parent.folders.append(folder)
+            for entry in _entries(folder, left_out):
+                if not entry.is_dir():
+                    folder.files.append(entry.path)
+                else:
+                    (links if entry.is_symlink() else ahead).append((folder, entry.path))
             bar.update()
+    (top,) = above.folders
     for folder in reversed(top.all_folders):
         runs = [one for one in folder.folders if _is_run(one)]
         left_out["written by a run of this library"] += map(str, runs)
@@ -204,37 +200,22 @@ def _is_run(folder: Folder) -> bool:
     return any(os.path.basename(file) == RUN_MANIFEST for file in folder.files)
 
 
-def _list(folder: Folder, links: deque[tuple[Folder, str]], left_out: LeftOut) -> None:
-    """Fill in what one folder has; links to folders are collected, not followed."""
+def _entries(folder: Folder, left_out: LeftOut) -> list[os.DirEntry]:
+    """Return the files and folders directly in a folder, by name, but not what is of no use."""
     try:
-        entries = sorted(os.scandir(folder.path), key=lambda entry: entry.name)
+        found = sorted(os.scandir(folder.path), key=lambda entry: entry.name)
     except OSError as error:
         left_out[f"cannot be opened ({error.strerror})"].append(str(folder))
-        return
-    for entry in entries:
-        kind = _kind(entry)
+        return []
+    kept = []
+    for entry in found:
         if entry.name.startswith(".") or entry.name.casefold() in HELPERS or entry.name[-1] == "~":
             left_out["hidden, or another program's"].append(printable(entry.path))
-        elif kind == "folder":
-            folder.folders.append(Folder(entry.path, os.path.join(folder.real, entry.name)))
-        elif kind == "link":
-            links.append((folder, entry.path))
-        elif kind == "file":
-            folder.files.append(entry.path)
+        elif os.path.isfile(entry.path) or os.path.isdir(entry.path):
+            kept.append(entry)
         else:
-            left_out[kind].append(printable(entry.path))
-
-
-def _kind(entry: os.DirEntry) -> str:
-    """Return "file", "folder", "link" (to a folder), or why it is none of these."""
-    try:
-        if entry.is_dir():
-            return "link" if entry.is_symlink() else "folder"
-        if entry.is_file():
-            return "file"
-    except OSError as error:
-        return f"cannot be opened ({error.strerror})"
-    return "links that lead nowhere" if entry.is_symlink() else "neither files nor folders"
+            left_out["not files, or links that lead nowhere"].append(printable(entry.path))
+    return kept
 
 
 def _descended(folder: Folder, known: tuple[str, ...], in_split: bool = False) -> Folder:
@@ -310,13 +291,6 @@ def _class_or_split(folder: Folder, split: Folder) -> str:
     )
 
 
-def _check_is_split(folder: Folder, train: Folder) -> None:
-    """Refuse a class called train beside other classes."""
-    beside = [one for one in folder.used if not _split_name(one)]
-    if beside and train.pictures and not train.used:
-        raise ValueError(_class_or_split(folder, train))
-
-
 def _classes(
     split: Folder, known: tuple[str, ...], left_out: LeftOut, all_needed: bool = True
 ) -> dict[str, list[str]]:
@@ -326,8 +300,8 @@ def _classes(
         ValueError: there is no class; or all are needed, and a folder is empty.
     """
     folder = _descended(split, known, in_split=True)
-    names = _names(folder)
-    copies = [one for one in folder.used if len(names & _names(one)) > 1]
+    names = folder.names
+    copies = [one for one in folder.used if len(names & one.names) > 1]
     if len(copies) == 1:  # where several are alike, classes and subfolders may share names
         raise ValueError(
             f"{copies[0]} looks like a copy of {folder} in itself, with folders of the same names: "
@@ -355,10 +329,6 @@ def class_name(text: str) -> str:
     return unicodedata.normalize("NFC", printable(text))
 
 
-def _names(folder: Folder) -> set[str]:
-    return {one.name for one in folder.used}
-
-
 def _what_it_has(folder: Folder) -> str:
     """Say what a folder without classes has."""
     if folder.pictures:
@@ -376,7 +346,7 @@ def _what_it_has(folder: Folder) -> str:
 
 def _remarks(split: Folder) -> list[str]:
     """Say that the classes may lie one level lower than they were taken to."""
-    inner = [_names(one) for one in split.used]
+    inner = [one.names for one in split.used]
     if len(inner) < 2 or len(inner[0]) < 2 or any(names != inner[0] for names in inner):
         return []
     listed = ", ".join(sorted(map(printable, inner[0]))[:5])
@@ -387,35 +357,35 @@ def _remarks(split: Folder) -> list[str]:
     ]
 
 
-def _check_without_splits(
-    folder: Folder, classes: dict[str, list[str]], known: tuple[str, ...]
-) -> None:
-    """Refuse a folder without splits that can only be a mistake."""
-    _check_known(Split(str(folder), classes), known)
-    if len(classes) == 1 and not known:
-        raise ValueError(_one_class(str(folder), next(iter(classes))))
+def _class_names(split: Split, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the classes by label: those known before, or those found in alphabetical order.
+
+    Raises:
+        ValueError: there are others than those known, or fewer than two.
+    """
+    found = sorted(split.classes)
+    unknown = [name for name in found if name not in known]
+    if known and unknown:
+        raise ValueError(
+            f"{split.folder} has other classes ({', '.join(unknown)}) than are known "
+            f"({', '.join(known)})"
+        )
+    if len(found) < 2 and not known:
+        has = f"one class alone, {found[0]!r}" if found else "no picture with a class"
+        raise ValueError(
+            f"{split.folder} has {has}: expected two classes or more, each a folder with its "
+            "pictures. If a table or the names of the files say the classes, name that as labels"
+        )
+    return known or tuple(found)
+
+
+def _check_no_splits_in_classes(folder: Folder) -> None:
     within = [{_split_name(inner) for inner in one.used} - {""} for one in folder.used]
     if all("train" in found and len(found) > 1 for found in within):
         raise ValueError(
             f"{folder} has splits in each class, such as {folder.used[0]}/train: expected "
             "train/<class>/... and test/<class>/..."
         )
-
-
-def _check_known(split: Split, known: tuple[str, ...]) -> None:
-    unknown = sorted(split.classes.keys() - set(known))
-    if known and unknown:
-        raise ValueError(
-            f"{split.folder} has other classes ({', '.join(unknown)}) than are known "
-            f"({', '.join(known)})"
-        )
-
-
-def _one_class(folder: str, name: str) -> str:
-    return (
-        f"{folder} has one class alone, {name!r}: expected two or more, each a folder with its "
-        "pictures. If a table or the names of the files say the classes, name that as labels"
-    )
 
 
 def _test_split(
@@ -426,7 +396,8 @@ def _test_split(
     Raises:
         ValueError: there is none, or its classes are others.
     """
-    chosen, refused, unlabelled = None, "", list[str]()
+    chosen: Split | None = None
+    refused: dict[str, str] = {}  # why each folder was not taken
     train = splits["train"][0] if "train" in splits else None
     for one in [*splits.get("test", ()), *splits.get("val", ())]:
         if chosen is not None:
@@ -435,45 +406,30 @@ def _test_split(
         try:
             classes = _classes(one, names, left_out, all_needed=False)
         except ValueError as error:
-            reason, unknown = str(error), []
-        else:
-            unknown = sorted(classes.keys() - set(names))
-            owner = train or "the weights"
-            reason = f"{one} has classes that {owner} has not: {', '.join(unknown)}"
-            if not unknown:
-                chosen = Split(str(one), classes)
-                continue
-            if len(unknown) < len(classes):  # some are known, so the folder is meant
-                raise ValueError(reason)
-        refused = refused or reason
-        unlabelled.append(str(one))
+            refused[str(one)] = str(error)
+            continue
+        unknown = sorted(classes.keys() - set(names))
+        if not unknown:
+            chosen = Split(str(one), classes)
+            continue
+        reason = f"{one} has classes that {train or 'the weights'} has not: {', '.join(unknown)}"
+        if len(unknown) < len(classes):  # some are known, so the folder is meant
+            raise ValueError(reason)
+        refused[str(one)] = reason
     if chosen is not None:
-        left_out["without labels, so not tested on"] += unlabelled
+        left_out["without labels, so not tested on"] += refused
         return chosen
     if train is None:
-        raise ValueError(refused)
+        raise ValueError(next(iter(refused.values())))
     if refused:
         raise ValueError(
-            f"{refused}. To hold out a share of {train} in its place, name that folder alone"
+            f"{next(iter(refused.values()))}. To hold out a share of {train} in its place, name "
+            "that folder alone"
         )
     raise ValueError(
         f"{folder} has a folder {train.name}, but none to test on: name it test or val, or put the "
         f"classes into {folder} itself, and a share of them is held out"
     )
-
-
-def _check_class_names(
-    folder: Folder, train: Split | None, test: Split, known: tuple[str, ...]
-) -> None:
-    """Refuse a class called train or test, unless both splits have it."""
-    if train is None or known:
-        return
-    for name in sorted(train.classes.keys() ^ test.classes.keys()):
-        if _parsed(name) in (("train", ""), ("test", "")):
-            raise ValueError(
-                f"{train.folder if name in train.classes else test.folder} has a class called "
-                f"{name!r}, as splits of {folder} are: move it, or give it another name"
-            )
 
 
 def _labelled(
@@ -497,11 +453,7 @@ def _labelled(
         return Split(str(one), dict(classes))
 
     whole = split_of(top)
-    _check_known(whole, known)
-    names = known or tuple(sorted(whole.classes))
-    if len(names) < 2:
-        found = f"one class alone, {names[0]!r}" if names else "no picture with a label"
-        raise ValueError(f"{top} has {found}, by these labels: expected two classes or more")
+    names = _class_names(whole, known)
     splits = [(_split_name(one), split_of(one)) for one in folder.used if _split_name(one)]
     splits = [(name, split) for name, split in splits if split.classes]
     train = [split for name, split in splits if name == "train"]

@@ -17,14 +17,14 @@ import shutil
 import warnings
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import PIL
-from PIL import ImageFile, features
+from PIL import Image, ImageFile, features
 
 from pytorch_vision import __version__
 from pytorch_vision.data.image_files import (
@@ -32,7 +32,6 @@ from pytorch_vision.data.image_files import (
     Picture,
     Resize,
     Scales,
-    common_scales,
     decode_picture,
     formats_read,
 )
@@ -47,11 +46,11 @@ FILE = np.dtype(
         ("row", "i8"),  # its place among the images; -1: it could not be read
         ("size", "i4", 2),  # height and width in the file
         ("digest", f"U{DIGEST_LENGTH}"),
-        ("format", "U16"),  # Pillow's name
         ("one_colour", "?"),
         ("remark", "U100"),
         ("kind", "U8"),  # the type of values of more than 8 bits, or empty
-        ("own", "f8", 2),  # their own scale
+        ("own_scale", "f8", 2),
+        ("scale", "f8", 2),  # by which they were read
     ]
 )
 LIBRARIES = ("jpg", "libjpeg_turbo", "jpg_2000", "zlib", "libtiff", "webp", "avif", "littlecms2")
@@ -63,22 +62,57 @@ LIMIT = 20.0  # gigabytes
 
 
 @dataclass(frozen=True)
+class Request:
+    """Picture files to read, and how.
+
+    Attributes:
+        files: their paths.
+        size, resize: what they are brought to, and how, as in ``read_image``.
+        name: what messages and the progress bar call them.
+        scales: given scales for values of more than 8 bits, as in ``read_image``.
+    """
+
+    files: list[str]
+    size: tuple[int, int]
+    resize: Resize
+    name: str
+    scales: Scales = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """A hash of all that decides how files are read, except the files and the scales."""
+        versions = [(name, features.version(name)) for name in LIBRARIES]
+        pillow = [PIL.__version__, versions, sorted(formats_read())]
+        settings = [ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS]
+        reader = [__version__, str(FILE), pillow, settings, self.size, self.resize]
+        return hashlib.sha256(json.dumps(reader).encode()).hexdigest()
+
+    def scales_for(self, table: np.ndarray) -> Scales:
+        """Return one scale for each type of values in a table: the given one, or all values'."""
+        found = {}
+        for kind in np.unique(table["kind"][table["kind"] != ""]).tolist():
+            own = table["own_scale"][table["kind"] == kind]
+            found[kind] = (float(own[:, 0].min()), float(own[:, 1].max()))
+        return {kind: self.scales.get(kind, scale) for kind, scale in found.items()}
+
+
+@dataclass(frozen=True)
 class Decoded:
     """The images of some picture files.
 
     Attributes:
+        request: which files, and how they were read.
         images: uint8 (N, H, W, 3), of the N files that could be read; mapped from a file if they
             are kept.
         table: of type ``FILE``, one entry for each file.
         reasons: why the others could not be read, in order.
-        scales: what the values of more than 8 bits were scaled by, as in ``read_image``.
         kept: the file that keeps them, or None.
     """
 
+    request: Request
     images: np.ndarray
     table: np.ndarray
     reasons: list[str]
-    scales: Scales
     kept: Path | None = None
 
     @property
@@ -91,66 +125,58 @@ class Decoded:
         """The entries of the N files that could be read, in the order of the files."""
         return self.table[self.readable]
 
+    @property
+    def scales(self) -> Scales:
+        """The scale of each type of values of more than 8 bits, as in ``read_image``."""
+        kinds, scales = self.table["kind"].tolist(), self.table["scale"].tolist()
+        found = dict(zip(kinds, scales, strict=True))
+        return {kind: (black, white) for kind, (black, white) in found.items() if kind}
 
-def decode_files(
-    files: list[str],
-    size: tuple[int, int],
-    resize: Resize,
-    title: str,
-    cache: Path | None = None,
-    scales: Scales | None = None,
-    limit: float = LIMIT,
-) -> Decoded:
+
+def decode_files(request: Request, cache: Path | None = None, limit: float = LIMIT) -> Decoded:
     """Read picture files, or map what was kept of them; only what has changed is read again.
 
     Values of more than 8 bits have one scale in all files: it spans those of every picture.
 
     Args:
-        files: paths.
-        size, resize: what they are brought to, and how, as in ``read_image``.
-        title: of the progress bar.
+        request: the files, and how to read them.
         cache: a file that keeps the result; None keeps nothing. A damaged one is written anew, and
             one that cannot be written is reported in a line.
-        scales: given scales for values of more than 8 bits, as in ``read_image``.
-        limit: gigabytes that all such files in its folder may take; the least recently used go
-            first.
+        limit: gigabytes that all such files in its folder may take; the least recently used are
+            deleted first.
 
     Raises:
         ValueError: they are not kept, and take more memory than is available.
     """
-    given = scales or {}
+    size, count = request.size, len(request.files)
+    facts = np.array([_facts(file) for file in request.files], FILE["facts"])
     if cache is not None:
-        key = _key(size, resize)
-        facts = np.array([_facts(file) for file in files], FILE["facts"])
-        old = _mapped(cache, key, size)
-        if old is not None and _is_current(old, files, facts, size, resize, given):
+        old = _mapped(cache, request)
+        if old is not None and _is_current(old, facts):
             say(f"Read from {printable(str(cache))}, as no file has changed since")
             with contextlib.suppress(OSError):
                 os.utime(cache)  # used last
             return old
-        try:
-            with atomic_write(cache) as file:
-                _check_disk(cache.parent, 3 * len(files) * size[0] * size[1])
 
-                def store(row: int, images: np.ndarray) -> None:
-                    file.file.seek(row * math.prod(images.shape[1:]))
-                    file.write(images.tobytes())
+        def fill(file: IO[bytes]) -> Decoded:
+            _check_disk(cache.parent, 3 * count * size[0] * size[1])
 
-                found = _decode(files, facts, size, resize, title, store, given, old)
-                _write_index(file.file, key, found)
+            def store(row: int, images: np.ndarray) -> None:
+                file.seek(row * math.prod(images.shape[1:]))
+                file.write(images.tobytes())
+
+            return _decode(request, facts, store, old)
+
+        if (kept := _keep(cache, request, fill)) is not None:
             _tell_what_is_kept(cache, limit)
-            if (mapped := _mapped(cache, key, size)) is not None:
-                return mapped
-        except OSError as error:
-            say(f"The pictures are not kept for the next time in {printable(str(cache))}: {error}")
-    check_memory(title, len(files), size)
-    images = np.empty((len(files), *size, 3), np.uint8)
+            return kept
+    check_memory(request.name, count, size)
+    images = np.empty((count, *size, 3), np.uint8)
 
-    def keep(row: int, some: np.ndarray) -> None:
+    def store(row: int, some: np.ndarray) -> None:
         images[row : row + len(some)] = some
 
-    no_facts = np.zeros(len(files), FILE["facts"])
-    found = _decode(files, no_facts, size, resize, title, keep, given, None)
+    found = _decode(request, facts, store)
     return replace(found, images=images[: len(found.pictures)])
 
 
@@ -162,7 +188,7 @@ def arranged(decoded: Decoded, order: np.ndarray) -> np.ndarray:
         order: a permutation of 0..N-1: the k-th image becomes that of the ``order[k]``-th readable
             file.
     """
-    rows = decoded.pictures["row"][order]
+    rows, size = decoded.pictures["row"][order], decoded.request.size
     if np.array_equal(rows, np.arange(len(rows))):
         return decoded.images
     if decoded.kept is None:
@@ -170,17 +196,15 @@ def arranged(decoded: Decoded, order: np.ndarray) -> np.ndarray:
         return decoded.images
     table = decoded.table.copy()
     table["row"][np.flatnonzero(decoded.readable)[order]] = np.arange(len(rows))
-    key, size = _read_key(decoded.kept), decoded.images.shape[1:3]
-    try:
-        with atomic_write(decoded.kept) as file:
-            for some in _batches(rows, size):
-                file.write(decoded.images[some].tobytes())
-            _write_index(file.file, key, replace(decoded, table=table))
-        if (mapped := _mapped(decoded.kept, key, size)) is not None:
-            return mapped.images
-    except OSError as error:
-        say(f"{printable(str(decoded.kept))} cannot be rearranged: {error}")
-    check_memory("The folder", len(rows), size)
+
+    def fill(file: IO[bytes]) -> Decoded:
+        for some in _batches(rows, size):
+            file.write(decoded.images[some].tobytes())
+        return replace(decoded, table=table)
+
+    if (kept := _keep(decoded.kept, decoded.request, fill)) is not None:
+        return kept.images
+    check_memory(decoded.request.name, len(rows), size)
     return decoded.images[rows]
 
 
@@ -226,91 +250,78 @@ def _check_disk(folder: Path, needed: int) -> None:
 
 
 def _decode(
-    files: list[str],
+    request: Request,
     facts: np.ndarray,
-    size: tuple[int, int],
-    resize: Resize,
-    title: str,
     store: Callable[[int, np.ndarray], None],
-    scales: Scales,
-    old: Decoded | None,
+    old: Decoded | None = None,
 ) -> Decoded:
-    """Read files on all cores, and hand their images to ``store`` from row to row.
+    """Read files on all cores, and hand their images to ``store`` with the first one's row.
 
     Pictures with values of more than 8 bits are read by the scale of those before them, and once
     more if that was not yet the scale of all.
+
+    Args:
+        request: the files, and how to read them.
+        facts: of each file.
+        store: called with a row and the images from there on.
+        old: what was kept before, of which unchanged files are taken.
     """
-    table = np.zeros(len(files), FILE)
+    files, size = request.files, request.size
+    table, reasons, row = np.zeros(len(files), FILE), list[str](), 0
     table["facts"], table["row"] = facts, -1
-    reasons: list[str] = []
-    reusable = _reusable(old)
-    taken = [reusable.get(one, -1) for one in facts.tolist()]
-    common: Scales = {}
-    used: dict[int, tuple[float, float]] = {}  # the scale by which each such file was read
+    taken = np.zeros(len(files), bool)
     if old is not None:
-        common = common_scales(_own_scales(old.table[place]) for place in taken if place >= 0)
-    row = 0
-    with Bar(total=taken.count(-1), desc=title, unit=" files", mininterval=0.5) as bar:
+        places = dict(zip(old.pictures["facts"].tolist(), old.pictures, strict=True))
+        for number, one in enumerate(facts.tolist()):
+            if one in places:
+                table[number], taken[number] = places[one], True
+    with Bar(total=int((~taken).sum()), desc=request.name, unit=" files", mininterval=0.5) as bar:
         for some in _batches(np.arange(len(files)), size):
-            new = [files[number] for number in some if taken[number] < 0]
-            images, start = np.empty((len(some), *size, 3), np.uint8), row
-            applied = {**common, **scales}
-            with contextlib.closing(_read_all(new, size, resize, applied)) as read:
-                for number in some:
-                    entry = table[number : number + 1]
-                    if old is not None and (place := taken[number]) >= 0:
-                        images[row - start] = old.images[old.table["row"][place]]
-                        entry[:] = old.table[place]
-                        before = old.scales
+            images, first = np.empty((len(some), *size, 3), np.uint8), row
+            new = [files[number] for number in some if not taken[number]]
+            with contextlib.closing(_read_all(new, request, request.scales_for(table))) as read:
+                for number in some.tolist():
+                    if taken[number] and old is not None:
+                        images[row - first] = old.images[table["row"][number]]
                     else:
                         found = next(read)
                         bar.update()
                         if isinstance(found, Exception):
                             reasons.append(_reason(files[number], found))
                             continue
-                        images[row - start] = found.image
-                        _fill_in(entry, found)
-                        before = {**found.scales, **applied}
-                    entry["row"] = row
+                        images[row - first] = found.image
+                        _fill_in(table[number : number + 1], found)
+                    table["row"][number] = row
                     row += 1
-                    for kind in _own_scales(entry[0]):
-                        used[number] = before[kind]
-            store(start, images[: row - start])
-            common = common_scales([common, *(_own_scales(one) for one in table[some])])
-    common = {kind: scales.get(kind, scale) for kind, scale in common.items()}
-    again = [number for number, scale in used.items() if scale != common[table["kind"][number]]]
-    read = _read_all([files[number] for number in again], size, resize, common)
-    for number, found in zip(again, read, strict=True):
+            store(first, images[: row - first])
+    scales = request.scales_for(table)
+    again = [
+        number
+        for number in np.flatnonzero(table["kind"] != "").tolist()
+        if tuple(table["scale"][number]) != scales[table["kind"][number]]
+    ]
+    read_again = _read_all([files[number] for number in again], request, scales)
+    for number, found in zip(again, read_again, strict=True):
         if isinstance(found, Exception):
             raise found
-        store(table["row"][number], found.image[None])
-    return Decoded(np.empty((row, 0)), table, reasons, common)
+        table["scale"][number] = found.scale
+        store(int(table["row"][number]), found.image[None])
+    return Decoded(request, np.empty((row, 0)), table, reasons)
 
 
 def _fill_in(entry: np.ndarray, picture: Picture) -> None:
     """Write what is known about a picture into its entry, of type ``FILE`` (1,)."""
-    for name, value in {
-        "size": picture.size,
-        "digest": picture.digest,
-        "format": picture.format,
-        "one_colour": (picture.image == picture.image[0, 0]).all(),
-        "remark": picture.remark,
-    }.items():
-        entry[name] = value
-    for kind, own in picture.scales.items():
-        entry["kind"], entry["own"] = kind, own
-
-
-def _own_scales(entry: np.ndarray) -> Scales:
-    black, white = entry["own"].tolist()
-    return {str(entry["kind"]): (black, white)} if entry["kind"] else {}
+    for name in ("size", "digest", "remark", "kind", "own_scale", "scale"):
+        entry[name] = getattr(picture, name)
+    entry["one_colour"] = (picture.image == picture.image[0, 0]).all()
 
 
 def _read_all(
-    files: list[str], size: tuple[int, int], resize: Resize, scales: Scales
+    files: list[str], request: Request, scales: Scales
 ) -> Generator[Picture | Exception, None, None]:
     """Yield the picture of each file, or why it cannot be read, in order, read by all cores."""
-    read = partial(_read_one, size=size, resize=resize, scales=scales)
+    scales = {**scales, **request.scales}
+    read = partial(_read_one, size=request.size, resize=request.resize, scales=scales)
     with warnings.catch_warnings(), ThreadPoolExecutor(_cores()) as pool:
         warnings.simplefilter("ignore")  # as read_picture does, for all threads
         yield from pool.map(read, files)
@@ -344,30 +355,12 @@ def _batches(numbers: np.ndarray, size: tuple[int, int]) -> Iterable[np.ndarray]
 
 
 def _rearrange(images: np.ndarray, order: np.ndarray) -> None:
-    """Put images in another order in place.
-
-    Args:
-        images: (N, ...); the k-th becomes what was the ``order[k]``-th.
-        order: a permutation of 0..N-1.
-    """
-    done = np.zeros(len(order), bool)
-    for start in np.flatnonzero(order != np.arange(len(order))):
-        if done[start]:
-            continue
-        first, place = images[start].copy(), start
-        while order[place] != start:
-            images[place] = images[order[place]]
-            done[place] = True
-            place = order[place]
-        images[place] = first
-        done[place] = True
-
-
-def _key(size: tuple[int, int], resize: str) -> str:
-    """Return a hash of all that decides how files are read, except the files."""
-    versions = [(name, features.version(name)) for name in LIBRARIES]
-    reader = [__version__, PIL.__version__, versions, ImageFile.LOAD_TRUNCATED_IMAGES]
-    return hashlib.sha256(json.dumps([reader, size, resize]).encode()).hexdigest()
+    """Put images in another order in place, by swapping: the k-th becomes the ``order[k]``-th."""
+    for place, source in enumerate(order.tolist()):
+        while source < place:  # it has been swapped away from there
+            source = order[source]
+        if source != place:
+            images[[place, source]] = images[[source, place]]
 
 
 def _facts(file: str) -> bytes:
@@ -384,87 +377,62 @@ def _facts(file: str) -> bytes:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32].encode()
 
 
-def _reusable(old: Decoded | None) -> dict[bytes, int]:
-    """Return by their facts the entries of files that Pillow has read, and still can read."""
-    if old is None:
-        return {}
-    usable = old.readable & np.isin(old.table["format"], [*formats_read(), ""])
-    return dict(zip(old.table["facts"][usable].tolist(), np.flatnonzero(usable), strict=True))
-
-
-def _is_current(
-    old: Decoded,
-    files: list[str],
-    facts: np.ndarray,
-    size: tuple[int, int],
-    resize: Resize,
-    scales: Scales,
-) -> bool:
+def _is_current(old: Decoded, facts: np.ndarray) -> bool:
     """Return whether reading the files again would give the same.
 
     No file has changed, those that could not be read still cannot be, and the scales are the same.
     """
-    if not np.array_equal(facts, old.table["facts"]) or len(_reusable(old)) != len(old.pictures):
+    request = old.request
+    if not np.array_equal(facts, old.table["facts"]) or old.scales != request.scales_for(old.table):
         return False
-    common = common_scales(map(_own_scales, old.pictures[old.pictures["kind"] != ""]))
-    if old.scales != {kind: scales.get(kind, scale) for kind, scale in common.items()}:
-        return False
-    failed = [files[number] for number in np.flatnonzero(~old.readable)]
-    return all(isinstance(one, Exception) for one in _read_all(failed, size, resize, {}))
+    failed = [request.files[number] for number in np.flatnonzero(~old.readable)]
+    return all(isinstance(one, Exception) for one in _read_all(failed, request, {}))
 
 
-def _write_index(file: IO[bytes], key: str, found: Decoded) -> None:
-    """Write what is known about the images behind them."""
-    index = io.BytesIO()
-    scales = json.dumps(found.scales)
-    reasons = np.array(found.reasons, dtype=np.str_)
-    np.savez(index, key=key, table=found.table, reasons=reasons, scales=scales)
-    file.seek(0, os.SEEK_END)
-    file.write(index.getvalue() + len(index.getvalue()).to_bytes(8, "little"))
+def _keep(cache: Path, request: Request, fill: Callable[[IO[bytes]], Decoded]) -> Decoded | None:
+    """Write a file that keeps pictures, and map it.
 
+    Args:
+        cache: the file.
+        request: which pictures, and how they are read.
+        fill: writes the pixels into an open file, and returns what is known about them.
 
-def _read_index(cache: Path) -> tuple[dict[str, np.ndarray], int]:
-    """Return the index of a file that keeps pictures, and where it begins.
-
-    Raises:
-        Exception: the file is damaged; anything inside its reader can fail.
+    Returns:
+        The mapped pictures; None, after a printed line, if the file cannot be written.
     """
-    with open(cache, "rb") as file:
-        end = file.seek(-8, os.SEEK_END)
-        length = int.from_bytes(file.read(8), "little")
-        start = file.seek(end - length)
-        with np.load(io.BytesIO(file.read(length)), allow_pickle=False) as index:
-            return dict(index), start
-
-
-def _read_key(cache: Path) -> str:
-    return str(_read_index(cache)[0]["key"])
-
-
-def _mapped(cache: Path, key: str, size: tuple[int, int]) -> Decoded | None:
-    """Map what was kept; return None if there is nothing, or it is of other use, or damaged."""
     try:
-        index, length = _read_index(cache)
-        table, reasons = index["table"], index["reasons"].tolist()
-        scales = {
-            name: (low, high) for name, (low, high) in json.loads(str(index["scales"])).items()
-        }
-        rows = np.sort(table["row"][table["row"] >= 0])
-        fits = (
-            str(index["key"]) == key
-            and table.dtype == FILE
-            and np.array_equal(rows, np.arange(len(rows)))
-            and len(reasons) == len(table) - len(rows)
-            and length == len(rows) * 3 * size[0] * size[1]
-        )
-        if not fits:
+        with atomic_write(cache) as file:
+            found = fill(file.file)
+            index = io.BytesIO()
+            np.savez(
+                index, key=request.key, table=found.table, reasons=np.array(found.reasons, str)
+            )
+            file.file.seek(0, os.SEEK_END)
+            file.write(index.getvalue() + len(index.getvalue()).to_bytes(8, "little"))
+    except OSError as error:
+        say(f"The pictures are not kept for the next time in {printable(str(cache))}: {error}")
+        return None
+    return _mapped(cache, request)
+
+
+def _mapped(cache: Path, request: Request) -> Decoded | None:
+    """Map what was kept; None if there is nothing, it was read in another way, or is damaged."""
+    try:
+        with open(cache, "rb") as file:
+            end = file.seek(-8, os.SEEK_END)
+            length = int.from_bytes(file.read(8), "little")
+            pixels = file.seek(end - length)
+            with np.load(io.BytesIO(file.read(length)), allow_pickle=False) as index:
+                key, table, reasons = (index[name] for name in ("key", "table", "reasons"))
+        shape = (int((table["row"] >= 0).sum()), *request.size, 3)
+        if str(key) != request.key or pixels != math.prod(shape):
             return None
-        if not len(rows):
-            return Decoded(np.empty((0, *size, 3), np.uint8), table, reasons, scales, cache)
-        images = np.memmap(cache, np.uint8, "r", shape=(len(rows), *size, 3))
+        images = (
+            np.memmap(cache, np.uint8, "r", shape=shape) if pixels else np.empty(shape, np.uint8)
+        )
     except Exception:  # a damaged file is written anew
         return None
-    return Decoded(np.asarray(images), table, reasons, scales, cache)
+    return Decoded(request, np.asarray(images), table, reasons.tolist(), cache)
 
 
 def _kept_files(root: Path) -> list[tuple[Path, int]]:

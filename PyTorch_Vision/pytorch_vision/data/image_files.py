@@ -7,8 +7,7 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, Literal, get_args
@@ -22,17 +21,16 @@ from pytorch_vision.runtime.text import first_line, printable
 
 Resize = Literal["crop", "pad", "squash"]
 ImageFile = str | os.PathLike | bytes | IO[bytes]  # a path, the content, or an open binary file
-Scales = dict[str, tuple[float, float]]  # by type, the values that become black and white
+Scale = tuple[float, float]  # the values that become black and white
+Scales = dict[str, Scale]  # by their type, such as "uint16"
 MAX_SIDE = 8192  # pixels: the largest image that a network may ask for
 DRAFT = 2  # times the wanted size: a JPEG is decoded at no less, and resized from there
 LONGEST = 32  # times as long as wide: "crop" and "pad" would leave next to nothing of more
 DIGEST_LENGTH = 8  # characters
-# EPS would start Ghostscript, a program; of the others Pillow knows the names alone
+# EPS would start Ghostscript, a program; of the others Pillow knows only the names
 NOT_READ = ("EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF")
 ORIENTATION = 0x0112  # in EXIF
-# tags of TIFF
-BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES_PER_PIXEL, MAX_SAMPLE_VALUE = 258, 262, 277, 281
-EXTRA_SAMPLES, NO_DATA = 338, 42113
+PHOTOMETRIC, SAMPLES_PER_PIXEL, EXTRA_SAMPLES, NO_DATA = 262, 277, 338, 42113  # tags of TIFF
 RGB_TIFF = 2  # of PHOTOMETRIC
 ALPHA = (1, 2, 999)  # of EXTRA_SAMPLES, as Pillow knows them
 EXTRA_BANDS = "bands beyond red, green and blue are not declared as transparency, and not used"
@@ -47,10 +45,8 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 PNG = b"\x89PNG\r\n\x1a\n"
-PNG_KEPT = (b"tRNS", b"eXIf")  # of the chunks that a decoder may ignore
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 GIT_LFS = b"version https://git-lfs"
-LARGEST_CHUNK = 1 << 29  # bytes
 NEARLY_WHITE = 247  # of 255
 
 
@@ -62,20 +58,50 @@ class Picture:
         image: uint8 (H, W, 3), RGB, at the wanted size.
         size: height and width of the upright picture in its file, in pixels.
         mode: Pillow's name of its pixel format.
-        format: Pillow's name of the file's format, or empty if it is registered under no name.
         digest: a hash of its pixels, whatever its name, metadata, compression and wanted size.
-        scales: where its values have more than 8 bits, their type, and the values that would
-            become black and white if it were the only picture; else empty.
-        remark: what was not used of it, or an empty text.
+        kind: the type of its values if they have more than 8 bits, such as "uint16"; else empty.
+        own_scale: of such values, those that would become black and white by themselves.
+        scale: those that did.
+        remark: what was not used of it, or empty.
     """
 
     image: np.ndarray
     size: tuple[int, int]
     mode: str
-    format: str
     digest: str
-    scales: Scales
+    kind: str = ""
+    own_scale: Scale = (0.0, 0.0)
+    scale: Scale = (0.0, 0.0)
     remark: str = ""
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """A picture at full size or at the scale of its decoder, not yet turned upright.
+
+    Attributes:
+        picture: of any mode.
+        whole: width and height in its file.
+        extent: its width and height in fractions of a pixel, where a scaled decode rounded up.
+        values: its values of more than 8 bits, (H, W) or (H, W, C), or None.
+        digest: its hash, or empty if its pixels are to be hashed.
+    """
+
+    picture: Image.Image
+    whole: tuple[int, int]
+    extent: tuple[float, float]
+    values: np.ndarray | None = None
+    digest: str = ""
+
+    @property
+    def orientation(self) -> int:
+        """How it is to be turned, as EXIF numbers it; 1, not at all, if that is unreadable."""
+        try:
+            return int(self.picture.getexif().get(ORIENTATION, 1))
+        except Exception as error:  # it can be damaged in any way, while the pixels are good
+            if is_system_error(error):
+                raise
+            return 1
 
 
 class _RefusedError(ValueError):
@@ -132,14 +158,14 @@ def read_image(
 ) -> tuple[np.ndarray, str]:
     """Read an image file at the size that a network takes.
 
-    The picture is turned upright as its EXIF data say. Transparency is laid over white, or over
-    black where all that is visible is white. The first picture of an animation is read. Values of
-    more than 8 bits are scaled to 0..255 as ``value_scale`` says. Broken metadata do no harm.
+    The picture is turned upright by its EXIF orientation. Transparency is laid over white, or over
+    black where all visible pixels are white. Of an animation, the first picture is read. Values of
+    more than 8 bits are scaled to 0..255 as in ``value_scale``. Broken metadata are ignored.
 
-    A JPEG of four times the wanted size or more is decoded at an eighth, a quarter or a half of
-    its size, but at no less than twice the wanted one, and resized from there. On photographs,
-    that changes pixels by 0.9 of 255 on average and by 18 at most; Lanczos and bicubic
-    interpolation from the full size differ by 1.5 and 19.
+    A JPEG of at least four times the wanted size is decoded at an eighth, a quarter or a half of
+    its size, but at no less than twice the wanted size, and resized from there. On photographs,
+    that changes pixels by 0.9 of 255 on average and by 18 at most; for comparison, Lanczos and
+    bicubic interpolation from the full size differ by 1.5 and 19.
 
     Args:
         path: a file of any format and mode that Pillow can read; its bytes; or the file, opened
@@ -154,16 +180,16 @@ def read_image(
 
     Raises:
         ValueError: the file is not an image, is damaged, has more pixels than Pillow allows
-            (178,956,970, twice ``PIL.Image.MAX_IMAGE_PIXELS``), or is so long and narrow that next
-            to nothing of it would be left.
+            (178,956,970, twice ``PIL.Image.MAX_IMAGE_PIXELS``), or is so long and narrow that
+            "crop" or "pad" would leave next to nothing of it.
         OSError: it cannot be opened.
     """
     height, width = height_and_width(size)
     picture = read_picture(path, (height, width), resize, scales)
     rows, columns = picture.size
     summary = f"{_name(path, only_file=True)}: {columns}x{rows} pixels, mode {picture.mode}; "
-    for kind, own in picture.scales.items():
-        black, white = (scales or {}).get(kind, own)
+    if picture.kind:
+        black, white = picture.scale
         summary += f"values from {black:,.7g} to {white:,.7g} scaled to 8 bits; "
     if picture.remark:
         summary += f"{picture.remark}; "
@@ -192,12 +218,12 @@ def read_picture(
 def decode_picture(
     path: ImageFile, size: tuple[int, int], resize: Resize, scales: Scales | None = None
 ) -> Picture:
-    """Do as ``read_picture``, but let Pillow warn: threads share the filters of warnings."""
+    """Read an image file as ``read_picture`` does, for threads: they share warning filters."""
     name = _name(path)
     check_resize(resize)
     try:
         with _opened(path) as file:
-            return _decoded(file, size, resize, scales or {})
+            return _brought(_decode(file, size), size, resize, scales or {})
     except _RefusedError as error:
         raise ValueError(f"{name} {error}") from None
     except Image.DecompressionBombError:
@@ -237,7 +263,9 @@ def as_array(picture: Image.Image, size: tuple[int, int], resize: Resize) -> np.
         shown = f"{picture.width}x{picture.height}"
         raise ValueError(f"the picture has {shown} pixels, expected 1 to {_most_pixels():,}")
     try:
-        return _brought(picture, None, size, check_resize(resize), {}, picture.size, "").image
+        values = np.asarray(picture) if _is_deep(picture) else None
+        decoded = _Decoded(picture, picture.size, picture.size, values)
+        return _brought(decoded, size, check_resize(resize), {}).image
     except _RefusedError as error:
         raise ValueError(f"the picture {error}") from None
     except Exception as error:  # Pillow decodes it only now, and it can be damaged in any way
@@ -313,86 +341,79 @@ def _why_unknown(path: ImageFile) -> str:
     return "is not an image that Pillow can read"
 
 
-def _decoded(file: IO[bytes], size: tuple[int, int], resize: Resize, scales: Scales) -> Picture:
-    """Read a picture, also from a PNG with damaged or very long texts.
+def _decode(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
+    """Decode a picture, also a PNG with damaged or very long texts.
 
     Pillow can only be told to ignore those (``ImageFile.LOAD_TRUNCATED_IMAGES``) together with
     missing pixels, and for the whole process.
     """
     try:
-        return _read(file, size, resize, scales)
-    except (ValueError, SyntaxError, OSError, zlib.error) as error:
+        return _decode_file(file, size)
+    except (ValueError, SyntaxError, OSError, zlib.error):
         file.seek(0)
-        if isinstance(error, _RefusedError) or file.read(len(PNG)) != PNG:
+        if file.read(len(PNG)) != PNG:
             raise
-        without = _without_metadata(file)
-        if without is None:
-            raise
-    return _read(without, size, resize, scales)
+    return _decode_file(BytesIO(_without_metadata(PNG + file.read())), size)
 
 
-def _read(file: IO[bytes], size: tuple[int, int], resize: Resize, scales: Scales) -> Picture:
+def _decode_file(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
     file.seek(0)
     picture = Image.open(file, formats=formats_read())
     whole, pixels_at = picture.size, file.tell()
     side = DRAFT * max(size)
     drafted = picture.draft(picture.mode, (side, side))
     extent = whole if drafted is None else drafted[1][2:]
-    colours_of_16_bits = any(";16" in str(tile[3]) for tile in picture.tile)
+    has_deep_colours = any(";16" in str(tile[3]) for tile in picture.tile)
     picture.load()
-    values = _deep_colours(picture, file) if colours_of_16_bits else None
-    digest = ""
+    decoded = _Decoded(picture, whole, extent)
     if picture.format in ("JPEG", "MPO"):  # of the compressed pixels: it suits every scale
         file.seek(pixels_at)
-        tables = repr((whole, getattr(picture, "quantization", None), _orientation(picture)))
-        digest = _digest(tables.encode(), file.read())
-    return _brought(picture, values, size, resize, scales, whole, digest, extent)
+        facts = (whole, getattr(picture, "quantization", None), decoded.orientation)
+        return replace(decoded, digest=_digest(repr(facts).encode(), file.read()))
+    if has_deep_colours and picture.mode in ("RGB", "RGBA", "LA"):
+        file.seek(0)
+        return replace(decoded, values=_deep_colours(file.read(), picture.size))
+    return replace(decoded, values=np.asarray(picture)) if _is_deep(picture) else decoded
 
 
-def _brought(
-    picture: Image.Image,
-    values: np.ndarray | None,
-    size: tuple[int, int],
-    resize: Resize,
-    scales: Scales,
-    whole: tuple[int, int],
-    digest: str,
-    extent: tuple[float, float] | None = None,
-) -> Picture:
-    """Convert a decoded picture to RGB, resize it and turn it upright.
+def _without_metadata(content: bytes) -> bytes:
+    """Return a PNG's pixels, palette and transparency: its critical chunks, and tRNS."""
+    kept, start = [PNG], len(PNG)
+    while start < len(content):
+        length, name = struct.unpack(">I4s", content[start : start + 8].ljust(8, b"\0"))
+        end = start + length + 12
+        if name[:1].isupper() or name == b"tRNS":
+            kept.append(content[start:end])
+        start = end
+    return b"".join(kept)
 
-    Args:
-        picture: decoded.
-        values: its values of 16 bits, where Pillow has kept the upper 8 alone.
-        size, resize, scales: as in ``read_image``.
-        whole: its width and height in its file.
-        digest: its hash, or an empty text if its pixels are to be hashed.
-        extent: as in ``resized``.
-    """
-    turn = TURNS.get(_orientation(picture))
-    sideways = _orientation(picture) >= 5
+
+def _is_deep(picture: Image.Image) -> bool:
+    return picture.mode.startswith("I") or picture.mode == "F"
+
+
+def _brought(decoded: _Decoded, size: tuple[int, int], resize: Resize, scales: Scales) -> Picture:
+    """Convert a decoded picture to RGB, resize it and turn it upright."""
+    picture, whole, values = decoded.picture, decoded.whole, decoded.values
+    turn, sideways = TURNS.get(decoded.orientation), decoded.orientation >= 5
     target, upright = (size[::-1], whole) if sideways else (size, whole[::-1])
     _check_proportions(whole, target, resize)
-    mode, known_format = picture.mode, ""
-    if picture.format in formats_read():  # all but MPO, which is opened as JPEG
-        known_format = picture.format or ""
+    mode, digest = picture.mode, decoded.digest
     remark = EXTRA_BANDS if _has_extra_bands(picture) else ""
-    own: Scales = {}
-    if values is None and (picture.mode.startswith("I") or picture.mode == "F"):
-        values = np.asarray(picture)
+    kind, own_scale, scale = "", (0.0, 0.0), (0.0, 0.0)
     if values is not None:
-        declared, missing = _declared(picture)
-        own = {values.dtype.name: value_scale(_colours(values), declared, missing)}
-        scale = {**own, **scales}[values.dtype.name]
+        missing = next(iter(_tiff_numbers(picture, NO_DATA)), None)
+        kind, own_scale = values.dtype.name, value_scale(_colours(values), missing)
+        scale = scales.get(kind, own_scale)
         digest = _digest(repr((values.shape, turn)).encode(), values.tobytes())
         picture = _in_8_bits(values, scale, missing, mode in ("RGBA", "LA") and not remark)
     rgb = _to_rgb(picture, remark)
     if not digest:
         turned = rgb if turn is None else rgb.transpose(turn)
         digest = _digest(repr(turned.size).encode(), turned.tobytes())
-    image = resized(rgb, target, resize, extent)
+    image = resized(rgb, target, resize, decoded.extent)
     image = image if turn is None else image.transpose(turn)
-    return Picture(np.asarray(image), upright, mode, known_format, digest, own, remark)
+    return Picture(np.asarray(image), upright, mode, digest, kind, own_scale, scale, remark)
 
 
 def _digest(*contents: bytes) -> str:
@@ -401,40 +422,6 @@ def _digest(*contents: bytes) -> str:
     for content in contents:
         digest.update(content)
     return base64.b64encode(digest.digest()[:6]).decode()
-
-
-def _without_metadata(file: IO[bytes]) -> BytesIO | None:
-    """Return a PNG without all that is not pixels, transparency or intact EXIF data.
-
-    Returns None if there is nothing to leave out, as then something else is wrong.
-    """
-    kept, left_out = BytesIO(), False
-    kept.write(PNG)
-    file.seek(len(PNG))
-    while len(head := file.read(8)) == 8:
-        length, name = struct.unpack(">I4s", head)
-        if name[:1].islower() and name not in PNG_KEPT:
-            file.seek(length + 4, os.SEEK_CUR)
-            left_out = True
-            continue
-        if length > LARGEST_CHUNK:
-            return None
-        content = file.read(length + 4)
-        if name == b"eXIf" and content[-4:] != struct.pack(">I", zlib.crc32(name + content[:-4])):
-            left_out = True
-            continue
-        kept.write(head + content)
-    return kept if left_out else None
-
-
-def _orientation(picture: Image.Image) -> int:
-    """Return how a picture is to be turned, as EXIF numbers it; 1, not at all, if unreadable."""
-    try:
-        return int(picture.getexif().get(ORIENTATION, 1))
-    except Exception as error:  # it can be damaged in any way, while the pixels are good
-        if is_system_error(error):
-            raise
-        return 1
 
 
 def _check_proportions(whole: tuple[int, int], size: tuple[int, int], resize: Resize) -> None:
@@ -494,46 +481,28 @@ def _has_extra_bands(picture: Image.Image) -> bool:
     return is_rgb and max(samples, default=0) > 3 and not set(extra) & set(ALPHA)
 
 
-def _declared(picture: Image.Image) -> tuple[float | None, float | None]:
-    """Return the value that a TIFF declares to be white, and the one that marks missing values."""
-    bits, white, missing = (
-        next(iter(_tiff_numbers(picture, tag)), None)
-        for tag in (BITS_PER_SAMPLE, MAX_SAMPLE_VALUE, NO_DATA)
-    )
-    by_bits = 2**bits - 1 if bits and 8 < bits < 16 else None
-    return white or by_bits, missing
-
-
-def _deep_colours(picture: Image.Image, file: IO[bytes]) -> np.ndarray | None:
+def _deep_colours(content: bytes, size: tuple[int, int]) -> np.ndarray | None:
     """Return colours of 16 bits, uint16 (H, W, 3 or 4), of which Pillow keeps the upper 8 bits.
 
     Returns None where OpenCV cannot read them either.
     """
-    if picture.mode not in ("RGB", "RGBA", "LA"):
-        return None
     import cv2  # here, as few pictures need it
 
-    file.seek(0)
-    content = np.frombuffer(file.read(), np.uint8)
-    values = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
-    shape = (picture.height, picture.width)
-    if values is None or values.dtype != np.uint16 or values.shape[:2] != shape or values.ndim != 3:
+    values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.ndim != 3:
+        return None
+    if values.shape[1::-1] != size:
         return None
     return values[..., [2, 1, 0, 3][: values.shape[2]]]  # OpenCV has BGR
 
 
-def value_scale(
-    values: np.ndarray, declared: float | None = None, missing: float | None = None
-) -> tuple[float, float]:
+def value_scale(values: np.ndarray, missing: float | None = None) -> Scale:
     """Return which values of a picture of more than 8 bits become black and white.
 
-    White is the value that the file declares, unless that is too small, or so large that the
-    picture would be nearly black; else the largest value. Black is 0, or the smallest value if
-    that is negative. Pictures that are to be compared need one scale: ``common_scales``.
+    White is the largest value. Black is 0, or the smallest value if that is negative.
 
     Args:
         values: of any shape and type; NaN and infinite ones count as missing.
-        declared: the value that the file declares to be white.
         missing: the value that marks missing ones.
 
     Raises:
@@ -542,20 +511,7 @@ def value_scale(
     known = values[_known(values, missing)]
     if not known.size:
         raise _RefusedError("has no finite value")
-    low, high = min(0.0, float(known.min())), float(known.max())
-    if declared is not None and high <= declared < 16 * high:
-        high = declared
-    return low, high
-
-
-def common_scales(scales: Iterable[Scales]) -> Scales:
-    """Return for each type of values the one scale that spans those of all pictures."""
-    common: Scales = {}
-    for own in scales:
-        for kind, (black, white) in own.items():
-            low, high = common.get(kind, (black, white))
-            common[kind] = min(low, black), max(high, white)
-    return common
+    return min(0.0, float(known.min())), float(known.max())
 
 
 def _colours(values: np.ndarray) -> np.ndarray:

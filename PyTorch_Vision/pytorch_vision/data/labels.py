@@ -1,7 +1,7 @@
 """The class of each picture by a table, by the name of its file, or by the folders above it.
 
-Composable, as fastai's labellers are: a labeller is a function of a picture's path inside its
-folder that returns the name of its class, or None for a picture that is to be left out.
+As in fastai, a labeller is a function: it takes a picture's path inside its folder, and returns the
+name of its class, or None to leave the picture out.
 """
 
 import csv
@@ -20,7 +20,6 @@ from pytorch_vision.runtime.text import first_line, printable
 LABEL_COLUMNS = ("label", "class", "class_name", "category", "target")
 TABLES = (".csv", ".tsv", ".txt")
 NAMED = 5  # pictures that a message names
-LARGEST_TABLE = 1 << 30  # bytes
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ Labels = str | os.PathLike | Table | Callable[[str], str | None] | None
 
 
 def by_name(pattern: str) -> Callable[[str], str | None]:
-    """Return a labeller by a regular expression that finds the class in the name of a file.
+    """Return a labeller that finds the class in the name of a file by a regular expression.
 
     Args:
         pattern: its first group is the class, as in ``(.+)_[0-9]+`` for cat_001.jpg.
@@ -67,34 +66,34 @@ def by_name(pattern: str) -> Callable[[str], str | None]:
 
 
 def by_folders(count: int = 1) -> Callable[[str], str | None]:
-    """Return a labeller by the last folders above a picture, as "animal/cat" by the last two."""
-    if count < 1:
-        raise ValueError(f"folders is {count}, expected 1 or more")
-
-    def label(path: str) -> str | None:
-        folders = PurePath(path).parts[:-1]
-        return "/".join(folders[-count:]) if len(folders) >= count else None
-
-    return label
+    """Return a labeller by the last ``count`` folders above a picture: "animal/cat" for 2."""
+    return _by_parents("folders", count, lambda folders: "/".join(folders[-count:]))
 
 
 def by_level(level: int) -> Callable[[str], str | None]:
     """Return a labeller by one folder: 1 is the one a picture lies in, 2 the one above that."""
-    if level < 1:
-        raise ValueError(f"level is {level}, expected 1 or more")
+    return _by_parents("level", level, lambda folders: folders[-level])
+
+
+def _by_parents(
+    name: str, count: int, label_of: Callable[[tuple[str, ...]], str]
+) -> Callable[[str], str | None]:
+    """Return a labeller by the folders above a picture, of which it needs ``count``."""
+    if count < 1:
+        raise ValueError(f"{name} is {count}, expected 1 or more")
 
     def label(path: str) -> str | None:
         folders = PurePath(path).parts[:-1]
-        return folders[-level] if len(folders) >= level else None
+        return label_of(folders) if len(folders) >= count else None
 
     return label
 
 
 def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
-    """Return a function that finds the classes of a folder's pictures.
+    """Return a function from a folder and its pictures to the class of each picture.
 
     Args:
-        labels: where they come from.
+        labels: where the classes come from.
 
             - "train.csv": a table, in the folder or wherever the path leads. "train.csv:id:breed"
               names its columns, as ``Table("train.csv", "id", "breed")`` does.
@@ -189,14 +188,11 @@ def _rows(path: Path) -> list[list[str]]:
     """Return the rows of a table, all as long as the first, which names the columns."""
     if path.suffix.lower() not in TABLES:
         raise ValueError(f"{path} is not a table: expected CSV, or text with tabs")
-    if path.stat().st_size > LARGEST_TABLE:
-        raise ValueError(f"{path} is larger than {LARGEST_TABLE:,} bytes")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         text = path.read_text(encoding="cp1252", errors="replace")
-    start = text.partition("\n")[0]
-    delimiter = max(",;\t", key=start.count)
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
     try:
         rows = [
             row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row

@@ -32,16 +32,17 @@ def load_data(
             a number of training images from 10 to 50,000, the same from each of CIFAR-10's classes,
             with all test images; or a folder of pictures, as ``load_folder`` reads it. A folder
             that exists is preferred, whatever its name.
-        root: the folder that keeps CIFAR-10, and what was read of a folder of pictures.
+        root: the folder that keeps CIFAR-10, and the decoded pictures of folders.
         size, resize: for a folder, the size of the images and how pictures are brought to it.
-        held_out: if not 0, test on so many of the training images instead, as ``hold_out`` does.
-        class_names, train_digests: for a folder on which a trained classifier is tested, the
-            classifier's classes and the digests of its training images, as ``load_folder`` has it.
-        labels: for a folder, where the classes come from, as ``load_folder`` has it.
+        held_out: if not 0, this many training images are held out and tested on, as by
+            ``hold_out``, in place of the test images.
+        class_names, train_digests: for a folder on which a trained classifier is tested, its
+            classes and the digests of its training images, as in ``load_folder``.
+        labels: for a folder, where the classes come from, as in ``load_folder``.
 
     Raises:
-        ValueError: ``which`` is not such a name, the folder cannot be used, or there are not so
-            many images to hold out.
+        ValueError: ``which`` is not such a name, the folder cannot be used, or ``held_out`` is
+            more than can be held out.
         DataError: CIFAR-10 cannot be read or downloaded.
     """
     which = check_data_name(which)
@@ -62,7 +63,7 @@ def load_data(
             labels=labels,
             cache=root,
             class_names=known,
-            trained_on=train_digests,
+            train_digests=train_digests,
         )
     return hold_out(data, held_out) if held_out else data
 

@@ -1,4 +1,4 @@
-"""Parts of a data set: a smaller training set, or a held-out one; both stratified by class."""
+"""Parts of a data set: fewer training images, or some held out for testing; both stratified."""
 
 import hashlib
 from collections.abc import Sequence
@@ -32,8 +32,8 @@ def hold_out(data: ImageData, held_out: int, seed: int = 0) -> ImageData:
 
     Args:
         data: its own test images are left out.
-        held_out: how many training images to hold out. Each class gives its share, but at least
-            one image of it stays, and a class of one or two images gives none.
+        held_out: how many training images to hold out, stratified by class. At least one image of
+            each class stays, and none is held out of a class of one or two.
         seed: the random seed; the same seed gives the same parts.
 
     Raises:
@@ -83,10 +83,10 @@ def balanced_indices(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def stratified_by_share(labels: np.ndarray, classes: int, share: float) -> np.ndarray:
-    """Return how many images of each class to hold out, if it is a share of the class.
+    """Return how many images of each class to hold out, given the share of each class.
 
-    At least one image of a class is held out and at least one stays; but a class of one or two
-    images gives none.
+    At least one image of a class is held out and at least one stays; but none is held out of a
+    class of one or two.
 
     Returns:
         int64 (classes,).
@@ -97,10 +97,10 @@ def stratified_by_share(labels: np.ndarray, classes: int, share: float) -> np.nd
 
 
 def stratified_by_total(labels: np.ndarray, classes: int, held_out: int) -> np.ndarray:
-    """Return how many images of each class to hold out, if it is ``held_out`` images in all.
+    """Return how many images of each class to hold out, given the number of all that are.
 
-    Shares are rounded by the largest remainder method. At least one image of a class stays, and a
-    class of one or two images gives none.
+    Shares are rounded by the largest remainder method. At least one image of a class stays, and
+    none is held out of a class of one or two.
 
     Returns:
         int64 (classes,), which sum to ``held_out``.
