@@ -1,8 +1,8 @@
-"""What an evaluation costs beside its bare forward pass.
+"""The time of an evaluation beside that of its forward passes alone.
 
     python benchmarks/evaluate.py
 
-Both in turn in one run, on the bundled sample's test images, in the same precision.
+Measured in turn in one run, on the bundled sample's test images, in the same precision.
 """
 
 import time

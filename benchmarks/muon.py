@@ -1,10 +1,10 @@
-"""What a step of Muon costs on ResNet18's filters, in each type that its products can be made in.
+"""The time of a Muon step on ResNet18's filters, with matrix products in each dtype.
 
     python benchmarks/muon.py
 
-In turn in one run, on whatever device there is: each type; and the chosen one with the iteration
-as its authors write it, on the whole matrix instead of on the square of its shorter side. A type
-that a device has only in software shows here, as bfloat16 does on most CPUs.
+Measured in turn in one run: each dtype, and the chosen one with the iteration as its authors wrote
+it, on the whole matrix instead of the square of its shorter side. A dtype that a device emulates in
+software, as most CPUs do bfloat16, is slow here.
 """
 
 import time
@@ -14,18 +14,18 @@ from torch import Tensor, nn
 
 from pytorch_vision.models import ResNet18
 from pytorch_vision.runtime.devices import fast_dtype, make_fabric
-from pytorch_vision.training import optimizers
+from pytorch_vision.training import muon
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 ROUNDS = 3
 
 
 def written_out(matrices: Tensor) -> Tensor:
-    """Do what ``orthogonalized`` does with each iteration on the whole matrix."""
+    """Compute ``orthogonalized`` with each iteration on the whole matrix."""
     x = matrices / matrices.norm(dim=(1, 2), keepdim=True)
     x = x.to(fast_dtype(x.device))
-    a, b, c = optimizers.NEWTON_SCHULZ
-    for _ in range(optimizers.NEWTON_SCHULZ_STEPS):
+    a, b, c = muon.NEWTON_SCHULZ
+    for _ in range(muon.NEWTON_SCHULZ_STEPS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.to(matrices.dtype)
@@ -38,22 +38,20 @@ def main() -> None:
     filters = [module.weight for module in model.modules() if isinstance(module, nn.Conv2d)]
     for weight in filters:
         weight.grad = torch.randn_like(weight)
-    ways = {
-        str(dtype).removeprefix("torch."): (dtype, optimizers.orthogonalized) for dtype in TYPES
-    }
+    ways = {str(dtype).removeprefix("torch."): (dtype, muon.orthogonalized) for dtype in TYPES}
     ours = str(chosen).removeprefix("torch.")
     ways["whole matrix"] = (chosen, written_out)
     best = dict.fromkeys(ways, float("inf"))
     for _ in range(ROUNDS):
         for name, (dtype, way) in ways.items():
-            optimizers.fast_dtype = lambda _device, dtype=dtype: dtype
-            optimizers.orthogonalized = way
-            muon = optimizers.FilterMuon(filters, lr=1e-3)
-            for _ in range(2):  # a GPU captures the second
-                muon.step()
+            muon.fast_dtype = lambda _device, dtype=dtype: dtype
+            muon.orthogonalized = way
+            optimizer = muon.FilterMuon(filters, lr=1e-3)
+            for _ in range(2):  # the second is captured as a CUDA graph
+                optimizer.step()
             wait()
             start = time.perf_counter()
-            muon.step()
+            optimizer.step()
             wait()
             best[name] = min(best[name], time.perf_counter() - start)
     for name, seconds in best.items():

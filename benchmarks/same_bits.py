@@ -1,10 +1,10 @@
-"""Print the SHA-256 of all weights after two epochs: what a rebuilding must leave as it is.
+"""Print the SHA-256 of all weights after two epochs, which a refactoring must not change.
 
     OMP_NUM_THREADS=1 python benchmarks/same_bits.py
 
 A small network and CustomResNet, with Muon and with SGD, in float32 on one thread, from a fresh
-start and resumed after the first epoch. The sums differ from one kind of processor to another, and
-from one version of torch to another: compare two commits on one machine.
+start and resumed after the first epoch. The hashes differ between processors and between versions
+of torch: compare two commits on one machine.
 """
 
 import contextlib
@@ -38,14 +38,14 @@ def network(kind: str) -> nn.Module:
 
 
 def recipe(kind: str, optimizer: str) -> TrainConfig:
-    """Return two epochs, for CustomResNet with all that ``quick`` adds and an average."""
+    """Return a recipe of two epochs; CustomResNet's is ``quick`` with averaged weights."""
     if kind == "small":
         return TrainConfig(epochs=2, batch_size=32, optimizer=optimizer)
     return TrainConfig.quick(epochs=2, batch_size=32, optimizer=optimizer, average_weights=True)
 
 
 def digest(classifier: Classifier) -> str:
-    """Return the SHA-256 of all weights, as hexadecimal digits."""
+    """Return the SHA-256 of all weights."""
     found = hashlib.sha256()
     for name, tensor in sorted(classifier.network.state_dict().items()):
         found.update(name.encode())
@@ -54,7 +54,7 @@ def digest(classifier: Classifier) -> str:
 
 
 def trained(kind: str, optimizer: str, data: ImageData, resumed: bool) -> str:
-    """Return the sum of the weights after a run, which may stop and go on in between."""
+    """Return the hash of the weights after a run, which is stopped and resumed or not."""
     classifier, config = Classifier(network(kind), data), recipe(kind, optimizer)
     with contextlib.redirect_stdout(io.StringIO()), tempfile.TemporaryDirectory() as folder:
         if resumed:
@@ -65,7 +65,7 @@ def trained(kind: str, optimizer: str, data: ImageData, resumed: bool) -> str:
 
 
 def main() -> None:
-    """Print a line for each network, optimizer and way."""
+    """Print a line for each network and optimizer, fresh and resumed."""
     torch.set_num_threads(1)
     sample = load_data("sample")
     data = replace(

@@ -1,10 +1,10 @@
-"""One process on all cores against two that share them: speed, loss, and equal weights.
+"""Compare one process on all cores with two that share them: speed, loss, and equal weights.
 
     python benchmarks/scale.py
 
 Trains a small network and ResNet18 for the first two of 20 epochs of 4,096 images, in batches of
-256, in one process and in two, in turn. Two processes on one CPU cannot be faster than one; what
-they lose is what training together costs. It takes about 10 minutes on two cores.
+256, with one process and with two, in turn. Two processes on one CPU cannot be faster than one; the
+difference is the cost of their communication. It takes about 10 minutes on two cores.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def small_network() -> nn.Module:
 
 
 def measure(network: str, devices: int) -> None:
-    """Train, and print what this process saw as one line of JSON."""
+    """Train, and print this process's losses, speed and weights' hashes as a line of JSON."""
     end_epoch, digests = Trainer.end_epoch, []
 
     def recorded(trainer: Trainer, *arguments) -> None:
@@ -66,7 +66,7 @@ def measure(network: str, devices: int) -> None:
 
 
 def measured(network: str, devices: int, threads: int) -> list[dict]:
-    """Measure in processes of their own; return what each of them saw."""
+    """Measure in other processes; return what each of them printed."""
     command = [sys.executable, __file__, "--network", network, "--devices", str(devices)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)

@@ -1,13 +1,13 @@
-"""The training step against a plain PyTorch loop and against the device's matrix products.
+"""The speed of the training step, a plain PyTorch loop and the device's matrix products.
 
     python benchmarks/train_step.py
 
-All in one run, a round of each in turn, because machines are noisy: the step that ``fit`` makes;
-the same without keeping freed memory; on a GPU, the same with each kernel launched by the host
-instead of replayed from a CUDA graph; the float32 loop that a tutorial writes (same network, same
-batch); and a matrix product in the type that is fastest on the device. Operations are counted as
-two a multiply-add, forward plus twice that for backward. On whatever device there is; about three
-minutes on two CPU cores with AVX512-BF16, a quarter of an hour on older ones.
+Measured in turn in one run, because machines are noisy: the step of ``fit``; the same without
+keeping freed memory; on a GPU, the same with each kernel launched by the host instead of replayed
+from a CUDA graph; the float32 loop of a tutorial with the same network and batch; and a matrix
+product in the dtype that is fastest on the device. A multiply-add counts as two operations, and the
+backward pass as two forward passes. It takes about three minutes on two CPU cores with AVX512-BF16,
+a quarter of an hour on older ones.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ Settings = Callable[[], contextlib.AbstractContextManager]
 
 
 def fits_step(network: nn.Module, config: TrainConfig, epoch: int = 0) -> Callable[[], None]:
-    """Return the step that ``fit`` makes in an epoch."""
+    """Return the step of ``fit`` in an epoch."""
     data = load_data("sample")
     run = Trainer(Processes(make_fabric()), Classifier(network, data), data, config)
     run.network.train()
@@ -53,7 +53,7 @@ def fits_step(network: nn.Module, config: TrainConfig, epoch: int = 0) -> Callab
 
 
 def launched_step(network: nn.Module, config: TrainConfig) -> Callable[[], None]:
-    """Return the same, but the host launches each of its kernels."""
+    """Return the same step, with each kernel launched by the host."""
     own_step = fits_step(network, config)
 
     def step() -> None:
@@ -64,7 +64,7 @@ def launched_step(network: nn.Module, config: TrainConfig) -> Callable[[], None]
 
 
 def plain_step(device: torch.device) -> Callable[[], None]:
-    """Return the step of a tutorial: float32, eager, SGD."""
+    """Return a tutorial's step: float32, eager, SGD."""
     model = ResNet18().to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     images = torch.randn(BATCH_SIZE, 3, 32, 32, device=device)
@@ -79,13 +79,13 @@ def plain_step(device: torch.device) -> Callable[[], None]:
 
 
 def product(device: torch.device, side: int = 4096) -> tuple[Callable[[], None], float]:
-    """Return a matrix product in the device's fastest type, and its number of operations."""
+    """Return a matrix product in the device's fastest dtype, and its number of operations."""
     a, b = (torch.randn(side, side, dtype=fast_dtype(device), device=device) for _ in range(2))
     return lambda: torch.mm(a, b), 2 * side**3
 
 
 def seconds(work: Callable[[], None], device: torch.device) -> float:
-    """Return the seconds of a work; on a GPU their mean over some, which the host runs ahead of."""
+    """Return the seconds of a function; on a GPU, the mean of ten asynchronous calls."""
     wait, times = (torch.cuda.synchronize, 10) if device.type == "cuda" else (lambda: None, 1)
     wait()
     start = time.perf_counter()
@@ -98,12 +98,12 @@ def seconds(work: Callable[[], None], device: torch.device) -> float:
 def in_turn(
     works: dict[str, tuple[Callable[[], None], Settings]], device: torch.device
 ) -> dict[str, float]:
-    """Return the least seconds of each work, under its settings, over some rounds of all."""
+    """Return the least seconds of each function, under its settings, over several rounds."""
     best = dict.fromkeys(works, float("inf"))
     for _ in range(ROUNDS):
         for name, (work, settings) in works.items():
             with settings():
-                for _ in range(2):  # which fill caches and capture graphs
+                for _ in range(2):  # to fill caches and capture graphs
                     work()
                 best[name] = min(best[name], seconds(work, device))
     return best

@@ -1,13 +1,12 @@
-"""Runs with other settings or other seeds, one after another, by their accuracy.
+"""Train with several settings or seeds, one after another, and print the accuracies.
 
     python benchmarks/trials.py seed=1 seed=2 seed=3
     python benchmarks/trials.py --held-out 5000 learning_rate=0.1 "cutout=8 label_smoothing=0.2"
 
-Each argument is a run, with the network and the values of its recipe, by the names that
-``python -m pytorch_vision train --help`` has for them. All of them train in one process, on data
-that is loaded once, and draw nothing: on a fast GPU the start and the pictures of a run take as
-long as its training. To choose settings, hold out training images; the test images are for the
-runs of what was chosen.
+Each argument is a run: values for settings of network and recipe, named as by ``python -m
+pytorch_vision train --help``. All runs train in one process, on data that is loaded once, and draw
+no plots: on a fast GPU, a run's start and plots take as long as its training. To choose settings,
+hold out training images; use the test images only for the chosen settings.
 """
 
 import argparse
@@ -31,11 +30,11 @@ OF_A_TRIAL = (
     *declared(TrainConfig),
     *declared(Augmentation),
 )
-NAMES = [name for name in FIELDS if name in OF_A_TRIAL]  # the data is loaded before
+NAMES = [name for name in FIELDS if name in OF_A_TRIAL]  # others are those of the data
 
 
 def settings_of(trial: str) -> Settings:
-    """Return the settings of a run, given as "name=value name=value"."""
+    """Return a run's settings, given as "name=value name=value"."""
     values = dict(pair.split("=", 1) for pair in trial.split())
     if unknown := sorted(values.keys() - set(NAMES)):
         raise ValueError(f"{unknown[0]} is not a setting of a trial; these are: {', '.join(NAMES)}")
@@ -43,13 +42,13 @@ def settings_of(trial: str) -> Settings:
 
 
 def train(settings: Settings, data: ImageData) -> History:
-    """Train as the command line does, but say nothing."""
+    """Train as the command line does, without printing."""
     with contextlib.redirect_stdout(io.StringIO()):
         return fit(settings.classifier(data), data, settings.config, settings.machine)
 
 
 def main(data: ImageData, trials: list[str]) -> list[float]:
-    """Print what came of each run; return the accuracies."""
+    """Print the results of each run; return the accuracies."""
     chosen, accuracies = [settings_of(trial) for trial in trials], []
     for trial, settings in zip(trials, chosen, strict=True):
         start = time.perf_counter()

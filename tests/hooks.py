@@ -1,4 +1,4 @@
-"""Hooks on a network in training, by which tests observe or disturb a run."""
+"""Hooks on a network in training, with which tests observe or disturb a run."""
 
 import itertools
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from pytorch_vision.data import ImageData, Normalization, eval_batches
 
 
 def at_step(network: nn.Module, number: int, act: Callable[[Tensor], object]) -> None:
-    """Call ``act`` with the images of one training step, in the middle of that step.
+    """Call ``act`` with the images of one training step, during that step.
 
     Args:
-        network: the one that is trained. Hooks do not change its fingerprint.
-        number: of the step, counted from 1.
+        network: the trained network. Hooks do not change its fingerprint.
+        number: the step's number, counted from 1.
         act: called with the step's images.
     """
     steps = itertools.count(1)

@@ -1,9 +1,8 @@
-"""Networks as users bring them: what trains in a plain loop must train here, and come back."""
+"""Custom networks: what trains in a plain PyTorch loop must train here, and load again."""
 
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +15,7 @@ from torch.nn.utils import parametrizations
 
 
 class Body(nn.Module):
-    """Two convolutions and a classifier; what differs is in the networks below."""
+    """Two convolutions and a linear layer; the networks below each differ in one thing."""
 
     def __init__(self, channels: int = 3, width: int = 8) -> None:
         super().__init__()
@@ -42,7 +41,7 @@ class Viewed(Body):
 
 
 class ViewedInTraining(Body):
-    """As an auxiliary classifier does."""
+    """Like an auxiliary classifier, it needs contiguous maps in training mode only."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.features(x)
@@ -62,39 +61,23 @@ class TwoNames(Body):
         return self.again(self.backbone(x).relu())
 
 
-class Sharing(Body):
-    """One parameter is a part of another's memory."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("corner", self.conv1.weight.detach()[:2])
-        self.register_buffer("wide", torch.ones(1, 1).expand(4, 10))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + self.wide[0]
-
-
 class Odd(Body):
-    """Buffers of all kinds, a float64 scale, and a mask that is infinite."""
+    """A counter, a bool mask, an empty buffer, a mask of minus infinity and a float64 scale."""
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("steps", torch.tensor(0))
         self.register_buffer("used", torch.zeros(10, dtype=torch.bool))
         self.register_buffer("empty", torch.empty(0, 3))
-        self.register_buffer("spectrum", torch.tensor([1 + 2j, 3j], dtype=torch.complex128))
         self.register_buffer("mask", torch.full((3,), -torch.inf))
         self.scale = nn.Parameter(torch.ones((), dtype=torch.float64))
-        self.frozen = nn.Parameter(torch.full((2,), -torch.inf), requires_grad=False)
-        self.phase = nn.Parameter(torch.ones(8, dtype=torch.complex64))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             self.steps += 1
             self.used[0] = True
-        x = self.features(x).mean((2, 3))
         weights = torch.cat([self.mask, torch.zeros(5)]).softmax(0) + 1
-        x = torch.fft.ifft(torch.fft.fft(x) * self.phase).real * weights
+        x = self.features(x).mean((2, 3)) * weights
         return (self.linear(x).double() * self.scale).float()
 
 
@@ -108,12 +91,6 @@ class Answering(Body):
         return self.wrap(self.linear(x.mean((2, 3))), x)
 
 
-@dataclass
-class Output:
-    features: Tensor
-    logits: Tensor
-
-
 class PartlyUsed(Body):
     def __init__(self) -> None:
         super().__init__()
@@ -121,7 +98,7 @@ class PartlyUsed(Body):
 
 
 class Chancy(Body):
-    """Draws from all that there is to draw from."""
+    """Draws from all random states: torch's, NumPy's and Python's."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.dropout(self.features(x).mean((2, 3)), 0.2, self.training)
@@ -144,7 +121,7 @@ class Squeezed(Body):
 
 
 class Remembering(Body):
-    """Keeps its features, a lock, and a table that it makes when it is first asked."""
+    """Stores its features, a lock, and a table that it makes in its first forward pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,7 +147,7 @@ class Zero(Body):
 
 
 class Foreign(Body):
-    """Keeps things in its state that are no tensors, and some that no file may hold."""
+    """Its state dict holds extra state that is no tensor, and that no file may hold."""
 
     steps = 0
 
@@ -186,7 +163,7 @@ class Foreign(Body):
 
 
 class OfChannels(Body):
-    """BatchNorm on features that are no maps: it cannot be trained on one image."""
+    """BatchNorm after pooling: it cannot be trained on a batch of one image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -206,12 +183,6 @@ def normed(norm: Callable[[nn.Module], nn.Module]) -> nn.Module:
     network = Body()
     norm(network.conv1)
     norm(network.conv2)
-    return network
-
-
-def used(network: nn.Module) -> nn.Module:
-    """A network that has been trained before, with what its layers computed then."""
-    network(torch.randn(2, 3, 32, 32)).sum().backward()
     return network
 
 
@@ -237,25 +208,14 @@ class OnePool(nn.Module):
 
 
 class FrozenNorm(Body):
-    """With the usual snippet, that forgets what ``train`` returns."""
+    """With a common snippet, which forgets that ``train`` returns the network."""
 
     def train(self, mode: bool = True) -> Any:
         super().train(mode)
 
 
-class AllSqueezed(Body):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).squeeze()
-
-
-class PartlyScripted(Body):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = torch.jit.script(self.conv1)
-
-
 class KeptByAHook(Body):
-    """Classifies what a hook, a method, has kept of a layer."""
+    """Classifies the output that a hook, one of its methods, has stored."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -270,7 +230,7 @@ class KeptByAHook(Body):
 
 
 class FrozenBelow(Body):
-    """Its features are calculated without gradients."""
+    """Its features are calculated under ``no_grad``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -282,20 +242,13 @@ class FrozenBelow(Body):
         return self.linear(x.mean((2, 3)))
 
 
-class Enlarged(Body):
-    """As for a network that knows larger images."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.interpolate(x, size=(64, 64), mode="bilinear"))
-
-
 def closure_in_a_hook() -> nn.Module:
     class Keeping(Body):
         def __init__(self) -> None:
             super().__init__()
 
             def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-                self.kept = output  # of the network that was made here, whatever its copies do
+                self.kept = output  # of the original network, also when a copy runs the hook
 
             self.conv2.register_forward_hook(keep)
 
@@ -317,51 +270,33 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "view": Viewed,
     "view in training": ViewedInTraining,
     "two names": TwoNames,
-    "shared memory": Sharing,
     "odd buffers": Odd,
     "tuple": lambda: Answering(lambda logits, x: (logits, x)),
-    "list": lambda: Answering(lambda logits, x: [logits, x]),
     "dictionary": lambda: Answering(lambda logits, x: {"features": x, "logits": logits}),
     "object": lambda: Answering(lambda logits, x: SimpleNamespace(logits=logits)),
-    "dataclass": lambda: Answering(lambda logits, x: Output(x, logits)),
-    "unused layers": PartlyUsed,
     "chance": Chancy,
     "numpy": ThroughNumpy,
     "squeeze": Squeezed,
     "remembering": Remembering,
-    "zero filters": Zero,
     "one channel": lambda: Body(1),
     "one channel, flat": lambda: nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 10)),
     "norm of features": OfChannels,
     "lazy": lazy,
     "weight_norm": lambda: normed(torch.nn.utils.weight_norm),
-    "weight_norm, used": lambda: used(normed(torch.nn.utils.weight_norm)),
     "spectral_norm": lambda: normed(torch.nn.utils.spectral_norm),
     "new weight_norm": lambda: normed(parametrizations.weight_norm),
-    "new spectral_norm": lambda: normed(parametrizations.spectral_norm),
-    "data parallel": lambda: nn.DataParallel(Body()),
-    "compiled": lambda: torch.compile(Body()),
     "scripted": lambda: torch.jit.script(tiny_network()),
     "traced": lambda: torch.jit.trace(tiny_network().eval(), torch.zeros(2, 3, 32, 32)),
     "foreign state": Foreign,
     "frozen": frozen,
     "one pooling": OnePool,
     "no answer to train": FrozenNorm,
-    "all squeezed": AllSqueezed,
-    "partly scripted": PartlyScripted,
-    "kept by a hook": KeptByAHook,
-    "enlarged images": Enlarged,
     "frozen below": FrozenBelow,
-    "float64": lambda: tiny_network().double(),
     "half": lambda: tiny_network().half(),
-    "five dimensions": lambda: nn.Sequential(
-        nn.Unflatten(1, (1, 3)), nn.Conv3d(1, 8, (3, 3, 3), 2, 1), nn.Flatten(2),
-        nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 10),
-    ),
-}  # fmt: skip  # fmt: skip
+}
 
 
 def made(kind: str) -> nn.Module:
-    """Return a network of the table with the weights of seed 0."""
+    """Return a network of the table, with weights of seed 0."""
     torch.manual_seed(0)
     return NETWORKS[kind]()

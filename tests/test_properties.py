@@ -23,7 +23,7 @@ from pytorch_vision.data.loaders import DeviceTrainLoader, epoch_order
 from pytorch_vision.data.splits import balanced_indices
 from pytorch_vision.runtime.processes import part_of
 from pytorch_vision.runtime.text import checked_text
-from pytorch_vision.training.optimizers import orthogonalized
+from pytorch_vision.training.muon import orthogonalized
 
 # the same examples in every run, and however slow the machine is
 settings.register_profile(

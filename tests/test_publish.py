@@ -1,4 +1,4 @@
-"""``make publish``, to repositories in folders that stand for those on GitHub."""
+"""``make publish``, to local repositories in place of GitHub's."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def commit(folder: Path, files: dict[str, str]) -> None:
 
 @pytest.fixture
 def here(tmp_path) -> Path:
-    """A repository like this one, pushed to me/project; me/another holds something else."""
+    """A repository like this one, pushed to me/project; me/another has other content."""
     cell = {"metadata": {}, "source": ["# A title\n", "\n", "It begins."]}
     code = {"cell_type": "code", "outputs": [], "source": SETUP.splitlines(keepends=True)}
     notebook = {"cells": [{"cell_type": "markdown", **cell}, code], "nbformat": 4}
@@ -71,7 +71,7 @@ def texts(folder: Path) -> tuple[str, str, str]:
     return (folder / "README.md").read_text(), first, second
 
 
-def test_it_publishes_the_library_and_puts_the_badge_in(here):
+def test_the_library_is_published_and_the_badge_inserted(here):
     library = here.parent / "github" / "me" / "project"
     trunk = git(library, "rev-parse", "trunk")
     for time in ("once", "again"):
@@ -90,7 +90,7 @@ def test_it_publishes_the_library_and_puts_the_badge_in(here):
     assert published == ["once", "pyproject.toml"]
 
 
-def test_another_address_of_the_library_goes_into_the_notebook(here):
+def test_the_library_can_have_a_repository_of_its_own(here):
     library = here.parent / "github/me/another"
     main = git(library, "rev-parse", "main")
     done = publish(here, "me", "project", "--library", "https://github.com/me/another")
@@ -113,7 +113,7 @@ def test_another_address_of_the_library_goes_into_the_notebook(here):
         ),
     ],
 )
-def test_what_cannot_be_published_changes_nothing(here, arguments, message):
+def test_an_error_changes_nothing(here, arguments, message):
     before = texts(here)
     done = publish(here, *arguments)
     assert done.returncode != 0

@@ -14,7 +14,7 @@ import pytest
 from small import few_images
 from torch.distributed.run import get_args_parser
 
-from pytorch_vision.app.command_line import make_parser
+from pytorch_vision.app.command_line import FORMATS, make_parser
 from pytorch_vision.app.settings import FIELDS, Settings
 from pytorch_vision.models import PRETRAINED, Classifier
 
@@ -130,10 +130,12 @@ def check(words: list[str], folder: Path) -> None:
             assert all((folder / path).exists() for path in what if path.startswith(".")), said
         case [option, *_] if option.startswith("--"):
             options = [word for word in words if word.startswith("--")]
-            known = {f"--{name.replace('_', '-')}" for name in FIELDS} | {"--help", "--image"}
+            known = {f"--{name.replace('_', '-')}" for name in (*FIELDS, *FORMATS)}
+            known |= {"--help", "--image"}
             assert set(options) <= known, said
             if options[0] not in ("--help", "--image") and len(words) > len(options):
-                check_options(["train", *words])
+                one_of_predict = options[0].removeprefix("--") in FORMATS
+                check_options([*(["predict", "new"] if one_of_predict else ["train"]), *words])
         case _:
             assert program in ("cp",), f"no check for {said}"
             assert shutil.which(program)
@@ -142,7 +144,9 @@ def check(words: list[str], folder: Path) -> None:
 def check_options(arguments: list[str]) -> None:
     """Check the options of ``python -m pytorch_vision``, and their values."""
     options = vars(make_parser().parse_args(arguments))
-    Settings.of(**{name: options[name] for name in FIELDS if options.get(name) is not None})
+    given = {name: options[name] for name in FIELDS if options.get(name) is not None}
+    for seed in given.pop("seed", [0]):
+        Settings.of(**given, seed=seed)
 
 
 @pages

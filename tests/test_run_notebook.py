@@ -20,7 +20,7 @@ for epoch in (1, 2):
 
 @pytest.fixture
 def program(tmp_path, monkeypatch):
-    """The module's names, its notebook and its folder replaced."""
+    """Its main function, with another notebook and folder."""
     monkeypatch.setattr(sys, "argv", ["run_notebook.py"])
     names = runpy.run_path(str(ROOT / "run_notebook.py"))
     replaced = {"ROOT": tmp_path, "NOTEBOOK": tmp_path / "book.ipynb", "RUNS": tmp_path / "runs"}
@@ -28,12 +28,12 @@ def program(tmp_path, monkeypatch):
     return names["main"]
 
 
-def told(capfd) -> list[str]:
-    """Return what was printed, without the times before it."""
+def printed(capfd) -> list[str]:
+    """Return the printed lines without the times before them."""
     return [line[10:].strip() for line in capfd.readouterr().out.splitlines()]
 
 
-def test_it_tells_where_it_is_and_writes_notebook_and_page(program, tmp_path, capfd):
+def test_progress_is_printed_and_notebook_and_page_are_written(program, tmp_path, capfd):
     cells = [
         new_markdown_cell("# A book\n\n## 1. Training"),
         new_code_cell(TRAINING),
@@ -42,7 +42,7 @@ def test_it_tells_where_it_is_and_writes_notebook_and_page(program, tmp_path, ca
     ]
     nbformat.write(new_notebook(cells=cells), tmp_path / "book.ipynb")
     program()
-    assert told(capfd) == [
+    assert printed(capfd) == [
         "1. Training",
         "Training on a machine",
         "epoch 1/2: Test set: 1 of 2 right, about 0:00 to go",
@@ -56,14 +56,14 @@ def test_it_tells_where_it_is_and_writes_notebook_and_page(program, tmp_path, ca
     assert "forty-two" in (tmp_path / "runs" / "book.html").read_text()
 
 
-def test_of_a_run_that_goes_on_it_tells_the_time_of_its_own_epochs(program, tmp_path, capfd):
+def test_the_time_to_go_of_a_resumed_run_is_by_its_own_epochs(program, tmp_path, capfd):
     lines = ["Training on a machine", "From the checkpoint, run on a machine:"]
     lines += ["Epoch 1/3 Loss=1", "Test set: 1 of 3 right", "Going on from the checkpoint"]
     lines += ["Epoch 2/3 Loss=1", "Test set: 2 of 3 right"]
     cells = [new_code_cell(f"print(*{lines}, sep='\\n')")]
     nbformat.write(new_notebook(cells=cells), tmp_path / "book.ipynb")
     program()
-    assert told(capfd) == [
+    assert printed(capfd) == [
         "Training on a machine",
         "From the checkpoint, run on a machine:",
         "epoch 1/3: Test set: 1 of 3 right",
@@ -73,7 +73,7 @@ def test_of_a_run_that_goes_on_it_tells_the_time_of_its_own_epochs(program, tmp_
     ]
 
 
-def test_a_cell_that_fails_ends_it_with_its_error_and_writes_nothing(program, tmp_path):
+def test_an_error_in_a_cell_is_printed_and_nothing_is_written(program, tmp_path):
     cells = [new_code_cell("raise ValueError('epochs is -1')")]
     nbformat.write(new_notebook(cells=cells), tmp_path / "book.ipynb")
     with pytest.raises(SystemExit, match="epochs is -1"):

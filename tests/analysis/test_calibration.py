@@ -50,7 +50,7 @@ def test_calibration_of_nothing_is_refused(predictions):
 
 
 @pytest.mark.parametrize("heat", [0.5, 1.0, 2.0])
-def test_the_temperature_undoes_what_was_done(heat):
+def test_temperature_finds_the_factor_of_the_logits(heat):
     assert temperature(predictions_at(heat)) == pytest.approx(1 / heat, rel=0.06)
 
 
@@ -65,7 +65,7 @@ def test_a_temperature_changes_probabilities_and_no_answer():
     )
 
 
-def test_certainty_stays_finite():
+def test_probabilities_of_0_stay_finite():
     predictions = predictions_at(0.01)
     assert (predictions.probabilities == 0).any()
     assert np.isfinite(temperature_scaled(predictions, 0.5).probabilities).all()

@@ -1,7 +1,7 @@
 import html
 import io
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from pytorch_vision.analysis import Predictions, galleries, plots
-from pytorch_vision.data import Augmentation, find_duplicates
+from pytorch_vision.data import Augmentation
 from pytorch_vision.explain import Explanation
 from pytorch_vision.training import TrainConfig
 
@@ -18,13 +18,16 @@ def pictures(figure: Figure) -> list:
     return [axes.images[0] for axes in figure.axes if axes.images]
 
 
+KINDS = ("predicted", "true")
+
+
 def caption(predictions: Predictions, kind: str, i: int) -> str:
     label = {"true": predictions.labels, "predicted": predictions.predicted}[kind][i]
     probability = predictions.probabilities[i, label]
     return f"{kind}: {predictions.class_names[label]} ({100 * probability:.0f} %)"
 
 
-@pytest.mark.parametrize("count", [1, 5, 7, 10])
+@pytest.mark.parametrize("count", [1, 7])
 def test_gallery_shows_each_image_sharp_under_its_classes(count, some_predictions):
     predictions = some_predictions(count)
     figure = galleries.gallery(predictions, "errors")
@@ -41,35 +44,31 @@ def test_galleries_of_no_error_say_so(some_predictions):
     none, maps = some_predictions(0), np.zeros((0, 32, 32))
     for figure in (galleries.gallery(none), galleries.gradcam_gallery(none, maps, maps)):
         assert not pictures(figure)
-        assert any("none" in text.get_text() for text in figure.texts)
+        assert "no such image" in figure.texts[-1].get_text()
 
 
-@pytest.mark.parametrize("count", [3, 10])
-def test_gradcam_gallery_stacks_image_predicted_and_true_overlay(count, some_predictions):
+@pytest.mark.parametrize(("count", "both"), [(0, True), (3, True), (10, True), (7, False)])
+def test_gradcam_gallery_stacks_image_and_overlays(count, both, some_predictions):
+    """Of the predicted and of the true class, which is the same for correct answers."""
     predictions = some_predictions(count)
-    maps = np.random.default_rng(1).random((2, count, 32, 32), np.float32)
-    figure = galleries.gradcam_gallery(predictions, *maps, "errors")
+    maps = np.random.default_rng(1).random((2, count, 32, 32), np.float32)[: 1 + both]
+    figure = galleries.gradcam_gallery(predictions, *maps, title="errors")
     figure.draw_without_rendering()
-    bands = -(-count // 5)
-    stacks = np.array(figure.axes[: 15 * bands]).reshape(bands, 3, 5).transpose(0, 2, 1)
-    for i, (axes, image) in enumerate(zip(stacks.reshape(-1, 3), predictions.images, strict=False)):
-        assert [one.get_title().strip() for one in axes] == [
-            f"test image {i}",
-            caption(predictions, "predicted", i),
-            caption(predictions, "true", i),
-        ]
-        expected = [
-            image,
-            galleries.overlay(image, maps[0, i]),
-            galleries.overlay(image, maps[1, i]),
-        ]
+    high, bands = 1 + len(maps), -(-count // 5)
+    stacks = np.array(figure.axes[: 5 * high * bands]).reshape(bands, high, 5).transpose(0, 2, 1)
+    for i, (axes, image) in enumerate(
+        zip(stacks.reshape(-1, high), predictions.images, strict=False)
+    ):
+        captions = [f"test image {i}", *(caption(predictions, k, i) for k in KINDS[: len(maps)])]
+        assert [one.get_title().strip() for one in axes] == captions
+        expected = [image, *(galleries.overlay(image, heats[i]) for heats in maps)]
         for one, pixels in zip(axes, expected, strict=True):
             np.testing.assert_allclose(one.images[0].get_array(), pixels)
         boxes = [one.get_window_extent() for one in axes]
         assert np.ptp([box.x0 for box in boxes]) < 1  # one column
-        assert boxes[0].y0 > boxes[1].y1 > boxes[1].y0 > boxes[2].y1
+        assert all(one.y0 > other.y1 for one, other in pairwise(boxes))
         assert min(box.width for box in boxes) >= 150
-    assert "each map's own maximum" in figure.axes[-1].get_ylabel()
+    assert not count or "each map's own maximum" in figure.axes[-1].get_ylabel()
 
 
 LONG = ("Animals & Nature", "a_very_long_class_name_" * 4, "W" * 80)
@@ -102,7 +101,7 @@ def test_no_caption_runs_into_another(size, some_predictions):
 
 
 def test_no_file_s_name_runs_into_its_neighbour(some_predictions):
-    """They are in bold letters, which are wider."""
+    """Names are bold, and so wider."""
     names = [f"Oceania/{'Norfolk Island'[:count]}s.png" for count in range(2, 15)]
     for name in names:
         predictions = replace(some_predictions(2), files=(name, name))
@@ -110,20 +109,6 @@ def test_no_file_s_name_runs_into_its_neighbour(some_predictions):
         figure.draw_without_rendering()
         one, other = (axes.title.get_window_extent() for axes in figure.axes[:2])
         assert other.x0 - one.x1 > 5
-
-
-def test_correct_answers_have_one_map_each(some_predictions):
-    predictions = some_predictions(7)
-    maps = np.random.default_rng(1).random((7, 32, 32), np.float32)
-    figure = galleries.gradcam_gallery(predictions, maps, title="correct answers")
-    shown = pictures(figure)
-    assert len(shown) == 14
-    titles = [picture.axes.get_title().strip() for picture in shown]
-    assert [caption(predictions, "predicted", i) in titles for i in range(7)] == [True] * 7
-    assert not [title for title in titles if title.startswith("true")]
-    stack = np.array(figure.axes[:20]).reshape(2, 2, 5)
-    overlaid = stack[1, 1, 1].images[0].get_array()
-    np.testing.assert_allclose(overlaid, galleries.overlay(predictions.images[6], maps[6]))
 
 
 def explained(predictions: Predictions, names: tuple[str, ...], name: str) -> Explanation:
@@ -150,43 +135,6 @@ def test_the_colour_bar_has_the_colours_of_an_overlay():
     np.testing.assert_allclose(scale[None], galleries.overlay(grey, np.linspace(0, 1, 9)[None]))
     np.testing.assert_allclose(scale[0], 128 / 255)
     assert scale[-1].max() < 0.95  # not the yellow of the colour map itself
-
-
-def test_examples_show_each_class_and_how_many_images_it_has(few):
-    figure = galleries.class_examples(few, count=3)
-    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
-    trained, tested = np.bincount(few.train_labels), np.bincount(few.test_labels)
-    assert texts[3] == f"cat ({trained[3]} + {tested[3]})"
-    assert len(texts) == 10
-    shown = np.array([picture.get_array() for picture in pictures(figure)])
-    assert shown.shape == (30, 32, 32, 3)
-    cats = few.train_images[few.train_labels == 3]
-    np.testing.assert_array_equal(shown[9], cats[0])
-    np.testing.assert_array_equal(shown[11], cats[-1])
-
-
-def test_examples_of_many_classes_are_of_the_first_ones(few):
-    names = tuple(f"class {number}" for number in range(40))
-    figure = galleries.class_examples(replace(few, class_names=names), count=2)
-    assert len(figure.axes) == 60
-    assert figure.get_suptitle().startswith("first 30 classes of ")
-    assert len(pictures(figure)) == 20  # the others have no image
-
-
-def test_duplicates_are_shown_one_below_the_other(few):
-    images, labels = few.train_images.copy(), few.train_labels.copy()
-    images[[50, 60]], labels[50] = images[[5, 6]], (labels[5] + 1) % 10
-    labels[60] = labels[6]
-    duplicates = find_duplicates(replace(few, train_images=images, train_labels=labels))
-    figure = galleries.duplicate_pairs(duplicates, count=1)
-    one, other = pictures(figure)
-    np.testing.assert_array_equal(one.get_array(), images[5])  # of two classes, so first
-    np.testing.assert_array_equal(other.get_array(), images[5])
-    assert one.axes.get_title() == f"train image 5\n{few.class_names[labels[5]]}"
-    assert other.axes.get_title().startswith("the same\ntrain image 50")
-    assert "1 of 2 pairs" in figure.get_suptitle()
-    none = galleries.duplicate_pairs(find_duplicates(few))
-    assert any("none" in text.get_text() for text in none.texts)
 
 
 def test_overlay_covers_the_more_the_hotter_and_leaves_the_rest():
@@ -220,7 +168,7 @@ def test_training_views_are_what_the_epochs_show(few):
         np.testing.assert_allclose(drawn, image / 255)
     assert not any(np.allclose(shown[0], other) for other in shown[1:8])
     titles = [axes.get_title() for axes in figure.axes[:8]]
-    assert titles[:2] + titles[7:] == ["as it is", "epoch 1", "epoch 20"]
+    assert titles[:2] + titles[7:] == ["original", "epoch 1", "epoch 20"]
 
 
 def test_training_views_are_small_where_the_epochs_are(few):
@@ -233,11 +181,9 @@ def test_training_views_are_small_where_the_epochs_are(few):
     assert not np.array_equal(shown[4], shown[5])
 
 
-@pytest.mark.parametrize(
-    "name", [r"$\frac{x$.png", "dollar$5_and$6.png", "50$", r"a\$b", "<b>&amp;</b>", "$x^2$"]
-)
+@pytest.mark.parametrize("name", [r"$\frac{x$.png", "dollar$5_and$6.png", r"a\$b", "<b>&amp;</b>"])
 def test_text_in_pictures_is_text(some_predictions, name):
-    """Names of files and classes come from anybody; between dollar signs they are no formulas."""
+    """Names of files and classes are arbitrary; between dollar signs they are no formulas."""
     predictions = replace(some_predictions(20), class_names=(name, "bee", "cow"))
     for figure in (
         galleries.explanation(explained(predictions, (name,), name)),

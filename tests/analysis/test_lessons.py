@@ -84,7 +84,7 @@ def gap(width: float, count: int = 20) -> Removal:
     [
         (0.3, 0.2, "Grad-CAM's is wider than any of them"),
         (0.2, 0.3, "So *centre* marks what the network needs better than Grad-CAM"),
-        (0.2, 0.2, "Between Grad-CAM and *centre* these images show no sure difference"),
+        (0.2, 0.2, "Between Grad-CAM and *centre* these images show no clear difference"),
     ],
 )
 def test_what_the_maps_are_worth_is_computed(classifier, ours, centre, sentence):
@@ -108,7 +108,7 @@ def test_what_the_maps_are_worth_is_computed(classifier, ours, centre, sentence)
     assert told.count("\n") == 2
 
 
-def test_nothing_tested_is_no_lesson(classifier):
+def test_without_removals_only_the_resolution_is_told(classifier):
     nothing = {"Grad-CAM": gap(0.1, 0)}
     told = trust_lessons(Trust({"misclassified": nothing}, {}), classifier)
     assert told.startswith("- All the same, the map is rough")

@@ -17,7 +17,7 @@ def rows_of(path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def test_each_class_has_its_figures(predictions):
+def test_metrics_of_each_class(predictions):
     """The matrix is [[1, 1, 0], [2, 0, 0], [0, 0, 1]]."""
     metrics = measure(predictions)
     np.testing.assert_allclose(metrics.precision, [1 / 3, 0, 1])
@@ -30,7 +30,7 @@ def test_each_class_has_its_figures(predictions):
     assert metrics.worst.tolist() == [1, 0, 2]
 
 
-def test_what_is_not_known_is_no_number(predictions, tmp_path):
+def test_shares_without_images_are_nan(predictions, tmp_path):
     """Neither for a class without images, nor for one that no image was taken for."""
     some = replace(predictions, labels=np.array([0, 1, 0, 0, 1]))
     some = replace(some, probabilities=np.eye(3, dtype=np.float32)[[0] * 5])
@@ -73,7 +73,7 @@ def test_of_many_classes_the_worst_are_told_and_the_five_most_probable_count(cou
     assert count < 1000 or lines[-1] == "These 30 of 1,000 classes have the lowest F1."
 
 
-def test_the_test_line_is_that_of_a_test(few, tiny):
+def test_evaluation_of_predictions_is_that_of_evaluate(few, tiny):
     told, expected = evaluation(predict(tiny, few, CPU)), evaluate(tiny, few, CPU)
     assert (told.correct, told.count, told.only) == (expected.correct, 50, expected.only)
     assert told.loss == pytest.approx(expected.loss, abs=1e-5)

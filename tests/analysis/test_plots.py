@@ -91,20 +91,17 @@ def inside(figure: Figure) -> bool:
 
 
 def test_of_a_thousand_classes_the_largest_confusions_are_drawn():
-    predictions = many_classes(1000)
-    figure = plots.confusion_matrix(predictions, "a title")
+    figure = plots.confusion_matrix(many_classes(1000), "a title")
     (axes,) = figure.axes
     assert len(axes.texts) == len(axes.patches) == 25
     assert {text.get_text() for text in axes.texts} == {" 1 (50 %)"}
     assert "25 largest of 334 confusions among 1,000 classes" in axes.get_title()
     assert axes.get_yticklabels()[0].get_text().startswith("class 0 ")
-    assert axes.get_yticklabels()[0].get_text().count("…") == 2
     assert inside(figure)
 
 
 def test_of_a_thousand_classes_the_best_and_the_worst_are_drawn():
-    predictions = many_classes(1000)
-    figure = plots.class_accuracy(predictions)
+    figure = plots.class_accuracy(many_classes(1000))
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.texts] == ["50.0"] * 25 + ["100.0"] * 25
     assert axes.get_title() == "the 25 best and the 25 worst of 1,000 classes"
@@ -147,13 +144,10 @@ def test_each_number_can_be_read_on_its_colour(some_predictions):
     (picture,) = axes.images
     below = picture.to_rgba(picture.get_array())[..., :3].reshape(-1, 3)
     above = np.array([to_rgb(text.get_color()) for text in axes.texts])
-    light, dark = (np.sort([_luminance(below), _luminance(above)], axis=0) + 0.05)[::-1]
-    assert (light / dark).min() > 4.5  # as WCAG 2 asks for
-
-
-def _luminance(colours: np.ndarray) -> np.ndarray:
+    colours = np.stack([below, above])
     linear = np.where(colours > 0.04045, ((colours + 0.055) / 1.055) ** 2.4, colours / 12.92)
-    return linear @ [0.2126, 0.7152, 0.0722]
+    dark, light = np.sort(linear @ [0.2126, 0.7152, 0.0722] + 0.05, axis=0)
+    assert (light / dark).min() > 4.5  # the contrast that WCAG 2 asks for
 
 
 def test_all_images_taken_for_one_class_and_a_class_without_any():
@@ -198,17 +192,21 @@ def test_no_class_accuracy_is_written_across_the_line_of_all_classes(some_predic
     assert all(axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1 for box in boxes)
 
 
-def test_reliability_shows_the_bins_and_the_error(some_predictions):
+def test_reliability_shows_the_bins_and_the_error_of_both_temperatures(some_predictions):
     predictions = some_predictions(200)
-    above, below = plots.reliability(predictions).axes
-    measured = calibration(predictions)
-    curve = next(line for line in above.lines if line.get_marker() == "s")
-    np.testing.assert_allclose(curve.get_xdata(), measured.confidence)
-    np.testing.assert_allclose(curve.get_ydata(), measured.accuracy)
-    legend = above.get_legend().get_texts()[-1].get_text()
-    assert legend == f"as it is: calibration error {100 * measured.error:.2f} %"
-    (counted,) = below.patches
-    assert counted.get_xy()[:, 1].max() == np.histogram(predictions.confidence, 15, (0, 1))[0].max()
+    drawn = {"original": predictions, "with temperature": temperature_scaled(predictions, 2.0)}
+    above, below = plots.reliability(predictions, "a title", drawn["with temperature"]).axes
+    curves = [line for line in above.lines if line.get_marker() in "so"]
+    texts = [text.get_text() for text in above.get_legend().get_texts()]
+    for curve, counted, (name, one) in zip(curves, below.patches, drawn.items(), strict=True):
+        measured = calibration(one)
+        np.testing.assert_allclose(curve.get_xdata(), measured.confidence)
+        np.testing.assert_allclose(curve.get_ydata(), measured.accuracy)
+        assert f"{name}: calibration error {100 * measured.error:.2f} %" in texts
+        counts = np.histogram(one.confidence, 15, (0, 1))[0]
+        assert counted.get_xy()[:, 1].max() == counts.max()
+    assert len({line.get_color() for line in above.lines}) == 3  # and the diagonal
+    assert len(plots.reliability(predictions).axes[1].patches) == 1
 
 
 def test_no_bin_hides_behind_the_legend_or_the_frame(some_predictions):
@@ -229,16 +227,6 @@ def test_no_bin_hides_behind_the_legend_or_the_frame(some_predictions):
         for place in above.transData.transform(line.get_xydata()):
             assert not box.padded(2).contains(*place)
             assert frame.contains(*place)
-
-
-def test_reliability_beside_that_with_a_temperature(some_predictions):
-    predictions = some_predictions(200)
-    hotter = temperature_scaled(predictions, 2.0)
-    above, below = plots.reliability(predictions, "a network", hotter).axes
-    texts = [text.get_text() for text in above.get_legend().get_texts()]
-    assert f"with temperature: calibration error {100 * calibration(hotter).error:.2f} %" in texts
-    assert len({line.get_color() for line in above.lines}) == 3  # and the diagonal
-    assert len(below.patches) == 2
 
 
 def test_trust_shows_curves_scores_and_correlations():
@@ -267,7 +255,7 @@ def test_trust_shows_curves_scores_and_correlations():
     assert [text.get_text() for text in sanity.get_legend().get_texts()] == ["Grad-CAM"]
 
 
-@pytest.mark.parametrize("sure", [0.3, 0.4, 0.6, 0.9])
+@pytest.mark.parametrize("sure", [0.3, 0.9])
 def test_trust_s_legend_hides_no_curve(sure):
     falling = sure * np.linspace(1, 0.5, 4) * np.ones((5, 1))
     one = Removal(np.array([0, 0.1, 0.3, 0.6]), falling, np.full((5, 4), sure))
@@ -310,7 +298,7 @@ def test_compare_draws_every_run_in_a_colour_of_its_own():
     assert (loss.get_xlabel(), accuracy.get_ylabel()) == ("Epoch", "Test accuracy (%)")
 
 
-@pytest.mark.parametrize("count", [1, 3, 13])
+@pytest.mark.parametrize("count", [1, 13])
 def test_compare_s_legend_hides_nothing_and_names_can_be_told_apart(count):
     names = [f"runs/a study/{'of a long name ' * 4}with seed {seed}" for seed in range(count)]
     figure = plots.compare({name: history_of(60.0, 70.0) for name in names}, "a title")
@@ -335,12 +323,8 @@ def test_compare_is_not_flattened_by_an_outlier():
     assert accuracy.get_ylim()[0] > 60
     assert loss.get_ylim()[1] < 2
     assert [text.count("off the scale") for text in legend_of(figure)] == [0, 0, 2, 2]
-
-
-def test_compare_wants_a_run():
     with pytest.raises(ValueError, match="no histories to compare"):
         plots.compare({})
-    plots.compare({"new": History()})
 
 
 def test_lr_finder_marks_the_suggestion():

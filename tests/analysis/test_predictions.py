@@ -54,7 +54,7 @@ def in_runs(predictions, errors_of):
     )
 
 
-def test_where_the_order_means_nothing_a_sample_is_of_every_class(predictions):
+def test_auto_order_is_spread_over_the_classes_of_a_folder(predictions):
     folder = in_runs(predictions, (18, 4, 1))
     errors, correct = misclassified(folder, 10), correctly_classified(folder, 10)
     assert np.bincount(errors.labels).tolist() == [5, 4, 1]
@@ -67,7 +67,7 @@ def test_where_the_order_means_nothing_a_sample_is_of_every_class(predictions):
     assert misclassified(many, 5).labels.max() > 30  # nor the first classes by name
 
 
-def test_where_the_order_is_random_the_first_ones_are_a_sample(predictions):
+def test_auto_order_is_first_in_random_order(predictions):
     shuffled = in_runs(predictions, (18, 4, 1)).select(np.random.default_rng(0).permutation(60))
     errors = misclassified(shuffled, 10)
     assert np.array_equal(errors.indices, misclassified(shuffled, 10, "first").indices)
@@ -82,7 +82,6 @@ def test_confusions_come_largest_first(predictions):
         (1, 2, 5, 0.25),
         (0, 1, 3, 0.15),
     ]
-    assert largest_confusions(in_runs(predictions, (3, 5, 0)), 1) == found[:1]
     assert largest_confusions(in_runs(predictions, (0, 0, 0))) == []
 
 
@@ -103,7 +102,7 @@ def test_the_training_images_can_be_asked_for(few, tiny):
         predict(tiny, few, split="valid")
 
 
-def test_the_others_are_correct(predictions):
+def test_correct_answers(predictions):
     assert correctly_classified(predictions).indices.tolist() == [0, 2]
     assert correctly_classified(predictions, 1, "confident").indices.tolist() == [2]
     none = misclassified(predictions.select(np.array([0, 2])), 10)

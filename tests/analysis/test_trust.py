@@ -17,7 +17,7 @@ from pytorch_vision.analysis import (
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine
 
-CPU = Machine(accelerator="cpu")  # where the same bits are promised
+CPU = Machine(accelerator="cpu", precision="32-true")  # gives the same bits each time
 
 
 def predictions_with(data, errors: int, count: int) -> Predictions:
@@ -62,7 +62,7 @@ def test_some_of_both_groups_are_tested_and_drawn(few, tiny, errors, count, test
     ]
 
 
-def test_a_folder_is_judged_by_all_of_its_classes(few, tiny):
+def test_trust_is_measured_on_all_classes_of_a_folder(few, tiny):
     """Its images come class by class: the first right answers would be of the first class."""
     order = np.argsort(few.train_labels, kind="stable")
     folder = predictions_with(few, 0, 100).select(order)

@@ -83,6 +83,6 @@ def test_every_setting_is_an_option_and_every_command_has_a_function():
     assert HELP.keys() == SETTINGS.keys() == COMMANDS.keys()
 
 
-def test_what_is_kept_of_the_settings_is_what_the_code_declares():
+def test_options_json_is_what_the_code_declares():
     made = runpy.run_path(str(ROOT / "docs" / "make_settings.py"))["options"]()
     assert json.loads(made) == OPTIONS, "run make docs"

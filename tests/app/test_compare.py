@@ -62,7 +62,7 @@ def test_other_images_are_said():
     assert "not all trained" not in compare_runs([run("one"), run("two")])
 
 
-def test_a_run_without_a_file_of_its_own_has_its_history(tmp_path):
+def test_a_run_without_a_manifest_has_its_history(tmp_path):
     HISTORY.to_csv(tmp_path / "old" / "plots" / "history.csv")
     found = FinishedRun.read(tmp_path / "old")
     assert found.history == HISTORY

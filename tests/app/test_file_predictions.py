@@ -45,7 +45,7 @@ def test_each_file_has_its_two_most_probable_classes(tmp_path, few, tiny, pictur
 
 
 @pytest.mark.parametrize("at_once", [1, 3 * 3 * 32 * 32, 2**26])
-def test_memory_is_that_of_a_batch(tmp_path, tiny, pictures, monkeypatch, at_once):
+def test_files_are_classified_batch_by_batch(tmp_path, tiny, pictures, monkeypatch, at_once):
     """A folder's files come in order at any depth; what cannot be read says why."""
     monkeypatch.setattr(file_predictions, "AT_ONCE", at_once)
     found = list(classify_files(tiny, [tmp_path / "new"], EXACT))

@@ -36,12 +36,13 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_folder_is_made_with_all_that_is_in_it(tmp_path):
+def test_prepare_makes_the_folder_and_check_makes_nothing(tmp_path):
+    RunFolder.check(tmp_path / "new" / "run")
+    assert os.listdir(tmp_path) == []
     run = RunFolder.prepare(tmp_path / "new" / "run")
     for path in (run.weights, run.history, run.page, run.plots, run.manifest):
-        assert path.is_relative_to(tmp_path / "new" / "run")
-    assert os.listdir(run.folder) == ["plots"]
-    assert os.listdir(run.plots) == []
+        assert path.is_relative_to(run.folder)
+    assert (os.listdir(run.folder), os.listdir(run.plots)) == (["plots"], [])
 
 
 @pytest.mark.parametrize("name", ["run", "run/deeper", "run/" + "x" * 300, "weights", "history"])
@@ -54,11 +55,6 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path, name):
     if name.startswith("run"):
         with pytest.raises(NotADirectoryError, match="run"):
             RunFolder.check(tmp_path / name)
-
-
-def test_checking_a_folder_makes_nothing(tmp_path):
-    RunFolder.check(tmp_path / "new" / "run")
-    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.skipif(
@@ -139,11 +135,14 @@ def test_a_history_that_cannot_be_kept_is_only_a_line(tmp_path, few, tiny, capsy
 
 
 def test_without_an_epoch_nothing_is_written(tmp_path, few, tiny, capsys):
-    run = RunFolder.prepare(tmp_path)
-    assert train_into(run, tiny, few, TrainConfig(epochs=0), None, tmp_path / "kept") == run
+    """Pictures of the test go into a folder where they replace no other run's."""
+    config, kept = TrainConfig(epochs=0), tmp_path / "kept"
+    run = RunFolder.prepare(tmp_path / "new")
+    assert train_into(run, tiny, few, config, None, kept) == run
     assert "Test set: " in capsys.readouterr().out
-    assert os.listdir(tmp_path) == ["plots"]
-    assert os.listdir(run.plots) == []
+    assert (os.listdir(run.folder), os.listdir(run.plots)) == (["plots"], [])
+    run.weights.write_text("of another run")
+    assert train_into(run, tiny, few, config).folder == tmp_path / "new-2"
 
 
 def double_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -162,7 +161,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("other", [*OTHERS, "data", "network", "threads"])
-def test_what_makes_another_run(few, monkeypatch, other):
+def test_each_of_these_makes_another_run(few, monkeypatch, other):
     data = replace(few, train_images=255 - few.train_images) if other == "data" else few
     network = tiny_network(normalization=other != "network")
     expected = describe_run(anew(few), few, CONFIG, ON_CPU)["identity"]
@@ -216,15 +215,7 @@ def test_weights_of_an_unknown_run_stay(tmp_path, few, name, manifest):
     assert output.free_for("any").folder == tmp_path / f"{name}-2"
 
 
-def test_a_test_of_a_classifier_replaces_no_pictures(tmp_path, few):
-    output = RunFolder.prepare(tmp_path / "mine")
-    train_into(output, anew(few), few, CONFIG)
-    tested = train_into(output, anew(few), few, replace(CONFIG, epochs=0))
-    assert tested.folder == tmp_path / "mine-2"
-    assert not tested.weights.exists()
-
-
-def test_beside_a_folder_without_a_name_is_one_inside(tmp_path, monkeypatch):
+def test_the_free_folder_of_the_working_folder_is_inside(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     output = RunFolder.prepare(".")
     output.weights.write_text("good ones")
@@ -232,7 +223,7 @@ def test_beside_a_folder_without_a_name_is_one_inside(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("average_weights", [True, False])
-def test_a_run_that_was_stopped_early_is_a_finished_one(tmp_path, few, tiny, average_weights):
+def test_a_run_that_after_epoch_stops_is_finished(tmp_path, few, tiny, average_weights):
     config = replace(CONFIG, epochs=5, average_weights=average_weights)
     run = RunFolder.prepare(tmp_path)
     tested = []
@@ -276,7 +267,7 @@ def test_names_are_cut_by_bytes(letter, kept):
     assert short_name(letter * 5, ".png") == letter * 5 + ".png"
 
 
-def test_names_are_found_where_they_were():
+def test_moved_names_are_found_in_their_earlier_wings():
     training = importlib.import_module("pytorch_vision.training")
     analysis = importlib.import_module("pytorch_vision.analysis")
     assert training.train_into is train_into

@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
 import torch
+from networks import OnePool
 from PIL import Image
+from small import tiny_network
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from pytorch_vision.analysis import grad_cam
 from pytorch_vision.data import Augmentation, ImageData, Normalization, eval_batches
-from pytorch_vision.explain import Explainer, NoMapError, map_geometry
+from pytorch_vision.explain import Explainer, NoMapError, last_map, map_geometry
 from pytorch_vision.models import Classifier, ResNet
 from pytorch_vision.training import TrainConfig, fit
 
@@ -44,7 +46,7 @@ def coloured_squares(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.
     return images, labels, centres
 
 
-def test_it_points_at_what_decides_the_class(capsys):
+def test_maps_point_at_the_object_that_decides_the_class(capsys):
     """Half of a cell's diagonal is 5.7 pixels: no map of this layer can point much better.
 
     The network has ResNet18's geometry and one block a stage. Deeper ones, trained for so short a
@@ -102,7 +104,7 @@ def test_a_single_bright_cell_is_drawn_where_it_lies():
     assert np.unravel_index(stretched[0].argmax(), (32, 32)) != (8, 24)
 
 
-def test_maps(resnet, few):
+def test_maps_are_scaled_to_1_and_independent_of_the_batch(resnet, few):
     maps = grad_cam(resnet, few.test_images[:5], few.test_labels[:5])
     assert maps.shape == (5, 32, 32)
     assert maps.dtype == np.float32
@@ -122,6 +124,7 @@ def test_several_classes_an_image_come_from_one_call(resnet, few):
     for maps, row in zip(both, classes, strict=True):
         assert np.array_equal(maps, grad_cam(resnet, images, row))
     assert grad_cam(resnet, images[:0], classes[:, :0]).shape == (2, 0, 32, 32)
+    assert grad_cam(resnet, images[:0], []).shape == (0, 32, 32)
 
 
 def test_an_explainer_is_made_once_and_asked_often(tiny, few):
@@ -213,7 +216,26 @@ def test_several_methods_come_from_the_same_passes(resnet, few):
     assert grad_cam(resnet, images[:0], [], method=methods).shape == (4, 0, 32, 32)
 
 
-def test_a_thousand_images_are_cut_up(tiny, few):
+@pytest.mark.parametrize("method", ["gradcam", "eigencam"])
+def test_a_layer_that_is_called_twice_is_explained_by_its_last_call(few, method):
+    shared, own = OnePool(), OnePool(nn.MaxPool2d(2, 2))
+    own.load_state_dict(shared.state_dict())
+    assert last_map(Classifier(shared, few)) == "pool"
+    maps = [
+        grad_cam(Classifier(network, few), few.test_images[:5], np.arange(5), layer, method)
+        for network, layer in ((shared, "pool"), (own, "last"))
+    ]
+    np.testing.assert_array_equal(*maps)
+    assert maps[0].max() == 1
+
+
+def test_a_network_that_torchscript_compiled_is_not_explained(few):
+    scripted = Classifier(torch.jit.script(tiny_network()), few)
+    with pytest.raises(NoMapError, match="TorchScript, which hides its layers: load its weights"):
+        Explainer(scripted)
+
+
+def test_many_images_are_split_into_batches(tiny, few):
     images = few.test_images.repeat(20, axis=0)
     classes = np.arange(1000) % 10
     seen = []
@@ -223,11 +245,7 @@ def test_a_thousand_images_are_cut_up(tiny, few):
     assert [count for count in seen if count > 1] == [250] * 4  # one forward pass for each part
 
 
-def test_no_image_gives_no_map(resnet, few):
-    assert grad_cam(resnet, few.test_images[:0], []).shape == (0, 32, 32)
-
-
-def test_the_formula(resnet, few):
+def test_a_map_is_grad_cams_formula(resnet, few):
     """ReLU of the channels' sum, each weighed by its mean gradient, stretched over the image."""
     kept = []
     handle = resnet.network.layer4.register_forward_hook(lambda _m, _i, output: kept.append(output))
@@ -281,19 +299,34 @@ def test_a_layer_that_no_gradient_reaches_is_named(few):
     assert grad_cam(*arguments, method="eigencam").shape == (1, 32, 32)
 
 
-def test_wrong_arguments_are_named(resnet, few):
-    images = few.test_images[:2]
-    with pytest.raises(ValueError, match=r"no layer 'layer5'; it has conv1, bn1, layer1, .*linear"):
-        grad_cam(resnet, images, [0, 1], "layer5")
-    with pytest.raises(NoMapError, match=r"layer 'linear' gives \(1, 10\), expected a map"):
-        grad_cam(resnet, images, [0, 1], "linear")
-    with pytest.raises(ValueError, match="method is 'lime', expected one of gradcam, "):
-        grad_cam(resnet, images, [0, 1], method=["gradcam", "lime"])
-    with pytest.raises(ValueError, match="method is 'lime', expected one of gradcam, "):
-        grad_cam(resnet, images, [0, 1], method="lime")
-    with pytest.raises(ValueError, match="classes is int64 of shape"):
-        grad_cam(resnet, images, [0])
-    with pytest.raises(ValueError, match="images is float64"):
-        grad_cam(resnet, images / 255, [0, 1])
-    with pytest.raises(ValueError, match=r"images are 16x32 pixels, .* takes 32x32"):
-        grad_cam(resnet, images[:, :16], [0, 1])
+@pytest.mark.parametrize(
+    ("calls", "message"),
+    [(0, "no memory for a copy of the network"), (2, "maps of 8 images at once; try batch_size=4")],
+)
+def test_too_little_memory_is_explained(few, calls, message):
+    class Full(OnePool):
+        def forward(self, x):
+            self.calls = getattr(self, "calls", 0) + 1
+            if self.calls > calls:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return super().forward(x)
+
+    with pytest.raises(MemoryError, match=message):
+        grad_cam(Classifier(Full(), few), few.test_images, few.test_labels, batch_size=8)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layer": "layer5"}, r"no layer 'layer5'; it has conv1, bn1, layer1, .*linear"),
+        ({"layer": "linear"}, r"layer 'linear' gives \(1, 10\), expected a map"),
+        ({"method": ["gradcam", "lime"]}, "method is 'lime', expected one of gradcam, "),
+        ({"method": "lime"}, "method is 'lime', expected one of gradcam, "),
+        ({"classes": [0]}, "classes is int64 of shape"),
+        ({"images": np.zeros((2, 32, 32, 3))}, "images is float64"),
+        ({"images": np.zeros((2, 16, 32, 3), np.uint8)}, "images are 16x32 pixels, .* takes 32x32"),
+    ],
+)
+def test_wrong_arguments_are_named(resnet, few, change, message):
+    with pytest.raises(ValueError, match=message):
+        grad_cam(resnet, **{"images": few.test_images[:2], "classes": [0, 1], **change})

@@ -25,7 +25,7 @@ def test_it_solves_the_system_of_the_reference(share):
     assert torch.equal(images, before)
 
 
-def test_what_is_there_stays_and_noise_is_small():
+def test_known_pixels_stay_and_noise_is_small():
     images, missing = torch.randn(4, 3, 32, 32), holes(4, 0.4)
     plain = fill(images, missing)
     noisy = fill(images, missing, torch.Generator().manual_seed(0))
@@ -36,7 +36,7 @@ def test_what_is_there_stays_and_noise_is_small():
     assert difference.std() == pytest.approx(NOISE, rel=0.05)
 
 
-def test_a_plain_image_is_filled_without_a_trace():
+def test_a_hole_in_an_image_of_one_colour_is_filled_exactly():
     images = torch.full((1, 3, 32, 32), 0.7)
     assert torch.allclose(fill(images, holes(1, 0.6)), images, atol=1e-3)
     assert torch.equal(fill(images, torch.zeros(1, 32, 32, dtype=torch.bool)), images)

@@ -1,6 +1,5 @@
-import os
-import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from pytorch_vision.data import Normalization
 from pytorch_vision.explain.removal import Removal, describe_removal, interval
 from pytorch_vision.models import Classifier, ResNet
 from pytorch_vision.runtime import Machine
+from pytorch_vision.runtime.terminal import Bar
 
 UNIT = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 EXACT = Machine(precision="32-true")
@@ -147,17 +147,14 @@ def test_an_interval_holds_the_mean_as_often_as_it_says():
     assert 88 <= hits <= 99
 
 
-def test_where_there_is_no_image_there_is_no_score(tiny, few):
-    none = few.test_images[:0]
-    removals = removal(tiny, none, few.test_labels[:0], baseline_maps(none))
+def test_no_image_gives_no_score_and_one_gives_no_interval(tiny, few):
+    empty = few.test_images[:0]
+    removals = removal(tiny, empty, few.test_labels[:0], baseline_maps(empty))
     assert {one.score.shape for one in removals.values()} == {(0,)}
-
-
-def test_one_image_has_no_interval():
     assert np.isnan(interval(np.array([0.3]))).all()
 
 
-def test_the_sentence(removals):
+def test_the_removal_is_described_in_a_sentence(removals):
     text = describe_removal(removals["square"], removals["random"])
     fallen = removals["square"].morf[:, 2].mean()
     before = removals["square"].morf[:, 0].mean()
@@ -168,28 +165,13 @@ def test_the_sentence(removals):
     assert chance.endswith("So these maps are no better than chance.")
 
 
-def test_bars_switched_off_change_no_figure(tiny, few, tmp_path):
-    """As on a cluster; tqdm reads the variable when it is imported, so in another process."""
-    code = """
-import sys
-import os
-import subprocess
-import sys
-
-import numpy as np
-from small import few_images, tiny_classifier
-from pytorch_vision.analysis import removal
-few = few_images()
-maps = {"random": np.random.default_rng(0).random((100, 32, 32), np.float32)}
-found = removal(tiny_classifier(few), few.train_images, few.train_labels, maps, (0.3,))["random"]
-np.save(sys.argv[1], np.stack([found.morf, found.lerf]))
-"""
-    path = tmp_path / "without.npy"
-    environment = {**os.environ, "TQDM_DISABLE": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", code, path], env=environment, check=True)
-    maps = {"random": np.random.default_rng(0).random((100, 32, 32), np.float32)}
-    found = removal(tiny, few.train_images, few.train_labels, maps, (0.3,))["random"]
-    np.testing.assert_allclose(np.load(path), np.stack([found.morf, found.lerf]), atol=1e-6)
+def test_without_bars_the_curves_are_the_same(tiny, few, monkeypatch):
+    images, labels = few.test_images[:9], few.test_labels[:9]
+    arguments = (tiny, images, labels, baseline_maps(images), (0.3,))
+    with_bars = removal(*arguments)["random"]
+    module = sys.modules["pytorch_vision.explain.removal"]  # a function has the same name
+    monkeypatch.setattr(module, "Bar", partial(Bar, disable=True))
+    np.testing.assert_array_equal(removal(*arguments)["random"].morf, with_bars.morf)
 
 
 def test_wrong_arguments_are_named(tiny, few):
@@ -201,7 +183,7 @@ def test_wrong_arguments_are_named(tiny, few):
             removal(*arguments, {}, fractions)
 
 
-def test_shares_can_come_from_an_array(sees_a_square, squares):
+def test_fractions_can_be_an_array(sees_a_square, squares):
     images, marked = squares
     maps, classes = {"marked": marked[:3]}, np.ones(3, np.uint8)
     found = removal(sees_a_square, images[:3], classes, maps, np.linspace(0.2, 0.8, 3), EXACT)

@@ -24,9 +24,8 @@ from pytorch_vision.models.adapter import (
     LogitsError,
     find_call,
     find_training_call,
-    is_faithful,
+    is_copied_faithfully,
 )
-from pytorch_vision.models.module_utils import copied
 from pytorch_vision.runtime import Machine
 
 EXACT = Machine(accelerator="cpu", precision="32-true")
@@ -40,7 +39,7 @@ CONTIGUOUS = torch.contiguous_format
         ("frozen", Call()),
         ("view", Call(memory_format=CONTIGUOUS)),
         ("one channel", Call(channels=1)),
-        ("all squeezed", Call(alone=False)),
+        ("squeeze", Call(alone=False)),
         ("dictionary", Call()),
     ],
 )
@@ -122,7 +121,7 @@ def test_parameters_that_no_loss_reaches_are_named():
 def test_a_copy_that_calculates_with_the_originals_weights_is_noticed(make):
     network = make()
     adapter = Adapter(network, find_call(network, SIZE, 10), 10)
-    assert is_faithful(copied(network), adapter, SIZE) == (make in (KeptByAHook, Viewed))
+    assert is_copied_faithfully(adapter, SIZE) == (make in (KeptByAHook, Viewed))
 
 
 def test_one_channel_is_luma(few):

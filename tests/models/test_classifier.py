@@ -10,7 +10,7 @@ import pytest
 import torch
 from networks import Body
 from PIL import Image
-from small import tiny_classifier, tiny_network
+from small import tiny_network
 
 from pytorch_vision.data import ImageData, Normalization
 from pytorch_vision.models import Classifier, History, ResNet18, create
@@ -22,7 +22,7 @@ EXACT = Machine(accelerator="cpu", precision="32-true")
 
 
 def test_a_classifier_is_made_for_data(few):
-    """From a network, or from the name of one: the same, but for what is said of it."""
+    """From a network or from its name: they differ in the description alone."""
     named = Classifier("ResNet18", few, conv_padding="standard", resize="pad")
     given = Classifier(ResNet18(10, "standard"), few, resize="pad", description="mine")
     for classifier in (named, given):
@@ -44,7 +44,7 @@ def test_a_classifier_is_made_without_data(few):
     assert (own.class_names, own.normalization, own.size) == (("a", "b"), normalization, (48, 64))
     assert str(own) == "Sequential"
     assert Classifier("CustomResNet", **given).network.linear.out_features == 2
-    # what is given counts more than the data
+    # arguments override the data
     other = Classifier(tiny_network(classes=2), few, **given)
     assert (other.class_names, other.normalization) == (("a", "b"), normalization)
     assert other.size == (48, 64)
@@ -54,37 +54,26 @@ def test_a_classifier_is_made_without_data(few):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("network", "options", "message"),
     [
-        ({"conv_padding": "standard"}, "conv_padding: only for a network that is made by its name"),
-        ({"resize": "stretch"}, "resize is 'stretch', expected 'crop', 'pad', 'squash'"),
-        ({"class_names": "ab"}, "class_names is 'ab', expected a sequence of names"),
-        ({"class_names": ()}, "class_names is empty"),
+        (Body(), {"conv_padding": "standard"}, "conv_padding: only for a network that is made by"),
+        (Body(), {"resize": "stretch"}, "resize is 'stretch', expected 'crop', 'pad', 'squash'"),
+        (Body(), {"class_names": "ab"}, "class_names is 'ab', expected a sequence of names"),
+        (Body(), {"class_names": ()}, "class_names is empty"),
+        ("ResNet19", {}, "model is 'ResNet19', expected one of ResNet18"),
+        (
+            "CustomResNet",
+            {"conv_padding": "x"},
+            r"'CustomResNet' cannot be made with .*padding='x'",
+        ),
+        (Body, {}, r"network is the class Body, expected a network: Body\(\)"),
+        (Body().state_dict(), {}, "network is a dict, of weights maybe: make the network"),
+        ([1], {}, r"network is list, expected a torch\.nn\.Module"),
     ],
 )
-def test_a_classifier_of_a_wrong_kind_is_refused(few, change, message):
+def test_a_wrong_network_or_option_is_refused(few, network, options, message):
     with pytest.raises(ValueError, match=message):
-        tiny_classifier(few, **change)
-
-
-def test_an_unknown_network_or_option_is_refused(few):
-    with pytest.raises(ValueError, match="model is 'ResNet19', expected one of ResNet18"):
-        Classifier("ResNet19", few)
-    with pytest.raises(ValueError, match=r"'CustomResNet' cannot be made with .*conv_padding='sta"):
-        Classifier("CustomResNet", few, conv_padding="standard")
-
-
-@pytest.mark.parametrize(
-    ("network", "message"),
-    [
-        (Body, r"network is the class Body, expected a network: Body\(\)"),
-        (Body().state_dict(), "network is a dict, of weights maybe: make the network"),
-        ([1], r"network is list, expected a torch\.nn\.Module"),
-    ],
-)
-def test_what_is_no_network_is_refused(few, network, message):
-    with pytest.raises(ValueError, match=message):
-        Classifier(network, few)
+        Classifier(network, few, **options)
 
 
 def test_first_weights_follow_the_seed_alone(few):
@@ -119,21 +108,8 @@ def test_probabilities_are_the_networks(few, tiny):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        (np.zeros((1, 32, 32, 3), np.float32), "images is float32 .* expected uint8"),
-        (np.zeros((32, 32, 3), np.uint8), r"images is uint8 of shape \(32, 32, 3\)"),
-        (np.zeros((1, 48, 32, 3), np.uint8), "images are 48x32 pixels, Sequential on .* takes 32x"),
-    ],
-)
-def test_images_of_another_kind_are_not_predicted(tiny, images, message):
-    with pytest.raises(ValueError, match=message):
-        tiny.predict(images, EXACT)
-
-
 @pytest.mark.parametrize("kind", ["ResNet18", "tiny"])
-def test_an_image_has_the_same_probabilities_in_any_company(sample, few, tiny, kind):
+def test_probabilities_do_not_depend_on_the_batch(sample, few, tiny, kind):
     """Alone, among few and among many, in a batch and as the first of the next."""
     classifier = tiny
     if kind == "ResNet18":
@@ -152,7 +128,7 @@ def test_a_precision_that_is_set_is_used(few, tiny):
     assert 1e-5 < abs(exact - rounded).max() < 0.05
 
 
-def test_image_files_are_predicted_as_what_is_in_them(tmp_path, few, tiny):
+def test_image_files_are_predicted_like_their_pixels(tmp_path, few, tiny):
     paths = [tmp_path / f"{number}.png" for number in range(12)]
     for path, image in zip(paths, few.test_images, strict=False):
         Image.fromarray(image).save(path)
@@ -172,6 +148,9 @@ def test_image_files_are_predicted_as_what_is_in_them(tmp_path, few, tiny):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
+        (np.zeros((1, 32, 32, 3), np.float32), "images is float32 .* expected uint8"),
+        (np.zeros((32, 32, 3), np.uint8), r"images is uint8 of shape \(32, 32, 3\)"),
+        (np.zeros((1, 48, 32, 3), np.uint8), "images are 48x32 pixels, Sequential on .* takes 32x"),
         ([], "images are neither an array uint8 .* nor image files"),
         ([1, 2], "images are neither"),
         (3, "images are neither"),
@@ -179,12 +158,12 @@ def test_image_files_are_predicted_as_what_is_in_them(tmp_path, few, tiny):
         (Image.new("RGB", (900, 3)), "the picture is 900x3 pixels, of which 'crop' leaves"),
     ],
 )
-def test_what_is_no_image_is_refused(tiny, images, message):
+def test_other_values_than_images_are_refused(tiny, images, message):
     with pytest.raises(ValueError, match=message):
         tiny.predict(images)
 
 
-def test_pictures_are_resized_as_those_it_learned_from(tmp_path, few, tiny):
+def test_pictures_are_resized_as_the_training_images_were(tmp_path, few, tiny):
     picture = Image.fromarray(few.test_images[0].repeat(3, 0).repeat(2, 1))
     picture.save(tmp_path / "picture.png")
     expected = tiny.predict(tmp_path / "picture.png")
@@ -202,8 +181,8 @@ def test_a_picture_is_classified_in_one_call(tmp_path, few, tiny):
     assert len(tiny.classify(few.test_images[0], top=99)) == 10
 
 
-def test_another_network_is_asked_after_a_change(few):
-    """The call that is remembered is that of the network as it is."""
+def test_a_changed_network_gives_other_predictions(few):
+    """The cached call belongs to the present layers."""
     classifier, machine = Classifier(tiny_network(), few), CPU
     first = classifier.predict(few.test_images[:1], machine)
     with torch.no_grad():
@@ -219,7 +198,7 @@ def test_another_network_is_asked_after_a_change(few):
         classifier.predict(few.test_images[:1], machine)
 
 
-def test_after_a_prediction_it_is_copied_and_pickled_as_before(few, tiny):
+def test_after_a_prediction_it_can_be_copied_and_pickled(few, tiny):
     expected = tiny.predict(few.test_images[:1])
     file = io.BytesIO()
     torch.save(tiny, file)
@@ -241,7 +220,7 @@ def test_threads_that_predict_do_not_disturb_each_other(few, tiny):
         assert torch.equal(tensor, before[name]), name
 
 
-def test_another_network_in_the_same_classifier(trained):
+def test_with_network_keeps_everything_else(trained):
     network = tiny_network()
     other = trained.with_network(network)
     assert other.network is network

@@ -26,7 +26,7 @@ from pytorch_vision.runtime import CheckpointError
 ROOT = Path(__file__).parents[2]
 
 
-def test_all_of_it_comes_back(tmp_path, trained):
+def test_a_saved_classifier_loads_with_everything(tmp_path, trained):
     trained.size, trained.resize = (48, 64), "pad"
     trained.save(tmp_path / "weights.safetensors")
     loaded = Classifier.load(tmp_path / "weights.safetensors")
@@ -87,7 +87,7 @@ def test_every_network_by_name_comes_back(tmp_path, few, name, options):
         torch.testing.assert_close(loaded.network.eval()(images), logits)  # wherever they lie
 
 
-def test_buffers_that_no_file_keeps_are_made_anew(tmp_path, few, monkeypatch):
+def test_non_persistent_buffers_are_made_anew(tmp_path, few, monkeypatch):
     class WithBuffer(torch.nn.Linear):
         def __init__(self, num_classes: int) -> None:
             super().__init__(3, num_classes)
@@ -101,7 +101,7 @@ def test_buffers_that_no_file_keeps_are_made_anew(tmp_path, few, monkeypatch):
     assert torch.equal(loaded.weight, made.network.weight)
 
 
-def test_a_network_of_the_callers_own(tmp_path, tiny):
+def test_a_custom_network_is_loaded_into_the_callers_module(tmp_path, tiny):
     path = tmp_path / "weights.safetensors"
     tiny.save(path)
     with pytest.raises(CheckpointError, match=r"weights of a custom network, which onl"):
@@ -120,7 +120,7 @@ def test_a_network_of_the_callers_own(tmp_path, tiny):
 
 
 def test_a_weights_file_never_has_anything_imported(tmp_path, tiny, monkeypatch):
-    """It may name a module; only the caller's own word has it imported."""
+    """Only a module that the caller names is imported."""
     tiny.network.made_by = {"name": "antigravity_of_mine:build"}
     path = tmp_path / "weights.safetensors"
     tiny.save(path)
@@ -135,10 +135,10 @@ def test_a_weights_file_never_has_anything_imported(tmp_path, tiny, monkeypatch)
         Classifier.load(path)
 
 
-def test_foreign_weights_are_named(tmp_path, tiny):
+def test_foreign_metadata_is_refused(tmp_path, tiny):
     path = tmp_path / "weights.safetensors"
     save_weights(path, tiny.network, {"about": "nothing"})
-    with pytest.raises(CheckpointError, match="holds other weights than"):
+    with pytest.raises(CheckpointError, match="is not a file that"):
         Classifier.load(path)
     tiny.save(path)
     metadata = read_weights(path)[1]
@@ -164,14 +164,14 @@ def test_foreign_weights_are_named(tmp_path, tiny):
     }.items():
         for wrong in value:
             save_weights(path, tiny.network, {**metadata, name: json.dumps(wrong)})
-            with pytest.raises(CheckpointError, match="holds other weights than"):
+            with pytest.raises(CheckpointError, match="is not a file that"):
                 Classifier.load(path, tiny_network())
         save_weights(path, tiny.network, {k: v for k, v in metadata.items() if k != name})
-        with pytest.raises(CheckpointError, match="holds other weights than"):
+        with pytest.raises(CheckpointError, match="is not a file that"):
             Classifier.load(path, tiny_network())
 
 
-def test_weights_of_a_network_that_they_do_not_fit_are_named(tmp_path, trained):
+def test_metadata_of_an_impossible_network_is_refused(tmp_path, trained):
     path = tmp_path / "weights.safetensors"
     trained.save(path)
     metadata = read_weights(path)[1]
@@ -197,11 +197,11 @@ def test_weights_of_a_network_that_they_do_not_fit_are_named(tmp_path, trained):
     for change in (*changes, {"class_names": ["one", "two"]}):
         texts = {name: json.dumps(value) for name, value in change.items()}
         save_weights(path, trained.network, {**metadata, **texts}, torch.float16)
-        with pytest.raises(CheckpointError, match="holds other weights than"):
+        with pytest.raises(CheckpointError, match="is not a file that"):
             Classifier.load(path)
     del metadata["network"]
     save_weights(path, trained.network, metadata)
-    with pytest.raises(CheckpointError, match="holds other weights than"):
+    with pytest.raises(CheckpointError, match="is not a file that"):
         Classifier.load(path)
 
 
@@ -211,7 +211,7 @@ def test_the_committed_weights_are_the_ones_that_the_results_name():
     assert digest in (ROOT / "docs" / "results.md").read_text()
 
 
-def test_weights_that_an_installed_package_lacks(tmp_path, monkeypatch):
+def test_an_installed_package_says_that_it_has_no_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "pytorch_vision.models.classifier_file.PRETRAINED", tmp_path / "none.safetensors"
     )
@@ -219,8 +219,7 @@ def test_weights_that_an_installed_package_lacks(tmp_path, monkeypatch):
         Classifier.load("pretrained")
 
 
-def test_numpys_numbers_and_names_are_those_of_a_file(tmp_path):
-    """As they come out of an array; what was saved can be loaded."""
+def test_numpy_values_are_saved_and_loaded(tmp_path):
     history = History((EpochRecord(np.int64(1), *np.ones(7, np.float32)),))
     classifier = Classifier(
         tiny_network(),
@@ -236,12 +235,9 @@ def test_numpys_numbers_and_names_are_those_of_a_file(tmp_path):
 
 
 NAMES = {
-    "no-break space": "golden\u00a0retriever",
     "full-width space": "\u9ed2\u3000\u732b",
     "zero-width non-joiner": "\u0645\u06cc\u200c\u062e\u0648\u0627\u0628\u062f",
-    "emoji of several": "\U0001f468\u200d\U0001f469\u200d\U0001f467",
     "right to left": "\u200f\u05e9\u05dc\u05d5\u05dd",
-    "combined": "e\u0301te\u0301",
     "long": "x" * 5000,
     "control characters": "a\tb\nc\x1b[31m\x7f",
     "half a character": "caf\udce9",
@@ -249,7 +245,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize("kind", NAMES)
-def test_any_name_comes_back(few, tmp_path, kind, capsys):
+def test_any_class_name_is_saved_and_loaded(few, tmp_path, kind, capsys):
     data = replace(few, class_names=(NAMES[kind], *few.class_names[1:]), name=NAMES[kind])
     classifier = Classifier(tiny_network(), data)
     classifier.save(tmp_path / "weights")
@@ -264,7 +260,7 @@ def test_any_name_comes_back(few, tmp_path, kind, capsys):
         assert loaded.class_names[0] == NAMES[kind]
 
 
-def test_names_of_one_weight_stay_one(few, tmp_path):
+def test_shared_weights_stay_shared(few, tmp_path):
     Classifier(TwoNames(), few).save(tmp_path / "weights")
     network = Classifier.load(tmp_path / "weights", TwoNames()).network
     assert network.again.weight is network.conv2.weight is network.backbone[2].weight

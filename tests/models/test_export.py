@@ -75,7 +75,7 @@ class Undecided(nn.Module):
         return flat if bool(images.sum() > 0) else -flat
 
 
-def test_what_onnx_cannot_say_is_refused_and_nothing_is_written(tmp_path, few):
+def test_a_network_that_onnx_cannot_express_is_refused(tmp_path, few):
     with pytest.raises(
         ValueError,
         match=r"cannot express what Undecided on a few images does: .*data-dependent",
@@ -85,7 +85,7 @@ def test_what_onnx_cannot_say_is_refused_and_nothing_is_written(tmp_path, few):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_not_installed_is_named(tmp_path, few, tiny, monkeypatch):
+def test_missing_packages_are_named(tmp_path, few, tiny, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnx" else name)
     with pytest.raises(ModuleNotFoundError, match="export needs onnx, which is not installed"):
         export_onnx(tiny, tmp_path / "model.onnx")

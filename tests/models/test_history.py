@@ -10,7 +10,7 @@ HISTORY = History(
 )
 
 
-def test_it_is_written_as_a_table(tmp_path):
+def test_a_history_is_written_as_csv(tmp_path):
     HISTORY.to_csv(tmp_path / "new" / "history.csv")
     with open(tmp_path / "new" / "history.csv") as file:
         rows = list(csv.DictReader(file))
@@ -19,7 +19,7 @@ def test_it_is_written_as_a_table(tmp_path):
         assert [float(row[name]) for row in rows] == pytest.approx(HISTORY.column(name), rel=1e-5)
 
 
-def test_it_comes_back_from_its_table(tmp_path):
+def test_a_history_is_read_from_csv(tmp_path):
     HISTORY.to_csv(tmp_path / "history.csv")
     again = History.from_csv(tmp_path / "history.csv")
     for name in asdict(HISTORY.records[0]):

@@ -3,8 +3,8 @@ import torch
 from pytorch_vision.models.inference import scaled_down
 
 
-def test_smaller_images_are_the_same_images():
-    """At three quarters of the size, each where it was: a half of one colour keeps its edge."""
+def test_images_are_scaled_down_in_place():
+    """An edge between two halves stays in its place, at three quarters of the size."""
     images = torch.zeros(2, 3, 32, 48)
     images[:, :, :, 24:] = 1.0
     small = scaled_down(images, 0.75)

@@ -6,7 +6,7 @@ from pytorch_vision.models import ResNet18
 from pytorch_vision.models.init import begin_as_identity, edges_and_colours
 
 
-def test_convolutions_begin_by_passing_on_what_they_are_given():
+def test_convolutions_begin_as_the_identity():
     network = ResNet18()
     shortcut = network.layer2[0].shortcut[0].weight.clone()
     begin_as_identity(network)

@@ -71,7 +71,7 @@ def test_a_mirrored_stem_whitens_as_the_other_does():
     assert differences.amin(1).max() < 1e-6
 
 
-def test_a_mirrored_layer_begins_by_passing_on_what_it_is_given():
+def test_a_mirrored_layer_begins_as_the_identity():
     model, images = create("CustomResNet", mirrored=True).eval(), torch.randn(1, 64, 8, 8)
     first, _, second = images.tensor_split((14, 50), 1)
     passed_on = model.layer1[0][0](images)

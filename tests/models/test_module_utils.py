@@ -37,7 +37,7 @@ def test_lazy_layers_are_initialised_for_the_images():
         ready(nn.Sequential(nn.LazyConv2d(8, 3)), (1, 1))
 
 
-@pytest.mark.parametrize("kind", ["remembering", "weight_norm, used", "shared memory", "traced"])
+@pytest.mark.parametrize("kind", ["remembering", "weight_norm", "traced"])
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_what_deepcopy_refuses_is_copied(kind):
     network = made(kind)

@@ -1,13 +1,20 @@
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
+from small import tiny_network
 from torch import nn
 
 from pytorch_vision.data import Normalization, eval_batches
-from pytorch_vision.models import ResNet, create
+from pytorch_vision.models import Classifier, ResNet, create
 from pytorch_vision.models.registry import MODELS, describe_network, network_name
+from pytorch_vision.runtime import CheckpointError
+
+NAME = "torchvision:mobilenet_v3_small@DEFAULT"
+IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -22,7 +29,7 @@ def test_each_is_made_by_its_name(name):
     ("name", "meant"),
     [("resnet18", "ResNet18 or torchvision:resnet18"), ("VGG11", "torchvision:vgg11")],
 )
-def test_what_may_be_meant_by_a_name_is_said(name, meant):
+def test_similar_names_are_suggested(name, meant):
     with pytest.raises(ValueError, match=rf"model is '{name}'.*; do you mean {meant}\?"):
         create(name)
 
@@ -65,7 +72,7 @@ def test_custom_resnets_stem_whitens_photographs(sample):
     assert not stem.weight.requires_grad
 
 
-def test_custom_resnet_begins_by_passing_on_what_it_is_given():
+def test_custom_resnets_convolutions_begin_as_the_identity():
     layer = create("CustomResNet").layer1[0][0]
     images = torch.randn(1, 64, 8, 8)
     assert torch.allclose(layer(images)[:, :64], images, atol=1e-6)
@@ -88,7 +95,7 @@ def test_torchvisions_are_made_by_their_names(name):
         assert model(torch.zeros(2, 3, 64, 64)).shape == (2, 7)
 
 
-def test_a_function_of_the_callers_own(tmp_path, monkeypatch):
+def test_a_custom_function_makes_a_network(tmp_path, monkeypatch):
     (tmp_path / "networks_of_mine.py").write_text(
         "from torch import nn\n"
         "def small(num_classes, width=4):\n"
@@ -117,6 +124,7 @@ def test_a_function_of_the_callers_own(tmp_path, monkeypatch):
             "model is 'ResNet19', expected one of ResNet18, ResNet34, CustomResNet, torch",
         ),
         ("torchvision:resnet19", "torchvision has no network 'resnet19'; it has alexnet, "),
+        ("torchvision:resnet18@BEST", "no weights 'BEST' for resnet18; it has IMAGENET1K_V1"),
         ("not_there:function", "not_there:function, which cannot be imported: No module named"),
         ("not there:function", "cannot be imported"),
     ],
@@ -126,7 +134,79 @@ def test_an_unknown_model_is_named(name, message):
         create(name)
 
 
-def test_without_a_class_there_is_no_network():
+def test_zero_classes_are_refused():
     for name in (*MODELS, "torchvision:vgg11"):
         with pytest.raises(ValueError, match="num_classes is 0, expected 1 or more"):
             create(name, 0)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch) -> Path:
+    """Return torch.hub's folder, which is empty; there is no internet."""
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    monkeypatch.setattr(
+        "socket.socket.connect", lambda *_: (_ for _ in ()).throw(OSError("no net"))
+    )
+    (tmp_path / "checkpoints").mkdir()
+    return tmp_path / "checkpoints"
+
+
+@pytest.fixture
+def theirs(hub) -> torch.nn.Module:
+    """Put random weights of a thousand classes there; return the network that has them."""
+    torch.manual_seed(7)
+    network = torchvision.models.get_model("mobilenet_v3_small")
+    torch.save(network.state_dict(), hub / "mobilenet_v3_small-047dcff4.pth")
+    return network
+
+
+def test_a_network_begins_with_torchvisions_weights(few, theirs, tmp_path):
+    classifier = Classifier(NAME, few)
+    own = classifier.network.state_dict()
+    new = [k for k, tensor in theirs.state_dict().items() if not torch.equal(own[k], tensor)]
+    assert new == ["classifier.3.weight", "classifier.3.bias"]
+    assert classifier.normalization == IMAGENET
+    assert Classifier(NAME, few, normalization=Normalization((0,) * 3, (1,) * 3)).normalization != (
+        IMAGENET
+    )
+    named = Classifier(NAME, class_names=["a", "b"], size=(64, 64))
+    assert named.normalization == IMAGENET
+    classifier.save(tmp_path / "weights")
+    for path in tmp_path.glob("checkpoints/*"):
+        path.unlink()
+    loaded = Classifier.load(tmp_path / "weights")  # needs no download
+    assert loaded.normalization == IMAGENET
+    assert torch.equal(loaded.network.features[0][0].weight, own["features.0.0.weight"])
+
+
+def test_all_of_torchvisions_weights_fit_a_thousand_classes(theirs):
+    own = create(NAME, 1000).state_dict()
+    assert all(torch.equal(own[key], tensor) for key, tensor in theirs.state_dict().items())
+
+
+def test_a_failed_download_says_where_to_put_the_file(hub, few):
+    with pytest.raises(
+        ValueError,
+        match=rf"weights of {NAME} cannot be downloaded \(.*\): put the file from https://.*pth "
+        f"into {hub}",
+    ):
+        Classifier(NAME, few)
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", tiny_network().state_dict()])
+def test_a_file_without_torchvisions_weights_is_named(hub, few, content):
+    file = hub / "mobilenet_v3_small-047dcff4.pth"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        torch.save(content, file)
+    with pytest.raises(ValueError, match=r"047dcff4.pth does not hold the weights .*: move it awa"):
+        Classifier(NAME, few)
+
+
+def test_loading_a_classifier_downloads_nothing(theirs, few, tmp_path):
+    classifier = Classifier(NAME, few)
+    classifier.network.made_by = {"name": NAME}
+    classifier.save(tmp_path / "weights")
+    with pytest.raises(CheckpointError, match="which only you can make"):
+        Classifier.load(tmp_path / "weights")

@@ -1,5 +1,3 @@
-"""State dicts as PyTorch users have them, to begin a training with."""
-
 import argparse
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +39,7 @@ WRAPPED: dict[str, Callable[[State], Any]] = {
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("kind", WRAPPED)
-def test_a_state_dict_is_taken_as_users_have_it(tmp_path, few, kind, suffix):
+def test_state_dicts_of_several_libraries_are_loaded(tmp_path, few, kind, suffix):
     source = tiny_network()
     with torch.no_grad():
         source[0].weight += 1
@@ -70,7 +68,7 @@ def test_a_last_layer_of_other_classes_stays_new(tmp_path, few):
     assert classifier.is_partly_new
 
 
-def test_a_network_inside_of_a_network_takes_bare_names():
+def test_a_prefix_in_the_network_is_matched():
     class Outer(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -83,7 +81,7 @@ def test_a_network_inside_of_a_network_takes_bare_names():
     assert fitting.missing == ["head.weight", "head.bias"]
 
 
-def test_a_file_in_which_nothing_fits_is_refused_with_its_names(tmp_path, few):
+def test_a_state_dict_of_another_network_is_refused_with_its_names(tmp_path, few):
     torch.save(nn.Sequential(nn.Linear(3, 4)).state_dict(), tmp_path / "w.pth")
     classifier = Classifier(tiny_network(), few)
     with pytest.raises(
@@ -108,7 +106,7 @@ class Harmful:
             r"more than weights \(torch\.nn.*\), and could run code\. If you trust it",
         ),
         ({"epoch": 3}, "holds no weights: there is no dict of tensors in it"),
-        ({"w": torch.tensor([torch.nan])}, "cannot be used: w in it is not finite"),
+        ({"w": torch.tensor([torch.nan])}, "cannot be used: w in it holds NaN"),
     ],
 )
 def test_files_without_usable_weights_are_refused(tmp_path, content, message, capsys):

@@ -50,7 +50,7 @@ def test_bad_weights_are_named(tmp_path, tiny):
             read_weights(path)
 
 
-def test_what_is_given_in_place_of_weights_is_told(tmp_path, tiny):
+def test_other_kinds_of_file_are_named(tmp_path, tiny):
     torch.save(tiny.network.state_dict(), tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match=r"looks like torch\.save's\. Begin a training with"):
         Classifier.load(tmp_path / "model.pth")
@@ -75,12 +75,11 @@ def test_no_changed_byte_of_a_weights_file_goes_unnoticed(tmp_path, trained):
             Classifier.load(path)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused(tmp_path, trained, value):
+def test_weights_that_hold_nan_are_refused(tmp_path, trained):
     with torch.no_grad():
-        trained.network.layer2[0].conv1.weight[3, 2, 1, 0] = value
+        trained.network.layer2[0].conv1.weight[3, 2, 1, 0] = torch.nan
     trained.save(tmp_path / "weights.safetensors")
-    with pytest.raises(CheckpointError, match=r"layer2\.0\.conv1\.weight in it is not finite"):
+    with pytest.raises(CheckpointError, match=r"layer2\.0\.conv1\.weight in it holds NaN"):
         Classifier.load(tmp_path / "weights.safetensors")
 
 

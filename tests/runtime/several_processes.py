@@ -1,6 +1,6 @@
-"""What ``test_processes.py`` runs in several processes: a script, as someone would write it.
+"""The script that ``test_processes.py`` runs in several processes.
 
-Every process writes what it saw into a file of its own.
+Every process writes its results into its own file.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from pytorch_vision.training import TrainConfig, checkpoint, fit
 from pytorch_vision.training.trainer import Trainer
 
 CONFIG = TrainConfig(epochs=3, batch_size=16, learning_rate=0.01, pruning=0.1)
-# a network at rest, whose losses do not change, and images that can be recognised
+# nearly no learning, so that losses do not change, and images that can be recognised
 STILL = replace(
     CONFIG,
     optimizer="sgd",
@@ -34,7 +34,7 @@ STILL = replace(
     augmentation=Augmentation(padding=0, flip="none", cutout=0),
 )
 MACHINE = Machine(accelerator="cpu", precision="32-true")
-STOPPED_AT = 10  # the training step, counted from 1, in which something happens to rank 1
+STOPPED_AT = 10  # the training step, counted from 1, in which rank 1 is disturbed
 
 
 def digest(tensors: Iterable[torch.Tensor]) -> str:
@@ -42,7 +42,7 @@ def digest(tensors: Iterable[torch.Tensor]) -> str:
 
 
 def numbers(history: History) -> list[dict]:
-    """Return a history without its seconds, which are every process's own."""
+    """Return a history without its seconds, which differ between processes."""
     return [asdict(replace(one, train_seconds=0.0, test_seconds=0.0)) for one in history.records]
 
 
@@ -63,7 +63,7 @@ def gradients(processes: Processes) -> list[list[float]]:
 
 
 def whole_run(machine: Machine) -> dict[str, Any]:
-    """Train, and tell the weights and the averaged weights at each test."""
+    """Train; return digests of the weights and the averaged weights at each test."""
     data = few_images()
     classifier, digests = tiny_classifier(data), []
 
@@ -79,7 +79,7 @@ def whole_run(machine: Machine) -> dict[str, Any]:
 
 
 def shown(machine: Machine) -> list[list[int]]:
-    """Train a network at rest, and tell which images this process was shown in each epoch."""
+    """Train a network at rest; return the images that this process was shown in each epoch."""
     data = few_images()
     classifier = Classifier(tiny_network(normalization=False), data)
     batches = batches_shown(classifier.network)
@@ -89,7 +89,7 @@ def shown(machine: Machine) -> list[list[int]]:
 
 
 def in_turn(processes: Processes, out: Path) -> dict[str, Any]:
-    """Do what one process does for all, and what one does before the others."""
+    """Call functions in one process for all, and in one before the others."""
 
     def signed() -> str:
         with open(out / "order", "a") as file:
@@ -113,7 +113,7 @@ def in_turn(processes: Processes, out: Path) -> dict[str, Any]:
 
 
 def disturbed(rank: int, act: Any) -> Classifier:
-    """Return a classifier to whose training something happens in rank 1."""
+    """Return a classifier whose training in rank 1 is disturbed in one step."""
     classifier = tiny_classifier(few_images())
     if rank == 1:
         at_step(classifier.network, STOPPED_AT, act)
@@ -121,7 +121,7 @@ def disturbed(rank: int, act: Any) -> Classifier:
 
 
 def main(machine: Machine, out: Path) -> None:
-    """Do all that two processes are to show; at the end, one of them is killed."""
+    """Do everything that is tested with two processes; at the end, one is killed."""
     data, processes = few_images(), Processes(start_processes(machine))
     rank = processes.rank
     seen = {
@@ -145,7 +145,7 @@ def main(machine: Machine, out: Path) -> None:
 
 
 def resumed(machine: Machine, out: Path) -> None:
-    """Go on from where one process has stopped."""
+    """Resume the run of a single process."""
     classifier = tiny_classifier(few_images())
     history = fit(classifier, few_images(), CONFIG, machine, out / "alone")
     processes = Processes(start_processes(machine))

@@ -1,3 +1,4 @@
+import pydoc
 from typing import Annotated, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from pytorch_vision.runtime.checks import (
 
 @checked_dataclass
 class Recipe:
-    """Some fields of each kind."""
+    """One field of each kind."""
 
     count: Annotated[int, Field(ge=1, description="how many")] = 1
     rate: Annotated[float | None, Field(gt=0, allow_inf_nan=False, description="how fast")] = None
@@ -47,30 +48,37 @@ def test_a_wrong_value_is_named_in_one_line(values, message):
     assert caught.value.__suppress_context__  # pydantic's own, longer one is not shown
 
 
-def test_text_and_numpys_numbers_are_taken():
+def test_text_and_numpys_numbers_are_converted():
     assert Recipe(count="2", rate="0.5") == Recipe(2, 0.5)
     assert Recipe(count=np.int64(2), rate=np.float32(0.5)) == Recipe(2, 0.5)
     assert type(Recipe(count=np.int64(2)).count) is int
 
 
-def test_it_is_frozen_and_says_what_its_fields_are():
+def test_it_is_frozen_and_describes_its_fields():
     with pytest.raises(AttributeError):
         Recipe().count = 3
-    assert [field.description for field in declared(Recipe).values()] == [
+    assert [one.description for one in declared(Recipe).values()] == [
         "how many",
         "how fast",
         "of which kind",
     ]
 
 
+def test_help_shows_the_fields_as_they_are_declared():
+    text = pydoc.plain(pydoc.render_doc(Recipe))
+    assert "Recipe(count: int = 1, rate: float | None = None, kind: Literal['a', 'b']" in text
+    assert "rate: how fast" in text
+    assert "FieldInfo(" not in text.partition("Methods defined here")[0]
+
+
 @pytest.mark.parametrize("value", [3, 3.0, np.int8(3), np.float64(3), np.array(3), torch.tensor(3)])
-def test_a_whole_number_can_be_anybodys(value):
+def test_a_whole_number_can_be_of_numpy_or_torch(value):
     assert whole_number(value, "count") == 3
     assert type(whole_number(value, "count")) is int
 
 
 @pytest.mark.parametrize("value", [2.5, np.float32(2.5), None, "many", [3], float("nan")])
-def test_what_is_no_whole_number_is_named(value):
+def test_another_value_is_named(value):
     with pytest.raises(ValueError, match=r"^count is .*, expected a whole number$"):
         whole_number(value, "count")
 
@@ -81,6 +89,6 @@ def test_a_size_is_one_number_or_two(size):
 
 
 @pytest.mark.parametrize("size", [0, (32, 0), (32,), (1, 2, 3), "large", 1.5])
-def test_a_size_that_cannot_be_is_named(size):
+def test_a_wrong_size_is_named(size):
     with pytest.raises(ValueError, match="size is "):
         height_and_width(size)

@@ -9,7 +9,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 
 
 def doubler(calls: list[tuple[int, ...]]):
-    """Return a function that doubles a tensor, and notes the shapes that it was called with."""
+    """Return a function that doubles a tensor and records the shapes of its inputs."""
 
     def double(x: Tensor) -> Tensor:
         calls.append(tuple(x.shape))
@@ -20,8 +20,8 @@ def doubler(calls: list[tuple[int, ...]]):
 
 @pytest.mark.cuda
 @needs_gpu
-def test_from_its_second_call_on_a_function_is_repeated_on_new_inputs():
-    """The third call and later ones do not call it; each shape is captured on its own."""
+def test_from_the_third_call_on_a_function_is_replayed_on_new_inputs():
+    """Its Python code does not run again; each shape has a graph of its own."""
     calls: list[tuple[int, ...]] = []
     double, graphs = doubler(calls), CudaGraphs(enabled=True)
     for value in (1.0, 2.0, 3.0, 4.0):
@@ -33,7 +33,7 @@ def test_from_its_second_call_on_a_function_is_repeated_on_new_inputs():
 
 @pytest.mark.cuda
 @needs_gpu
-def test_two_functions_are_two_graphs():
+def test_two_functions_have_two_graphs():
     double, graphs = doubler([]), CudaGraphs(enabled=True)
 
     def negated(x: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def test_two_functions_are_two_graphs():
         assert graphs(negated, inputs).tolist() == [-1.0, -1.0]
 
 
-def test_without_it_a_function_is_called_each_time():
+def test_disabled_graphs_call_the_function_each_time():
     calls: list[tuple[int, ...]] = []
     double, graphs = doubler(calls), CudaGraphs(enabled=False)
     for value in (1.0, 2.0, 3.0):
@@ -54,7 +54,7 @@ def test_without_it_a_function_is_called_each_time():
 
 
 class Undecided(nn.Module):
-    """A caller's own layer, which may do something else in every step."""
+    """A custom layer, which may do something else in every step."""
 
     def forward(self, x):
         return x
@@ -76,5 +76,5 @@ def hooked():
         (hooked(), False),
     ],
 )
-def test_networks_that_surely_do_the_same_in_every_step(network, expected):
+def test_is_capturable(network, expected):
     assert is_capturable(network) is expected

@@ -1,8 +1,7 @@
-import resource
+import random
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import torch
 
@@ -11,39 +10,36 @@ from pytorch_vision.runtime.devices import (
     device_settings,
     make_fabric,
     memory_explained,
+    random_state,
     random_state_kept,
+    set_random_state,
 )
 
 
 @pytest.mark.parametrize(
-    ("flags", "dtype", "precision"),
+    ("flags", "capability", "dtype", "precision"),
     [
-        ("fma avx2", torch.float32, "32-true"),
-        ("avx2 avx512f avx512_bf16", torch.bfloat16, "bf16-mixed"),
-        ("avx2 amx_bf16 amx_tile", torch.bfloat16, "bf16-mixed"),
-        (None, torch.float32, "32-true"),
+        ("fma avx2", None, torch.float32, "32-true"),
+        ("avx2 avx512f avx512_bf16", None, torch.bfloat16, "bf16-mixed"),
+        ("avx2 amx_bf16 amx_tile", None, torch.bfloat16, "bf16-mixed"),
+        (None, None, torch.float32, "32-true"),
+        (None, (7, 5), torch.float16, "16-mixed"),
+        (None, (8, 0), torch.bfloat16, "bf16-mixed"),
     ],
 )
-def test_a_cpu_has_bfloat16_only_in_hardware(monkeypatch, flags, dtype, precision):
-    """In software, Muon's matrix products would take longer than all the rest of a step."""
+def test_the_precision_is_one_that_the_device_has_in_hardware(
+    monkeypatch, flags, capability, dtype, precision
+):
     monkeypatch.setattr(devices, "_processor", lambda: {} if flags is None else {"flags": flags})
-    assert devices.fast_dtype(torch.device("cpu")) is dtype
-    assert Machine(accelerator="cpu").chosen_precision == precision
-    assert Machine(accelerator="cpu", precision="32-true").chosen_precision == "32-true"
-
-
-@pytest.mark.parametrize(
-    ("capability", "dtype", "precision"),
-    [((7, 5), torch.float16, "16-mixed"), ((8, 0), torch.bfloat16, "bf16-mixed")],
-)
-def test_a_gpu_older_than_the_a100_has_float16(monkeypatch, capability, dtype, precision):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
-    assert devices.fast_dtype(torch.device("cuda")) is dtype
-    assert Machine(accelerator="cuda").chosen_precision == precision
+    kind = "cpu" if capability is None else "cuda"
+    assert devices.fast_dtype(torch.device(kind)) is dtype
+    assert Machine(accelerator=kind).chosen_precision == precision
+    assert Machine(accelerator=kind, precision="32-true").chosen_precision == "32-true"
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_gpu_is_taken_where_there_is_one(monkeypatch, there):
+def test_a_gpu_is_used_if_there_is_one(monkeypatch, there):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     assert Machine().chosen_accelerator == ("cuda" if there else "cpu")
     assert Machine(accelerator="cpu").chosen_accelerator == "cpu"
@@ -60,33 +56,40 @@ def test_a_gpu_is_taken_where_there_is_one(monkeypatch, there):
         ({"nodes": 2}, "there is no setting 'nodes'"),
     ],
 )
-def test_a_machine_that_cannot_be_is_named(change, message):
+def test_a_wrong_value_of_a_machine_is_named(change, message):
     with pytest.raises(ValueError, match=f"^{message}") as caught:
         Machine(**change)
     assert len(str(caught.value).splitlines()) == 1
     assert str(caught.value).count(f"{next(iter(change))}") == 1
 
 
-def test_a_machine_takes_what_a_command_line_says():
+def test_a_machine_converts_text():
     assert Machine(devices="2") == Machine(devices=2)
     assert Machine(devices="auto").devices == "auto"
 
 
-def test_one_device_is_what_a_machine_says():
+def test_make_fabric_uses_one_device_in_the_machines_precision():
     fabric = make_fabric(Machine(accelerator="cpu", devices=2, precision="32-true"))
     assert (fabric.device.type, fabric.world_size) == ("cpu", 1)
     assert fabric.strategy.precision.precision == "32-true"
     assert devices.describe_hardware(fabric).endswith(" threads), 32-true")
 
 
-def test_a_random_state_is_put_back():
-    before = torch.get_rng_state()
-    with random_state_kept(torch.device("cpu")):
-        torch.rand(3)
-    assert torch.equal(torch.get_rng_state(), before)
+def drawn() -> tuple[float, float, float]:
+    return torch.rand(()).item(), np.random.rand(), random.random()
 
 
-def test_what_a_loop_over_batches_sets_is_put_back():
+def test_random_states_are_restored():
+    cpu = torch.device("cpu")
+    with random_state_kept(cpu):
+        first = drawn()
+    state = random_state(cpu)
+    assert drawn() == first
+    set_random_state(state, cpu)
+    assert drawn() == first
+
+
+def test_torchs_global_options_are_restored():
     """Asked for a GPU's settings, which can be set without one."""
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
     for tf32, precision in ((True, "high"), (False, "highest")):
@@ -96,7 +99,7 @@ def test_what_a_loop_over_batches_sets_is_put_back():
         assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark) == before
 
 
-def test_inside_of_a_loop_tensors_are_what_they_are_by_themselves(monkeypatch):
+def test_inside_device_settings_tensors_have_pytorchs_defaults(monkeypatch):
     before = torch.get_default_dtype(), torch.get_default_device()
     torch.set_default_dtype(torch.float64)
     torch.set_default_device("meta")
@@ -116,7 +119,7 @@ HUGE = 2**46  # more than any machine can map
 @pytest.mark.parametrize(
     "work", [lambda: torch.empty(HUGE), lambda: np.empty(HUGE), lambda: bytearray(HUGE)]
 )
-def test_no_memory_on_a_cpu_is_told_as_on_a_gpu(work):
+def test_lack_of_cpu_memory_is_explained(work):
     message = "the CPU has no memory for this; take less"
     raised = pytest.raises(MemoryError, match=f"^{message}$")
     with raised as caught, memory_explained("that"), memory_explained("this", "take less"):
@@ -125,7 +128,7 @@ def test_no_memory_on_a_cpu_is_told_as_on_a_gpu(work):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes do not fit"), KeyError("mine")])
-def test_another_error_is_left_as_it_is(error):
+def test_another_error_is_not_changed(error):
     with pytest.raises(type(error)) as caught, memory_explained():
         raise error
     assert caught.value is error
@@ -155,7 +158,7 @@ CACHE = {V2: "inactive_file", V1: "total_inactive_file"}
         ("", {}, None),
     ],
 )
-def test_a_containers_limit_counts_as_memory(tmp_path, monkeypatch, listed, groups, expected):
+def test_a_containers_limit_counts(tmp_path, monkeypatch, listed, groups, expected):
     (tmp_path / "listed").write_text(listed)
     for name, (names, limit, used, cache) in groups.items():
         control_group(tmp_path / name, names, limit, used, cache)
@@ -163,13 +166,3 @@ def test_a_containers_limit_counts_as_memory(tmp_path, monkeypatch, listed, grou
     monkeypatch.setattr(devices, "_control_groups", lambda: found)
     memory = devices.available_memory()
     assert memory == expected if expected is not None else memory > 2**20
-
-
-def test_the_limit_of_a_process_counts_as_memory():
-    """As ``ulimit -v`` sets it."""
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 2**24, limits[1]))
-    try:
-        assert 0 < devices.available_memory() <= 2**24
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, limits)

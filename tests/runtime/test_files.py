@@ -13,7 +13,7 @@ from pytorch_vision.runtime.files import InUseError, is_system_error, locked, us
 
 
 def write(path: Path, content: bytes, error: Exception | None = None) -> None:
-    """Write a file; raise an error before it is complete, or when it cannot be written."""
+    """Write a file; raise an error before it is complete."""
     with atomic_write(path) as file:
         try:
             file.write(content)
@@ -23,7 +23,7 @@ def write(path: Path, content: bytes, error: Exception | None = None) -> None:
                 raise error
 
 
-def test_a_file_is_whole_or_as_it_was(tmp_path):
+def test_after_an_error_the_old_file_is_unchanged(tmp_path):
     path = tmp_path / "new" / "file"
     write(path, b"first")
     with pytest.raises(KeyError, match="mine"):
@@ -32,8 +32,8 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_a_full_disk_is_named_and_leaves_what_was_there(tmp_path):
-    """Also where the writer turns the error into one of its own, as torch does."""
+def test_a_full_disk_is_an_error_and_the_old_file_is_unchanged(tmp_path):
+    """Also if the writer replaces the error by another, as torch does."""
     path = tmp_path / "file"
     path.write_bytes(b"before")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -48,7 +48,7 @@ def test_a_full_disk_is_named_and_leaves_what_was_there(tmp_path):
     assert os.listdir(tmp_path) == [path.name]
 
 
-def test_what_a_killed_process_of_this_host_left_goes_with_the_next_write(tmp_path):
+def test_temporary_files_of_killed_processes_of_this_host_are_removed(tmp_path):
     child = subprocess.Popen(["true"])
     child.wait()
     host = socket.gethostname().replace(".", "-")
@@ -63,18 +63,8 @@ def test_what_a_killed_process_of_this_host_left_goes_with_the_next_write(tmp_pa
     assert len(os.listdir(tmp_path)) == 3
 
 
-def test_a_folder_has_one_user_at_a_time(tmp_path):
-    folder = tmp_path / "new"
-    second = locked(folder)
-    with locked(folder), pytest.raises(InUseError, match=f"in use by process {os.getpid()} on "):
-        second.__enter__()
-    with locked(folder):
-        assert (folder / ".in-use-by").exists()
-    assert not (folder / ".in-use-by").exists()
-
-
 def fails(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
-    """Have a call of the operating system answer as a file system without it does."""
+    """Make a system call fail with an error number."""
 
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -84,48 +74,56 @@ def fails(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EIO]
+    ("call", "number", "is_error"),
+    [
+        ("os.fsync", errno.EIO, True),
+        ("os.fsync", errno.ENOSPC, True),
+        ("os.replace", errno.EACCES, True),
+        *(("os.fsync", number, False) for number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)),
+    ],
 )
-def test_without_locks_nobody_is_kept_out_and_a_line_says_so(tmp_path, monkeypatch, capsys, number):
+def test_a_file_that_cannot_be_written_is_named_unless_only_sync_is_missing(
+    tmp_path, monkeypatch, call, number, is_error
+):
+    path = tmp_path / "file"
+    write(path, b"first")
+    fails(monkeypatch, call, number)
+    if is_error:
+        with pytest.raises(OSError, match=f"{os.strerror(number)}: '{path}'"):
+            write(path, b"second")
+    else:
+        write(path, b"second")
+    assert path.read_bytes() == (b"first" if is_error else b"second")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_locked_folder_is_in_use_until_it_is_released(tmp_path):
+    folder = tmp_path / "new"
+    second = locked(folder)
+    with locked(folder), pytest.raises(InUseError, match=f"in use by process {os.getpid()} on "):
+        second.__enter__()
+    with locked(folder):
+        assert (folder / ".in-use-by").exists()
+    assert not (folder / ".in-use-by").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.EIO])
+def test_without_locks_a_line_says_so(tmp_path, monkeypatch, capsys, number):
     fails(monkeypatch, "fcntl.flock", number)
     with locked(tmp_path), locked(tmp_path):
         pass
     printed = capsys.readouterr().out
-    assert f"{tmp_path} is on a file system without locks" in printed
-    assert printed.count("cannot be kept apart") == 2
+    assert printed.count(f"{tmp_path} is on a file system without locks") == 2
     assert set(os.listdir(tmp_path)) <= {".lock"}
 
 
-def test_a_folder_that_cannot_be_written_is_not_one_without_locks(tmp_path):
+def test_a_lock_that_cannot_be_opened_is_an_error(tmp_path):
     (tmp_path / ".lock").mkdir()
     with pytest.raises(OSError, match=r"\.lock"), locked(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP])
-def test_a_file_system_that_cannot_sync_keeps_files_all_the_same(tmp_path, monkeypatch, number):
-    fails(monkeypatch, "os.fsync", number)
-    write(tmp_path / "file", b"all of it")
-    assert (tmp_path / "file").read_bytes() == b"all of it"
-
-
-@pytest.mark.parametrize(
-    ("call", "number"),
-    [("os.fsync", errno.EIO), ("os.fsync", errno.ENOSPC), ("os.replace", errno.EACCES)],
-)
-def test_a_file_that_could_not_be_written_is_named_and_the_old_one_stays(
-    tmp_path, monkeypatch, call, number
-):
-    path = tmp_path / "file"
-    write(path, b"first")
-    fails(monkeypatch, call, number)
-    with pytest.raises(OSError, match=f"{os.strerror(number)}: '{path}'"):
-        write(path, b"second")
-    assert path.read_bytes() == b"first"
-    assert os.listdir(tmp_path) == ["file"]
-
-
-def test_the_home_folder_is_meant_by_its_sign(tmp_path, monkeypatch):
+def test_a_leading_tilde_is_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     assert user_path("~") == tmp_path
@@ -152,11 +150,11 @@ def test_the_home_folder_is_meant_by_its_sign(tmp_path, monkeypatch):
         (ValueError("damaged"), False),
     ],
 )
-def test_what_the_system_lacks_is_not_a_files_damage(error, expected):
+def test_system_errors_are_told_from_damaged_content(error, expected):
     assert is_system_error(error) is expected
 
 
-def test_a_table_is_utf_8_with_a_mark_if_asked(tmp_path):
+def test_a_csv_is_utf_8_with_a_byte_order_mark_if_set(tmp_path):
     path = tmp_path / "new" / "table.csv"
     write_csv(path, ["name", "count"], [["é, \udcff", 1], ["b", None]])
     assert path.read_bytes() == b'name,count\n"\xc3\xa9, \\udcff",1\nb,\n'

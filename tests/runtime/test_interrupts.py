@@ -12,8 +12,8 @@ def send(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-def test_an_interrupt_waits_and_a_second_one_does_not():
-    """But one that is the first, told twice, does: to a group of processes and to each of them."""
+def test_an_interrupt_is_deferred_and_a_second_one_is_not():
+    """A second SIGINT within a second belongs to the first Ctrl-C."""
     handler = signal.getsignal(signal.SIGINT)
     with deferred_signals() as interrupted:
         assert not interrupted()
@@ -27,8 +27,8 @@ def test_an_interrupt_waits_and_a_second_one_does_not():
 
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGHUP])
-def test_a_request_to_end_waits_and_acts_as_usual_then(kind):
-    """And stays unheard where it was ignored before, as under nohup."""
+def test_sigterm_and_sighup_are_deferred_and_then_act_as_usual(kind):
+    """A signal that was ignored before, as under nohup, stays ignored."""
     came = []
     before = signal.signal(kind, lambda *_: came.append("usual"))
     try:
@@ -45,7 +45,7 @@ def test_a_request_to_end_waits_and_acts_as_usual_then(kind):
         signal.signal(kind, before)
 
 
-def test_an_error_is_told_and_not_the_request_to_end():
+def test_an_error_is_raised_instead_of_a_deferred_signal():
     def fail_when_asked_to_end() -> None:
         with deferred_signals():
             send(signal.SIGTERM)
@@ -59,7 +59,7 @@ def test_an_error_is_told_and_not_the_request_to_end():
         signal.signal(signal.SIGTERM, before)
 
 
-def test_another_thread_hears_nothing():
+def test_another_thread_gets_no_signals():
     heard = []
 
     def work() -> None:
@@ -73,7 +73,7 @@ def test_another_thread_hears_nothing():
 
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGHUP])
-def test_a_request_to_end_is_an_exit_with_a_shells_status(kind):
+def test_ended_by_signals_exits_with_a_shells_status(kind):
     before = signal.signal(kind, signal.SIG_DFL)
     try:
         with pytest.raises(SystemExit) as caught, ended_by_signals():

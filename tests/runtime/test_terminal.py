@@ -1,4 +1,4 @@
-"""What cannot be shown is replaced or left out, and whoever shows it goes on."""
+"""What cannot be printed is escaped or dropped, and the program goes on."""
 
 import io
 import os
@@ -13,14 +13,14 @@ from pytorch_vision.runtime.text import shown
 
 
 class Terminal(io.StringIO):
-    """A standard output that somebody watches."""
+    """A standard output that is a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 class Broken(io.StringIO):
-    """A standard output that cannot be written any more."""
+    """A standard output that cannot be written."""
 
     def write(self, text: str) -> int:
         raise BrokenPipeError
@@ -36,7 +36,7 @@ def bar(count: int = 3) -> None:
 
 @pytest.mark.parametrize("text", ["Кошка", "é", "\udcff of a name", "█"])
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "cp1252"])
-def test_a_stream_without_the_letters_shows_escapes(monkeypatch, text, encoding):
+def test_letters_that_the_encoding_lacks_are_escaped(monkeypatch, text, encoding):
     stream = io.TextIOWrapper(io.BytesIO(), encoding)
     monkeypatch.setattr(sys, "stdout", stream)
     say(text, text)
@@ -45,7 +45,7 @@ def test_a_stream_without_the_letters_shows_escapes(monkeypatch, text, encoding)
 
 
 @pytest.mark.parametrize("kind", ["none", "closed", "broken"])
-def test_without_an_output_the_work_goes_on(monkeypatch, kind):
+def test_without_a_standard_output_the_program_goes_on(monkeypatch, kind):
     stream = {"none": None, "closed": io.StringIO(), "broken": Broken()}[kind]
     if kind == "closed":
         stream.close()
@@ -57,13 +57,13 @@ def test_without_an_output_the_work_goes_on(monkeypatch, kind):
     assert sys.stdout is stream
 
 
-def test_a_screen_remembers_what_went_wrong():
+def test_a_screen_keeps_its_first_error():
     screen = Screen(Broken())
     assert print("a line", file=screen) is None
     assert isinstance(screen.error, BrokenPipeError)
 
 
-def test_where_nobody_watches_a_bar_is_one_line(capsys):
+def test_in_a_log_file_a_bar_is_one_line(capsys):
     bar()
     printed = capsys.readouterr()
     assert printed.err == ""
@@ -79,8 +79,8 @@ def test_at_a_terminal_a_bar_moves(monkeypatch):
 
 
 @pytest.mark.parametrize("watched", [False, True])
-def test_bars_can_be_switched_off(watched):
-    """tqdm reads it when it is imported."""
+def test_tqdm_disable_hides_bars(watched):
+    """tqdm reads the variable at its import."""
     terminal = "sys.stdout.isatty = lambda: True" if watched else ""
     code = (
         f"import sys; from pytorch_vision.runtime.terminal import Bar; {terminal}\n"
@@ -91,7 +91,7 @@ def test_bars_can_be_switched_off(watched):
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-def test_a_line_is_a_bar_as_it_stands(monkeypatch):
+def test_bar_line(monkeypatch):
     assert bar_line("Epoch 1", 3, 12, 1, 1.0) == (
         "Epoch 1:  25%|██▌       | 3/12 [00:01<00:04,  2.00it/s]"
     )

@@ -59,6 +59,6 @@ def test_a_text_that_is_not_safe_to_print_is_refused(text):
         (errno.ENOSPC, None, "No space left on device"),
     ],
 )
-def test_an_error_of_the_system_is_told_in_words(number, path, expected):
+def test_describe_os_error(number, path, expected):
     assert describe_os_error(OSError(number, os.strerror(number), path)) == expected
     assert describe_os_error(OSError("truncated")) == "truncated"

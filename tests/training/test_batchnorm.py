@@ -78,9 +78,15 @@ def test_frozen_layers_keep_their_statistics_and_normalise_by_them(few, average_
         layer.running_mean.fill_(0.25)
     shown = batches_shown(classifier.network)
     modes = []
-    layer.register_forward_pre_hook(lambda module, _: modes.append(module.training))
+
+    def note(module: nn.Module, _: object) -> None:
+        if module is layer:  # not a copy, with which a step is tried first
+            modes.append(module.training)
+
+    layer.register_forward_pre_hook(note)
     fit(classifier, few, replace(CONFIG, average_weights=average_weights), EXACT)
     assert shown
+    assert modes
     assert not any(modes)
     assert (classifier.network[1].running_mean == 0.25).all()
     assert int(classifier.network[1].num_batches_tracked) == 0

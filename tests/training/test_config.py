@@ -6,14 +6,14 @@ from pytorch_vision.data import Augmentation
 from pytorch_vision.training import RECIPES, TrainConfig
 
 
-def test_the_original_is_the_original_notebooks():
+def test_the_original_recipe_is_that_of_the_original_notebook():
     recipe = TrainConfig.original(epochs=2)
     assert recipe.augmentation == Augmentation(4, "none", 16, 0.5)
     assert (recipe.optimizer, recipe.learning_rate, recipe.nesterov) == ("sgd", 0.05, False)
     assert (recipe.batch_size, recipe.label_smoothing, recipe.weight_decay) == (128, 0, 0)
 
 
-def test_the_last_epoch_is_never_one_of_small_images():
+def test_the_last_epoch_never_shows_smaller_images():
     shares = [(1, 0.9), (2, 0.75), (3, 0.75), (7, 0.75), (8, 0.75), (20, 0.0)]
     small = [
         TrainConfig(epochs=epochs, progressive_resizing=share).small_epochs
@@ -48,7 +48,7 @@ def test_values_out_of_range_are_named(change, message):
         TrainConfig(**change)
 
 
-def test_small_epochs_vary_images_less():
+def test_epochs_of_smaller_images_augment_less():
     config = TrainConfig(epochs=4, progressive_resizing=0.5)
     assert [config.augmentation_in(epoch).padding for epoch in range(4)] == [3, 3, 4, 4]
     assert [config.augmentation_in(epoch).cutout for epoch in range(4)] == [0, 0, 16, 16]
@@ -56,13 +56,13 @@ def test_small_epochs_vary_images_less():
     assert TrainConfig().augmentation_in(0) == Augmentation()
 
 
-def test_of_few_images_batches_are_small():
+def test_few_images_have_small_batches():
     sizes = [TrainConfig().batch_size_for(images) for images in (10, 5000, 5001, 50_000)]
     assert sizes == [32, 32, 512, 512]
     assert TrainConfig(batch_size=100).batch_size_for(10) == 100
 
 
-def test_recipes_are_changed_by_name_and_checked():
+def test_recipes_take_changes_by_name_and_check_them():
     for recipe in RECIPES.values():
         assert recipe(epochs=2, seed=7) == replace(recipe(), epochs=2, seed=7)
         with pytest.raises(ValueError, match="epochs is -1"):
@@ -72,7 +72,7 @@ def test_recipes_are_changed_by_name_and_checked():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, ("sgd", 0.001, None, 0.05)),
+        ({}, ("sgd", 0.001, None, 3e-4)),
         ({"learning_rate": 0.01}, ("sgd", 0.01, None, None)),
         ({"muon_learning_rate": 0.2}, ("muon", 0.05, 0.2, None)),
         ({"optimizer": "sgd"}, ("sgd", 0.001, None, None)),
@@ -83,7 +83,7 @@ def test_a_chosen_rate_or_optimizer_is_what_finetune_trains_with(changes, expect
     config = TrainConfig.finetune(**changes)
     rates = (config.peak_learning_rate, config.muon_learning_rate, config.transfer_learning_rate)
     assert (config.optimizer, *rates) == expected
-    assert config.for_transfer().optimizer == ("muon" if not changes else config.optimizer)
+    assert config.for_transfer().optimizer == ("adamw" if not changes else config.optimizer)
 
 
 def test_another_optimizer_has_its_own_rates_in_every_recipe():
@@ -92,7 +92,7 @@ def test_another_optimizer_has_its_own_rates_in_every_recipe():
         assert (config.peak_learning_rate, config.chosen("weight_decay")) == (1e-3, 0.01)
 
 
-def test_sgd_is_gentler_beside_muon():
+def test_sgds_default_rate_is_lower_beside_muon():
     assert TrainConfig().peak_learning_rate == 0.05
     assert TrainConfig(optimizer="sgd").peak_learning_rate == 0.2
     assert TrainConfig(learning_rate=0.3).peak_learning_rate == 0.3

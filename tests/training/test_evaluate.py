@@ -34,7 +34,7 @@ def test_evaluate_leaves_the_network_as_it_was(few, tiny, training):
 
 
 @pytest.mark.parametrize("work", [fit, evaluate])
-def test_what_does_not_go_together_is_refused_before_training(few, tiny, work):
+def test_data_that_does_not_fit_the_network_is_refused_before_training(few, tiny, work):
     """A network with other outputs than classes; data with other classes, or another size."""
     two = replace(
         few,
@@ -53,8 +53,8 @@ def test_what_does_not_go_together_is_refused_before_training(few, tiny, work):
     assert all(map(torch.equal, before, tiny.network.cpu().state_dict().values()))
 
 
-def test_any_network_is_tested(few):
-    """One that always answers with the last class is right as often as that is there."""
+def test_a_network_without_weights_can_be_tested(few):
+    """One that always predicts the last class is right for that class's images."""
 
     class Same(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

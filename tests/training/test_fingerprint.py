@@ -1,4 +1,4 @@
-"""A step is known again in another process, with all that its functions do."""
+"""Steps and functions are described equally in every process, and by what they do."""
 
 import os
 import subprocess
@@ -46,7 +46,7 @@ def described(code: str) -> str:
         return describe_steps(names["steps"])
 
 
-def test_steps_with_functions_are_the_same_in_every_process():
+def test_steps_with_functions_are_described_equally_in_every_process():
     program = f"{OWN}\nfrom pytorch_vision.training.fingerprint import describe_steps"
     program += "\nprint(describe_steps(steps))"
     command = [sys.executable, "-W", "ignore", "-c", program]
@@ -56,7 +56,7 @@ def test_steps_with_functions_are_the_same_in_every_process():
     assert " at 0x" not in done.stdout
 
 
-def test_sets_in_a_function_are_the_same_in_every_process():
+def test_sets_in_a_function_are_described_equally_in_every_process():
     program = """
 from pytorch_vision.training.fingerprint import describe_callable
 
@@ -95,15 +95,15 @@ print(describe_callable(loss), describe_callable(made(names)))
         ("A.HorizontalFlip(p=0.5)", "A.VerticalFlip(p=0.5)"),
     ],
 )
-def test_other_steps_are_others(before, after):
+def test_other_steps_are_described_differently(before, after):
     assert before in OWN
     assert described(OWN) != described(OWN.replace(before, after))
 
 
-def test_where_a_function_stands_does_not_matter():
+def test_a_functions_place_in_the_file_does_not_matter():
     assert described(OWN) == described(f"\n\n{OWN}")
 
 
-def test_usual_steps_are_told_as_albumentations_does():
+def test_usual_steps_are_described_as_by_albumentations():
     steps = [A.HorizontalFlip(p=0.5), A.Blur()]
     assert describe_steps(steps) == repr(steps)

@@ -28,18 +28,15 @@ def test_the_suggestion_is_where_the_loss_falls(few, tiny, optimizer, rate):
     assert test.losses.min() < test.losses[0]
 
 
-def test_after_weights_of_other_classes_the_settings_are_those_of_their_training(few, tiny):
+def test_the_settings_train_with_the_suggestion_also_after_weights_of_other_classes(few, tiny):
     tiny.is_partly_new = True
-    found = find_learning_rate(tiny, few, TrainConfig.finetune(batch_size=16), EXACT, steps=20)
-    rate = found.suggestion
-    assert found.rate == "muon_learning_rate"
-    assert found.settings == {
-        "optimizer": "muon",
-        "learning_rate": pytest.approx(rate),
-        "muon_learning_rate": rate,
-    }
+    recipe = TrainConfig.finetune(batch_size=16)
+    found = find_learning_rate(tiny, few, recipe, EXACT, steps=20)
+    named = recipe.for_transfer().optimizer
+    assert found.settings == {"optimizer": named, "learning_rate": pytest.approx(found.suggestion)}
     config = TrainConfig.finetune(**found.settings)
-    assert config.for_transfer() == config  # they are used as they are
+    assert config.for_transfer() == config
+    assert config.chosen(found.rate) == found.suggestion
 
 
 def test_sgds_rate_rises_with_muons(few, tiny):
@@ -67,7 +64,7 @@ def test_a_first_batch_that_is_easy_by_chance_is_not_the_suggestion(few, tiny):
     assert test.suggestion > 0.01
 
 
-def test_it_stops_when_the_loss_diverges(few):
+def test_the_test_stops_when_the_loss_diverges(few):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 50), nn.ReLU(), nn.Linear(50, 10))
     config = replace(CONFIG, optimizer="sgd")
@@ -77,7 +74,7 @@ def test_it_stops_when_the_loss_diverges(few):
     assert test.suggestion < test.rates[-1]
 
 
-def test_one_that_diverges_from_the_start_is_named(few, tiny):
+def test_a_loss_that_diverges_from_the_start_is_an_error(few, tiny):
     with torch.no_grad():
         tiny.network[0].weight.fill_(float("inf"))
     with pytest.raises(FloatingPointError, match=r"diverges within \d steps, from learning_rate"):
@@ -85,7 +82,7 @@ def test_one_that_diverges_from_the_start_is_named(few, tiny):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_classifier_and_random_state_are_untouched(few, tiny, training):
+def test_classifier_and_random_state_stay_as_they_were(few, tiny, training):
     network = tiny.network.train(training)
     before, random_state = copy.deepcopy(network.state_dict()), torch.get_rng_state()
     find_learning_rate(tiny, few, CONFIG, steps=12)
@@ -94,11 +91,6 @@ def test_classifier_and_random_state_are_untouched(few, tiny, training):
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
     assert tiny.history.records == ()
-
-
-def test_a_network_without_convolutions_has_one_rate(few):
-    classifier = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), few)
-    assert find_learning_rate(classifier, few, CONFIG, steps=12).rate == "learning_rate"
 
 
 @pytest.mark.parametrize("wrong", [{"lowest": 0}, {"highest": 1e-5}, {"steps": 9}])

@@ -9,7 +9,7 @@ HISTORY = History(tuple(EpochRecord(e, 2 / e, 40.0, 3 / e, 30.0, 0.1, 1.5, 0.5) 
 PROGRESS = Progress(3, 5, 7.5, 0.05, HISTORY, 3 * [{"text": "a", "hardware": "b"}], "bar")
 
 
-def test_it_comes_back_from_what_a_checkpoint_holds():
+def test_it_can_be_saved_and_loaded():
     assert Progress.from_dict(asdict(PROGRESS)) == PROGRESS
 
 
@@ -17,10 +17,6 @@ def test_it_comes_back_from_what_a_checkpoint_holds():
     "change",
     [
         {"epoch": 2},
-        {"batch": -1},
-        {"batch": 1.5},
-        {"seconds": "7"},
-        {"learning_rate": None},
         {"log": [{"text": "a"}] * 3},
         {"log": [{"text": "\x1b[2J", "hardware": "b"}] * 3},
         {"history": {"records": [asdict(HISTORY.records[0])] * 3}},
@@ -28,6 +24,6 @@ def test_it_comes_back_from_what_a_checkpoint_holds():
         {"unknown": 5},
     ],
 )
-def test_one_of_somebody_else_is_refused(change):
+def test_what_a_checkpoint_cannot_hold_is_refused(change):
     with pytest.raises((KeyError, TypeError, ValueError)):
         Progress.from_dict({**asdict(PROGRESS), **change})

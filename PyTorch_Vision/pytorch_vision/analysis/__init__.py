@@ -59,7 +59,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Find three names that moved to ``app``, a wing that this one must not import."""
+    """Find three names that moved to ``app``, which imports this wing."""
     if name in ("FinishedRun", "classify_files", "compare_runs"):
         return getattr(importlib.import_module("pytorch_vision.app"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,17 +12,17 @@ from pytorch_vision.analysis.drawing import LINE, finished, fit_text, new_figure
 from pytorch_vision.models import History
 from pytorch_vision.training import RangeTest, TrainConfig
 
-OUTLIER = 3.0  # a run whose median is more than so many times the best one's sets no scale
+OUTLIER = 3.0  # runs whose median is more than so many times the best run's do not set the scale
 
 
 def training_curves(history: History, title: str = "", config: TrainConfig | None = None) -> Figure:
     """Draw loss and accuracy of training and test, and the learning rate, by epoch.
 
     Args:
-        history: what ``fit`` returned; without any epoch, the axes stay empty and say so.
+        history: what ``fit`` returned; without an epoch, the empty axes say so.
         title: what was trained on what.
-        config: what was trained with. With it, the epoch from which on images have their full size
-            is marked, and Muon's learning rate is drawn beside SGD's.
+        config: the recipe. If given, the first epoch of images of full size is marked, and Muon's
+            learning rate is drawn beside SGD's.
     """
     figure = new_figure(13, 4.2, title)
     loss, accuracy, rate = figure.subplots(1, 3, width_ratios=(4, 4, 3))
@@ -77,7 +77,7 @@ def compare(histories: Mapping[str, History], title: str = "") -> Figure:
     says so, instead of flattening all others. Names are shortened by the beginning they share.
 
     Args:
-        histories: of each run, by its name; runs without any epoch stand in the legend alone.
+        histories: by the name of each run; runs without an epoch appear in the legend only.
         title: what was compared.
 
     Raises:
@@ -96,7 +96,7 @@ def compare(histories: Mapping[str, History], title: str = "") -> Figure:
     for axes, (column, (label, form)) in zip(figure.subplots(1, 2), columns.items(), strict=True):
         _by_epoch(axes, label)
         values = {name: np.array(one.column(column)) for name, one in histories.items()}
-        # of accuracies, the errors are compared
+        # accuracies are compared by their errors
         sizes = values if column == "test_loss" else {n: 100 - v for n, v in values.items()}
         near = _near_the_best(sizes)
         for number, (name, drawn) in enumerate(values.items()):

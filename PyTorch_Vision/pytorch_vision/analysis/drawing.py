@@ -1,7 +1,7 @@
-"""An empty figure, and texts in it: drawn as they are, in fonts that have them, within bounds.
+"""Figures, and texts in them: drawn literally, in fonts that have their characters, within bounds.
 
-Names of classes, files and folders are arbitrary. In a picture they are never read as formulas,
-never run into a neighbour, and no character is drawn as an empty box.
+Names of classes, files and folders are arbitrary. In a figure they are never parsed as formulas,
+never overlap, and no character is drawn as an empty box.
 """
 
 import io
@@ -32,7 +32,7 @@ MISSING = (
 
 
 class NotebookFigure(Figure):
-    """A figure that a notebook shows as the last line of a cell, without pyplot."""
+    """A figure that a notebook shows if it is the last line of a cell, without pyplot."""
 
     def _repr_png_(self) -> bytes:
         png = io.BytesIO()

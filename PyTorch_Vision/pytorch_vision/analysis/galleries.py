@@ -1,5 +1,7 @@
 """Figures of images, and of maps over them. Each function returns a Figure and saves nothing."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -9,102 +11,39 @@ from matplotlib.figure import Figure
 from pytorch_vision.analysis.drawing import LINE, SMALL, finished, fit_text, new_figure
 from pytorch_vision.analysis.predictions import Predictions
 from pytorch_vision.data import ImageData, Normalization, TrainLoader, denormalize
-from pytorch_vision.data.duplicates import Duplicates
 from pytorch_vision.data.splits import balanced_indices
 from pytorch_vision.explain import Explanation
 from pytorch_vision.models.inference import scaled_down
 from pytorch_vision.runtime.text import percent
 from pytorch_vision.training import TrainConfig
 
-PANEL = 1.9  # inches, the width of one small image
+ACROSS = 5  # images in a row
+PANEL = 1.9  # inches, the width of one image
 MARGIN = 0.12  # inches, between one caption and the next
-BOLD = 1.15  # width of bold letters, as a multiple of the usual ones
+BOLD = 1.15  # width of bold letters, as a multiple of regular ones
 BAR = 1.0  # inches, the width of a colour bar with its label
-NAME = 1.6  # inches, the longest class name beside its images
-MOST_CLASSES = 30  # in one figure
-HEAT = "inferno"  # perceptually even: equal steps of heat look equally large
+HEAT = "inferno"  # perceptually uniform: equal steps of heat look equally large
 ALPHA = 0.7  # how much the hottest colour covers the image
-GREY = 128  # of the picture under the colour bar
+GREY = 128  # of the image under the colour bar
 
-
-def class_examples(data: ImageData, count: int = 6) -> Figure:
-    """Draw some training images of each class, and write how many images the class has.
-
-    They are spread evenly over the class's images, in the order of the data. Of more than 30
-    classes, the first 30 are drawn.
-
-    Args:
-        data: of which the images are.
-        count: how many images of each class, one class a row.
-    """
-    names = data.class_names[:MOST_CLASSES]
-    parts = (data.train_labels, data.test_labels)
-    trained, tested = (np.bincount(labels, minlength=len(data.class_names)) for labels in parts)
-    shown = "" if len(names) == len(data.class_names) else f"first {len(names)} classes of "
-    title = f"{shown}{data.name} (training + test images)"
-    aspect = _aspect(data.train_images)
-    figure, panels = _panels(len(names), count, 0.8, aspect, 0, title, beside=NAME)
-    for label, (name, row) in enumerate(zip(names, panels, strict=True)):
-        form = f"{{}} ({trained[label]:,} + {tested[label]:,})"
-        text = fit_text(name, NAME, lines=2, form=form)
-        place = {"ha": "right", "va": "center", "transform": row[0].transAxes}
-        row[0].text(-0.08, 0.5, text, fontsize=SMALL, **place)
-        images = np.flatnonzero(data.train_labels == label)
-        chosen = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
-        for index, panel in zip(images[chosen], row, strict=False):
-            panel.imshow(data.train_images[index], interpolation="nearest")
-    return finished(figure)
-
-
-def duplicate_pairs(duplicates: Duplicates, count: int = 5) -> Figure:
-    """Draw pairs of images that are the same or nearly the same, one below the other.
-
-    Args:
-        duplicates: what ``find_duplicates`` returned.
-        count: at most so many pairs: those of two different classes first, then the most similar.
-    """
-    data = duplicates.data
-    pairs = sorted(duplicates.described_pairs, key=duplicates.is_of_one_class)[:count]
-    texts = [
-        [
-            fit_text(duplicates.name(index), PANEL - MARGIN, lines=2)
-            + "\n"
-            + fit_text(duplicates.class_name(index), PANEL - MARGIN)
-            for index in pair[:2]
-        ]
-        for pair in pairs
-    ]
-    title = f"Duplicates in {data.name}: {len(pairs)} of {len(duplicates.pairs):,} pairs"
-    columns = max(len(pairs), 3)
-    lines = sum(_most_lines(list(row)) for row in zip(*texts, strict=True)) + 1
-    figure, panels = _panels(2, columns, PANEL, _aspect(data.train_images), lines, title)
-    for pair, captions, column in zip(pairs, texts, panels.T, strict=False):
-        alike = "the same" if pair[2] == 1 else f"correlation {min(pair[2], 0.999):.3f}"
-        for index, caption, panel in zip(pair[:2], captions, column, strict=True):
-            trained = len(data.train_images)
-            test = index >= trained
-            image = data.test_images[index - trained] if test else data.train_images[index]
-            _show(panel, image, caption)
-        column[1].set_title(f"{alike}\n{captions[1]}", fontsize=SMALL)
-    _say_if_none(figure, len(pairs))
-    return finished(figure)
+Stack = list[tuple[np.ndarray, str]]  # images with their captions, one below the other
 
 
 def training_views(data: ImageData, config: TrainConfig, count: int = 4) -> Figure:
-    """Draw some training images as they are, and as seven epochs of a training vary them.
+    """Draw training images without augmentation, and as seven epochs of a training vary them.
 
-    The images are the first ones of the first classes. The seven epochs are spread evenly over the
+    The images are the first ones of the first classes. The epochs are spread evenly over the
     training; a shorter training is drawn as if it had seven.
 
     Args:
         data, config: as for ``fit``.
-        count: how many images, one a row.
+        count: how many images, one per row.
     """
     normalization = Normalization.of(data.train_images)
     every = balanced_indices(data.train_labels, min(count, len(data.train_labels)))
     count = len(every)
     loader = TrainLoader(data, normalization, config.augmentation, count, config.seed)
-    columns, titles = [data.train_images[every] / 255], ["as it is"]
+    columns, titles = [data.train_images[every] / 255], ["original"]
     for epoch in np.linspace(0, max(config.epochs, 7) - 1, 7).round().astype(int).tolist():
         loader.vary(config.augmentation_in(epoch))
         views = loader.augment(every, loader.draws(every, epoch, 0))
@@ -114,7 +53,7 @@ def training_views(data: ImageData, config: TrainConfig, count: int = 4) -> Figu
         height, width = views.shape[2:]
         titles.append(f"epoch {epoch + 1}" + (f", {height}x{width}" if scale < 1 else ""))
     title = f"Training images of {data.name}, as the network sees them"
-    figure, panels = _panels(count, len(columns), 1.2, _aspect(data.train_images), 1, title)
+    figure, panels = _panels(count, len(columns), 1.2, _aspect(data.train_images[0]), 1, title)
     for images, caption, axes in zip(columns, titles, panels.T, strict=True):
         axes[0].set_title(caption, fontsize=SMALL)
         for image, panel in zip(images, axes, strict=True):
@@ -123,21 +62,16 @@ def training_views(data: ImageData, config: TrainConfig, count: int = 4) -> Figu
 
 
 def gallery(predictions: Predictions, title: str = "") -> Figure:
-    """Draw images, five a row, each below its true and its predicted class.
+    """Draw images, five in a row, each below its true and its predicted class.
 
     Args:
         predictions: those to draw; without any, the figure says so.
         title: how they were chosen.
     """
-    rows = _rows_of_five(predictions)
-    predicted = _captions("predicted", predictions, predictions.predicted)
     true = _captions("true", predictions, predictions.labels)
+    predicted = _captions("predicted", predictions, predictions.predicted)
     captions = [f"{one}\n{other}" for one, other in zip(true, predicted, strict=True)]
-    lines = rows * _most_lines(captions)
-    figure, panels = _panels(rows, 5, PANEL, _aspect(predictions.images), lines, title)
-    for image, caption, panel in zip(predictions.images, captions, panels.flat, strict=False):
-        _show(panel, image, caption)
-    _say_if_none(figure, len(predictions))
+    figure, _ = _draw([[one] for one in zip(predictions.images, captions, strict=True)], title)
     return finished(figure)
 
 
@@ -147,9 +81,9 @@ def gradcam_gallery(
     true_maps: np.ndarray | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw images, five a row, each above its maps: of the predicted and of the true class.
+    """Draw images, five in a row, each above its maps: of the predicted and of the true class.
 
-    Correct answers have one class, and so one map.
+    For correct answers, both classes are the same, and one map is enough.
 
     Args:
         predictions: those to draw; without any, the figure says so.
@@ -158,25 +92,21 @@ def gradcam_gallery(
         true_maps: the same for the true classes; None draws one map for each image.
         title: how the images were chosen.
     """
-    rows, high = _rows_of_five(predictions), 2 if true_maps is None else 3
     names = [fit_text(name, PANEL - MARGIN, BOLD * SMALL, lines=2) for name in predictions.names]
-    predicted = _captions("predicted", predictions, predictions.predicted)
-    true = _captions("true", predictions, predictions.labels)
-    shown = [names, predicted] if true_maps is None else [names, predicted, true]
-    lines = rows * (1 + sum(map(_most_lines, shown)))
-    figure, panels = _panels(
-        high * rows, 5, PANEL, _aspect(predictions.images), lines, title, beside=BAR
-    )
-    columns = panels.reshape(rows, high, 5).transpose(0, 2, 1).reshape(-1, high)
-    for i, (image, stacked) in enumerate(zip(predictions.images, columns, strict=False)):
-        gap = "\n" if i >= 5 else ""  # sets the bands apart
-        _show(stacked[0], image, f"{gap}{names[i]}")
-        stacked[0].title.set_fontweight("bold")
-        _show(stacked[1], overlay(image, predicted_maps[i]), predicted[i])
-        if true_maps is not None:
-            _show(stacked[2], overlay(image, true_maps[i]), true[i])
-    _say_if_none(figure, len(predictions))
-    if len(predictions):
+    maps = [(predicted_maps, _captions("predicted", predictions, predictions.predicted))]
+    if true_maps is not None:
+        maps.append((true_maps, _captions("true", predictions, predictions.labels)))
+    stacks = [
+        [
+            (image, names[i]),
+            *((overlay(image, heats[i]), captions[i]) for heats, captions in maps),
+        ]
+        for i, image in enumerate(predictions.images)
+    ]
+    figure, panels = _draw(stacks, title, beside=BAR)
+    for panel in panels[:: len(maps) + 1].flat:
+        panel.title.set_fontweight("bold")
+    if stacks:
         _heat_bar(figure, panels)
     return finished(figure)
 
@@ -189,13 +119,10 @@ def explanation(explained: Explanation, title: str | None = None) -> Figure:
         title: of the figure; None for the picture's name.
     """
     texts = [fit_text(caption, PANEL - MARGIN, lines=3) for caption in explained.captions]
+    overlays = (overlay(explained.image, heat) for heat in explained.maps)
+    drawn = [(explained.image, "as the network sees it"), *zip(overlays, texts, strict=True)]
     title = explained.name if title is None else title
-    aspect = _aspect(explained.image[None])
-    columns = len(explained.maps) + 1
-    figure, panels = _panels(1, columns, PANEL, aspect, _most_lines(texts), title, beside=BAR)
-    _show(panels[0, 0], explained.image, "as the network sees it")
-    for heat, text, panel in zip(explained.maps, texts, panels[0, 1:], strict=True):
-        _show(panel, overlay(explained.image, heat), text)
+    figure, panels = _draw([[one] for one in drawn], title, len(drawn), BAR)
     _heat_bar(figure, panels)
     return finished(figure)
 
@@ -203,7 +130,7 @@ def explanation(explained: Explanation, title: str | None = None) -> Figure:
 def overlay(image: np.ndarray, heat: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
     """Blend a map in [0, 1] (H, W), in colour, over a uint8 image (H, W, 3).
 
-    The hotter a place, the more its colour covers the image; cold places show the image alone.
+    The higher the map's value, the more its colour covers the image; at 0, the image is unchanged.
 
     Returns:
         float64 (H, W, 3) in [0, 1]: the sum of c times the colour and (1 - c) times the image,
@@ -220,10 +147,6 @@ def heat_scale(steps: int = 256) -> np.ndarray:
     return overlay(np.full((1, steps, 3), GREY, np.uint8), heat)[0]
 
 
-def _rows_of_five(predictions: Predictions) -> int:
-    return max(1, -(-len(predictions) // 5))
-
-
 def _captions(kind: str, predictions: Predictions, labels: np.ndarray) -> list[str]:
     """Return, for each image, the name and the probability of one class."""
     names = predictions.class_names
@@ -235,27 +158,48 @@ def _captions(kind: str, predictions: Predictions, labels: np.ndarray) -> list[s
     ]
 
 
+def _draw(
+    stacks: Sequence[Stack], title: str, across: int = ACROSS, beside: float = 0
+) -> tuple[Figure, np.ndarray]:
+    """Draw stacks of images with their captions, ``across`` of them side by side in each band.
+
+    Args:
+        stacks: all of one height; without any, the figure says so.
+        title: of the figure.
+        across: how many stacks fit into the width.
+        beside: inches left free at the side.
+
+    Returns:
+        The figure and its panels, (bands * height, across).
+    """
+    bands = [stacks[start : start + across] for start in range(0, len(stacks), across)]
+    rows = [row for band in bands for row in zip(*band, strict=True)] or [()]
+    high, aspect = (len(stacks[0]), _aspect(stacks[0][0][0])) if stacks else (1, 1.0)
+    gap = "\n" if high > 1 else ""  # sets the bands apart
+    lines = sum(max((caption.count("\n") + 1 for _, caption in row), default=0) for row in rows)
+    lines += len(gap) * (len(rows) // high - 1)
+    figure, panels = _panels(len(rows), across, PANEL, aspect, lines, title, beside)
+    for number, (row, axes) in enumerate(zip(rows, panels, strict=True)):
+        above = gap if number and number % high == 0 else ""
+        for (image, caption), panel in zip(row, axes, strict=False):
+            _show(panel, image, above + caption)
+    if not stacks:
+        figure.text(0.5, 0.5, "there is no such image", ha="center")
+    return figure, panels
+
+
 def _show(panel: Axes, image: np.ndarray, caption: str) -> None:
     panel.imshow(image, interpolation="nearest")
     panel.set_title(caption, fontsize=SMALL)
     height, width = image.shape[:2]
-    aspect = _aspect(image[None])
+    aspect = _aspect(image)
     if height > aspect * width:  # the panel stays as wide as its caption
         panel.set_xlim((width - height / aspect) / 2 - 0.5, (width + height / aspect) / 2 - 0.5)
 
 
-def _most_lines(captions: list[str]) -> int:
-    return max((caption.count("\n") + 1 for caption in captions), default=1)
-
-
-def _aspect(images: np.ndarray) -> float:
-    """Return the height of a panel for these images, as a share of its width."""
-    return min(max(images.shape[1] / images.shape[2], 0.3), 1.5)
-
-
-def _say_if_none(figure: Figure, count: int) -> None:
-    if not count:
-        figure.text(0.5, 0.5, "none: there is no such image", ha="center")
+def _aspect(image: np.ndarray) -> float:
+    """Return the height of a panel for an image, as a share of its width."""
+    return min(max(image.shape[0] / image.shape[1], 0.3), 1.5)
 
 
 def _heat_bar(figure: Figure, panels: np.ndarray) -> None:
@@ -270,21 +214,15 @@ def _heat_bar(figure: Figure, panels: np.ndarray) -> None:
 
 
 def _panels(
-    rows: int,
-    columns: int,
-    width: float,
-    aspect: float,
-    lines: int,
-    title: str,
-    beside: float = 0,
+    rows: int, columns: int, width: float, aspect: float, lines: int, title: str, beside: float = 0
 ) -> tuple[Figure, np.ndarray]:
     """Return a figure of empty panels, without any axes.
 
     Args:
-        rows, columns: of panels.
+        rows, columns: number of panels.
         width: of each, in inches.
-        aspect: its height, as a share of its width.
-        lines: of all captions, one below the other.
+        aspect: height of each, as a share of its width.
+        lines: of text above the panels, over all rows.
         title: of the figure.
         beside: inches left free at the side.
     """

@@ -1,4 +1,4 @@
-"""What the tests have shown, in words: result, errors, what to try next, trust in the maps."""
+"""What the tests have shown, in sentences: result, errors, what to try next, trust in the maps."""
 
 import re
 
@@ -68,24 +68,24 @@ def _count(maps: dict[str, Removal]) -> int:
 
 
 def _gaps(group: str, maps: dict[str, Removal]) -> str:
-    """Compare the gap between the two curves of Grad-CAM with those of maps that know nothing."""
+    """Compare the gap between Grad-CAM's two removal curves with those of the baseline maps."""
     gaps = {name: float(one.score.mean()) for name, one in maps.items()}
     ours, nothing = gaps.pop("Grad-CAM"), sorted(gaps, key=lambda name: -gaps[name])
     listed = ", ".join(f"{name} {gaps[name]:.2f}" for name in nothing)
     text = (
         f"On {counted(_count(maps), f'{group} image')}, Grad-CAM's mean gap is {ours:.2f}; those "
-        f"of the maps that know nothing of the network: {listed}."
+        f"of the baseline maps, which ignore the network: {listed}."
     )
     low, high = interval(maps["Grad-CAM"].score - maps[nothing[0]].score)
     if low > 0:
         return f"{text} Grad-CAM's is wider than any of them, by more than chance explains."
     if high < 0:
         return f"{text} So *{nothing[0]}* marks what the network needs better than Grad-CAM does."
-    return f"{text} Between Grad-CAM and *{nothing[0]}* these images show no sure difference."
+    return f"{text} Between Grad-CAM and *{nothing[0]}* these images show no clear difference."
 
 
 def _after_randomization(randomized: dict[str, dict[str, np.ndarray]]) -> str:
-    """Say how much each method's maps depend on the layer that was randomised first: the last."""
+    """Say how much each method's maps change when the last layer is randomised."""
     (layer,) = {next(iter(by_layer)) for by_layer in randomized.values()}
     means = {
         METHOD_NAMES.get(method, method): round(float(by_layer[layer].mean()), 2)

@@ -242,7 +242,7 @@ def reliability(
     """
     figure = new_figure(6.4, 6.4, title)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    drawn = {"as it is": predictions} | ({} if scaled is None else {"with temperature": scaled})
+    drawn = {"original": predictions} | ({} if scaled is None else {"with temperature": scaled})
     for number, (name, some) in enumerate(drawn.items()):
         measured = calibration(some)
         CalibrationDisplay(measured.accuracy, measured.confidence, some.confidence).plot(

@@ -27,7 +27,7 @@ class Predictions:
         indices: int64 (N,), each image's place in its split.
         class_names: the C names, by label.
         files: N files that the images came from; None where the data does not know them.
-        split: whether they are "test" or training ("train") images.
+        split: "test" for test images, "train" for training images.
         choice: how they were chosen, for a title, as in "the first 10 errors in test order".
     """
 
@@ -63,7 +63,7 @@ class Predictions:
 
     @property
     def kind(self) -> str:
-        """What one of them is: a "test image" or a "training image"."""
+        """The name of one of them: "test image" or "training image"."""
         return KINDS[self.split]
 
     def select(self, which: np.ndarray) -> "Predictions":
@@ -124,9 +124,8 @@ def misclassified(
         count: at most so many; None for all.
         order: "first" in test order; the most "confident" first; or "spread" over the true
             classes: the first of each class, then the second of each, put in test order. "auto"
-            is a fair sample: the first ones where the classes come in random order, as in
-            CIFAR-10; where they come one after the other, as in a folder, some of each class,
-            drawn at random.
+            is a fair sample: the first ones if the classes come in random order, as in CIFAR-10;
+            if they come one after the other, as in a folder, some of each class, drawn at random.
 
     Raises:
         ValueError: ``count`` is negative, or there is no such order.
@@ -142,31 +141,15 @@ def correctly_classified(
     return _chosen(predictions, right, count, order, "correct answers")
 
 
-def describe_choice(order: Order, count: int, what: str = "errors") -> str:
-    """Say in a title which errors, or correct answers, were chosen; ``count`` is their number."""
-    return {
-        "auto": f"{count} {what}, a fair sample",
-        "first": f"the first {count} {what} in test order",
-        "confident": f"the {count} most confident {what}",
-        "spread": f"{count} {what} spread over the true classes",
-    }[order]
-
-
-def check_order(order: str) -> None:
-    """Raise ValueError unless ``order`` is one that ``misclassified`` knows."""
-    if order not in get_args(Order):
-        raise ValueError(f"order is {order!r}, expected {', '.join(map(repr, get_args(Order)))}")
-
-
 def _chosen(
     predictions: Predictions, mask: np.ndarray, count: int | None, order: Order, what: str
 ) -> Predictions:
-    check_order(order)
-    count = None if count is None else whole_number(count, "count")
-    if count is not None and count < 0:
+    if order not in get_args(Order):
+        raise ValueError(f"order is {order!r}, expected {', '.join(map(repr, get_args(Order)))}")
+    if count is not None and whole_number(count, "count") < 0:
         raise ValueError(f"count is {count}, expected 0 or more")
     candidates = np.flatnonzero(mask)
-    count = len(candidates) if count is None else min(count, len(candidates))
+    count = len(candidates) if count is None else min(int(count), len(candidates))
     random = np.random.default_rng(0)
     if order == "auto" and _in_random_order(predictions.labels):
         order = "first"
@@ -179,8 +162,12 @@ def _chosen(
         ranks = random.permutation(len(predictions.class_names))
         labels = ranks[predictions.labels[candidates]]
         candidates = np.sort(candidates[balanced_indices(labels, count)])
-    chosen = predictions.select(candidates[:count])
-    return replace(chosen, choice=describe_choice(order, count, what))
+    choice = {
+        "first": f"the first {count} {what} in test order",
+        "confident": f"the {count} most confident {what}",
+        "spread": f"{count} {what} spread over the true classes",
+    }[order]
+    return replace(predictions.select(candidates[:count]), choice=choice)
 
 
 def _in_random_order(labels: np.ndarray) -> bool:
@@ -207,24 +194,18 @@ class Confusion:
     share: float
 
 
-def largest_confusions(predictions: Predictions, count: int | None = None) -> list[Confusion]:
-    """Return which classes were most often taken for which, the most frequent first.
-
-    Args:
-        predictions: what ``predict`` returned.
-        count: at most so many; None for all.
-    """
-    wrong = predictions.predicted != predictions.labels
-    classes = len(predictions.class_names)
-    pairs, counts = np.unique(
-        predictions.labels[wrong] * classes + predictions.predicted[wrong], return_counts=True
-    )
-    true, taken_for = np.divmod(pairs, classes)
-    shares = counts / _class_counts(predictions)[true]
-    return [
-        Confusion(int(true[i]), int(taken_for[i]), int(counts[i]), float(shares[i]))
-        for i in np.lexsort((-shares, -counts))[:count]
+def largest_confusions(predictions: Predictions) -> list[Confusion]:
+    """Return which classes were taken for which, the most frequent confusion first."""
+    matrix = confusion_matrix(predictions)
+    totals = matrix.sum(axis=1)
+    np.fill_diagonal(matrix, 0)
+    found = [
+        Confusion(
+            true, predicted, int(matrix[true, predicted]), matrix[true, predicted] / totals[true]
+        )
+        for true, predicted in np.argwhere(matrix).tolist()
     ]
+    return sorted(found, key=lambda one: (-one.count, -one.share))
 
 
 def confusion_matrix(predictions: Predictions) -> np.ndarray:
@@ -240,12 +221,6 @@ def class_accuracy(predictions: Predictions) -> np.ndarray:
     Returns:
         float64 (C,) in [0, 1]; NaN for a class without any image.
     """
-    right = predictions.labels[predictions.predicted == predictions.labels]
-    hits = np.bincount(right, minlength=len(predictions.class_names))
-    counts = _class_counts(predictions)
-    return np.divide(hits, counts, out=np.full(len(counts), np.nan), where=counts > 0)
-
-
-def _class_counts(predictions: Predictions) -> np.ndarray:
-    """Return how many images each true class has: int64 (C,)."""
-    return np.bincount(predictions.labels, minlength=len(predictions.class_names))
+    matrix = confusion_matrix(predictions)
+    counts = matrix.sum(axis=1)
+    return np.divide(matrix.diagonal(), counts, out=np.full(len(counts), np.nan), where=counts > 0)

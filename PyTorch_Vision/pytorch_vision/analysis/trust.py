@@ -1,4 +1,4 @@
-"""How far a classifier's Grad-CAM maps can be trusted: two tests of them in one call."""
+"""Two tests of how far a classifier's Grad-CAM maps can be trusted, in one call."""
 
 from dataclasses import dataclass
 
@@ -33,8 +33,8 @@ def measure_trust(
 ) -> Trust:
     """Test Grad-CAM's maps by removing pixels in their order, and by randomising the network.
 
-    A tenth of the images is tested, but at least 50; half of them misclassified, if there are so
-    many. They are a fair sample, as ``misclassified`` takes it.
+    A tenth of the images is tested, but at least 50; half of them are misclassified ones, if there
+    are so many. They are a fair sample, as ``misclassified`` draws it.
 
     Args:
         classifier: what predicted.

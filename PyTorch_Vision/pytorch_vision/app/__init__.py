@@ -1,4 +1,4 @@
-"""Whoever calls from outside: settings, the command line, and the folder of a run.
+"""What users call: settings, the command line, and the folder of a run.
 
 ``settings`` are those of the notebook and the command line; ``command_line`` parses the latter
 without loading torch, and ``commands`` does the work. ``run_folder`` is where a run is written,

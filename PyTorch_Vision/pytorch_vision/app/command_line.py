@@ -1,6 +1,6 @@
-"""The command line's parser. It loads no torch, so that ``--help`` answers at once.
+"""The command line's parser. It does not load torch, so that ``--help`` answers at once.
 
-``options.json`` keeps what it says of each setting; ``make docs`` writes that from the code.
+``options.json`` has the description of each setting; ``make docs`` writes it from the code.
 """
 
 import argparse
@@ -27,14 +27,14 @@ RECIPE = tuple(
 )
 GROUPS = {"data": DATA, "network": NETWORK, "recipe": RECIPE, "machine": MACHINE, "output": OUTPUT}
 HELP = {
-    "check": "Print what is in the data, and which images are there twice; with --output, write "
-    "them as a table.",
-    "train": "Train, draw what was learned, and keep the weights.",
-    "evaluate": "Print accuracy and other metrics of weights on the test images, and write tables.",
-    "predict": "Write the classes of new pictures, files or folders of them, as a table.",
-    "explain": "Draw the errors of weights and where the network looked; or explain image files.",
-    "report": "Write a page to look through the errors of weights in a browser.",
-    "compare": "Print a table of runs, given by their folders, and draw their curves.",
+    "check": "Print what is in the data, and which images are duplicates; with --output, write "
+    "these as a table.",
+    "train": "Train, draw the results, and save the weights.",
+    "evaluate": "Test weights: print accuracy and other metrics, and write tables.",
+    "predict": "Classify new pictures, files or folders, and write a table.",
+    "explain": "Draw the errors of weights, or given image files, and where the network looked.",
+    "report": "Write a page for looking through the errors of weights in a browser.",
+    "compare": "Compare runs, given by their folders: print a table and draw their curves.",
     "export": "Write weights as ONNX, for programs without PyTorch.",
     "find-lr": "Find a learning rate by a range test: a short training in which it rises.",
 }
@@ -52,16 +52,16 @@ SETTINGS = {
 # the commands that use trained weights, and the defaults that differ for them
 OF_WEIGHTS = ("evaluate", "predict", "explain", "report", "export")
 DEFAULTS_OF_WEIGHTS = {"data": "what the weights were trained on", "weights": "pretrained"}
-# how the commands that write tables of predictions write them: no settings of a run
+# options of the commands that write tables of predictions; they are no settings of a run
 FORMATS = {
     "probabilities": "add a column for each class's probability",
     "ids": "name files by their ids, without folder and suffix",
     "like": "write submission.csv, with the columns and rows of this sample submission",
-    "byte_order_mark": "begin tables with a mark, which Excel needs to read letters beyond ASCII",
+    "byte_order_mark": "begin tables with a byte order mark, by which Excel recognises UTF-8",
 }
 FORMATS_OF = {"predict": tuple(FORMATS), "evaluate": ("byte_order_mark",)}
 SEVERAL = {("train", "seed")}  # the options that take several values
-# the commands that take files or folders: what these are, and how many
+# the commands that take files or folders: the help, and how many
 FILES = {
     "predict": ("a picture, or a folder of pictures at any depth", "+"),
     "explain": ("an image file, or a folder of them, to explain in place of the test errors", "*"),
@@ -128,7 +128,7 @@ def _add(group: Any, name: str, default: str | None, several: bool) -> None:
 
 
 class _OneOrMore(argparse.Action):
-    """Keep a single value as it is, and several as a list."""
+    """Store a single value as text, and several as a list."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
         setattr(namespace, self.dest, values if len(values) > 1 else values[0])

@@ -61,7 +61,7 @@ EXPECTED_ERRORS = (
     FloatingPointError,
     DataError,
     CheckpointError,
-    ModuleNotFoundError,  # of what only an export needs
+    ModuleNotFoundError,  # a package that only an export needs
 )
 MOST_LISTED = 20  # classes
 FILE_ENDINGS = (".csv", ".html", ".onnx", ".png", ".safetensors")
@@ -75,8 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
 def run(options: dict[str, Any]) -> int:
     """Run one command and return the exit status.
 
-    The status is 0, or 1 after an error, which is printed in one message, or 128 and the signal's
-    number: 130 after Ctrl-C. Of several processes, the first reports errors that all of them meet.
+    The status is 0, or 1 after an error, which is printed in one message, or 128 plus the number
+    of the signal: 130 after Ctrl-C. Errors that all processes meet are printed by the first one.
     Output that cannot be printed, because the terminal lacks its letters or the pipe is closed,
     stops no work.
 
@@ -84,36 +84,34 @@ def run(options: dict[str, Any]) -> int:
         options: what ``command_line.parse`` returned.
     """
     with any_screen() as screen:
-        status = _run(options)
+        message, status = _run(options)
+        if message:
+            print(message, file=sys.stderr)
     if screen.error is not None and not isinstance(screen.error, BrokenPipeError):
-        return _report(f"error: not all could be printed: {screen.error}", status or 1)
+        print(f"error: not all could be printed: {screen.error}", file=sys.stderr)
+        return status or 1
     return status
 
 
-def _run(options: dict[str, Any]) -> int:
-    command = options["command"]
-    main_process = is_main_process()
-    if not main_process and command != "train":  # the others are one process's work
-        return 0
+def _run(options: dict[str, Any]) -> tuple[str, int]:
+    """Run one command; return the message of an error, and the exit status."""
+    command, is_main = options["command"], is_main_process()
+    if not is_main and command != "train":  # the first process does it alone
+        return "", 0
     try:
-        with ended_by_signals(), only_main_prints(0 if main_process else 1):
+        with ended_by_signals(), only_main_prints(0 if is_main else 1):
             _call(command, options)
     except OSError as error:  # these first: they can happen to one process alone
-        return _report(f"error: {describe_os_error(error)}", 1)
+        return f"error: {describe_os_error(error)}", 1
     except MemoryError as error:
-        return _report(f"error: {error or 'there is no memory left'}", 1)
+        return f"error: {error or 'there is no memory left'}", 1
     except ProcessLostError as error:
-        return _report(f"error: {error}", 1)
+        return f"error: {error}", 1
     except EXPECTED_ERRORS as error:
-        return _report(f"error: {error}", 1) if main_process else 0
+        return (f"error: {error}", 1) if is_main else ("", 0)
     except KeyboardInterrupt as interrupt:
-        return _report(str(interrupt) or "Interrupted.", 130) if main_process else 0
-    return 0
-
-
-def _report(message: str, status: int) -> int:
-    print(message, file=sys.stderr)
-    return status
+        return (str(interrupt) or "Interrupted.", 130) if is_main else ("", 0)
+    return "", 0
 
 
 def _call(command: str, options: dict[str, Any]) -> None:
@@ -127,27 +125,26 @@ def _call(command: str, options: dict[str, Any]) -> None:
         given["files"] = [*options["files"], *(options.get("image") or ())]
     if command in OF_WEIGHTS:
         needs_data = command not in ("predict", "export") and not given.get("files")
-        values = _known_of_weights(values, needs_data)
+        values = _with_data_of_weights({"weights": "pretrained"} | values, needs_data)
     COMMANDS[command](Settings.of(**values), **given)
 
 
-def _known_of_weights(values: dict[str, Any], needs_data: bool) -> dict[str, Any]:
-    """Add the weights' own data settings to given values.
+def _with_data_of_weights(values: dict[str, Any], needs_data: bool) -> dict[str, Any]:
+    """Add the data that the weights were trained on, unless the data is given.
 
-    A run's manifest says what its weights were trained on. Other weights are tested on all of
-    CIFAR-10; if they have other classes, that is refused before the download.
+    A run's manifest names it. Other weights are tested on all of CIFAR-10; if they have other
+    classes, that is refused before the download.
     """
-    values = {"weights": "pretrained"} | values
-    if "data" in values:
-        return values
     known: Mapping[str, Any] = {}
-    if values["weights"] != "pretrained":
+    if "data" not in values and values["weights"] != "pretrained":
         known = RunFolder(user_path(values["weights"]).parent).settings
     data = known.get("data")
-    if isinstance(data, str) and (is_cifar10(data) or Path(data).is_dir()):
+    if not isinstance(data, str):
+        return {"data": "full"} | values
+    if is_cifar10(data) or Path(data).is_dir():
         names = ("data", "root", "labels", "held_out")
         return {name: known[name] for name in names if name in known} | values
-    if isinstance(data, str) and needs_data:
+    if needs_data:
         raise ValueError(
             f"{shown(data)}, on which {values['weights']} was trained, does not exist: name the "
             "folder of pictures, as in --data photographs"
@@ -156,7 +153,7 @@ def _known_of_weights(values: dict[str, Any], needs_data: bool) -> dict[str, Any
 
 
 def _train_each_seed(values: dict[str, Any]) -> None:
-    """Train once, or once for each seed, each in a folder and with checkpoints of its own."""
+    """Train once, or once for each seed, each in its own folder and with its own checkpoints."""
     seeds = values.get("seed")
     if not isinstance(seeds, list):
         train(Settings.of(**values))
@@ -165,16 +162,14 @@ def _train_each_seed(values: dict[str, Any]) -> None:
     for seed in dict.fromkeys(seeds):
         settings = Settings.of(**values | {"seed": seed})
         folder = Path(settings.output or f"runs/{settings.name}") / f"seed-{settings.config.seed}"
-        if settings.checkpoints:
-            kept = Path(settings.checkpoints, folder.name)
-            settings = replace(settings, checkpoints=str(kept))
-        runs.append(replace(settings, output=str(folder)))
-    for settings in runs:  # all of them are valid
+        kept = str(Path(settings.checkpoints, folder.name)) if settings.checkpoints else ""
+        runs.append(replace(settings, output=str(folder), checkpoints=kept))
+    for settings in runs:  # begun only once all of them are valid
         train(settings)
 
 
 def train(settings: Settings) -> None:
-    """Train, draw what was learned, and keep the weights."""
+    """Train, draw the results, and save the weights."""
     processes, config = Processes(start_processes(settings.machine)), settings.config
     folder = settings.output or f"runs/{settings.name}"
     processes.on_main(lambda: RunFolder.check(folder))
@@ -185,20 +180,20 @@ def train(settings: Settings) -> None:
         fit(classifier, data, config, settings.machine)
         return
     output = processes.on_main(lambda: RunFolder.prepare(folder))
-    written = settings.train_classifier(classifier, data, output)
+    _, written = settings.train(data, output, classifier=classifier)
     if not processes.is_main:
         return
     print(f"Weights in {written.weights}")
     if len(classifier.history.records) < config.epochs:
-        raise KeyboardInterrupt(f"Interrupted: what there is of it is in {written.folder}")
-    curves = plots.training_curves(classifier.history, classifier.description)
+        raise KeyboardInterrupt(f"Interrupted: the unfinished run is in {written.folder}")
+    curves = plots.training_curves(classifier.history, classifier.description, config)
     curves.savefig(written.plots / "training_curves.png")
     if reason := _draw_errors(classifier, data, written.plots, settings):
-        print(f"No picture of where it looked: {reason}")  # the training counts all the same
+        print(f"No Grad-CAM pictures: {reason}")  # the training counts all the same
 
 
 def check(settings: Settings) -> None:
-    """Print what is in the data, and which images are there twice; with --output, as a table."""
+    """Print what is in the data, and which images are duplicates; with an output, as a table."""
     found = find_duplicates(settings.load_data())
     print(found.describe())
     if settings.output:
@@ -224,7 +219,7 @@ def find_lr(settings: Settings) -> None:
 
 
 def evaluate_weights(settings: Settings, byte_order_mark: bool = False) -> None:
-    """Print accuracy and other metrics of weights on the test images, and write tables."""
+    """Test weights: print accuracy and other metrics, and write tables."""
     folder = _output(settings, of_data=True).folder  # fails early if it cannot be written
     classifier, data = _restore(settings)
     predictions = predict(classifier, data, settings.machine)
@@ -243,7 +238,7 @@ def classify(
     like: str | None = None,
     byte_order_mark: bool = False,
 ) -> None:
-    """Write the classes of new pictures, files or folders of them, as a table."""
+    """Classify new pictures, files or folders, and write a table."""
     folder = _output(settings).folder
     classifier = _load(settings)
     rows = list(classify_files(classifier, files, settings.machine))
@@ -267,7 +262,7 @@ def classify(
 
 
 def explain(settings: Settings, files: list[str]) -> None:
-    """Draw the errors of weights and where the network looked; or explain image files."""
+    """Draw the errors of weights, or given image files, and where the network looked."""
     if files:
         _explain_images(settings, files)
         return
@@ -283,41 +278,36 @@ def explain(settings: Settings, files: list[str]) -> None:
 
 
 def _explain_images(settings: Settings, paths: list[str]) -> None:
-    """Print and draw what weights see in image files.
-
-    Those that cannot be read are named at the end, and the others are explained all the same.
-    """
+    """Classify and explain image files; those that cannot be read are named last."""
     classifier = settings.load_classifier()
     settings.tell_unused(classifier)
-    weights = weights_path(settings.weights).resolve()
-    failed, output = [], None
-    files: list[str] = []
+    files: list[Path] = []
     for path in map(user_path, paths):
-        found = pictures_of(find_files(path)) if path.is_dir() else [str(path)]
+        found = pictures_of(find_files(path)) if path.is_dir() else [path]
         if not found:
             raise ValueError(f"{path} has no pictures")
-        files += found
-    explainer = Explainer(classifier)
-    for path in map(Path, dict.fromkeys(files)):
+        files += map(Path, found)
+    failed, output, explainer = [], _output(settings), Explainer(classifier)
+    for path in dict.fromkeys(files):
         try:
             image, summary = read_image(path, classifier.size, classifier.resize)
         except (ValueError, OSError) as error:
             failed.append(describe_os_error(error) if isinstance(error, OSError) else str(error))
             continue
-        output = output or RunFolder.prepare(_output(settings).folder)
+        output = RunFolder.prepare(output.folder)
         print(summary)
         explained = explainer.explain(image, machine=settings.machine)
         print(f"{classifier}: {explained}")
-        figure = galleries.explanation(explained, path.name)
-        source = f"{path.resolve()} by {weights}"
-        name = short_name(path.stem, "_gradcam.png")
-        print(f"Picture in {_save_picture(figure, output.plots / name, source)}")
+        source = f"{path.resolve()} by {weights_path(settings.weights).resolve()}"
+        target = output.plots / short_name(path.stem, "_gradcam.png")
+        saved = _save_picture(galleries.explanation(explained, path.name), target, source)
+        print(f"Picture in {saved}")
     if failed:
         raise ValueError("; ".join(failed))
 
 
 def report(settings: Settings) -> None:
-    """Write a page to look through the errors of weights in a browser."""
+    """Write a page for looking through the errors of weights in a browser."""
     output = _output(settings, of_data=True)
     classifier, data = _restore(settings)
     predictions = predict(classifier, data, settings.machine, settings.split)
@@ -329,7 +319,7 @@ def report(settings: Settings) -> None:
 
 
 def compare(settings: Settings, files: list[str]) -> None:
-    """Print a table of runs, given by their folders, and draw their curves."""
+    """Compare runs, given by their folders: print a table and draw their curves."""
     runs = [FinishedRun.read(folder) for folder in files]
     print(compare_runs(runs))
     figure = plots.compare({run.name: run.history for run in runs}, "Runs side by side")
@@ -372,7 +362,7 @@ def _restore(settings: Settings) -> tuple[Classifier, ImageData]:
 
 
 def _draw_errors(classifier: Classifier, data: ImageData, folder: Path, settings: Settings) -> str:
-    """Draw what a classifier gets wrong; return why there are no maps, or nothing."""
+    """Draw what a classifier gets wrong; return why there are no maps, or an empty text."""
     predictions = predict(classifier, data, settings.machine)
     title, reason = classifier.description, ""
     errors = misclassified(predictions, settings.count, settings.order)
@@ -403,46 +393,48 @@ def _draw_errors(classifier: Classifier, data: ImageData, folder: Path, settings
 
 
 def _save_picture(figure: Figure, path: Path, source: str) -> Path:
-    """Save a picture as PNG, and return where: one with another source is not replaced.
+    """Save a picture as PNG, and return where: one of another source is not replaced.
 
     Args:
         figure: the picture.
-        path: the file, or the one that ``free_path`` numbers.
-        source: what the picture was made of, which the file keeps in its metadata.
+        path: the file; if it is taken, a numbered one beside it.
+        source: what the picture was made of; the file keeps it in its metadata.
     """
+
+    def source_of(existing: Path) -> str:
+        try:
+            with Image.open(existing) as picture:
+                return str(picture.info.get("Source", ""))
+        except (OSError, ValueError):  # not a picture, so it stays
+            return ""
+
     source = shown(source)
-    free = free_path(path, lambda existing: _source(existing) == source)
+    free = free_path(path, lambda existing: source_of(existing) == source)
     figure.savefig(free, metadata={"Source": source})
     return free
 
 
-def _source(path: Path) -> str:
-    try:
-        with Image.open(path) as picture:
-            return str(picture.info.get("Source", ""))
-    except (OSError, ValueError):  # not a picture, so it stays
-        return ""
-
-
 def _output(settings: Settings, of_data: bool = False) -> RunFolder:
-    """Return the folder to write into, which is not made yet: by default that of the weights.
+    """Return the folder to write into, which is not made yet; default: that of the weights.
 
     Args:
         settings: with weights, output and data.
-        of_data: what is written depends on the data; if it is not the run's own, the folder is one
-            beside the run's files.
+        of_data: whether the results depend on the data; if it is not the run's own, they go into a
+            folder beside the run's files.
 
     Raises:
         OSError: nothing can be written there.
         ValueError: it is named like a file.
     """
-    folder = Path("runs/pretrained")
-    if settings.weights != "pretrained":
+    if settings.output:
+        folder = user_path(settings.output)
+    elif settings.weights == "pretrained":
+        folder = Path("runs/pretrained")
+    else:
         folder = user_path(settings.weights).parent
         learned = RunFolder(folder).settings.get("data")
         if of_data and isinstance(learned, str) and _place(learned) != _place(settings.data):
             folder /= short_name(f"on-{short_data_name(settings.data)}")
-    folder = user_path(settings.output) if settings.output else folder
     if folder.suffix in FILE_ENDINGS and not folder.is_dir():
         raise ValueError(f"output is {str(folder)!r}, expected a folder, such as {folder.stem!r}")
     try:

@@ -1,4 +1,4 @@
-"""Runs side by side: in what they differ, what came out, and mean and deviation over seeds."""
+"""Runs side by side: their results, the settings that differ, mean and deviation over seeds."""
 
 import os
 import statistics
@@ -7,36 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pytorch_vision.app.command_line import OUTPUT
 from pytorch_vision.app.run_folder import Manifest, RunFolder
 from pytorch_vision.models import History
 from pytorch_vision.runtime.files import user_path, write_csv
 from pytorch_vision.runtime.text import aligned, printable
 
 # settings that do not change what a run gives, or have a column of their own
-NOT_SHOWN = {
-    "model",
-    "root",
-    "checkpoints",
-    "keep_on_drive",
-    "order",
-    "count",
-    "split",
-    "output",
-    "overwrite",
-    "epochs",
-}
+NOT_SHOWN = {*OUTPUT, "root", "keep_on_drive", "model", "epochs"}
 WIDEST = 40  # characters of a column
-HEADER = ["run", "network", "epochs", "test accuracy", "best", "loss", "seconds"]
-COLUMNS = [
-    "run",
-    "network",
-    "epochs",
-    "test_accuracy",
-    "best_test_accuracy",
-    "best_epoch",
-    "test_loss",
-    "seconds",
-]
+COLUMNS = ("epochs", "test_accuracy", "best_test_accuracy", "best_epoch", "test_loss", "seconds")
 
 
 @dataclass(frozen=True)
@@ -44,9 +24,9 @@ class FinishedRun:
     """A run, read from its folder.
 
     Attributes:
-        name: its folder, as it was given.
-        manifest: its ``run.json``; empty where there is none.
-        history: its epochs.
+        name: the folder, as it was given.
+        manifest: the content of ``run.json``; empty if there is none.
+        history: the epochs.
     """
 
     name: str
@@ -69,46 +49,44 @@ class FinishedRun:
         return cls(name, run.read() or {}, History.from_csv(run.history))
 
     def part(self, name: str) -> Mapping[str, Any]:
-        """Return a part of the manifest; empty where it has none."""
+        """Return a part of the manifest; empty if it is missing."""
         found = self.manifest.get(name)
         return found if isinstance(found, dict) else {}
 
     @property
     def network(self) -> str:
-        """What was trained on what."""
+        """The network and its data, as in "ResNet18 on CIFAR-10"."""
         return printable(str(self.part("network").get("name") or "unknown"))
 
     @property
     def figures(self) -> dict[str, float]:
-        """What came out, by ``COLUMNS``; only the number of epochs if there is none."""
+        """The results by ``COLUMNS``; only the number of epochs, 0, if there are none."""
         records = self.history.records
         if not records:
             return {"epochs": 0}
         last, best = records[-1], max(records, key=lambda record: record.test_accuracy)
-        return {
-            "epochs": len(records),
-            "test_accuracy": last.test_accuracy,
-            "best_test_accuracy": best.test_accuracy,
-            "best_epoch": best.epoch,
-            "test_loss": last.test_loss,
-            "seconds": sum(record.train_seconds + record.test_seconds for record in records),
-        }
+        seconds = sum(record.train_seconds + record.test_seconds for record in records)
+        values = (last.test_accuracy, best.test_accuracy, best.epoch, last.test_loss, seconds)
+        return dict(zip(COLUMNS, (len(records), *values), strict=True))
+
+    def setting(self, name: str) -> str:
+        """One of its settings as text."""
+        value = self.part("settings").get(name)
+        return "unset" if value in (None, "") else printable(str(value))
 
 
 def compare_runs(runs: Sequence[FinishedRun]) -> str:
-    """Return a text table of runs with their figures, and below it the settings that differ.
+    """Return a text table of runs with their results, and below it the settings that differ.
 
-    Runs that differ in nothing but their seed are also summed up: mean ± standard deviation.
-
-    Args:
-        runs: one or more.
+    Runs that differ in nothing but their seed also get a row of mean ± standard deviation.
     """
-    parts = [aligned([HEADER, *map(_row, runs)])]
+    header = ["run", "network", "epochs", "test accuracy", "best", "loss", "seconds"]
+    parts = [aligned([header, *map(_row, runs)])]
     if groups := [group for group in _by_setting(runs) if len(group) > 1]:
         rows = [_summary(group) for group in groups]
         parts.append("Over seeds, mean ± standard deviation:\n" + aligned(rows))
     if names := differing_settings(runs):
-        rows = [[name, ", ".join(_short(_setting(run, name)) for run in runs)] for name in names]
+        rows = [[name, ", ".join(_short(run.setting(name)) for run in runs)] for name in names]
         parts.append(f"The settings that differ, in the order of the runs:\n{aligned(rows)}")
     if len({run.part("data").get("fingerprint") for run in runs}) > 1:
         parts.append("They were not all trained and tested on the same images.")
@@ -116,22 +94,26 @@ def compare_runs(runs: Sequence[FinishedRun]) -> str:
 
 
 def write_comparison(runs: Sequence[FinishedRun], path: str | os.PathLike) -> None:
-    """Write runs as CSV: their figures, and the settings in which they differ.
+    """Write runs as CSV: their results, and the settings in which they differ.
 
     Raises:
         OSError: the file cannot be written.
     """
     names = differing_settings(runs)
-    rows = []
-    for run in runs:
-        figures = run.figures
-        shown = [_digits(figures.get(column)) for column in COLUMNS[2:]]
-        rows.append([run.name, run.network, *shown, *(_setting(run, name) for name in names)])
-    write_csv(path, [*COLUMNS, *names], rows)
+    rows = [
+        [
+            run.name,
+            run.network,
+            *(f"{run.figures[one]:.6g}" if one in run.figures else None for one in COLUMNS),
+            *map(run.setting, names),
+        ]
+        for run in runs
+    ]
+    write_csv(path, ["run", "network", *COLUMNS, *names], rows)
 
 
 def differing_settings(runs: Sequence[FinishedRun]) -> list[str]:
-    """Return the names of the settings that change a result and are not the same in all runs."""
+    """Return the names of the settings that change a result and differ between the runs."""
     settings = [run.part("settings") for run in runs]
     names = sorted({name for one in settings for name in one} - NOT_SHOWN)
     return [name for name in names if len({repr(one.get(name)) for one in settings}) > 1]
@@ -141,15 +123,13 @@ def _by_setting(runs: Iterable[FinishedRun]) -> list[list[FinishedRun]]:
     """Group the runs that differ in nothing but their seed."""
     groups = defaultdict(list)
     for run in runs:
-        settings = run.part("settings")
-        shown = {
-            k: v for k, v in settings.items() if k == "epochs" or k not in NOT_SHOWN | {"seed"}
-        }
-        network, data = run.part("network"), run.part("data").get("fingerprint")
-        begins_with = repr(network.get("begins_with"))
+        settings = {**run.part("settings")}
         if run.history.records and "seed" in settings:
-            key = (repr(sorted(shown.items())), run.network, begins_with, data)
-            groups[key].append(run)
+            for name in NOT_SHOWN - {"epochs"} | {"seed"}:
+                settings.pop(name, None)
+            begins_with = run.part("network").get("begins_with")
+            data = run.part("data").get("fingerprint")
+            groups[repr((sorted(settings.items()), run.network, begins_with, data))].append(run)
     return list(groups.values())
 
 
@@ -169,7 +149,7 @@ def _summary(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def _row(run: FinishedRun) -> list[str]:
-    figures, shown = run.figures, [_short(run.name), _short(run.network)]
+    shown, figures = [_short(run.name), _short(run.network)], run.figures
     if not figures["epochs"]:
         return [*shown, "0", "", "", "", ""]
     return [
@@ -182,15 +162,6 @@ def _row(run: FinishedRun) -> list[str]:
     ]
 
 
-def _setting(run: FinishedRun, name: str) -> str:
-    value = run.part("settings").get(name)
-    return "unset" if value in (None, "") else printable(str(value))
-
-
-def _digits(value: float | None) -> str | None:
-    return f"{value:.6g}" if isinstance(value, float) else None if value is None else str(value)
-
-
 def _short(text: str) -> str:
-    """Return a text no wider than a column; long ones differ at their ends."""
+    """Return the end of a text that is wider than a column: long names differ at their ends."""
     return text if len(text) <= WIDEST else f"…{text[1 - WIDEST :]}"

@@ -1,4 +1,4 @@
-"""Predicted classes of new pictures without labels, in a table or as a competition wants them."""
+"""Predicted classes of pictures without labels, as a table or as a competition's submission."""
 
 import csv
 import os
@@ -16,7 +16,7 @@ from pytorch_vision.runtime.files import free_path, user_path, write_csv
 from pytorch_vision.runtime.terminal import Bar
 from pytorch_vision.runtime.text import first_line, printable
 
-AT_ONCE = 2**26  # bytes of pictures that are held in memory
+AT_ONCE = 2**26  # bytes of pictures in memory at the same time
 COLUMNS = ["file", "class", "probability", "runner_up", "runner_up_probability", "problem"]
 NAMED = 5  # pictures in a message
 
@@ -55,7 +55,7 @@ def classify_files(
     """Predict the classes of picture files, in order, a batch at a time, and show a bar.
 
     Args:
-        classifier: to ask.
+        classifier: what predicts.
         paths: files, and folders, whose files are taken at any depth, without hidden files and
             those of other programs.
         machine: ``Machine()`` if None.
@@ -68,54 +68,42 @@ def classify_files(
     batch_size = max(1, AT_ONCE // (3 * classifier.size[0] * classifier.size[1]))
     with Bar(total=len(files), desc="Classifying", unit=" files", mininterval=0.5) as bar:
         for start in range(0, len(files), batch_size):
-            yield from _classified(classifier, files[start : start + batch_size], machine, bar)
+            batch, images = [], []
+            for file in files[start : start + batch_size]:
+                problem = ""
+                try:
+                    images.append(read_picture(file, classifier.size, classifier.resize).image)
+                except (ValueError, OSError) as error:
+                    problem = first_line(error)
+                batch.append(FilePrediction(file, problem=problem))
+                bar.update()
+            probabilities = iter(classifier.predict(np.stack(images), machine) if images else ())
+            for one in batch:
+                names = classifier.class_names
+                yield one if one.problem else _predicted(one.file, names, next(probabilities))
 
 
 def _files(paths: Iterable[str | os.PathLike]) -> list[str]:
     found: list[str] = []
     for path in map(user_path, paths):
-        if path.is_dir():
-            found += find_files(path)
-        elif path.exists():
-            found.append(str(path))
-        else:
+        if not path.exists():
             raise ValueError(f"there is no file and no folder {printable(str(path))}")
+        found += find_files(path) if path.is_dir() else [str(path)]
     if not found:
-        raise ValueError("there are no files in what is to be classified")
+        raise ValueError("there are no files in the folders that are to be classified")
     return list(dict.fromkeys(found))
 
 
-def _classified(
-    classifier: Classifier, files: Sequence[str], machine: Machine | None, bar: Bar
-) -> Iterator[FilePrediction]:
-    images, problems = [], {}
-    for file in files:
-        try:
-            images.append(read_picture(file, classifier.size, classifier.resize).image)
-        except (ValueError, OSError) as error:
-            problems[file] = first_line(error)
-        bar.update()
-    answers: Iterator[np.ndarray] = iter(())
-    if images:
-        answers = iter(classifier.predict(np.stack(images), machine))
-    for file in files:
-        if file in problems:
-            yield FilePrediction(file, problem=problems[file])
-        else:
-            yield _prediction(file, classifier.class_names, next(answers))
-
-
-def _prediction(file: str, names: Sequence[str], probabilities: np.ndarray) -> FilePrediction:
+def _predicted(file: str, names: Sequence[str], probabilities: np.ndarray) -> FilePrediction:
     first, *others = probabilities.argsort(kind="stable")[::-1]
     found = FilePrediction(
         file, names[first], float(probabilities[first]), probabilities=probabilities
     )
-    if others:  # a single class has no runner-up
-        second = others[0]
-        found = replace(
-            found, runner_up=names[second], runner_up_probability=float(probabilities[second])
-        )
-    return found
+    if not others:  # a single class has no runner-up
+        return found
+    second = others[0]
+    share = float(probabilities[second])
+    return replace(found, runner_up=names[second], runner_up_probability=share)
 
 
 def write_file_predictions(
@@ -164,9 +152,9 @@ def write_submission(
 ) -> Path:
     """Write predictions in the columns and rows of a competition's sample submission.
 
-    Its first column has the ids: names of files with or without folder and suffix. If all other
-    columns are named after classes, they get those classes' probabilities; a single other column
-    gets the predicted class.
+    Its first column has the ids: names of files with or without folder and suffix. The other
+    columns are named after classes, and get their probabilities; or a single one, of another
+    name, gets the predicted class.
 
     Args:
         predictions: what ``classify_files`` returned.
@@ -181,16 +169,11 @@ def write_submission(
         OSError: the table cannot be written.
     """
     like = user_path(like)
-    header, ids = _read_sample(like)
-    found: dict[str, FilePrediction] = {}
-    read = [one for one in predictions if one.probabilities is not None]
-    for one in read:
-        found |= {one.file: one, Path(one.file).name: one}
-    found |= _by_id(read)
-    if missing := [one for one in ids if one not in found]:
+    header, *rows = _read(like) or [[]]
+    if len(header) < 2 or not rows:
         raise ValueError(
-            f"{len(missing):,} of {len(ids):,} ids in {like} have no picture that could be read, "
-            f"such as {', '.join(map(printable, missing[:NAMED]))}"
+            f"{printable(str(like))} is not a sample submission: expected a CSV file with a "
+            "header, a column of ids and a column for each class or for the predicted one"
         )
     unknown = [column for column in header[1:] if column not in class_names]
     if unknown and len(header) > 2:
@@ -199,12 +182,21 @@ def write_submission(
             f"), expected an id and a column for each class ({', '.join(class_names[:NAMED])}), or "
             "an id and one column for the predicted class"
         )
+    read = [one for one in predictions if one.probabilities is not None]
+    found = {one.file: one for one in read} | {Path(one.file).name: one for one in read}
+    found |= _by_id(read)
+    ids = [row[0] for row in rows if row]
+    if missing := [one for one in ids if one not in found]:
+        raise ValueError(
+            f"{len(missing):,} of {len(ids):,} ids in {like} have no picture that could be read, "
+            f"such as {', '.join(map(printable, missing[:NAMED]))}"
+        )
     labels = [] if unknown else [class_names.index(column) for column in header[1:]]
     table = []
-    for identity in ids:
-        one = found[identity]
+    for name in ids:
+        one = found[name]
         shares = () if one.probabilities is None else one.probabilities[labels]
-        table.append([identity, *(map(_field, shares) if labels else [one.class_name])])
+        table.append([name, *(map(_field, shares) if labels else [one.class_name])])
     return _write(path, header, table, mark)
 
 
@@ -222,17 +214,6 @@ def _by_id(predictions: Iterable[FilePrediction]) -> dict[str, FilePrediction]:
                 "and suffix, names must be unique"
             )
     return found
-
-
-def _read_sample(path: Path) -> tuple[list[str], list[str]]:
-    """Return the header and the ids of a sample submission."""
-    rows = _read(path)
-    if rows is None or len(rows) < 2 or len(rows[0]) < 2:
-        raise ValueError(
-            f"{printable(str(path))} is not a sample submission: expected a CSV file with a "
-            "header, a column of ids and a column for each class or for the predicted one"
-        )
-    return rows[0], [row[0] for row in rows[1:] if row]
 
 
 def _field(value: object) -> object:
@@ -253,7 +234,7 @@ def _write(path: str | os.PathLike, header: list[str], rows: list[list], mark: b
 
 
 def _read(path: Path) -> list[list[str]] | None:
-    """Return the rows of a CSV file; None if it is no such file."""
+    """Return the rows of a CSV file; None if it cannot be read as one."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             return list(csv.reader(file))

@@ -2,16 +2,15 @@
 
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import platform
 import re
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +33,8 @@ from pytorch_vision.training.fit import AfterEpoch, fit, is_yes
 from pytorch_vision.training.optimizers import MakeOptimizer
 
 STOPPED = "stopped early, as after_epoch asked for"
-LARGEST_MANIFEST = 50_000_000  # bytes; with 1,000 classes it has 100 kB
 LONGEST_NAME = 200  # bytes; file systems allow 255, and temporary names are longer
-LIBRARIES = ("torchvision", "numpy", "albumentations", "lightning-fabric", "pillow")
+LIBRARIES = ("torch", "torchvision", "numpy", "albumentations", "lightning_fabric", "PIL")
 SHORT_LIST = re.compile(r"[\[{]\n[^\[\]{}]{1,80}[\]}]")
 
 Manifest = dict[str, Any]
@@ -44,9 +42,9 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder that a run writes into; ``RunFolder.prepare`` makes it.
+    """The folder that a run writes into; ``RunFolder.prepare`` makes it.
 
-    A folder is a run's if it holds ``run.json``, the run's manifest, and only then.
+    A folder belongs to a run if, and only if, it holds ``run.json``, the run's manifest.
 
     Attributes:
         folder: its path.
@@ -56,10 +54,10 @@ class RunFolder:
 
     @classmethod
     def prepare(cls, folder: str | os.PathLike) -> "RunFolder":
-        """Make the folder, and prove that a run can write its files there before it begins.
+        """Make the folder, and prove before the run begins that its files can be written there.
 
         Raises:
-            OSError: it cannot.
+            OSError: they cannot.
         """
         run = cls(user_path(folder))
         run.plots.mkdir(parents=True, exist_ok=True)
@@ -103,27 +101,22 @@ class RunFolder:
 
     @property
     def manifest(self) -> Path:
-        """What the run was made with, and what came out."""
+        """The file that says what the run was made with, and what came out."""
         return self.folder / RUN_MANIFEST
 
     @property
     def unfinished(self) -> "RunFolder":
-        """Where a run is written until it is finished."""
+        """The folder of a run that is not finished yet."""
         return RunFolder(self.folder / "unfinished")
 
     def read(self) -> Manifest | None:
-        """Return the manifest, or None where there is none.
-
-        A damaged or foreign one is returned empty: the folder is a run's, of which nothing is
-        known.
+        """Return the manifest: None if there is no such file, empty if its content is damaged.
 
         Raises:
-            OSError: it cannot be opened.
+            OSError: the file cannot be opened.
         """
         if not self.manifest.exists():
             return None
-        if self.manifest.stat().st_size > LARGEST_MANIFEST:
-            return {}
         try:
             found = json.loads(self.manifest.read_text(encoding="utf-8"))
         except (ValueError, RecursionError):
@@ -132,14 +125,14 @@ class RunFolder:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The settings in the manifest; empty where it does not say."""
+        """The settings in the manifest; empty if it has none."""
         found = (self.read() or {}).get("settings")
         return found if isinstance(found, dict) else {}
 
     def describe(self, manifest: Manifest) -> None:
-        """Write the manifest, whole or not at all; where that fails, print a line."""
+        """Write the manifest, whole or not at all; print a line if that fails."""
         text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
-        # one line for each short list: no text in it has a line break of its own
+        # each short list on one line; JSON escapes line breaks inside of texts
         text = SHORT_LIST.sub(lambda found: re.sub(r"\n\s*", " ", found[0]), text)
         try:
             with atomic_write(self.manifest) as file:
@@ -148,18 +141,17 @@ class RunFolder:
             say(f"{self.manifest} is not written: {describe_os_error(error)}")
 
     def free_for(self, identity: str) -> "RunFolder":
-        """Return this folder, or the first numbered one beside it that holds no other run.
+        """Return this folder, or the first of ``mine-2``, ``mine-3``, … that holds no other run.
 
-        Beside ``runs/mine`` that is ``runs/mine-2``. A folder with weights but without a manifest
-        holds another run.
+        A folder with weights but without a manifest holds another run.
 
         Args:
-            identity: of the run that is to be written, as its manifest has it.
+            identity: of the run to be written, as its manifest has it.
         """
 
         def is_free(folder: Path) -> bool:
             run = RunFolder(folder)
-            return run._is_free_for(identity) and run.unfinished._is_free_for(identity)
+            return all(one._is_free_for(identity) for one in (run, run.unfinished))
 
         if is_free(self.folder):
             return self
@@ -180,10 +172,7 @@ class RunFolder:
         classifier.history.to_csv(self.history)
 
     def remove(self) -> None:
-        """Remove what a run has written here, and the folder, unless it holds something else.
-
-        What cannot be removed stays.
-        """
+        """Remove the files of a run, and the folders if nothing else is in them."""
         for file in (self.weights, self.history, self.manifest):
             with contextlib.suppress(OSError):
                 file.unlink()
@@ -210,21 +199,21 @@ def train_into(
 ) -> RunFolder:
     """Train a classifier, and write its weights, its history and its manifest into a folder.
 
-    Where the folder holds another run, with other settings or other data, the run goes into the
-    next free folder beside it, and a line says so. The same run, made again, replaces its own
-    files once it is finished; until then, and after an interrupt, its files lie in ``unfinished``.
+    If the folder holds another run, with other settings or other data, the run goes into the next
+    free folder beside it, and a line says so. The same run, made again, replaces its own files
+    once it is finished; until then, and after an interrupt, its files are in ``unfinished``.
 
     Args:
         output: the folder, as ``RunFolder.prepare`` made it.
-        classifier, data, config, machine, checkpoints, loss, optimizer: as for ``fit``. Without
-            any epoch, the classifier is only tested, and nothing is written.
+        classifier, data, config, machine, checkpoints, loss, optimizer: as for ``fit``. With 0
+            epochs, the classifier is only tested, and nothing is written.
         after_epoch: as for ``fit``; a training that it ends early counts as finished.
-        notes: more for the manifest; see ``describe_run``.
+        notes: further entries of the manifest; see ``describe_run``.
         overwrite: replace the files of another run.
 
     Returns:
-        The folder that was written, which is its ``unfinished`` if the run was interrupted. After
-        a mere test, a folder in which pictures of it replace no other run's.
+        The folder that was written: its ``unfinished`` if the run was interrupted. With 0 epochs,
+        a folder for pictures of the test, where they replace no other run's.
     """
     machine = machine or Machine()
     manifest = describe_run(classifier, data, config, machine, Custom(loss, optimizer), notes)
@@ -240,15 +229,15 @@ def train_into(
         _begin(run.unfinished, manifest)
 
     def keep_history(tested: Classifier) -> bool:
-        """Write the history of the run that goes on, and ask the caller's ``after_epoch``."""
+        """Write the history so far, and ask the caller's ``after_epoch`` whether to stop."""
         try:
             tested.history.to_csv(run.unfinished.history)
         except OSError as error:
             say(f"The history is not kept in {run.unfinished.history}: {describe_os_error(error)}")
-        wants_to_stop = after_epoch is not None and is_yes(after_epoch(tested))
-        if wants_to_stop:
+        stop = after_epoch is not None and is_yes(after_epoch(tested))
+        if stop:
             manifest["status"] = STOPPED
-        return wants_to_stop
+        return stop
 
     try:
         fit(classifier, data, config, machine, checkpoints, keep_history, loss, optimizer)
@@ -260,7 +249,7 @@ def train_into(
 
 
 def _begin(unfinished: RunFolder, manifest: Manifest) -> None:
-    """Write the manifest of a run that begins, or goes on: then it keeps its start."""
+    """Write the manifest of a run that begins; one that goes on keeps the time of its start."""
     before = unfinished.read() or {}
     if before.get("identity") == manifest["identity"]:
         manifest["started"] = before.get("started", manifest["started"])
@@ -270,7 +259,7 @@ def _begin(unfinished: RunFolder, manifest: Manifest) -> None:
 
 
 def _fail(unfinished: RunFolder, manifest: Manifest, error: BaseException) -> None:
-    """Note how a run failed if an epoch of it is there; else leave nothing behind."""
+    """Note why a run failed, if it has completed an epoch; otherwise remove its files."""
     if unfinished.history.exists():
         unfinished.describe(manifest | {"status": f"failed: {first_line(error)}"})
     else:
@@ -284,7 +273,7 @@ def _end(
     machine: Machine,
     manifest: Manifest,
 ) -> RunFolder:
-    """Write what was trained and what came out; return where."""
+    """Write the trained classifier and the completed manifest; return the folder."""
     status = manifest["status"]
     if status != STOPPED:
         whole = len(classifier.history.records) >= config.epochs
@@ -307,21 +296,24 @@ def describe_run(
     custom: Custom | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> Manifest:
-    """Return the manifest of a run that is to begin: plain values, by name.
+    """Return the manifest of a run that is about to begin: plain values, by name.
 
     Args:
         classifier, data, config, machine: as for ``fit``.
         custom: the caller's loss and optimizer.
-        notes: more of it: the "command" that makes the same run, its "settings" beyond those of
-            the recipe, the "sha256" of the weights that it "begins_with".
+        notes: further entries: the "command" that makes the same run, "settings" that are not in
+            the recipe, and the file and "sha256" of the weights that it "begins_with".
     """
     notes = dict(notes or {})
     begins_with = notes.pop("begins_with", None)
+    # on a CPU, the number of threads decides how sums are rounded
+    threads = torch.get_num_threads() if machine.chosen_accelerator == "cpu" else None
     known = identity(config, data, classifier) | (custom or Custom()).fingerprint()
-    known["begins_with"] = begins_with and begins_with["sha256"]
-    # sums on a CPU are rounded by how many threads share them
-    on_cpu = machine.chosen_accelerator == "cpu"
-    known["threads"] = torch.get_num_threads() if on_cpu else None
+    known |= {"begins_with": begins_with and begins_with["sha256"], "threads": threads}
+    counts = [
+        np.bincount(labels, minlength=len(data.class_names)).tolist()
+        for labels in (data.train_labels, data.test_labels)
+    ]
     digest = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode())
     return {
         "command": notes.pop("command", None),
@@ -330,7 +322,16 @@ def describe_run(
         "ended": None,
         "identity": digest.hexdigest()[:32],
         "settings": _flat(config) | asdict(machine) | notes.pop("settings", {}),
-        "data": _describe_data(data, known["data"]["fingerprint"]),
+        "data": {
+            "name": data.name,
+            "training_images": len(data.train_labels),
+            "test_images": len(data.test_labels),
+            "fingerprint": known["data"]["fingerprint"],
+            "classes": [
+                {"name": name, "training": train, "test": test}
+                for name, train, test in zip(data.class_names, *counts, strict=True)
+            ],
+        },
         "network": {
             "name": classifier.description,
             "made_by": getattr(classifier.network, "made_by", None),
@@ -343,9 +344,10 @@ def describe_run(
             "mean": list(classifier.normalization.mean),
             "std": list(classifier.normalization.std),
         },
-        "versions": _versions(),
+        "versions": {"pytorch_vision": __version__, "python": platform.python_version()}
+        | {name: str(importlib.import_module(name).__version__) for name in LIBRARIES},
         "machine": asdict(machine)
-        | {"device": None, "threads": known["threads"], "system": platform.platform()},
+        | {"device": None, "threads": threads, "system": platform.platform()},
         **notes,
         "figures": None,
     }
@@ -358,33 +360,6 @@ def _flat(config: TrainConfig) -> dict[str, Any]:
     if (steps := augmentation.pop("steps")) is not None:
         augmentation["steps"] = describe_steps(steps)
     return settings | augmentation
-
-
-def _describe_data(data: ImageData, fingerprint: str) -> dict[str, Any]:
-    counts = [
-        np.bincount(labels, minlength=len(data.class_names)).tolist()
-        for labels in (data.train_labels, data.test_labels)
-    ]
-    return {
-        "name": data.name,
-        "training_images": len(data.train_labels),
-        "test_images": len(data.test_labels),
-        "fingerprint": fingerprint,
-        "classes": [
-            {"name": name, "training": train, "test": test}
-            for name, train, test in zip(data.class_names, *counts, strict=True)
-        ],
-    }
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of this library, Python, and the libraries that numbers depend on."""
-    found = {"pytorch_vision": __version__, "python": sys.version.split()[0]}
-    found["torch"] = str(torch.__version__)  # with the device that it was built for
-    for name in LIBRARIES:
-        with contextlib.suppress(metadata.PackageNotFoundError):  # not installed by pip
-            found[name] = metadata.version(name)
-    return found
 
 
 def _figures(history: History) -> dict[str, Any]:
@@ -409,9 +384,9 @@ def _now() -> str:
 
 
 def short_name(name: str, ending: str = "") -> str:
-    """Return a name for a file or a folder, cut to ``LONGEST_NAME`` bytes without its ending.
+    """Return a file name that is cut to ``LONGEST_NAME`` bytes, followed by its ending.
 
-    File systems count bytes, and a Chinese character has three.
+    File systems count bytes: a Chinese character is three.
     """
     kept = name.encode(errors="backslashreplace")[:LONGEST_NAME]
     return kept.decode(errors="ignore") + ending

@@ -105,7 +105,7 @@ class Settings:
         Field(
             ge=0,
             description="number of training images to hold out and test on in place of the test "
-            "images, while you choose settings",
+            "images, for choosing settings",
         ),
     ] = 0
     model: Annotated[
@@ -119,16 +119,16 @@ class Settings:
     conv_padding: Annotated[
         ConvPadding | None,
         Field(
-            description="padding of a ResNet's convolutions: original, as in the original "
-            "notebook, or standard, 1 throughout; default: original"
+            description="padding of a ResNet's convolutions: as in the original notebook, or the "
+            "standard 1 throughout; default: original"
         ),
     ] = None
     filters: Annotated[
         Literal["random", "identity"] | None,
         Field(
-            description="how 3x3 filters are initialised without weights: at random, or as the "
-            "identity, which learns sooner from few images; default: identity for the recipe few, "
-            "otherwise random"
+            description="initial 3x3 filters of a network without weights: random, or identity, "
+            "which learns faster from few images; default: identity for the recipe few, otherwise "
+            "random"
         ),
     ] = None
     weights: Annotated[
@@ -152,18 +152,19 @@ class Settings:
     keep_on_drive: Annotated[
         bool,
         Field(
-            description="in Colab, keep checkpoints on your Google Drive, which asks you to log in"
+            description="in Colab, save checkpoints on your Google Drive (Colab asks you to log in)"
         ),
     ] = False
     order: Annotated[
         Order,
         Field(
-            description="which errors to show; auto is a fair sample: the first ones if the "
-            "classes come in random order, otherwise some of each class"
+            description="which errors to show: the first, the most confident, or some of each "
+            "class (spread); auto: first if the classes come in random order, otherwise spread"
         ),
     ] = "auto"
     count: Annotated[
-        int, Field(ge=0, le=100, description="number of errors to show; the page has all of them")
+        int,
+        Field(ge=0, le=100, description="number of errors in the pictures; the page shows all"),
     ] = 10
     split: Annotated[
         Split,
@@ -177,7 +178,7 @@ class Settings:
         ),
     ] = ""
     overwrite: Annotated[
-        bool, Field(description="replace the files of another run in that folder")
+        bool, Field(description="replace the files of another run in the output folder")
     ] = False
     config: TrainConfig = field(default_factory=TrainConfig)
     machine: Machine = field(default_factory=Machine)
@@ -185,7 +186,7 @@ class Settings:
 
     @classmethod
     def of(cls, **values: Any) -> "Settings":
-        """Return settings from values by the names of ``FIELDS``; the recipe sets the others.
+        """Return settings from values by the names of ``FIELDS``; the recipe decides the others.
 
         Raises:
             ValueError: there is no such setting, or a value is out of range.
@@ -208,8 +209,8 @@ class Settings:
         Args:
             constants: values by names in capitals, such as the ``globals()`` of a notebook; an
                 empty text means unset. ``OVERRIDES`` has more, as in "batch_size=256 cutout=8".
-            prefix: of the environment variables: with "S8_", ``S8_EPOCHS`` overrides epochs. An
-                empty variable overrides nothing.
+            prefix: the start of the environment variables' names: with "S8_", ``S8_EPOCHS``
+                overrides epochs. An empty variable overrides nothing.
 
         Raises:
             ValueError: a variable with this prefix or an override is unknown, or as for ``of``.
@@ -256,29 +257,26 @@ class Settings:
         """Load and print the images; weights to begin with are checked before.
 
         Args:
-            like: a trained classifier to test: the images get its size and resizing, and a folder
-                that it was not trained on is tested whole. Without any epoch, this is the
-                classifier of ``weights``.
+            like: a trained classifier to test: the images get its size and resizing, and of a
+                folder, all pictures that it was not trained on are tested. If no epoch is to be
+                trained, default: the classifier of ``weights``.
 
         Raises:
             CheckpointError: the weights cannot be used.
             ValueError, DataError: as for ``data.load_data``; or the classes differ.
         """
+        if like is None and self.weights and not self.config.epochs:
+            like = self.load_classifier()
         begun: dict[str, Any] = {}
-        if like is None and self.weights:
-            if self.config.epochs:
-                begun = _images_of(self.weights)
-            else:
-                like = self.load_classifier()
-        size: int | tuple[int, int] = self.size or begun.get("size", SIZE)
-        resize: Resize = self.resize or begun.get("resize", RESIZE)
-        names: tuple[str, ...] = ()
-        digests: tuple[str, ...] = ()
+        size: int | tuple[int, int]
         if like is not None:
             self._check_classes(like)
             size, resize = like.size, like.resize
-            names, digests = like.class_names, like.train_digests
-        elif begun and not is_cifar10(self.data) and None in (self.size, self.resize):
+        else:
+            begun = _images_of(self.weights) if self.weights else {}
+            size = self.size or begun.get("size", SIZE)
+            resize = self.resize or begun.get("resize", RESIZE)
+        if begun and not is_cifar10(self.data) and None in (self.size, self.resize):
             say(f"As for the weights, pictures become {_pixels(size)} pixels, by {resize}")
         data = load_data(
             self.data,
@@ -286,8 +284,8 @@ class Settings:
             size,
             resize,
             self.held_out,
-            names,
-            digests,
+            like.class_names if like else (),
+            like.train_digests if like else (),
             labels=self.labels or None,
         )
         self.tell_unused(like, data)
@@ -295,7 +293,7 @@ class Settings:
         return data
 
     def _check_classes(self, classifier: Classifier) -> None:
-        """Refuse CIFAR-10 for a classifier of other classes, before it is downloaded."""
+        """Raise ValueError for CIFAR-10 and other classes, before CIFAR-10 is downloaded."""
         if is_cifar10(self.data) and classifier.class_names != CIFAR10_CLASSES:
             raise ValueError(
                 f"{classifier} has other classes ({_few(classifier.class_names)}) than CIFAR-10 "
@@ -307,39 +305,36 @@ class Settings:
         """Print which settings have no effect, because the classifier or the data decides.
 
         Args:
-            classifier: that was loaded, or None for one that is to be trained.
-            data: that was loaded, if any was.
+            classifier: the loaded one; None for one that is to be trained.
+            data: the loaded data, if any.
         """
         used: dict[str, Any] = {}
+        reasons = []
         if classifier is not None:
             options = made_by_of(classifier.network) or {}
-            model = network_name(classifier.network) if options else self.model
-            used |= {"model": model, "conv_padding": options.get("conv_padding")}
+            used["model"] = network_name(classifier.network) if options else self.model
+            used["conv_padding"] = options.get("conv_padding")
+            reasons.append(f"the weights are of {classifier}")
         if data is not None:
             height, width = data.size
             used["size"] = height if height == width else None
             if classifier is not None or is_cifar10(self.data):
                 used["resize"] = classifier and classifier.resize
-        unused = [
+            reasons.append(f"the images have {_pixels(data.size)} pixels")
+        unused = sorted(
             f"{name}={value}"
             for name in self.given & used.keys()
             if (value := getattr(self, name)) not in (None, used[name])
-        ]
-        if not unused:
-            return
-        reasons = []
-        if classifier is not None:
-            reasons.append(f"the weights are of {classifier}")
-        if data is not None:
-            reasons.append(f"the images have {_pixels(data.size)} pixels")
-        told = f"{' and '.join(sorted(unused))} {'is' if len(unused) == 1 else 'are'} not used: "
-        say(told + ", ".join(reasons))
+        )
+        if unused:
+            verb = "is" if len(unused) == 1 else "are"
+            say(f"{' and '.join(unused)} {verb} not used: {', '.join(reasons)}")
 
     def classifier(self, data: ImageData) -> Classifier:
-        """Return the network with its first weights: those of the seed, or of a file.
+        """Return the network with its initial weights, drawn by the seed or read from a file.
 
-        CustomResNet's filters come in mirrored pairs where training images are mirrored. Without
-        any epoch, the file must have the classes of the data.
+        CustomResNet's filters come in mirrored pairs if training images are mirrored. With 0
+        epochs, the file must have the classes of the data.
 
         Raises:
             CheckpointError: the weights cannot be used.
@@ -379,34 +374,23 @@ class Settings:
         config: TrainConfig | None = None,
         loss: Loss | None = None,
         optimizer: MakeOptimizer | None = None,
+        classifier: Classifier | None = None,
     ) -> tuple[Classifier, RunFolder]:
-        """Make the classifier and train it; without any epoch, only test it.
+        """Make the classifier and train it; with 0 epochs, only test it.
 
         Args:
             data: what ``load_data`` returned.
             output: the folder to write into.
-            config: a recipe to use in place of that of the settings, such as one with custom
+            config: a recipe to use in place of the settings' own, such as one with custom
                 augmentation steps.
             loss, optimizer: custom ones, as for ``fit``.
+            classifier: what ``classifier(data)`` returned, to train that one.
 
         Returns:
             The classifier, and the folder that was written, as ``train_into`` returns it.
         """
-        classifier = self.classifier(data)
-        return classifier, self.train_classifier(classifier, data, output, config, loss, optimizer)
-
-    def train_classifier(
-        self,
-        classifier: Classifier,
-        data: ImageData,
-        output: RunFolder,
-        config: TrainConfig | None = None,
-        loss: Loss | None = None,
-        optimizer: MakeOptimizer | None = None,
-    ) -> RunFolder:
-        """Train what ``classifier`` returned; return the folder that was written."""
-        config = config or self.config
-        return train_into(
+        config, classifier = config or self.config, classifier or self.classifier(data)
+        written = train_into(
             output,
             classifier,
             data,
@@ -418,9 +402,10 @@ class Settings:
             notes=self._notes(config, custom=loss is not None or optimizer is not None),
             overwrite=self.overwrite,
         )
+        return classifier, written
 
     def _notes(self, config: TrainConfig, custom: bool) -> dict[str, Any]:
-        """Return what the manifest says beyond the recipe."""
+        """Return the entries of the manifest that are not in the recipe."""
         values = {name: self._value(name) for name in FIELDS}
         if not is_cifar10(self.data):  # so that it is found from any working directory
             values["data"] = str(Path(self.data).absolute())
@@ -448,9 +433,9 @@ class Settings:
         return words
 
     def _value(self, name: str) -> Any:
-        """Return one of ``FIELDS`` as it is set."""
+        """Return the value of one of ``FIELDS``."""
         parts = (self, self.config, self.config.augmentation, self.machine)
-        return next(getattr(part, name) for part in parts if hasattr(part, name))
+        return next(getattr(part, name) for part in parts if name in declared(type(part)))
 
     @property
     def name(self) -> str:
@@ -464,10 +449,9 @@ class Settings:
 
     @property
     def notebook_output(self) -> str:
-        """The output folder, by default "." for the notebook's full training.
+        """The output folder; default: "." for the notebook's full training, else one in ``runs``.
 
-        Anything else goes under ``runs``, so that only a full training replaces the pictures of
-        one.
+        So only a full training replaces the committed pictures of one.
         """
         chosen = (self.data, self.held_out, self.model, self.weights, self.chosen_recipe)
         full = chosen == ("full", 0, DEFAULT_MODEL, "", "default")
@@ -475,7 +459,7 @@ class Settings:
 
 
 def _images_of(weights: str) -> dict[str, Any]:
-    """Return size and resizing of the images that a weights file was trained on, as it says."""
+    """Return the size and the resizing of images that a weights file names, if it does."""
     _, texts = read_state_dict(weights_path(weights))
     return {name: json.loads(texts[name]) for name in ("size", "resize") if name in texts}
 

@@ -24,15 +24,15 @@ class Augmentation:
         int,
         Field(
             ge=0,
-            description="pixels of the mean colour added on every side, before a crop of the "
-            "image's own size is taken at a random place; 0 for no crop",
+            description="pixels of the mean colour that are added on every side before a random "
+            "crop of the image's size; 0: no crop",
         ),
     ] = 4
     flip: Annotated[
         Literal["alternating", "random", "none"],
         Field(
-            description="how images are mirrored: random, with probability 1/2; alternating, each "
-            "in every other epoch (arXiv 2404.00498); none, for letters or arrows"
+            description="how images are mirrored: random: with probability 1/2; alternating: each "
+            "image in every other epoch (arXiv 2404.00498); none: never, for letters or arrows"
         ),
     ] = "alternating"
     cutout: Annotated[
@@ -41,7 +41,7 @@ class Augmentation:
             ge=0,
             multiple_of=2,
             description="side in pixels of a square hole filled with the mean colour, which may "
-            "extend over the edge (CutOut, arXiv 1708.04552); 0 for no hole",
+            "extend over the edge (CutOut, arXiv 1708.04552); 0: no hole",
         ),
     ] = 16
     cutout_probability: Annotated[

@@ -1,4 +1,4 @@
-"""Where a classifier looked, and how far to believe that.
+"""Where a classifier looked, and how far its maps can be trusted.
 
 ``gradcam`` makes the maps, and ``geometry`` (by ``tensor_layout`` and ``layout_rules``) finds where
 their cells lie on the image. ``removal`` (by ``imputation``) and ``randomization`` test how far a

@@ -16,7 +16,7 @@ from pytorch_vision.runtime.devices import random_state_kept
 
 
 class NoMapError(ValueError):
-    """A network has no map to show, or none whose place on the image is known; says why."""
+    """A network has no map, or none whose place on the image is known; says why."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class MapGeometry:
 
 
 def map_geometry(classifier: Classifier, layer: nn.Module | str | None = None) -> MapGeometry:
-    """Return where a layer's cells are centred, found by following one image through the network.
+    """Return where a layer's cells are centred, by following one image through the network.
 
     Every convolution and pooling on the way moves the centres by its stride, padding, kernel and
     dilation. Operations that only reorder dimensions, such as a permutation or a channel shuffle,
@@ -42,17 +42,18 @@ def map_geometry(classifier: Classifier, layer: nn.Module | str | None = None) -
     assumed to be aligned with their shortcut.
 
     Args:
-        classifier: never changed.
-        layer: a module of its network or the dotted name of one, such as "layer4"; None for the
-            one that ``last_map`` finds.
+        classifier: is not changed.
+        layer: a module of its network or its dotted name, such as "layer4"; None for the one that
+            ``last_map`` finds.
 
     Raises:
         NoMapError: the layer's output is no map, or it comes after an operation whose geometry is
             not known; the message names the operation.
         ValueError: there is no such layer.
     """
+    adapter = adapter_to_look(classifier, torch.device("cpu"))
     name = None if layer is None else layer_name(classifier.network, layer)
-    return _traced(classifier, name)[1]
+    return trace_geometry(adapter, name, classifier.size)[1]
 
 
 def last_map(classifier: Classifier) -> str:
@@ -64,24 +65,20 @@ def last_map(classifier: Classifier) -> str:
     Raises:
         NoMapError: there is none; names the operation after which nothing is known.
     """
-    return _traced(classifier, None)[0]
-
-
-def _traced(classifier: Classifier, name: str | None) -> tuple[str, MapGeometry]:
     adapter = adapter_to_look(classifier, torch.device("cpu"))
-    return trace_geometry(adapter, name, classifier.size)
+    return trace_geometry(adapter, None, classifier.size)[0]
 
 
 def adapter_to_look(classifier: Classifier, device: torch.device) -> Adapter:
     """Return a copy of a classifier's network, to be called in float32 on a device.
 
     Raises:
-        NoMapError: the network is compiled by TorchScript, which hides its layers.
+        NoMapError: TorchScript has compiled the network, which hides its layers.
     """
     if isinstance(classifier.network, torch.jit.ScriptModule):
         raise NoMapError(
-            f"{type(classifier.network).__name__} is compiled, and its layers cannot be looked "
-            "into: explain the network that it was made from, with its weights"
+            f"{type(classifier.network).__name__} is compiled by TorchScript, which hides its "
+            "layers: load its weights into the network that it was made from, and explain that"
         )
     duplicate = copied_to_look(classifier.network).to(device)
     return Adapter(duplicate, find_call(duplicate, classifier.size))
@@ -106,7 +103,7 @@ def trace_geometry(
 
         return hook
 
-    wanted = [name] if name else _layers(model)
+    wanted = [name] if name else [layer for layer, _ in model.named_modules() if layer]
     handles = [model.get_submodule(layer).register_forward_hook(keep(layer)) for layer in wanted]
     try:
         with random_state_kept(device), torch.inference_mode(False), torch.no_grad(), tracer:
@@ -119,25 +116,13 @@ def trace_geometry(
         return name, _geometry_of(name, seen)
     for layer in reversed(seen):
         output, layout, _ = seen[layer]
-        if layout is not None and _is_map(output) and (geometry := _as_map(layout)) is not None:
+        is_map = isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1
+        if is_map and layout is not None and (geometry := _as_map(layout)) is not None:
             return layer, geometry
     raise NoMapError(
         "no layer of this network gives a map whose place on the image is known"
         + (f": on the way lies {tracer.unknown}" if tracer.unknown else "")
     )
-
-
-def _layers(model: nn.Module) -> list[str]:
-    """Return the names of a model's layers, except those that take no hooks."""
-    return [
-        name
-        for name, module in model.named_modules()
-        if name and not isinstance(module, torch.jit.ScriptModule)
-    ]
-
-
-def _is_map(output: Any) -> bool:
-    return isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1
 
 
 def _geometry_of(name: str, seen: dict[str, tuple[Any, Layout | None, str | None]]) -> MapGeometry:
@@ -162,8 +147,8 @@ def _geometry_of(name: str, seen: dict[str, tuple[Any, Layout | None, str | None
 
 
 def _as_map(layout: Layout) -> MapGeometry | None:
-    """Return the geometry of a tensor (N, C, H, W); None if H and W are no rows and columns."""
-    for number in (1, 0):  # channels can lie at different places: their mean counts
+    """Return the geometry of a tensor (N, C, H, W); None if H and W are not rows and columns."""
+    for number in (1, 0):  # channels can lie at different places: take their mean
         layout = layout.without(number)
     rows, columns = layout.dimensions
     if len(rows) > 1 or len(columns) > 1 or rows[0].across or columns[0].down:
@@ -181,7 +166,8 @@ class _Tracer(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.known: dict[int, tuple[Tensor, Layout]] = {}  # the tensor keeps its id in use
+        # by id; the tensor is kept, so that no other gets its id
+        self.known: dict[int, tuple[Tensor, Layout]] = {}
         self.unknown: str | None = None
 
     def mark(self, tensor: Tensor, layout: Layout) -> None:
@@ -200,7 +186,7 @@ class _Tracer(TorchDispatchMode):
         if not sources or not outputs:
             return result
         name = func.overloadpacket.__name__
-        # of several, one of the result's own shape: the others are spread over it
+        # of several inputs, one of the result's shape: the others are broadcast to it
         source = next((one for one in sources if one.shape == outputs[0].shape), sources[0])
         several = name in ("split", "split_with_sizes", "chunk", "unbind")
         for output in outputs if several else outputs[:1]:

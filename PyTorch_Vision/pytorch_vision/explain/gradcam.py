@@ -1,14 +1,13 @@
 """Grad-CAM, with each cell of its maps drawn where it lies on the image.
 
 Ramprasaath Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
-Localization", arXiv 1610.02391. The package ``grad-cam`` computes the maps. It also stretches them
-over the image, as if their cells tiled it; but cell i of a layer is centred on pixel
+Localization", arXiv 1610.02391. The package ``grad-cam`` computes the maps. It would also stretch
+them over the image, as if their cells tiled it; but cell i of a layer is centred on pixel
 offset + stride * i, and with padding the outer cells can even lie outside the image. Here, maps
 are sampled at the places that ``map_geometry`` finds.
 """
 
 import os
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,7 +43,7 @@ METHODS: dict[str, Any] = {
     "xgradcam": XGradCAM,
     "eigencam": EigenCAM,
 }
-METHOD_NAMES = {  # as their authors write them
+METHOD_NAMES = {  # as in their papers
     "gradcam": "Grad-CAM",
     "gradcam++": "Grad-CAM++",
     "xgradcam": "XGrad-CAM",
@@ -81,10 +80,10 @@ class Explanation:
 
 
 class Explainer:
-    """Grad-CAM maps of one classifier: set up once, then used for any number of images.
+    """Makes Grad-CAM maps of one classifier: set up once, then used for any number of images.
 
-    It keeps a float32 copy of the network, with the weights that the classifier has now, on the
-    device where the classifier's network is now. The classifier itself is never changed.
+    It keeps a float32 copy of the network, with the classifier's present weights, on its present
+    device. The classifier is not changed.
 
         explanation = Explainer(Classifier.load("pretrained")).explain("cat.png")
         galleries.explanation(explanation).savefig("looked.png")
@@ -102,12 +101,13 @@ class Explainer:
     Raises:
         NoMapError: no layer of the network gives a map whose place on the image is known.
         ValueError: the network has no such layer, or does not take images of the classifier's size.
+        MemoryError: there is too little memory for the copy.
     """
 
     def __init__(self, classifier: Classifier, layer: nn.Module | str | None = None) -> None:
         self._named = None if layer is None else layer_name(classifier.network, layer)
-        self._adapter = adapter_to_look(classifier, device_of(classifier.network))
-        self._lock = threading.Lock()  # two calls at once would see each other's hooks
+        with memory_explained("a copy of the network"):
+            self._adapter = adapter_to_look(classifier, device_of(classifier.network))
         self.classifier = classifier
         self.network = self._adapter.network.requires_grad_(False)
         self.layer = self._named or self._traced[0]
@@ -147,14 +147,14 @@ class Explainer:
             NoMapError: as for ``maps``.
         """
         one = picture[None] if isinstance(picture, np.ndarray) and picture.ndim == 3 else picture
-        image = as_pixels(one, self.classifier.size, self.classifier.resize)[0]
-        probabilities = self.classifier.predict(image[None], machine)[0]
+        images = as_pixels(one, self.classifier.size, self.classifier.resize)[:1]
+        probabilities = self.classifier.predict(images, machine)[0]
         likely = probabilities.argsort(kind="stable")[::-1][:top]
         return Explanation(
-            image=image,
+            image=images[0],
             class_names=tuple(self.classifier.class_names[label] for label in likely),
             probabilities=probabilities[likely],
-            maps=self.maps(image[None], likely[:, None], method)[:, 0],
+            maps=self.maps(images, likely[:, None], method)[:, 0],
             name=Path(picture).name if isinstance(picture, (str, os.PathLike)) else "",
         )
 
@@ -206,8 +206,8 @@ class Explainer:
         if batch_size is None:
             batch_size = max(1, min(BATCH_SIZE, PIXELS // (shape[-2] * shape[-1])))
         smaller = f"try batch_size={max(1, batch_size // 2)}"
-        with self._lock, memory_explained(f"maps of {batch_size} images at once", smaller):
-            rows = torch.from_numpy(classes.astype(np.int64).reshape(-1, len(images)))
+        with memory_explained(f"maps of {batch_size} images at once", smaller):
+            rows = classes.astype(np.int64).reshape(-1, len(images))
             pixels = self._pixel_maps(images, rows, methods, aligned, batch_size)
         peaks = pixels.amax(dim=(-2, -1), keepdim=True)
         return (pixels / peaks.where(peaks > 0, 1)).reshape(shape).numpy()
@@ -232,7 +232,7 @@ class Explainer:
     def _pixel_maps(
         self,
         images: np.ndarray,
-        classes: Tensor,
+        classes: np.ndarray,
         methods: list[str],
         aligned: bool,
         batch_size: int,
@@ -249,7 +249,8 @@ class Explainer:
             device_settings(device, tf32=False),
         ):
             batches = eval_batches(images, self.classifier.normalization, device, batch_size)
-            for batch, rows in zip(batches, classes.split(batch_size, dim=1), strict=True):
+            parts_of_classes = torch.from_numpy(classes).split(batch_size, dim=1)
+            for batch, rows in zip(batches, parts_of_classes, strict=True):
                 cells = self._cells(batch, rows.to(device), methods)
                 size = images.shape[1:3]
                 flat = cells.flatten(0, 1)
@@ -258,7 +259,7 @@ class Explainer:
         return torch.cat(parts, dim=1).movedim(2, 0)
 
     def _cells(self, batch: Tensor, classes: Tensor, methods: list[str]) -> Tensor:
-        """Return maps in the layer's own cells: float32 (K, B, M, rows, columns), unscaled.
+        """Return maps of the layer's cells, not yet rescaled: float32 (K, B, M, rows, columns).
 
         Args:
             batch: float32 (B, 3, H, W).
@@ -268,9 +269,9 @@ class Explainer:
         layer = self.network.get_submodule(self.layer)
         formulas = [METHODS[method](self.network, [layer]) for method in methods]
         for formula in formulas:
-            formula.activations_and_grads.release()  # its hooks: the same passes serve all
+            formula.activations_and_grads.release()  # its hooks: ``_seen`` serves all methods
         wanted = any(formula.uses_gradients for formula in formulas)
-        # a reentrant checkpoint passes gradients on only if its input wants them
+        # a reentrant checkpoint passes gradients on only if its input requires them
         seen = self._seen(batch, classes, wanted) or self._seen(batch.requires_grad_(), classes)
         if not seen:
             raise NoMapError(
@@ -303,14 +304,14 @@ class Explainer:
         outputs: list[Tensor] = []
 
         def begin_graph(_module: nn.Module, _inputs: tuple, output: Any) -> Any:
-            """Let gradients flow back to this layer, and no further."""
+            """Let gradients flow back to this layer, but no further."""
             if not isinstance(output, Tensor) or not output.is_floating_point():
                 return output
             with torch.enable_grad():  # the network may have switched them off around this layer
                 outputs.append(output.detach().requires_grad_())
-                return outputs[-1].clone()  # which the network may change in place
+                return outputs[-1].clone()  # the network may change it in place
 
-        # before the network's own hooks, which may keep the output for later layers
+        # before the network's own hooks, which may store the output for later layers
         handle = self.network.get_submodule(self.layer).register_forward_hook(
             begin_graph, prepend=True
         )
@@ -347,7 +348,7 @@ def grad_cam(
 ) -> np.ndarray:
     """Return how much each pixel of each image supports a class: ``Explainer.maps`` in one call.
 
-    Who asks more than once makes the ``Explainer`` and keeps it.
+    For several calls, make an ``Explainer`` once.
 
     Args:
         classifier, layer: as for ``Explainer``.

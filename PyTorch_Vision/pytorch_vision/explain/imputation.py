@@ -1,4 +1,4 @@
-"""Filling missing pixels, so that the hole itself gives nothing away to a network.
+"""Imputation: missing pixels are filled so that the shape of the hole tells a network nothing.
 
 Yao Rong et al., "A Consistent and Efficient Evaluation Strategy for Attribution Methods" (ROAD),
 arXiv 2202.00449.

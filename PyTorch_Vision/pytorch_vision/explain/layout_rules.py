@@ -6,6 +6,7 @@ a shuffle only renames the dimensions; a matrix product keeps the places of its 
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -51,13 +52,6 @@ def _transposed(args: tuple, source: Layout, before: Tensor, _after: Tensor) -> 
 
 def _in_order(source: Layout, order: Sequence[int]) -> Layout:
     return replace(source, dimensions=tuple(source.dimensions[number] for number in order))
-
-
-def _unshuffled(args: tuple, source: Layout, before: Tensor, after: Tensor) -> Layout | None:
-    """Split squares of neighbouring cells into channels."""
-    (count, channels, rows, columns), side = before.shape, args[1]
-    split = reshaped(source, (count, channels, rows // side, side, columns // side, side))
-    return split and reshaped(_in_order(split, (0, 1, 3, 5, 2, 4)), tuple(after.shape))
 
 
 def _expanded(_args: tuple, source: Layout, before: Tensor, after: Tensor) -> Layout:
@@ -164,16 +158,11 @@ def _sliced(args: tuple, source: Layout, before: Tensor, after: Tensor) -> Layou
     return _stepped(source, number, after.shape[number], start, step)
 
 
-def _joined(args: tuple, source: Layout, before: Tensor, after: Tensor) -> Layout | None:
-    return _resized(source, (args[1] if len(args) > 1 else 0) % before.ndim, after)
-
-
-def _split(args: tuple, source: Layout, before: Tensor, after: Tensor) -> Layout | None:
-    return _resized(source, (args[2] if len(args) > 2 else 0) % before.ndim, after)
-
-
-def _resized(source: Layout, number: int, after: Tensor) -> Layout | None:
-    """Change the size of a dimension whose entries lie at one place, as channels do."""
+def _resized(
+    args: tuple, source: Layout, before: Tensor, after: Tensor, position: int
+) -> Layout | None:
+    """Change the size of a dimension, which is an argument, if all its entries lie at one place."""
+    number = (args[position] if len(args) > position else 0) % before.ndim
     if any(factor.placed for factor in source.dimensions[number]):
         return None
     return source.with_dimension(number, (Factor(after.shape[number]),))
@@ -198,7 +187,6 @@ _RULES: dict[str, Any] = {
     **dict.fromkeys(
         ("view", "_unsafe_view", "reshape", "_reshape_alias", "unsqueeze", "squeeze"), _viewed
     ),
-    "pixel_unshuffle": _unshuffled,
     "permute": _permuted,
     **dict.fromkeys(("transpose", "t"), _transposed),
     "expand": _expanded,
@@ -218,8 +206,8 @@ _RULES: dict[str, Any] = {
     ),
     **dict.fromkeys(("upsample_nearest2d", "_upsample_nearest_exact2d"), _repeated),
     "slice": _sliced,
-    **dict.fromkeys(("split", "split_with_sizes", "chunk"), _split),
+    **dict.fromkeys(("split", "split_with_sizes", "chunk"), partial(_resized, position=2)),
     "unbind": _unbound,
-    "cat": _joined,
+    "cat": partial(_resized, position=1),
     **dict.fromkeys(("mm", "bmm", "linear", "matmul", "addmm"), _product),
 }

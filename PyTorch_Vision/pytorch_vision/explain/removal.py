@@ -80,11 +80,11 @@ def removal(
     machine: Machine | None = None,
     seed: int = 0,
 ) -> dict[str, Removal]:
-    """Remove pixels in the order of each map, and ask the network again each time.
+    """Remove pixels in the order of each map, and predict again each time.
 
-    Removed pixels are filled from their surroundings (``fill``), so that the hole itself gives
-    nothing away. Pixels of equal importance go in a random order. The network is put on the device;
-    its layers keep their modes.
+    Removed pixels are filled from their surroundings (``fill``), so that the shape of the hole
+    tells nothing. Pixels of equal importance go in a random order. The network is moved to the
+    device; its layers keep their modes.
 
     Args:
         classifier: what the maps explain.
@@ -147,7 +147,7 @@ def _probabilities(
 def _with_bar(batches: Iterator[Tensor], count: int) -> Iterator[tuple[Tensor, slice]]:
     """Yield each batch with its slice of ``count`` images, and show a progress bar."""
     with Bar(total=count, desc="Pixels taken away", unit=" images") as bar:
-        done = 0  # bar.n stays 0 where bars are switched off
+        done = 0  # bar.n stays 0 if bars are switched off
         for batch in batches:
             yield batch, slice(done, done + len(batch))
             done += len(batch)
@@ -162,7 +162,7 @@ def _ranks(maps: np.ndarray, chance: np.random.Generator) -> np.ndarray:
 
 
 def baseline_maps(images: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
-    """Return three maps that know nothing of any network, as a baseline for others.
+    """Return three maps that depend on no network, as baselines.
 
     Args:
         images: uint8 (N, H, W, 3).

@@ -1,9 +1,9 @@
 """Any network behind one interface: three colour channels in, one logit for each class out.
 
-A user's network can differ. It may expect a single channel or one memory format; its operations
-may not exist in 16 bits; it may fail on a batch of one image; it may return a tuple, or an object
-with logits. ``find_call`` finds by trial, on a black image, which call works, and ``Adapter`` makes
-that call from then on.
+Networks differ. One takes grayscale images, or a single memory format; one has operations that do
+not exist in 16 bits; one fails on a batch of one image; one returns a tuple, or an object with
+logits. ``find_call`` finds by trial, on a black image, which call works, and ``Adapter`` makes that
+call from then on.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pytorch_vision.models.module_utils import copied, device_of, evaluating, put_in_order
-from pytorch_vision.runtime.devices import random_state_kept
+from pytorch_vision.runtime.devices import is_lack_of_memory, random_state_kept
 from pytorch_vision.runtime.text import first_line
 
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in Pillow's mode "L" (ITU-R BT.601)
@@ -34,10 +34,10 @@ class Call:
     """How to call a network.
 
     Attributes:
-        channels: of its images: 3, or 1 for their luma.
-        memory_format: of its images and its filters.
-        autocast: False calculates in the precision of its weights, without autocast.
-        alone: False never gives it a batch of one image, but that image twice.
+        channels: 3, or 1 for a network that takes grayscale images (luma).
+        memory_format: of the images and the network's weights.
+        autocast: False switches autocast off, so that the network runs in its weights' precision.
+        alone: False repeats a single image, for a network that fails on a batch of one.
     """
 
     channels: int = 3
@@ -49,18 +49,20 @@ class Call:
         """Return all other calls, the fastest first."""
         formats = (torch.channels_last, torch.contiguous_format)
         every = itertools.product((3, 1), (True, False), (True, False), formats)
-        calls = [Call(channels, one, auto, alone) for channels, alone, auto, one in every]
+        calls = [
+            Call(channels, order, autocast, alone) for channels, alone, autocast, order in every
+        ]
         return [call for call in calls if call != self]
 
 
 class Adapter(nn.Module):
-    """A network behind the interface of this package.
+    """A network that is called with the images of this package, and returns its logits.
 
     Args:
         network: the wrapped network.
         call: how to call it.
         classes: the number of logits that it must return; None for any number.
-        hooked: False leaves out the hooks on the network itself, by which a user may count steps.
+        hooked: False skips the hooks of the network itself, in which a user may count steps.
     """
 
     def __init__(
@@ -80,15 +82,15 @@ class Adapter(nn.Module):
         if count == 1 and not self.call.alone:
             images = images.expand(2, -1, -1, -1)
         images = images.to(torch.float32, memory_format=self.call.memory_format)
-        work: Callable[[Tensor], Any] = self.network if self.hooked else self.network.forward
+        run: Callable[[Tensor], Any] = self.network if self.hooked else self.network.forward
         as_set = contextlib.nullcontext()
         with as_set if self.call.autocast else torch.autocast(device.type, enabled=False):
-            logits = as_logits(work(images))
+            logits = as_logits(run(images))
         return _checked(logits[:count] if logits.ndim > 1 else logits, count, self.classes).float()
 
 
 def luma(images: Tensor) -> Tensor:
-    """Return the brightness of images (N, 3, H, W), as Pillow's mode "L" has it: (N, 1, H, W)."""
+    """Return images (N, 3, H, W) in grayscale, (N, 1, H, W), as Pillow's mode "L"."""
     return F.conv2d(images, images.new_tensor(LUMA).view(1, 3, 1, 1))
 
 
@@ -140,10 +142,10 @@ def find_call(
     """Return the fastest call that works, found with a black image in evaluation mode.
 
     Args:
-        network: on any device; its filters are put in the memory format of the call.
+        network: on any device; its weights are put in the memory format of the call.
         size: height and width of its images.
         classes: the number of logits that it must return; None for any number.
-        precision: makes the context in which it calculates.
+        precision: makes the context in which it runs, such as autocast.
         calls: the calls to try, in this order; None for all.
 
     Raises:
@@ -164,16 +166,16 @@ def find_call(
 def find_training_call(
     adapter: Adapter, size: tuple[int, int], precision: Precision = contextlib.nullcontext
 ) -> tuple[Call, list[str]]:
-    """Return the call that also works in a training step, and the parameters left out of it.
+    """Return the call that also works in a training step, and the parameters without gradient.
 
-    Training can do more than a test, as with an auxiliary classifier. The step, on two black
-    images, is made with a copy.
+    In training mode a network can do more, as one with an auxiliary classifier does. A copy of it
+    makes the step, with two black images.
 
     Args:
-        adapter: with the network, which stays as it is but for the memory format of its filters,
-            and a call that works in evaluation mode, which is tried first.
-        size: height and width of its images.
-        precision: makes the context in which it calculates.
+        adapter: holds the network, of which only the memory format of the weights may change, and
+            a call that works in evaluation mode, which is tried first.
+        size: height and width of the images.
+        precision: makes the context in which the network runs, such as autocast.
 
     Returns:
         The call, and the names of the trainable parameters that the logits do not depend on.
@@ -208,9 +210,9 @@ def _first_that_works(
         try:
             attempt(call, size)
             return call
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:  # a user's network can raise anything
+            if isinstance(error, torch.OutOfMemoryError) or is_lack_of_memory(error):
+                raise
             # the error for three channels says more than that for one
             first_error = first_error or error
     assert first_error is not None
@@ -230,7 +232,7 @@ def _first_that_works(
 def _side_that_works(
     attempt: Callable[[Call, tuple[int, int]], None], size: tuple[int, int]
 ) -> int | None:
-    """Return which of ``USUAL_SIDES``, the nearest to a size first, a network takes."""
+    """Return the side of ``USUAL_SIDES`` nearest to a size that works; None if none does."""
     others = [side for side in USUAL_SIDES if (side, side) != size]
     for side in sorted(others, key=lambda side: abs(side - max(size))):
         for call in (Call(memory_format=torch.contiguous_format), Call(1, torch.contiguous_format)):
@@ -243,7 +245,7 @@ def _side_that_works(
 def _gradients(
     network: nn.Module, call: Call, size: tuple[int, int], precision: Precision
 ) -> dict[str, Tensor | None]:
-    """Return the gradient of a network's logits, for two black images, by each parameter."""
+    """Return the gradient of the logits of two black images by each trainable parameter."""
     device = device_of(network)
     parameters = {name: one for name, one in network.named_parameters() if one.requires_grad}
     with torch.inference_mode(False), torch.enable_grad(), random_state_kept(device), precision():
@@ -254,16 +256,10 @@ def _gradients(
     return dict(zip(parameters, gradients, strict=True))
 
 
-def is_faithful(duplicate: nn.Module, adapter: Adapter, size: tuple[int, int]) -> bool:
-    """Tell whether a network's copy calculates with its own weights, by their gradients.
+def is_copied_faithfully(adapter: Adapter, size: tuple[int, int]) -> bool:
+    """Tell whether a network's copy uses its own weights: whether gradients reach the same ones.
 
-    A closure that was assigned to ``forward`` or registered as a hook still holds the original
-    network when it is copied.
-
-    Args:
-        duplicate: the copy, which ``copied`` made of the adapter's network.
-        adapter: with the original network.
-        size: height and width of its images.
+    The copy of a network whose ``forward`` or hook is a closure still uses the original's weights.
     """
 
     def reached(network: nn.Module) -> list[str]:
@@ -273,11 +269,11 @@ def is_faithful(duplicate: nn.Module, adapter: Adapter, size: tuple[int, int]) -
 
     try:
         expected = reached(adapter.network)
-    except Exception:  # whatever a user's network raises: training will report it
+    except Exception:  # of any kind; ``find_training_call`` will report it
         return True
     try:
-        return reached(duplicate) == expected
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:  # the copy's own hooks may not even run
+        return reached(copied(adapter.network)) == expected
+    except Exception as error:
+        if isinstance(error, torch.OutOfMemoryError) or is_lack_of_memory(error):
+            raise
         return False

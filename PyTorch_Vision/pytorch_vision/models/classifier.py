@@ -46,6 +46,7 @@ from pytorch_vision.models.module_utils import (
     load_state,
     memory_order,
     order_kept,
+    put_in_order,
     ready,
     tensors_of,
 )
@@ -66,40 +67,41 @@ from pytorch_vision.runtime.files import CheckpointError
 from pytorch_vision.runtime.text import checked_text, printable
 
 __all__ = ["PRETRAINED", "Classifier", "weights_path"]
-# a prediction puts the network in evaluation mode and back: other threads wait for it
+# a prediction puts the network in evaluation mode and back: one thread at a time
 PREDICTING = threading.RLock()
 
 
 class Classifier:
     """An image classifier: a network, its class names, and how images are prepared for it.
 
-    ``training.fit`` trains it and fills in its history, ``predict`` and ``classify`` use it, and
-    ``save`` and ``load`` keep it in a file.
+    ``training.fit`` trains it and fills in its history; ``predict`` and ``classify`` apply it;
+    ``save`` writes it to a file and ``load`` reads it back.
 
     Args:
         network: any ``torch.nn.Module`` that returns logits (N, C) for float32 images (N, 3, H, W)
-            or (N, 1, H, W): a tensor, or what ``models.adapter.as_logits`` takes; or a name for
-            ``models.create``. It is unwrapped from ``torch.compile`` and DataParallel, its lazy
-            layers are initialised, and it becomes float32 if it has another type.
-        data: the data to train on; gives class names, size and normalisation, unless these are
-            arguments.
+            or (N, 1, H, W), as a tensor or inside an object that ``models.adapter.as_logits``
+            takes; or a name for ``models.create``. It is unwrapped from ``torch.compile`` and
+            DataParallel, its lazy layers are initialised, and half or double precision becomes
+            float32.
+        data: the data to train on. Its class names, size and normalisation are the defaults of
+            those below.
         class_names: the name of each class, in the order of the logits.
-        normalization: of its images. Default: that of torchvision's weights, if the network begins
-            with them, else computed from the training images of ``data``.
-        size: height and width of its images, in pixels.
-        resize: how pictures of other sizes are brought to that size. Default: as those of ``data``
-            were, if it is a folder's, else "crop".
-        history: of its training.
-        description: network and data, for print-outs.
-        train_digests: the digests of the files it was trained on, by which they are recognised.
-        seed: of the random first weights of a network that is made by its name. The global random
-            state is neither used nor changed; for a network that is given, seed it before you make
-            the network.
+        normalization: of the images. Default: that of torchvision's pretrained weights if the
+            network has them, else computed from the training images of ``data``.
+        size: height and width of the images, in pixels.
+        resize: how pictures of other sizes are resized. Default: as those of ``data`` were if they
+            come from a folder, else "crop".
+        history: of the training.
+        description: for print-outs. Default: the names of network and data, as in "ResNet18 on
+            bundled sample, 1,000 images".
+        train_digests: digests of the training files, by which a later test recognises them.
+        seed: of the initial weights of a network by name, which neither use nor change the global
+            random state. For a module, seed before you make it.
         options: of ``models.create`` for a network by name, such as ``conv_padding="standard"``.
 
-    Attributes: the arguments above, by the same names, but for seed and options.
-        is_partly_new: True if its weights come from a training on other classes, so that its last
-            layer, mostly, is random; False once it is trained.
+    Attributes: the arguments above, by the same names, but for data, seed and options.
+        is_partly_new: True if its weights come from a training on other classes, so that at least
+            its last layer is random; False once it is trained.
 
     Raises:
         ValueError: one of these is missing or of a wrong kind.
@@ -122,15 +124,18 @@ class Classifier:
     ) -> None:
         if isinstance(network, str):
             normalization = normalization or normalization_of(network)
-        if data is None and (class_names is None or normalization is None or size is None):
+        if data is not None:
+            class_names = data.class_names if class_names is None else class_names
+            size = data.size if size is None else size
+            normalization = normalization or Normalization.of(data.train_images)
+        if class_names is None or normalization is None or size is None:
             raise ValueError(
                 "a classifier needs data, or else its class_names, normalization and size"
             )
-        names = class_names if data is None or class_names is not None else data.class_names
-        self.class_names = check_class_names(() if names is None else names)
+        self.class_names = check_class_names(class_names)
+        self.size: tuple[int, int] = height_and_width(size)
+        self.normalization = normalization
         self.is_partly_new = isinstance(network, str) and has_pretrained_weights(network)
-        size_of: Any = size if data is None or size is not None else data.size
-        self.size: tuple[int, int] = height_and_width(size_of)
         if isinstance(network, str):
             with random_state_kept(torch.device("cpu")):
                 set_seed(seed)
@@ -140,12 +145,10 @@ class Classifier:
         else:
             self.network = network
         self.resize = check_resize(resize or (data.resize if data else "") or "crop")
-        self.normalization: Any = normalization
-        if data is not None and normalization is None:
-            self.normalization = Normalization.of(data.train_images)
         self.history = history or History()
         self.train_digests = tuple(train_digests or (data.train_digests if data else ()))
-        self.description = printable(description or self.describe(data))
+        usual = network_name(self.network) + (f" on {data.name}" if data else "")
+        self.description = printable(description or usual)
 
     @property
     def network(self) -> nn.Module:
@@ -157,33 +160,25 @@ class Classifier:
         if not isinstance(network, nn.Module):
             raise ValueError(f"network is {_kind(network)}")
         self._network = ready(network, self.size)
-        self._calls: dict[Any, Call] = {}  # those that were found for a device and a precision
+        self._calls: dict[Any, Call] = {}  # those that ``_called`` found
 
     def __str__(self) -> str:
         return self.description
 
-    def describe(self, data: ImageData | None) -> str:
-        """Return network and data in words, as in "ResNet18 on bundled sample, 1,000 images"."""
-        return network_name(self.network) + (f" on {data.name}" if data else "")
-
     def with_network(self, network: nn.Module, history: History | None = None) -> "Classifier":
-        """Return the same classifier with another network, and maybe another history."""
+        """Return the same classifier with another network and, if given, another history."""
         other = copy.copy(self)
         other.network = network
         other.history = self.history if history is None else history
         return other
 
     def copy(self) -> "Classifier":
-        """Return a copy with weights of its own, which no later training changes."""
+        """Return a copy whose weights no later training of the original changes."""
         return self.with_network(copied(self.network))
 
     def check(self, data: ImageData) -> None:
-        """Refuse data of other classes, or images of another size.
-
-        Raises:
-            ValueError: it is of another kind.
-        """
-        # not isinstance: %autoreload makes a class of its own of each version
+        """Raise ValueError if data has other classes, or images of another size."""
+        # not isinstance: %autoreload makes a new ImageData each time that its module changes
         if not hasattr(data, "train_images"):
             raise ValueError(
                 f"data is {type(data).__name__}, expected ImageData, as load_data and load_folder "
@@ -202,17 +197,17 @@ class Classifier:
             )
 
     def learns_from(self, digests: Sequence[str]) -> None:
-        """Add the digests of files to those that it was trained on."""
-        # of files that are there several times, as many as there were in one training
+        """Add the digests of a training's files to ``train_digests``."""
+        # a file that occurs several times is kept as often as in the training that has it most
         both = Counter(self.train_digests) | Counter(digests)
         self.train_digests = tuple(sorted(both.elements()))
 
     def check_outputs(self, fabric: lightning_fabric.Fabric, scale: float = 1.0) -> Adapter:
-        """Return the network with the call that works for a black image, or refuse it.
+        """Return the network with the fastest call that works for a black image.
 
         Args:
             fabric: from ``make_fabric``; the network is on its device.
-            scale: the fraction of their height and width at which images are shown.
+            scale: the fraction of their height and width to which images are scaled down.
 
         Raises:
             ValueError: it does not take images of this size, or does not return one logit for each
@@ -225,9 +220,9 @@ class Classifier:
 
     @contextlib.contextmanager
     def on(self, fabric: lightning_fabric.Fabric) -> Iterator[Adapter]:
-        """Put the network on Fabric's device, and yield it with the call that is fastest there.
+        """Move the network to Fabric's device, and yield it with the fastest call there.
 
-        Afterwards it stays on the device; its weights are in the memory format that they had.
+        Afterwards it stays on that device, with its weights in their former memory format.
 
         Raises:
             ValueError: as for ``check_outputs``.
@@ -245,13 +240,13 @@ class Classifier:
 
         They are calculated in float32 unless the machine's precision is set, so an image has the
         same probabilities, to within 1e-5, alone and among thousands, in memory and from a file.
-        The network is put on the device and stays there; its layers are left in the mode, and its
-        weights in the memory format, that they had.
+        The network is moved to the device and stays there; the mode of its layers and the memory
+        format of its weights are restored.
 
         Args:
             images: uint8 (N, H, W, 3), of the classifier's size; or one image or several as paths,
-                bytes, open binary files or Pillow images, which are brought to that size as those
-                were that it learned from.
+                bytes, open binary files or Pillow images, which are resized as the training images
+                were.
             machine: ``Machine()`` if None.
 
         Returns:
@@ -277,42 +272,31 @@ class Classifier:
             inference_settings(device),
             self._called(machine, len(pixels) >= batch_size) as adapter,
         ):
+            precision = precision_of(machine)
             batches = logits_of(
-                adapter,
-                pixels,
-                self.normalization,
-                precision_of(machine),
-                batch_size=batch_size,
+                adapter, pixels, self.normalization, precision, batch_size=batch_size
             )
             return np.concatenate([logits.softmax(dim=1).cpu().numpy() for logits in batches])
 
     @contextlib.contextmanager
     def _called(self, machine: Machine, many: bool) -> Iterator[Adapter]:
-        """Put the network on a machine's device, and yield it with the call that is fastest.
+        """Move the network to a machine's device, and yield it with the fastest call there.
 
-        For less than a batch, the weights stay in their memory format, as converting them takes
-        longer than it saves, and the call is the one that was found before.
+        For less than a batch, its weights stay in their memory format if they can: to convert them
+        takes longer than it saves.
         """
         network, classes, device = self.network, len(self.class_names), machine.first_device
         if device_of(network) != device:
             network.to(device)
-        if many:
-            with order_kept(network):
-                yield Adapter(network, self._find_call(machine, Call()), classes)
-            return
-        # a layer that was replaced may need another call
-        layers = hash(tuple(map(id, network.modules())))
-        key = (device, machine.chosen_precision, layers)
-        if key not in self._calls:
-            with order_kept(network):
-                usual = Call(memory_format=memory_order(network))
-                self._calls[key] = self._find_call(machine, usual)
-        yield Adapter(network, self._calls[key], classes)
-
-    def _find_call(self, machine: Machine, first: Call) -> Call:
-        calls = (first, *first.others())
-        classes = len(self.class_names)
-        return find_call(self.network, self.size, classes, precision_of(machine), calls)
+        first = Call() if many else Call(memory_format=memory_order(network))
+        layers = hash(tuple(map(id, network.modules())))  # another layer may need another call
+        key = (device, machine.chosen_precision, first, layers)
+        with order_kept(network):
+            if key not in self._calls:
+                calls, precision = (first, *first.others()), precision_of(machine)
+                self._calls[key] = find_call(network, self.size, classes, precision, calls)
+            put_in_order(network, self._calls[key].memory_format)
+            yield Adapter(network, self._calls[key], classes)
 
     def classify(
         self, image: ImageLike, top: int = 3, machine: Machine | None = None
@@ -341,11 +325,11 @@ class Classifier:
         Tensors that do not fit are left out: a last layer for other classes stays random.
 
         Args:
-            path: a file of ``save``, or a state dict as ``torch.save`` or safetensors write it
-                (``models.state_dicts``); or "pretrained".
+            path: a file that ``save`` wrote, or a state dict that ``torch.save`` or safetensors
+                wrote (see ``models.state_dicts``); or "pretrained".
 
         Returns:
-            What was taken, what was left in the file and what is new: a line for each.
+            Which tensors were loaded, which were left in the file and which are new, in lines.
 
         Raises:
             CheckpointError: the file is missing or damaged, could run code, or has nothing for more
@@ -376,14 +360,14 @@ class Classifier:
         return f"{message}\nits classes are others" if others and not fitting.missing else message
 
     def save(self, path: str | os.PathLike, dtype: torch.dtype | None = None) -> None:
-        """Write all of the classifier as one safetensors file, whole or not at all.
+        """Write the whole classifier as one safetensors file, atomically.
 
         Args:
             path: the file; its folder is made if it is missing.
             dtype: in which floating-point tensors are stored; None for their own, float32.
 
         Raises:
-            OSError: it cannot be written; what was there before is untouched.
+            OSError: it cannot be written; a file that was there before is untouched.
         """
         save_weights(path, self.network, metadata_of(self), dtype)
 
@@ -393,15 +377,14 @@ class Classifier:
         path: str | os.PathLike,
         network: nn.Module | Callable[[int], nn.Module] | str | None = None,
     ) -> "Classifier":
-        """Read what ``save`` wrote; a file can run no code.
+        """Read a classifier from a file that ``save`` wrote; the file cannot run code.
 
         Args:
             path: the file, or "pretrained" for the one that comes with PyTorch_Vision: ResNet18
                 trained on CIFAR-10.
             network: the network to load the weights into, a function that makes it for a number of
-                classes, or its name for ``models.create``. Default: a network that ``create`` makes
-                without a user's code, as the file names it; a function of a user's that a file
-                names is never imported.
+                classes, or its name for ``models.create``. Default: the built-in or torchvision
+                network that the file names; a user's function that it names is never imported.
 
         Raises:
             CheckpointError: the file is missing, damaged or not a classifier's, or its weights do
@@ -418,14 +401,14 @@ class Classifier:
 
 
 def set_seed(seed: int) -> None:
-    """Seed all that a network's first weights can be drawn from: torch, NumPy and Python."""
+    """Seed torch, NumPy and Python, from which a network can draw its initial weights."""
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
 
 
 def _kind(network: Any) -> str:
-    """Say what was given in place of a network, and what to do."""
+    """Say which type a value has that is no network, and what to do."""
     if isinstance(network, type):
         return f"the class {network.__name__}, expected a network: {network.__name__}()"
     if isinstance(network, dict):

@@ -1,4 +1,4 @@
-"""The file of a classifier: its weights, and as metadata all else that it consists of."""
+"""A classifier's file: its weights, and everything else about it as metadata."""
 
 import contextlib
 import json
@@ -34,10 +34,10 @@ DIGESTS, DIGEST_LENGTH = re.compile("[A-Za-z0-9+/]*"), 8  # as data.image_cache 
 
 
 def weights_path(path: str | os.PathLike) -> Path:
-    """Return the path of weights, which can be named "pretrained".
+    """Return the path of a file of weights; "pretrained" is the one that comes with the package.
 
     Raises:
-        CheckpointError: these are not there.
+        CheckpointError: "pretrained" is not there.
     """
     if path == "pretrained" and not PRETRAINED.is_file():
         raise CheckpointError(
@@ -48,7 +48,7 @@ def weights_path(path: str | os.PathLike) -> Path:
 
 
 def metadata_of(classifier: Any) -> dict[str, str]:
-    """Return all of a classifier but its weights, as strings of JSON."""
+    """Return everything about a classifier except its weights, as strings of JSON."""
     values = {
         "network": made_by_of(classifier.network),
         "class_names": classifier.class_names,
@@ -63,29 +63,29 @@ def metadata_of(classifier: Any) -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value for JSON: NumPy's numbers as Python's, anything else described."""
+    """Return a value for JSON: a NumPy number as Python's, anything else as its repr."""
     return value.item() if hasattr(value, "item") else repr(value)
 
 
 @contextlib.contextmanager
 def foreign_refused(path: Path) -> Iterator[None]:
-    """Raise CheckpointError where the metadata of a file are not those of ``metadata_of``."""
+    """Raise CheckpointError if a file's metadata is not what ``metadata_of`` returns."""
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(
-            f"{path} holds other weights than `python -m pytorch_vision train` writes "
+            f"{path} is not a file that `python -m pytorch_vision train` writes "
             f"({type(error).__name__}: {first_line(error)}). {HOW_TO_USE}"
         ) from error
 
 
 def arguments_of(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of ``Classifier`` in a file's metadata, all but the network.
+    """Return the arguments of ``Classifier``, except the network, from a file's metadata.
 
     Raises:
-        KeyError, IndexError, TypeError, ValueError, AttributeError: they are not ours.
+        KeyError, IndexError, TypeError, ValueError, AttributeError: it is not ``metadata_of``'s.
     """
     return {
         "class_names": _class_names(metadata),
@@ -113,14 +113,14 @@ def _size(metadata: dict[str, Any]) -> tuple[int, int]:
 
 
 def train_digests_of(metadata: dict[str, Any]) -> list[str]:
-    """Return the digests of the files that were trained on; none where the metadata has none.
+    """Return the digests of the training files; an empty list if the metadata has none.
 
     Raises:
         ValueError: they are not digests.
     """
     text = metadata.get("train_digests", "")
     if not isinstance(text, str) or len(text) % DIGEST_LENGTH or not DIGESTS.fullmatch(text):
-        raise ValueError("what it was trained on is no list of digests")
+        raise ValueError("its train_digests are not digests")
     places = range(0, len(text), DIGEST_LENGTH)
     return [text[start : start + DIGEST_LENGTH] for start in places]
 
@@ -131,11 +131,11 @@ def network_of(
     tensors: dict[str, Tensor],
     given: nn.Module | Callable[[int], nn.Module] | str | None,
 ) -> nn.Module:
-    """Return a file's network with its weights, made anew or given by the caller.
+    """Return the caller's network, or a new one, with a file's weights.
 
     Raises:
         CheckpointError: only the caller can make the network, or the weights do not fit it.
-        KeyError, TypeError, ValueError, RuntimeError: the metadata say something impossible.
+        KeyError, TypeError, ValueError, RuntimeError: the metadata names an impossible network.
     """
     made_by, classes = _made_by(metadata, len(tensors)), len(_class_names(metadata))
     if given is None:
@@ -148,14 +148,14 @@ def network_of(
 
 
 def _made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
-    """Return how a file says that its network was made: the arguments of ``models.create``.
+    """Return the arguments of ``models.create`` by which a file's network was made.
 
     Args:
         metadata: of the file.
-        tensors: how many it has, which bounds the network that it may ask for.
+        tensors: the number of tensors in the file, which bounds the network that it may ask for.
 
     Raises:
-        KeyError, TypeError, ValueError: it says something impossible.
+        KeyError, TypeError, ValueError: they are impossible.
     """
     network = metadata["network"]
     if network is None:
@@ -175,10 +175,10 @@ def _made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
 def _made_again(
     path: Path, made_by: dict[str, Any] | None, classes: int, tensors: dict[str, Tensor]
 ) -> nn.Module:
-    """Return the network that a file was made of, with the file's weights."""
+    """Return a new network of the kind that a file names, with the file's weights."""
     name = "a custom network" if made_by is None else made_by["name"]
     options = {key: value for key, value in (made_by or {}).items() if key != "name"}
-    # with other options, or weights to begin with, torchvision would download some
+    # options such as weights= and names of pretrained weights would make torchvision download
     downloads = name.startswith("torchvision:") and (
         options.keys() - {"transform_input"} or has_pretrained_weights(name)
     )
@@ -188,7 +188,7 @@ def _made_again(
             "Classifier.load(path, network), or as --model module:function"
         )
     with torch.random.fork_rng(devices=[]):
-        with torch.device("meta"):  # no memory but that of the tensors
+        with torch.device("meta"):  # takes no memory, draws no random numbers
             network = create(name, classes, **options)
         load_state(network, tensors, assign=True)
         if any(buffer.is_meta for buffer in network.buffers()):  # buffers that no file keeps
@@ -200,7 +200,7 @@ def _made_again(
 def _fill(
     path: Path, network: nn.Module, made_by: dict[str, Any] | None, tensors: dict[str, Tensor]
 ) -> None:
-    """Put a file's weights into a caller's network, or leave it as it was."""
+    """Load a file's weights into the caller's network, which stays unchanged if they do not fit."""
     own = made_by_of(network)
     both = [one for one in (own, made_by) if one is not None and is_builtin(one["name"])]
     if len(both) == 2 and own != made_by:
@@ -221,7 +221,7 @@ def _fill(
 
 
 def network_named_in(metadata: dict[str, Any], tensors: int) -> str:
-    """Return which network a file says that its weights are of; empty if it does not say."""
+    """Return the name and options of a file's network; empty if its metadata does not name one."""
     try:
         made_by = _made_by(metadata, tensors)
         return printable(describe_network(made_by)) if made_by else ""

@@ -1,6 +1,6 @@
-"""A classifier as an ONNX file, for programs without PyTorch.
+"""Export of a classifier as an ONNX file, for programs without PyTorch.
 
-Scaling and normalisation are part of the model: it takes pictures as they are decoded.
+Scaling to [0, 1] and normalisation are part of the model: it takes decoded pictures.
 """
 
 import importlib.util
@@ -67,17 +67,17 @@ def check_export() -> None:
 
 
 def export_onnx(classifier: Classifier, path: str | os.PathLike, source: str = "") -> Path:
-    """Write a classifier as an ONNX file, once onnxruntime predicts with it what PyTorch does.
+    """Write a classifier as an ONNX file, after checking it: onnxruntime predicts as PyTorch does.
 
     Its input "images" is uint8 (N, H, W, 3), RGB, 0 to 255, of the classifier's size, for any N;
-    its output "probabilities" is float32 (N, C). Its metadata are JSON: "class_names", "size"
+    its output "probabilities" is float32 (N, C). Its metadata is JSON: "class_names", "size"
     (height and width), "resize", "description". Weights are constants, ready for a quantiser.
 
     Args:
         classifier: is not changed.
-        path: the file. A file of another source is not replaced: beside ``model.onnx``, the next
-            one is ``model-2.onnx``.
-        source: names what the classifier was loaded from, by which its file is recognised.
+        path: the file. One of another source is not replaced: ``model-2.onnx`` is written beside
+            ``model.onnx``.
+        source: what the classifier was loaded from, such as the path of its weights.
 
     Returns:
         The path of the file.
@@ -135,10 +135,9 @@ def _converted(classifier: Classifier) -> Any:
 
 
 def _fold(model: Any) -> None:
-    """Compute what depends on weights alone, so that each convolution has constant filters.
+    """Compute what depends on weights alone, so that each convolution's weights are constants.
 
-    A quantiser passes over convolutions whose filters are computed in the graph, as those of
-    ``MirrorConv2d`` are.
+    A quantiser skips convolutions whose weights are computed in the graph, as ``MirrorConv2d``'s.
     """
     from onnxscript import optimizer
 
@@ -147,7 +146,7 @@ def _fold(model: Any) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the first line of the error that caused an error, without a terminal's colours."""
+    """Return the first line of an error's root cause, without a terminal's colour codes."""
     while error.__cause__ is not None:
         error = error.__cause__
     return re.sub(r"\x1b\[[0-9;]*m", "", f"{type(error).__name__}: {first_line(error)}")
@@ -163,7 +162,7 @@ def _check_answers(classifier: Classifier, content: bytes) -> None:
         for count in COUNTS:
             shape = (count, *classifier.size, 3)
             images = chance.integers(0, 256, shape, np.uint8)
-            images[0] = images[0].mean(dtype=np.float64)  # an even one, too
+            images[0] = images[0].mean(dtype=np.float64)  # one of a single grey, too
             (found,) = session.run(["probabilities"], {"images": images})
             expected = classifier.predict(images, EXACT)
             difference = float(np.abs(found - expected).max())

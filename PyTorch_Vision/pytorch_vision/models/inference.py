@@ -1,4 +1,4 @@
-"""The one way from images to predictions: a forward pass without augmentation, in float32."""
+"""From images to logits, everywhere: a forward pass without augmentation, in float32."""
 
 import contextlib
 import os
@@ -43,7 +43,7 @@ def inference_machine(machine: Machine | None = None) -> Machine:
 
 
 def precision_of(machine: Machine) -> Precision:
-    """Return what makes the context in which a machine's precision is calculated."""
+    """Return a function that makes the autocast context of a machine's precision."""
     if machine.chosen_precision == "32-true":
         return contextlib.nullcontext
     dtype = torch.float16 if machine.chosen_precision == "16-mixed" else torch.bfloat16
@@ -59,12 +59,11 @@ def inference_settings(device: torch.device) -> Iterator[None]:
 
 
 def images_at_once(size: tuple[int, int], device: torch.device, batch_size: int = BATCH) -> int:
-    """Return the number of images in a batch where nothing is trained.
+    """Return the batch size for a forward pass without training.
 
-    Their first feature maps take at most a quarter of a gigabyte, in 64 channels of float32; on a
+    The first feature maps take at most a quarter of a gigabyte, in 64 channels of float32; on a
     CPU, batches of more than ``CPU_BATCH`` are no faster. Small training batches mean that memory
-    is scarce: a test keeps no feature maps for the backward pass, and takes four times as many
-    images.
+    is scarce: without a backward pass, four times as many images fit.
 
     Args:
         size: height and width of the images.
@@ -89,9 +88,9 @@ def logits_of(
         adapter: with the network, which is in evaluation mode while this runs.
         images: uint8 (N, H, W, 3).
         normalization: of the network's images.
-        precision: makes the context in which the network calculates.
-        scale: the fraction of their height and width at which the images are shown.
-        batch_size: how many images are shown at once.
+        precision: makes the context in which the network runs, such as autocast.
+        scale: the fraction of their height and width to which the images are scaled down.
+        batch_size: how many images go through the network at once.
 
     Yields:
         float32 (B, C), on the network's device.
@@ -102,8 +101,8 @@ def logits_of(
         for start in range(0, len(images), batch_size):
             part = as_tensor(images[start : start + batch_size])
             batch = normalize(part.to(device, non_blocking=True))
-            # not around the loop: the caller's code runs in every context open at a yield; and not
-            # in inference mode: a network may keep a tensor that training needs later
+            # not around the loop: the caller's code would run in this context, too; and not in
+            # inference mode: a network may store a tensor that training needs later
             with torch.no_grad(), precision():
                 logits = adapter(scaled_down(batch, scale))
             yield logits
@@ -115,7 +114,7 @@ def as_pixels(
     """Return images as an array, uint8 (N, H, W, 3); image files are read and resized.
 
     Raises:
-        ValueError: a file cannot be read as an image, or these are no images.
+        ValueError: a file cannot be read as an image, or a value is no image.
         OSError: a file cannot be opened.
     """
     if isinstance(images, np.ndarray):

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import itertools
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,9 +32,8 @@ def unwrapped(network: nn.Module) -> nn.Module:
 def ready(network: nn.Module, size: tuple[int, int]) -> nn.Module:
     """Return a network whose weights can be trained, averaged, saved and counted.
 
-    It is unwrapped; lazy layers get their shape from a black image; a network without any float32
-    becomes float32, like its images (lower precision is the machine's business); and buffers made
-    by ``expand`` get memory of their own.
+    It is unwrapped; lazy layers get their shape from a black image; and a network without any
+    float32 becomes float32, like its images: a lower precision is set by ``Machine``.
 
     Args:
         network: changed in place.
@@ -48,9 +46,6 @@ def ready(network: nn.Module, size: tuple[int, int]) -> nn.Module:
     types = {one.dtype for one in network.parameters() if one.is_floating_point()}
     if types and torch.float32 not in types:
         network.float()
-    for tensor in [*network.parameters(), *network.buffers()]:
-        if torch._debug_has_internal_overlap(tensor) == 1:
-            tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
     return network
 
 
@@ -77,11 +72,11 @@ def device_of(network: nn.Module) -> torch.device:
 
 
 def copied(network: nn.Module) -> nn.Module:
-    """Return a deep copy of a network, also where ``copy.deepcopy`` refuses.
+    """Return a deep copy of a network, even where ``copy.deepcopy`` refuses.
 
-    Computed tensors that a layer keeps, as in old ``weight_norm`` or a network that remembers its
+    Computed tensors that a layer keeps, as with ``weight_norm`` or a network that stores its last
     features, are copied without their graph. Attributes that cannot be copied, such as a lock or a
-    SummaryWriter, are shared.
+    SummaryWriter, are shared with the original.
     """
     memo: dict[int, Any] = {}
     values = [value for module in network.modules() for value in vars(module).values()]
@@ -105,7 +100,7 @@ def copied(network: nn.Module) -> nn.Module:
 
 
 def copied_to_look(network: nn.Module) -> nn.Module:
-    """Return a copy of a network in evaluation mode, whose tensors gradients can flow through."""
+    """Return a copy of a network in evaluation mode, through which gradients can flow."""
     with torch.inference_mode(False):
         result = copied(network)
     result.eval()  # not chained to the above: a user's eval may return nothing
@@ -124,7 +119,7 @@ def _tensors(values: Any) -> Iterator[Tensor]:
 
 @contextlib.contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network in evaluation mode, and each of its layers back in its own mode afterwards."""
+    """Put a network in evaluation mode; afterwards, restore the mode of each layer."""
     training = [module for module in network.modules() if module.training]
     if training:
         network.eval()
@@ -136,7 +131,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of a network's ``state_dict``, without any other objects in it."""
+    """Return a network's ``state_dict`` without its extra state: tensors alone."""
     return {
         name: value.detach()
         for name, value in network.state_dict().items()
@@ -144,24 +139,8 @@ def tensors_of(network: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def state_of(network: nn.Module) -> dict[str, Any]:
-    """Return a network's ``state_dict`` without the objects that no checkpoint may hold."""
-    state = network.state_dict()  # with the versions of its layers, which a copy would lack
-    for name in [name for name, value in state.items() if not _is_plain(value)]:
-        del state[name]
-    return state
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(map(_is_plain, [*value.keys(), *value.values()]))
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, (Tensor, bool, int, float, str))
-
-
 def load_state(network: nn.Module, state: dict[str, Any], assign: bool = False) -> None:
-    """Load what ``tensors_of`` or ``state_of`` returned.
+    """Load what ``tensors_of`` returned; extra state stays as it is.
 
     Raises:
         RuntimeError: the network has other names or shapes.
@@ -174,7 +153,7 @@ def load_state(network: nn.Module, state: dict[str, Any], assign: bool = False) 
 
 
 def memory_order(network: nn.Module) -> torch.memory_format:
-    """Return channels-last if a filter of a network is in that format, else contiguous."""
+    """Return channels-last if any convolution's weights are in that format, else contiguous."""
     last = any(
         tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
         for tensor in _filters(network)
@@ -182,6 +161,7 @@ def memory_order(network: nn.Module) -> torch.memory_format:
     return torch.channels_last if last else torch.contiguous_format
 
 
+@torch.inference_mode(False)  # no gradient can pass through tensors made in inference mode
 def put_in_order(network: nn.Module, memory_format: torch.memory_format) -> None:
     """Put a network's four-dimensional weights in a memory format, in place."""
     for tensor in _filters(network):
@@ -190,23 +170,21 @@ def put_in_order(network: nn.Module, memory_format: torch.memory_format) -> None
 
 @contextlib.contextmanager
 def order_kept(network: nn.Module) -> Iterator[None]:
-    """Put each weight back in its memory format afterwards, as a user's own loop may need it."""
+    """Restore the memory format of each weight afterwards: the caller's code may rely on it."""
     before = [(tensor, tensor.stride()) for tensor in _filters(network)]
     try:
         yield
     finally:
-        for tensor, stride in before:
-            if tensor.stride() != stride:
-                as_before = torch.empty_strided(
-                    tensor.shape, stride, dtype=tensor.dtype, device=tensor.device
-                )
-                tensor.data = as_before.copy_(tensor.data)
+        with torch.inference_mode(False):
+            for tensor, stride in before:
+                if tensor.stride() != stride:
+                    as_before = torch.empty_strided(
+                        tensor.shape, stride, dtype=tensor.dtype, device=tensor.device
+                    )
+                    tensor.data = as_before.copy_(tensor.data)
 
 
 def _filters(network: nn.Module) -> list[Tensor]:
-    """Return the four-dimensional tensors, without those that share memory and must keep to."""
-    tensors = [*network.parameters(), *network.buffers()]
-    memory = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors)
-    return [
-        one for one in tensors if one.ndim == 4 and memory[one.untyped_storage().data_ptr()] == 1
-    ]
+    """Return a network's four-dimensional tensors: the weights of its 2D convolutions, mostly."""
+    tensors = itertools.chain(network.parameters(), network.buffers())
+    return [tensor for tensor in tensors if tensor.ndim == 4]

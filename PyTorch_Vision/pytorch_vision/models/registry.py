@@ -16,6 +16,7 @@ from torch import nn
 from pytorch_vision.data import Normalization
 from pytorch_vision.models.custom_resnet import CustomResNet
 from pytorch_vision.models.resnet import ResNet, ResNet18, ResNet34, check_num_classes
+from pytorch_vision.models.state_dicts import fit_to
 from pytorch_vision.runtime.text import first_line
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -25,13 +26,13 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 }
 TORCHVISION = "torchvision:"
 WEIGHTS = "@"  # before the name of torchvision's own weights
-# Python's, torch's and this package's files: a mistake in a user's file is in none of their lines
+# folders of Python's, torch's and this package's files: a mistake of the user's is elsewhere
 LIBRARIES = (
     os.path.dirname(os.__file__),
     str(Path(torch.__path__[0]).parent),
     str(Path(__file__).parents[1]),
 )
-# these two have auxiliary classifiers, unless they are switched off
+# these two have auxiliary classifiers by default
 WITH_AUXILIARY = {"googlenet", "inception_v3"}
 
 
@@ -44,8 +45,8 @@ def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
             "torchvision:NAME@DEFAULT" (or another of its names of weights) for one with
             torchvision's weights, trained on ImageNet, except for a last layer of other classes
             (torchvision downloads them; their licence is theirs); or "module:function" for a
-            function of your own, which is imported (from the working directory, too) and called
-            with ``num_classes`` and the options.
+            custom function, which is imported (from the working directory, too) and called with
+            ``num_classes`` and the options.
         num_classes: the number of logits.
         options: other arguments of the network, such as ``conv_padding="standard"``.
 
@@ -71,7 +72,7 @@ def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ValueError(f"{name} made {type(model).__name__}, expected a torch.nn.Module")
     if made_by_of(model) is None:
-        # without the name of pretrained weights: a file of this network holds better ones
+        # without the name of pretrained weights: a file of this network holds its own
         made_by: Any = {"name": name.partition(WEIGHTS)[0], **options}
         model.made_by = made_by
     return model
@@ -100,12 +101,6 @@ def is_builtin(name: str) -> bool:
     return name in MODELS or name == "ResNet" or name.startswith(TORCHVISION)
 
 
-def is_made_builtin(network: nn.Module) -> bool:
-    """Tell whether ``create`` made a network without importing a user's code."""
-    made_by = made_by_of(network)
-    return made_by is not None and is_builtin(str(made_by["name"]))
-
-
 def network_name(network: nn.Module | dict[str, Any]) -> str:
     """Return the name of a network, or of its ``made_by``, as in "ResNet18"."""
     made_by = _made_by(network)
@@ -127,8 +122,8 @@ def _made_by(network: nn.Module | dict[str, Any]) -> dict[str, Any]:
 
 
 def made_by_of(network: nn.Module) -> dict[str, Any] | None:
-    """Return how ``create`` made a network: name and options; None if it was made otherwise."""
-    own = getattr(network, "made_by", None)  # a user's network may use this name for anything
+    """Return the name and options by which ``create`` made a network; None for any other."""
+    own = getattr(network, "made_by", None)  # a user's network may have an attribute of this name
     return own if isinstance(own, dict) and isinstance(own.get("name"), str) else None
 
 
@@ -145,7 +140,7 @@ def _builder(name: str) -> Callable[..., nn.Module]:
     meant = [one for one in known if name.lower() in (one.lower(), one.removeprefix(TORCHVISION))]
     raise ValueError(
         f"model is {name!r}, expected one of {', '.join(MODELS)}, torchvision:NAME, "
-        "torchvision:NAME@DEFAULT, or module:function for a function of your own"
+        "torchvision:NAME@DEFAULT, or module:function for a custom function"
         + (f"; do you mean {' or '.join(meant)}?" if meant else "")
     )
 
@@ -162,7 +157,7 @@ def _torchvision_builder(name: str) -> Callable[..., nn.Module]:
     extra = {"aux_logits": False, "init_weights": True} if name in WITH_AUXILIARY else {}
     weights = _torchvision_weights(name, weights_name) if at else None
     if weights is not None and name in WITH_AUXILIARY:
-        extra["transform_input"] = True  # to the normalisation that they were learned with
+        extra["transform_input"] = True  # to the normalisation of their training
 
     def build(num_classes: int, **options: Any) -> nn.Module:
         model = torchvision.models.get_model(
@@ -178,10 +173,10 @@ def _torchvision_builder(name: str) -> Callable[..., nn.Module]:
 
 
 def _torchvision_weights(name: str, weights_name: str) -> Any:
-    """Return torchvision's entry for weights.
+    """Return torchvision's entry for pretrained weights by their name.
 
     Raises:
-        ValueError: there are none of this name; says which there are.
+        ValueError: there are none of this name; lists the names.
     """
     known = torchvision.models.get_model_weights(name)
     if weights_name not in known.__members__:
@@ -194,21 +189,16 @@ def _fill(model: nn.Module, name: str, weights: Any) -> None:
     """Load torchvision's weights into a network, except for tensors of another shape.
 
     Raises:
-        ValueError: they cannot be downloaded or read; says where to put the file.
+        ValueError: the file cannot be downloaded or read; says where to put it.
     """
     folder = Path(torch.hub.get_dir(), "checkpoints")
     file = folder / Path(urlparse(weights.url).path).name
     there = file.exists()
     try:
         tensors = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
-        own = model.state_dict()
-        fitting = {
-            key: tensor
-            for key, tensor in tensors.items()
-            if key in own and own[key].shape == tensor.shape
-        }
-        if 2 * len(fitting) < len(own):
-            raise RuntimeError(f"only {len(fitting)} of {len(own)} tensors fit")
+        fitting = fit_to(model.state_dict(), tensors)
+        if len(fitting.taken) < len(fitting.missing):
+            raise RuntimeError(f"only {len(fitting.taken)} of its {len(tensors)} tensors fit")
     except Exception as error:  # from the network, the disk, or the reader of a damaged file
         if there:
             raise ValueError(
@@ -219,12 +209,12 @@ def _fill(model: nn.Module, name: str, weights: Any) -> None:
             f"the weights of {name} cannot be downloaded ({first_line(error)}): put the file from "
             f"{weights.url} into {folder}"
         ) from error
-    model.load_state_dict(fitting, strict=False)
+    model.load_state_dict(fitting.taken, strict=False)
 
 
 def _custom_builder(module: str, function: str) -> Callable[..., nn.Module]:
     if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())  # where the caller's file is, most of the time
+        sys.path.insert(0, os.getcwd())  # where the user's file usually is
     try:
         return getattr(importlib.import_module(module), function)
     except Exception as error:  # a user's file can raise anything
@@ -234,7 +224,7 @@ def _custom_builder(module: str, function: str) -> Callable[..., nn.Module]:
 
 
 def _reason(error: Exception) -> str:
-    """Say what went wrong in a user's file, and where."""
+    """Say what went wrong, and in which line of the user's file."""
     if isinstance(error, (ImportError, AttributeError, TypeError, SyntaxError)):
         return first_line(error)
     frames = traceback.extract_tb(error.__traceback__)

@@ -20,7 +20,6 @@ from torch import Tensor
 from pytorch_vision.models.weights import (
     CHECKSUM,
     as_used,
-    check_finite,
     first_bytes,
     is_pickled,
     read_safetensors,
@@ -29,7 +28,7 @@ from pytorch_vision.runtime.files import CheckpointError, is_system_error
 from pytorch_vision.runtime.text import first_line, printable
 
 LISTED = 6  # names in a message, at most
-# harmless objects that training scripts keep beside the weights
+# types that training scripts store beside the weights, and that can run no code
 HARMLESS: list[Any] = [
     argparse.Namespace,
     np.dtype,
@@ -44,8 +43,8 @@ class Fitting:
 
     Attributes:
         taken: the tensors that fit, by their names in the network.
-        left: names in the file of those that do not.
-        missing: names in the network that the file has nothing for.
+        left: names of the file's tensors that do not fit.
+        missing: names of the network's tensors that the file has nothing for.
     """
 
     taken: dict[str, Tensor]
@@ -66,8 +65,8 @@ def read_state_dict(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[st
     precision becomes float32.
 
     Raises:
-        CheckpointError: the file is missing or damaged, holds a pickled network or no tensors, or
-            weights that are not finite.
+        CheckpointError: the file is missing or damaged, holds a pickled network, no tensors, or
+            NaN.
         OSError: it cannot be opened.
     """
     if not is_pickled(first_bytes(path)):
@@ -85,9 +84,7 @@ def read_state_dict(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[st
     found = max(_state_dicts(content), key=len, default={})
     if not found:
         raise CheckpointError(f"{path} holds no weights: there is no dict of tensors in it")
-    tensors = as_used({name: tensor.detach() for name, tensor in found.items()})
-    check_finite(path, tensors)
-    return tensors, {}
+    return as_used(path, {name: tensor.detach() for name, tensor in found.items()}), {}
 
 
 def _why_unreadable(error: Exception) -> str:
@@ -102,9 +99,9 @@ def _why_unreadable(error: Exception) -> str:
 
 
 def _state_dicts(content: Any, depth: int = 3) -> Iterator[dict[str, Tensor]]:
-    """Yield the tensors of each dict in a checkpoint, but for an optimizer's, which have no names.
+    """Yield the named tensors of each dict in a checkpoint, nested ones too.
 
-    They stand in it as they are, or under a key such as "state_dict" or "model".
+    A checkpoint is a state dict itself, or has one under a key such as "state_dict" or "model".
     """
     if not isinstance(content, Mapping) or not depth:
         return
@@ -114,10 +111,10 @@ def _state_dicts(content: Any, depth: int = 3) -> Iterator[dict[str, Tensor]]:
 
 
 def fit_to(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> Fitting:
-    """Return how a file's tensors fit a network: those of the same name and shape.
+    """Match a file's tensors with a network's by name and shape.
 
-    The names may differ by one prefix, as "module." or "model.", on either side: the one by which
-    most tensors fit is taken off.
+    The names on one side may have a prefix, such as "module." or "model.": the one without which
+    most tensors match is removed.
 
     Args:
         own: the network's tensors.
@@ -142,7 +139,7 @@ def fit_to(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> Fitting:
 
 
 def _prefixes(name: str) -> Iterator[str]:
-    """Yield what can be taken off a name, as in "", "module." and "module.conv1."."""
+    """Yield the prefixes of a dotted name, as in "", "module." and "module.conv1."."""
     parts = name.split(".")
     yield from (".".join([*parts[:count], ""]) for count in range(len(parts)))
 

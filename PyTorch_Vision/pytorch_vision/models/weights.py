@@ -13,8 +13,6 @@ from pytorch_vision.models.module_utils import HALVES, tensors_of
 from pytorch_vision.runtime.files import CheckpointError, atomic_write, is_system_error
 
 CHECKSUM = "sha256"  # its name in the metadata
-NOT_FINITE = "not_finite"  # names the list of tensors that may hold infinity
-COMPLEX = "::complex"  # suffix of a complex tensor's name
 HOW_TO_USE = (
     "Begin a training with it (--weights, or classifier.begin_with), or put it into your own "
     "network: network.load_state_dict(...), then Classifier(network, data).save(...)"
@@ -30,8 +28,7 @@ def save_weights(
     """Write a model's weights and running statistics as safetensors, whole or not at all.
 
     The metadata gets a checksum of all tensors and strings, as safetensors has none. A tensor with
-    several names is written once for each, as safetensors requires. Complex numbers are written as
-    pairs.
+    several names is written once for each, as safetensors requires.
 
     Args:
         path: the file; its folder is made if it is missing.
@@ -41,14 +38,8 @@ def save_weights(
     """
     tensors = {}
     for name, tensor in tensors_of(model).items():
-        if tensor.is_complex():
-            name, tensor = name + COMPLEX, torch.view_as_real(tensor.resolve_conj())
         kept = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
         tensors[name] = tensor.to("cpu", kept, copy=True, memory_format=torch.contiguous_format)
-    # a mask may hold infinity, a trained parameter may not
-    trained = {name for name, one in model.named_parameters() if one.requires_grad}
-    masks = [name for name, one in tensors.items() if name not in trained and not _is_finite(one)]
-    metadata = {**metadata, **({NOT_FINITE: json.dumps(masks)} if masks else {})}
     with atomic_write(path) as file:
         file.write(to_bytes(tensors, {**metadata, CHECKSUM: _checksum(tensors, metadata)}))
 
@@ -60,13 +51,13 @@ def read_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
 
     Raises:
         CheckpointError: the file is missing, damaged, not written by ``save_weights``, or holds
-            weights that are not finite.
+            NaN.
         OSError: it cannot be opened.
     """
     tensors, metadata = read_safetensors(path)
     if metadata.pop(CHECKSUM, None) is None:
         raise CheckpointError(
-            f"{path} holds other weights than `python -m pytorch_vision train` writes (it has no "
+            f"{path} is not a file that `python -m pytorch_vision train` writes (it has no "
             f"checksum). {HOW_TO_USE}"
         )
     return tensors, metadata
@@ -96,16 +87,14 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[s
         raise CheckpointError(
             f"{path} is damaged: its checksum does not match. Fetch it again, or train again."
         )
-    masks = metadata.pop(NOT_FINITE, "")
-    check_finite(path, {k: one for k, one in tensors.items() if json.dumps(k) not in masks})
-    return as_used(tensors), metadata
+    return as_used(path, tensors), metadata
 
 
 def first_bytes(path: str | os.PathLike) -> bytes:
-    """Return the beginning of a file of weights.
+    """Return the first 32 bytes of a file of weights.
 
     Raises:
-        CheckpointError: there is none, or it is a folder.
+        CheckpointError: there is no file, or it is a folder.
         OSError: it cannot be opened.
     """
     try:
@@ -122,37 +111,28 @@ def first_bytes(path: str | os.PathLike) -> bytes:
 
 
 def is_pickled(start: bytes) -> bool:
-    """Tell by its first bytes whether ``torch.save`` wrote a file: a zip archive, or a pickle."""
+    """Tell from a file's first bytes whether ``torch.save`` wrote it: a zip archive or a pickle."""
     # a safetensors file begins with eight bytes of length, and a brace
     return start.startswith((b"PK\x03\x04", b"\x80\x02")) and start[8:9] != b"{"
 
 
 def _what_else(start: bytes) -> str:
-    """Say what a file is by its first bytes, if they tell, and what to do with it."""
+    """Say which kind of file begins with these bytes, if that is clear, and what to do with it."""
     if start.startswith(b"version https://git-lfs"):
         return ": it is a pointer of Git LFS, and `git lfs pull` fetches the file"
     return f": it looks like torch.save's. {HOW_TO_USE}" if is_pickled(start) else ""
 
 
-def check_finite(path: str | os.PathLike, tensors: dict[str, Tensor]) -> None:
-    """Raise CheckpointError if one of a file's tensors holds infinity or NaN; names it."""
-    for name, tensor in tensors.items():
-        if not _is_finite(tensor):
-            raise CheckpointError(f"{path} cannot be used: {name} in it is not finite")
+def as_used(path: str | os.PathLike, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a file's tensors with float32 in place of half precision.
 
-
-def _is_finite(tensor: Tensor) -> bool:
-    return not tensor.is_floating_point() or bool(tensor.float().isfinite().all())
-
-
-def as_used(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a file's tensors as a network has them: no half precision, complex numbers whole."""
-    used = {}
-    for name, tensor in tensors.items():
-        tensor = tensor.float() if tensor.dtype in HALVES else tensor
-        if name.endswith(COMPLEX):
-            name, tensor = name.removesuffix(COMPLEX), torch.view_as_complex(tensor)
-        used[name] = tensor
+    Raises:
+        CheckpointError: a tensor holds NaN; names it. (Infinity can be meant, as in a mask.)
+    """
+    used = {name: one.float() if one.dtype in HALVES else one for name, one in tensors.items()}
+    for name, tensor in used.items():
+        if tensor.isnan().any():
+            raise CheckpointError(f"{path} cannot be used: {name} in it holds NaN")
     return used
 
 

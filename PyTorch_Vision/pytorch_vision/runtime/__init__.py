@@ -1,9 +1,9 @@
 """The machine, and nothing about images: devices, processes, signals, files, texts.
 
-``devices`` has the devices, their precision and memory; ``launch`` starts the ``processes`` that
-train together; ``interrupts`` delays signals until a step is complete; ``cuda_graphs`` replays
-steps; ``files`` writes files whole or not at all; ``checks`` makes dataclasses that check their
-values; ``terminal`` and ``text`` are for what people read.
+``devices``: devices, their precision, random state and memory; ``launch`` starts the ``processes``
+that train together; ``interrupts`` defers signals until a step is complete; ``cuda_graphs`` replays
+steps; ``files``: atomic writes and locks; ``checks``: dataclasses that check their values;
+``terminal`` and ``text``: what people read.
 """
 
 from pytorch_vision.runtime.devices import Machine

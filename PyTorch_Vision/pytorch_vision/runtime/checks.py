@@ -1,6 +1,6 @@
 """Dataclasses that check the values of their fields and name wrong ones in one line.
 
-A field is declared once, with its type, its range, its default and a sentence::
+A field is declared once, with its type, range, default and description::
 
     epochs: Annotated[int, Field(ge=0, description="passes over the images")] = 20
 
@@ -8,7 +8,9 @@ pydantic checks and converts the values: text from a command line, numbers from 
 """
 
 import functools
-from typing import Any, TypeVar, dataclass_transform
+import inspect
+from inspect import Parameter
+from typing import Any, TypeVar, dataclass_transform, get_type_hints
 
 import numpy as np
 import pydantic
@@ -37,8 +39,10 @@ EXPECTED = {
 def checked_dataclass(cls: Class) -> Class:
     """Make a class a frozen dataclass that checks its values when an instance is made.
 
+    Its docstring and signature, which ``help`` prints, have the fields as they are declared.
+
     Raises (when an instance is made):
-        ValueError: a value has another type or is out of range; the message names each of them,
+        ValueError: a value has another type or is out of range; the message names each such value
             and what was expected.
     """
     checked: Any = pydantic.dataclasses.dataclass(frozen=True, config=CONFIG)(cls)
@@ -52,14 +56,33 @@ def checked_dataclass(cls: Class) -> Class:
             raise ValueError(explained(error, tuple(declared(checked)))) from None
 
     checked.__init__ = init
+    checked.__signature__ = _plain_signature(checked)
+    described = [f"    {name}: {field.description}" for name, field in declared(checked).items()]
+    checked.__doc__ = "\n".join([inspect.getdoc(cls) or "", "\nAttributes:", *described])
     return checked
 
 
+def _plain_signature(checked: type) -> inspect.Signature:
+    """Return the signature of a checked dataclass without pydantic's annotations."""
+    types, fields = get_type_hints(checked), declared(checked)
+    return inspect.Signature(
+        [
+            Parameter(
+                name,
+                Parameter.POSITIONAL_OR_KEYWORD,
+                default=fields[name].get_default(call_default_factory=True),
+                annotation=types[name],
+            )
+            for name in fields
+        ]
+    )
+
+
 def whole_number(value: Any, name: str) -> int:
-    """Return a whole number as an int: also NumPy's, or a float without a fraction.
+    """Return a whole number as an int, also one of NumPy's or a float without a fraction.
 
     Raises:
-        ValueError: it is anything else; the message begins with ``name``.
+        ValueError: the value is anything else; the message begins with ``name``.
     """
     try:
         return WHOLE.validate_python(value)
@@ -68,10 +91,10 @@ def whole_number(value: Any, name: str) -> int:
 
 
 def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
-    """Return an image size as (height, width), from two whole numbers or one for both sides.
+    """Return an image size as (height, width), given as two whole numbers or one for both.
 
     Raises:
-        ValueError: it is anything else, or less than 1 pixel.
+        ValueError: the size is anything else, or a side is less than 1 pixel.
     """
     sides: Any = (size, size) if np.shape(size) != (2,) else size
     height, width = (whole_number(side, "size") for side in sides)
@@ -81,11 +104,11 @@ def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def explained(error: ValidationError, names: tuple[str, ...]) -> str:
-    """Return pydantic's errors as one line, in which each value stands once.
+    """Return pydantic's errors as one line that names each wrong value once.
 
     Args:
-        error: of a dataclass.
-        names: of its fields, for values that were given by position.
+        error: raised by a dataclass.
+        names: its fields' names, for values that were passed by position.
     """
     found: dict[str, list[str]] = {}
     for one in error.errors():
@@ -96,14 +119,14 @@ def explained(error: ValidationError, names: tuple[str, ...]) -> str:
 
 
 def _explained(one: Any, names: tuple[str, ...]) -> tuple[str, str]:
-    """Return which value is wrong, and what was expected: of a union, one of its types."""
+    """Return which value is wrong and what was expected; for a union, one of its types."""
     parts = list(one["loc"])
     if parts and parts[0] in range(len(names)):
         parts[0] = names[parts[0]]
     name = ".".join(part for part in parts if isinstance(part, str) and part.isidentifier())
     if one["type"] == "unexpected_keyword_argument":
         return f"there is no setting {name!r}", ""
-    if one["type"] == "value_error":  # a sentence of our own
+    if one["type"] == "value_error":  # our own validators' message
         return one["msg"].removeprefix("Value error, "), ""
     expected = one["msg"].removeprefix("Input should be ")
     expected = EXPECTED.get(one["type"], expected).format(**one.get("ctx", {}))
@@ -111,6 +134,6 @@ def _explained(one: Any, names: tuple[str, ...]) -> tuple[str, str]:
 
 
 def declared(cls: type) -> dict[str, Any]:
-    """Return pydantic's description of each field of a checked dataclass, by name."""
+    """Return pydantic's ``FieldInfo`` for each field of a checked dataclass, by name."""
     fields: dict[str, Any] = cls.__pydantic_fields__  # type: ignore[attr-defined]
     return fields

@@ -1,7 +1,7 @@
-"""CUDA graphs: the kernels of a step are captured once, then launched as one.
+"""CUDA graphs: the kernels of a step are captured once, then replayed by a single launch.
 
-A step of ResNet18 and Muon is 935 kernels, which take an H100 15 ms, but its host 32 ms to launch
-one by one.
+A step of ResNet18 with Muon is 935 kernels, which run for 15 ms on an H100, but take its host 32 ms
+to launch one by one.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,13 +19,13 @@ class CudaGraphs:
     """Calls functions of tensors, and replays them as CUDA graphs from the second call on.
 
     The first call with inputs of given shapes is an ordinary one, in which cuDNN chooses its
-    kernels. The second captures the kernels that the function launches; later calls replay them. So
-    a function must launch the same kernels each time and must not wait for the device. Its Python
-    code does not run again after the capture.
+    kernels. The second captures the kernels that the function launches; later calls replay them
+    without running its Python code. So a function must launch the same kernels each time and must
+    not wait for the device.
 
     Args:
-        enabled: False calls each function each time.
-        parameters: whose gradients the functions set; after each call, they have those.
+        enabled: False always calls the functions.
+        parameters: those whose gradients the functions set; after each call, they have these.
     """
 
     def __init__(self, enabled: bool, parameters: Sequence[nn.Parameter] = ()) -> None:
@@ -34,7 +34,7 @@ class CudaGraphs:
         self._pool: Any = None
 
     def __call__(self, function: Function, *inputs: Tensor) -> Any:
-        """Return the function's result, in memory that the next call overwrites."""
+        """Return the function's result, whose memory the next call overwrites."""
         if not self.enabled:
             return function(*inputs)
         key = (function.__qualname__, *(tensor.shape for tensor in inputs))
@@ -54,7 +54,7 @@ class CudaGraphs:
         self, function: Function, inputs: tuple[Tensor, ...]
     ) -> tuple[Any, list[Tensor], Any, list[Tensor | None]]:
         """Return a graph, the inputs that it reads, and the outputs and gradients it writes."""
-        # never two of them at a time, so that all work in the same memory
+        # only one graph runs at a time, so that all can share memory
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         graph, own = torch.cuda.CUDAGraph(), [torch.empty_like(tensor) for tensor in inputs]
         with torch.cuda.graph(graph, pool=self._pool):
@@ -63,10 +63,9 @@ class CudaGraphs:
 
 
 def is_capturable(model: nn.Module) -> bool:
-    """Tell whether a network is known to launch the same kernels in every step, as a graph must.
+    """Tell whether a network certainly launches the same kernels in every step, as a graph must.
 
-    It is if it has no hooks and all its layers are torch's or ours: a custom layer may branch
-    differently in each step.
+    It does if it has no hooks and only layers of torch or this package: a custom layer may branch.
     """
     return all(
         type(module).__module__.startswith(STATIC_PACKAGES)

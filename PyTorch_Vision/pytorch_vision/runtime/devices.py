@@ -21,8 +21,7 @@ from pydantic import Field
 
 from pytorch_vision.runtime.checks import checked_dataclass
 
-# torch has no type of error for a lack of CPU memory, only these messages
-NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
+CPU_ALLOCATOR = "DefaultCPUAllocator"  # begins torch's message where the CPU's memory is full
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
@@ -30,7 +29,7 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 class Machine:
     """Which devices do the work, and in what precision.
 
-    Training gives the same results on all of them, except for rounding.
+    Results are the same on all of them, except for rounding.
 
     Raises:
         ValueError: a value is out of range; the message says which and what was expected.
@@ -39,36 +38,35 @@ class Machine:
     accelerator: Annotated[
         Literal["auto", "cpu", "cuda", "mps"],
         Field(
-            description="kind of device; auto is a CUDA GPU where there is one, else the CPU; "
-            "Apple's GPUs (mps) are untested, so auto never chooses them"
+            description="kind of device; auto: a CUDA GPU if there is one, otherwise the CPU "
+            "(Apple's GPUs, mps, are untested, so auto never chooses them)"
         ),
     ] = "auto"
     devices: Annotated[
         Annotated[int, Field(ge=1)] | Literal["auto"],
         Field(
-            description="number of devices to train on, each in a process of its own; auto is all "
-            "CUDA devices; on a CPU, the processes share the cores. The batch size is that of all "
-            "devices together"
+            description="number of devices to train on, each with its own process; on a CPU, the "
+            "processes share the cores; auto: all CUDA devices"
         ),
     ] = 1
     precision: Annotated[
         Literal["auto"] | Precision,
         Field(
-            description="auto is bfloat16 autocast where the device has it in hardware, float16 "
-            "with gradient scaling on older CUDA devices, and float32 elsewhere"
+            description="precision of training; auto: bfloat16 autocast if the device has it in "
+            "hardware, float16 with gradient scaling on older CUDA devices, otherwise float32"
         ),
     ] = "auto"
 
     @property
     def chosen_accelerator(self) -> str:
-        """ "cpu", "cuda" or "mps"."""
+        """The accelerator, with "auto" resolved: "cpu", "cuda" or "mps"."""
         if self.accelerator != "auto":
             return self.accelerator
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     @property
     def first_device(self) -> torch.device:
-        """The device of a single process."""
+        """The device that a single process uses."""
         return torch.device(
             "cpu" if self.chosen_accelerator == "cpu" else f"{self.chosen_accelerator}:0"
         )
@@ -85,7 +83,7 @@ class Machine:
 
 
 def make_fabric(machine: Machine | None = None) -> lightning_fabric.Fabric:
-    """Return the Fabric of one device, which places tensors and casts them for its precision.
+    """Return Fabric for one device: it places tensors and casts them to the machine's precision.
 
     Args:
         machine: ``Machine()`` if None.
@@ -96,8 +94,8 @@ def make_fabric(machine: Machine | None = None) -> lightning_fabric.Fabric:
 def fabric_on(
     machine: Machine, devices: int, nodes: int, strategy: str | Strategy = "auto"
 ) -> lightning_fabric.Fabric:
-    """Return the Fabric for ``devices`` devices on each of ``nodes`` machines."""
-    # Fabric announces the precision on stderr, which a notebook shows as an error.
+    """Return Fabric for ``devices`` devices on each of ``nodes`` machines."""
+    # Fabric announces the precision on stderr, which a notebook shows as an error
     for name in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return lightning_fabric.Fabric(
@@ -125,7 +123,7 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 
 @functools.cache
 def _processor() -> dict[str, str]:
-    """Return the first processor's entry in /proc/cpuinfo; empty where there is no such file."""
+    """Return the first processor's entry in /proc/cpuinfo; empty without such a file."""
     try:
         first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
     except OSError:
@@ -135,7 +133,7 @@ def _processor() -> dict[str, str]:
 
 
 def describe_hardware(fabric: lightning_fabric.Fabric) -> str:
-    """Return the names of device and precision, as in "AMD EPYC (2 threads), bf16-mixed"."""
+    """Return the device and its precision, such as "AMD EPYC (2 threads), bf16-mixed"."""
     if fabric.device.type == "cuda":
         device = torch.cuda.get_device_name(fabric.device)
     elif fabric.device.type == "cpu":
@@ -148,14 +146,14 @@ def describe_hardware(fabric: lightning_fabric.Fabric) -> str:
 
 @contextlib.contextmanager
 def device_settings(device: torch.device, tf32: bool = True) -> Iterator[None]:
-    """Set torch's global options for a fast loop over batches; restore them afterwards.
+    """Set torch's global options for a fast loop over batches, and restore them afterwards.
 
     Inside, new tensors have PyTorch's default dtype and device.
 
     Args:
-        device: where the loop runs.
-        tf32: let a GPU round the inputs of float32 matrix products to 10 bits (TF32), which is
-            several times faster.
+        device: the loop's device.
+        tf32: whether a GPU may round the inputs of float32 matrix products to 10 bits of mantissa
+            (TF32), which makes them several times as fast.
     """
     if device.type == "cpu":
         with usual_defaults(), _memory_kept():
@@ -164,7 +162,7 @@ def device_settings(device: torch.device, tf32: bool = True) -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     try:
-        # cuDNN times its kernels and keeps the fastest: the shapes of one run are always the same
+        # cuDNN times its kernels and keeps the fastest, as all batches of a run have one shape
         cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=tf32)
         with usual_defaults(), cudnn:
             yield
@@ -174,17 +172,17 @@ def device_settings(device: torch.device, tf32: bool = True) -> Iterator[None]:
 
 @contextlib.contextmanager
 def usual_defaults() -> Iterator[None]:
-    """Restore PyTorch's own defaults for new tensors, float32 on the CPU, and leave autocast.
+    """Set PyTorch's own defaults for new tensors (float32, CPU), and disable a caller's autocast.
 
-    A caller can have set other defaults. Inside its autocast, weights that were cast once would
-    stay cached until it ends, and training would not change them.
+    Inside a caller's autocast, cast weights would stay cached until it ends, so that training
+    would not change them.
     """
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
     casting = [kind for kind in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(kind)]
     torch.set_default_dtype(torch.float32)
     try:
         with contextlib.ExitStack() as stack:
-            # a device mode costs time at every call of torch, so only where it is needed
+            # a device mode slows down every call of torch, so it is set only if needed
             if device.type != "cpu":
                 stack.enter_context(torch.device("cpu"))
             for kind in casting:
@@ -196,16 +194,16 @@ def usual_defaults() -> Iterator[None]:
 
 @contextlib.contextmanager
 def gradients_on() -> Iterator[None]:
-    """Enable gradients, also inside a caller's ``no_grad`` or ``inference_mode``."""
+    """Enable gradients even inside a caller's ``no_grad`` or ``inference_mode``."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
 
 
 @contextlib.contextmanager
 def random_state_kept(device: torch.device) -> Iterator[None]:
-    """Restore the random state of the CPU and of one device afterwards; touch no other GPU.
+    """Restore the random states of torch, one device, NumPy and Python afterwards.
 
-    Python's and NumPy's are restored too, because a custom network may draw from them.
+    A custom network may draw from any of them. Other GPUs are not touched.
     """
     pythons, numpys = random.getstate(), np.random.get_state()
     try:
@@ -217,9 +215,9 @@ def random_state_kept(device: torch.device) -> Iterator[None]:
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """Return the random state of torch, a device, Python and NumPy, for a checkpoint.
+    """Return the random states of torch, one device, NumPy and Python, for a checkpoint.
 
-    It consists of tensors and numbers, which ``torch.load`` reads with ``weights_only=True``.
+    They are tensors and numbers, which ``torch.load`` reads with ``weights_only=True``.
     """
     _, keys, *rest = np.random.get_state(legacy=True)
     version, words, gauss = random.getstate()
@@ -232,37 +230,34 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any], device: torch.device) -> None:
-    """Restore what ``random_state`` returned; a GPU's state only on a GPU.
+    """Set the random states that ``random_state`` returned; a GPU's only on a GPU.
 
     Raises:
-        KeyError, TypeError, ValueError, RuntimeError: the state is malformed.
+        KeyError, TypeError, ValueError, RuntimeError, AttributeError: the state is malformed.
     """
     keys, *rest = state["numpy"]
-    (version, words, gauss), of_device = state["python"], state["device"]
-    try:
-        np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), *rest))
-        random.setstate((version, tuple(words.numpy().astype(np.uint32).tolist()), gauss))
-    except OverflowError as error:
-        raise ValueError(f"a random state is out of range: {error}") from error
+    version, words, gauss = state["python"]
+    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), *rest))
+    random.setstate((version, tuple(words.tolist()), gauss))
     torch.set_rng_state(state["torch"])
-    if device.type == "cuda" and of_device is not None:
-        torch.cuda.set_rng_state(of_device, device)
+    if device.type == "cuda" and state["device"] is not None:
+        torch.cuda.set_rng_state(state["device"], device)
 
 
 class NoMemoryError(MemoryError):
-    """There is too little memory; the message says for what, and what to do."""
+    """There is too little memory; the message says for what and what to do."""
 
 
 @contextlib.contextmanager
 def memory_explained(work: str = "this test", advice: str = "") -> Iterator[None]:
-    """Replace an out-of-memory error, a GPU's or the CPU's, by one that holds no tensors.
+    """Replace an out-of-memory error, of a GPU or the CPU, by one that holds no tensors.
 
-    A notebook keeps the traceback of its last error, and with it all tensors in its frames, so that
-    a second try with smaller batches would fail too. The frames below this one are cleared, and
+    A notebook keeps the traceback of its last error and all tensors in its frames, so that a second
+    try with smaller batches would fail as well. Therefore the frames below this one are cleared and
     the allocator's cache is emptied.
 
     Args:
-        work: what there was no memory for.
+        work: what needed the memory.
         advice: what to do; "free some of it" if empty.
 
     Raises:
@@ -273,9 +268,9 @@ def memory_explained(work: str = "this test", advice: str = "") -> Iterator[None
     except NoMemoryError:  # already explained by an inner call
         raise
     except (RuntimeError, MemoryError) as error:
-        gpu = isinstance(error, torch.OutOfMemoryError)
-        if not gpu and not is_lack_of_memory(error):
+        if not is_lack_of_memory(error):
             raise
+        gpu = isinstance(error, torch.OutOfMemoryError)
         traceback.clear_frames(error.__traceback__)
         error.__traceback__ = None
         gc.collect()
@@ -287,31 +282,27 @@ def memory_explained(work: str = "this test", advice: str = "") -> Iterator[None
 
 
 def is_lack_of_memory(error: Exception) -> bool:
-    """Tell whether an error says that the CPU has no memory left: NumPy's or torch's."""
-    return isinstance(error, MemoryError) or any(sign in str(error) for sign in NO_MEMORY)
+    """Tell whether an error of Python, NumPy or torch says that no memory is left."""
+    known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return known or CPU_ALLOCATOR in str(error)
 
 
 def available_memory() -> int:
     """Return how many more bytes of memory this process can take.
 
-    That is the least of what the machine has available, what its control groups leave (the limit of
-    a container), and what its own limit of address space leaves (``ulimit -v``).
+    That is what the machine has available, or less within the limit of a container or of a
+    cluster's job, which is that of a control group.
     """
-    process = psutil.Process()
-    left = [psutil.virtual_memory().available, *map(_left_in, _control_groups())]
-    if hasattr(process, "rlimit"):  # Linux
-        limit, _ = process.rlimit(psutil.RLIMIT_AS)
-        if limit != psutil.RLIM_INFINITY:
-            left.append(limit - process.memory_info().vms)
-    return max(0, int(min(left)))
+    available = psutil.virtual_memory().available
+    return max(0, int(min([available, *map(_left_in, _control_groups())])))
 
 
 def _control_groups(
     listed: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
 ) -> Iterator[Path]:
-    """Yield the folders of this process's memory control groups (v1 and v2) and of their parents.
+    """Yield the folders of this process's memory control groups (v1 and v2) and their parents.
 
-    In a container, the path that is listed can be the host's; then only the root exists.
+    In a container, the listed path can be the host's; then only the root exists.
     """
     lines = listed.read_text().splitlines() if listed.exists() else []
     for _, controllers, path in (line.split(":", 2) for line in lines):
@@ -322,9 +313,9 @@ def _control_groups(
 
 
 def _left_in(group: Path) -> float:
-    """Return the bytes of memory that a control group leaves; infinite without a limit.
+    """Return the bytes of memory left in a control group; infinite without a limit.
 
-    Its use counts without the file cache that the kernel can drop.
+    File cache that the kernel can drop counts as left.
     """
     for limit, usage, cache in (
         ("memory.max", "memory.current", "inactive_file"),
@@ -342,10 +333,10 @@ def _left_in(group: Path) -> float:
 
 @contextlib.contextmanager
 def _memory_kept() -> Iterator[None]:
-    """Have glibc's malloc keep freed memory for the next step instead of returning it at once.
+    """Make glibc's malloc keep freed memory for the next step.
 
-    Otherwise the operating system maps and zeroes every large activation anew at every step
-    (``kept_ratio`` in ``benchmarks/train_step.py``).
+    Otherwise the operating system maps and zeroes the memory of large activations anew in every
+    step (``kept_ratio`` in ``benchmarks/train_step.py``).
     """
     try:
         libc = ctypes.CDLL("libc.so.6")

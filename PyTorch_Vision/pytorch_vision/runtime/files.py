@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and folders that one process uses at a time."""
+"""Atomic writes, locked folders, and the paths that users give."""
 
 import codecs
 import contextlib
@@ -42,14 +42,14 @@ class CheckpointError(RuntimeError):
 
 
 class InUseError(RuntimeError):
-    """Another process uses a folder; the message says which."""
+    """A folder is locked by another process; the message says by which."""
 
 
 def user_path(path: str | os.PathLike) -> Path:
     """Return a path with a leading ~ expanded to the home folder, as a shell does.
 
     Raises:
-        ValueError: it begins with ~ and the name of a user who does not exist here.
+        ValueError: the path begins with ~ and the name of an unknown user.
     """
     given = os.fspath(path)
     expanded = Path(os.path.expanduser(given))
@@ -62,7 +62,7 @@ def user_path(path: str | os.PathLike) -> Path:
 
 
 def free_path(path: Path, may_replace: Callable[[Path], bool]) -> Path:
-    """Return a path that may be written: the given one, or one with the next number: cat-2.png.
+    """Return the path itself, or the first numbered one, such as cat-2.png, that may be written.
 
     Args:
         path: a file or a folder.
@@ -78,20 +78,20 @@ def free_path(path: Path, may_replace: Callable[[Path], bool]) -> Path:
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator["AtomicFile"]:
-    """Open a temporary file beside a file, and rename it to that once it is complete.
+    """Open a temporary file in a file's folder, and rename it to the file once it is complete.
 
-    After an error the old file is unchanged and the temporary one is removed. What a killed
-    process of this host has left goes with the next write into the folder.
+    After an error the old file is unchanged and the temporary one is removed. Temporary files that
+    killed processes of this host have left are removed as well.
 
     Args:
         path: the file; its folder is made if it is missing.
 
     Raises:
-        OSError: it cannot be written; the message names the file.
+        OSError: the file cannot be written; the message names it.
     """
     path = user_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    host = socket.gethostname().replace(".", "-")  # others may write into a shared folder, too
+    host = socket.gethostname().replace(".", "-")  # other hosts may use a shared folder
     for old in path.parent.glob(f".*.*.{glob.escape(host)}.tmp"):
         process = old.name.split(".")[1]
         if process.isdecimal() and not psutil.pid_exists(int(process)):
@@ -118,7 +118,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator["AtomicFile"]:
 
 
 def _sync(file: IO[bytes]) -> None:
-    """Wait until a file is on the disk, if its file system can tell: some network mounts cannot."""
+    """Wait until a file is on the disk, unless its file system, as some network mounts, cannot."""
     try:
         os.fsync(file.fileno())
     except OSError as error:
@@ -127,17 +127,14 @@ def _sync(file: IO[bytes]) -> None:
 
 
 class AtomicFile:
-    """A file to write to, which keeps the error that it could not be written with.
-
-    torch replaces that error by one about positions in a file.
-    """
+    """A file that keeps the error of a failed write, which ``torch.save`` replaces by another."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
         self.error: OSError | None = None
 
     def write(self, content: bytes) -> int:
-        """Write to the file."""
+        """Write some bytes, and return how many."""
         try:
             return self.file.write(content)
         except OSError as error:
@@ -145,7 +142,7 @@ class AtomicFile:
             raise
 
     def flush(self) -> None:
-        """Flush the file."""
+        """Flush the buffer."""
         self.file.flush()
 
 
@@ -159,9 +156,9 @@ def write_csv(
 
     Args:
         path: the file; its folder is made if it is missing.
-        header: the names of the columns.
-        rows: None becomes an empty field.
-        mark: begin with a byte order mark, without which Excel misreads letters beyond ASCII.
+        header: the columns' names.
+        rows: the values; None becomes an empty field.
+        mark: begin with a byte order mark, without which Excel misreads non-ASCII letters.
 
     Raises:
         OSError: the file cannot be written.
@@ -175,10 +172,10 @@ def write_csv(
 
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike) -> Iterator[None]:
-    """Keep other processes out of a folder, which is made if it is missing.
+    """Lock a folder against other processes; it is made if it is missing.
 
     The operating system releases the lock when the process ends, however it ends. On a file system
-    without locks, as some networks have, a line says so, and nobody is kept out.
+    without locks, such as some network mounts, a printed line says so, and nothing is locked.
 
     Raises:
         InUseError: another process holds the lock.
@@ -186,7 +183,7 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
     """
     folder = user_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    holder = folder / HOLDER  # for people; what counts is the lock
+    holder = folder / HOLDER  # only for messages
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(filelock.FileLock(folder / LOCK).acquire(timeout=0))
@@ -194,11 +191,11 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
             who = holder.read_text() if holder.exists() else "another process"
             raise InUseError(f"{folder} is in use by {who}") from None
         except (OSError, NotImplementedError) as error:
-            if getattr(error, "filename", None) is not None:  # the lock's file, not the lock
+            if getattr(error, "filename", None) is not None:  # its file cannot be opened
                 raise
             say(
-                f"{folder} is on a file system without locks ({first_line(error)}): two runs that "
-                "use it at the same time cannot be kept apart"
+                f"{folder} is on a file system without locks ({first_line(error)}): do not let two "
+                "runs use it at the same time, as they cannot be kept apart"
             )
         else:
             holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
@@ -212,10 +209,9 @@ def _remove(path: Path) -> None:
 
 
 def is_system_error(error: Exception) -> bool:
-    """Tell whether an error is the system's, such as a denied permission, and not the content's.
+    """Tell whether the system failed, as for lack of permission, rather than a file's content.
 
-    A damaged file makes its reader fail in many ways, also with an OSError for an impossible
-    position, which is an error of the content.
+    A damaged file can also cause an OSError, as for an impossible position; that returns False.
     """
     return isinstance(error, MemoryError) or (
         isinstance(error, OSError) and error.errno in SYSTEM_ERRORS

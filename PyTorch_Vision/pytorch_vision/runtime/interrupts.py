@@ -1,4 +1,4 @@
-"""Signals that wait until a training step is complete."""
+"""Signals that are deferred until a training step is complete."""
 
 import contextlib
 import signal
@@ -8,18 +8,18 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# from Ctrl-C, a cluster's scheduler and a lost connection; Windows has no SIGHUP
+# sent by Ctrl-C, a cluster's scheduler and a lost connection; Windows has no SIGHUP
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
-# seconds in which a second interrupt counts as the first: Ctrl-C can reach a process twice, by its
-# process group and through its parent
+# seconds within which a second SIGINT belongs to the same Ctrl-C, which can reach a process twice:
+# by its process group and through its parent
 ONE_PRESS = 1.0
 
 
 @contextlib.contextmanager
 def _handled(handlers: dict[int, Callable[[int, Any], None]]) -> Iterator[None]:
-    """Install signal handlers for a while; outside of the main thread, do nothing."""
+    """Install signal handlers for a while; outside the main thread, do nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -37,9 +37,9 @@ def _handled(handlers: dict[int, Callable[[int, Any], None]]) -> Iterator[None]:
 def deferred_signals() -> Iterator[Callable[[], bool]]:
     """Yield a function that tells whether a signal to stop (SIGINT, SIGTERM, SIGHUP) has arrived.
 
-    The caller stops where its state is consistent, such as between two batches. A second interrupt
-    acts at once. SIGTERM and SIGHUP are raised again at the end of the block, where by default they
-    end the process. Ignored signals (as SIGHUP under ``nohup``) stay ignored.
+    The caller can then stop where its state is consistent, such as between two batches. A second
+    Ctrl-C acts at once. SIGTERM and SIGHUP are raised again at the end of the block, where by
+    default they end the process. Ignored signals, such as SIGHUP under ``nohup``, stay ignored.
     """
     came: dict[int, float] = {}
 
@@ -51,15 +51,15 @@ def deferred_signals() -> Iterator[Callable[[], bool]]:
     heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     with _handled(dict.fromkeys(heard, remember)):
         yield lambda: bool(came)
-    for number in came.keys() - {signal.SIGINT}:  # not reached after an error, which goes first
+    for number in came.keys() - {signal.SIGINT}:  # not after an error, which is raised instead
         signal.raise_signal(number)
 
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP raise ``SystemExit`` with the status that a shell expects.
+    """Make SIGTERM and SIGHUP raise ``SystemExit`` with a shell's status, 128 + signal.
 
-    So ``finally`` blocks run: files are closed, temporary folders removed.
+    So ``finally`` blocks run: files are closed and temporary folders removed.
     """
 
     def leave(number: int, _: Any) -> None:

@@ -1,8 +1,8 @@
-"""Several processes, each with its device, that train one network together.
+"""Communication between the processes that train one network together, one on each device.
 
-Lightning Fabric or torchrun starts them, and DistributedDataParallel averages their gradients. This
-module exchanges the rest: a few numbers after every batch, by which all of them stop, save and
-print at the same one.
+Fabric or torchrun starts them, and DistributedDataParallel averages their gradients. This module
+exchanges the rest: a few numbers after every batch, so that all stop, save and print at the same
+one.
 """
 
 import contextlib
@@ -16,15 +16,14 @@ import lightning_fabric
 import torch
 import torch.distributed as dist
 from lightning_fabric.strategies.launchers import subprocess_script
-from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 Made = TypeVar("Made")
-HEARTBEAT = 1.0  # seconds in which a process must answer after another was lost
+HEARTBEAT = 1.0  # seconds within which a process must answer after another was lost
 
 
 def part_of(count: int, rank: int, world_size: int) -> slice:
-    """Return the slice of ``count`` items that belongs to a rank; sizes differ by 1 at most."""
+    """Return a rank's slice of ``count`` items; the slices' sizes differ by 1 at most."""
     return slice(count * rank // world_size, count * (rank + 1) // world_size)
 
 
@@ -33,10 +32,10 @@ class ProcessLostError(RuntimeError):
 
 
 class Processes:
-    """This process's rank, and its communication with the other processes of the run.
+    """This process's rank, and its communication with the run's other processes.
 
-    The methods that communicate must be called by all processes, in the same order. They also work
-    in a single process.
+    All processes must call the methods that communicate, in the same order. A single process can
+    call them, too.
 
     Args:
         fabric: launched, from ``start_processes`` or ``make_fabric``.
@@ -60,7 +59,7 @@ class Processes:
         return part_of(count, self.rank, self.world_size)
 
     def gather(self, *numbers: float) -> list[list[float]]:
-        """Return, for each number, the values of all processes in the order of their ranks."""
+        """Return each number's values in all processes, in the order of their ranks."""
         if self.world_size == 1:
             return [[number] for number in numbers]
         mine = torch.tensor(numbers, dtype=torch.float64)
@@ -73,15 +72,15 @@ class Processes:
         return [sum(given) for given in self.gather(*numbers)]
 
     def agree(self, stop: bool, *decisions: bool) -> tuple[bool, ...]:
-        """Return whether any process wants to stop, and the first process's other decisions."""
+        """Return whether any process wants to stop, then the first process's other decisions."""
         stops, *others = self.gather(stop, *decisions)
         return any(stops), *(bool(given[0]) for given in others)
 
     def on_main(self, work: Callable[[], Made]) -> Made:
-        """Call a function in the first process, and return its result in all.
+        """Call a function in the first process only, and return its result in all.
 
         Raises:
-            Exception: in all processes, what the function raised in the first.
+            Exception: what the function raised, in all processes.
         """
         if self.world_size == 1:
             return work()
@@ -96,7 +95,7 @@ class Processes:
         """Call a function in one process of each machine, then in the others.
 
         Raises:
-            Exception: in all processes, what the function raised in any.
+            Exception: what the function raised in any process, in all.
         """
         if self.world_size == 1:
             return work()
@@ -113,7 +112,7 @@ class Processes:
 
     @torch.no_grad()
     def average(self, tensors: list[Tensor]) -> None:
-        """Replace float tensors, in place, by their means over all processes."""
+        """Average float tensors over all processes, in place."""
         if self.world_size == 1 or not tensors:
             return
         joined = torch.cat([tensor.flatten() for tensor in tensors])
@@ -125,8 +124,8 @@ class Processes:
     def explained(self, advice: Callable[[], str]) -> Iterator[None]:
         """Raise a ``ProcessLostError`` in place of a communication error.
 
-        Where Fabric started the processes, it checks them every few seconds and may end them all
-        before that; its message, which names the rank, then ends with the advice.
+        Where Fabric started the processes, it may notice a lost one first and end the others; then
+        the advice is added to its message, which names the rank.
 
         Args:
             advice: returns how to continue; called after the error.
@@ -150,7 +149,7 @@ class Processes:
                 ) from error
 
     def _lost(self) -> list[int]:
-        """Return the lost ranks: those that leave no heartbeat in the first process's store."""
+        """Return the ranks that leave no heartbeat in the first process's store."""
         try:
             self.store.set(f"alive/{self.rank}", "")
             time.sleep(HEARTBEAT)
@@ -158,7 +157,7 @@ class Processes:
                 rank for rank in range(self.world_size) if not self.store.check([f"alive/{rank}"])
             ]
             if self.is_main:
-                time.sleep(HEARTBEAT)  # until the others have read the store
+                time.sleep(HEARTBEAT)  # the others read the store meanwhile
         except RuntimeError:  # the store is lost, with the first process
             return [0]
         return lost
@@ -188,15 +187,15 @@ def _is_of_transport(error: RuntimeError) -> bool:
 
 
 def is_main_process() -> bool:
-    """Tell whether this process prints and writes, also before ``Processes`` exists.
+    """Tell whether this process prints and writes files, also before ``Processes`` exists.
 
-    Its rank counts only if several processes were started to work together: a cluster also gives
-    ranks to tasks that are independent runs.
+    A rank counts only beside a WORLD_SIZE, as Fabric and torchrun set it: a cluster's scheduler
+    also gives ranks to independent runs.
     """
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank() == 0
-    together = int(os.environ.get("WORLD_SIZE") or 1) > 1 and "MASTER_ADDR" in os.environ
-    return not together or int(getattr(rank_zero_only, "rank", 0)) == 0
+    rank = os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or "0"
+    return rank == "0" or int(os.environ.get("WORLD_SIZE") or 1) == 1
 
 
 @contextlib.contextmanager

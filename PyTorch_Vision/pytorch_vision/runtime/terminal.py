@@ -1,7 +1,7 @@
-"""Print-outs and progress bars that never stop a run, whatever standard output is.
+"""Printing and progress bars that never stop a run, whatever standard output is.
 
-It can be a log file, a terminal without UTF-8, a closed pipe, or missing: characters that it lacks
-are escaped, the rest is dropped, and the work goes on.
+It can be a log file, a terminal without UTF-8, a closed pipe, or missing. Characters that it cannot
+show are escaped; where nothing can be written, the text is dropped.
 """
 
 import contextlib
@@ -24,11 +24,11 @@ BAR = "{desc}: {percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} [{elapsed}<{rema
 class Screen:
     """A text stream to which writing never fails.
 
-    Two screens of one stream are equal, by which ``tqdm.write`` finds the bars that it moves.
+    Screens of the same stream are equal, so that ``tqdm.write`` finds the bars that it has to move.
 
     Args:
-        stream: where to write; None is ``sys.stdout`` at the moment of writing.
-        error: the first error in writing; nothing is written after it.
+        stream: where to write; None is ``sys.stdout`` at the time of writing.
+        error: the first error of a write; nothing is written after it.
     """
 
     stream: IO[str] | None = None
@@ -43,11 +43,11 @@ class Screen:
 
     @property
     def encoding(self) -> str:
-        """The stream's encoding; where it lacks block characters, tqdm draws bars in ASCII."""
+        """The stream's encoding."""
         return getattr(self._target, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
-        """Write a text, with escapes for the characters that the encoding lacks."""
+        """Write a text, escaping characters that the encoding lacks."""
         self._attempt("write", shown(text, self.encoding))
         return len(text)
 
@@ -65,7 +65,7 @@ class Screen:
 
 @contextlib.contextmanager
 def any_screen() -> Iterator[Screen]:
-    """Make ``sys.stdout`` and ``sys.stderr`` screens, and yield the first."""
+    """Replace ``sys.stdout`` and ``sys.stderr`` by screens, and yield the first."""
     with open(os.devnull, "w") as nowhere:
         screen, errors = Screen(sys.stdout or nowhere), Screen(sys.stderr or nowhere)
         try:
@@ -74,7 +74,7 @@ def any_screen() -> Iterator[Screen]:
         finally:
             for one in (screen, errors):
                 one.flush()
-                if one.error is not None:  # Python flushes again at its exit, and would complain
+                if one.error is not None:  # else Python's flush at exit would fail again
                     with contextlib.suppress(OSError, ValueError, AttributeError):
                         os.dup2(nowhere.fileno(), one.fileno())
 
@@ -90,7 +90,7 @@ def is_interactive() -> bool:
 
 
 def is_watched() -> bool:
-    """Tell whether a moving bar can be seen: at a terminal or in a notebook."""
+    """Tell whether standard output shows a moving bar, as a terminal and a notebook do."""
     try:
         return is_interactive() or bool(sys.stdout.isatty())
     except (AttributeError, ValueError):  # standard output is missing or closed
@@ -98,12 +98,12 @@ def is_watched() -> bool:
 
 
 class Bar(tqdm):
-    """A progress bar on standard output; in a log file, only its last line.
+    """A progress bar on standard output; a log file gets only its last line.
 
-    With ``TQDM_DISABLE=1`` nothing is drawn and ``n`` stays 0, so it must not be used to count.
+    With ``TQDM_DISABLE=1`` nothing is drawn and ``n`` stays 0, so do not count by it.
 
     Args:
-        settings: those of tqdm.
+        settings: tqdm's.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
@@ -115,7 +115,7 @@ class Bar(tqdm):
         super().__init__(*args, ascii=_lacks_blocks(), **settings)
 
     def close(self) -> None:
-        """End the bar; print its last line if it did not move."""
+        """End the bar; print its last line if it has not been drawn."""
         prints = not (self.disable or self.moves) and self.leave
         super().close()
         if prints:
@@ -123,12 +123,12 @@ class Bar(tqdm):
 
 
 def bar_line(description: str, done: int, total: int, initial: int, seconds: float) -> str:
-    """Return a bar as one line of text.
+    """Return a bar as one line of text, also where bars are disabled.
 
     Args:
         description: the text before the bar.
-        done: the number done, of ``total``.
-        initial: the number done when the bar began.
+        done, total: how many steps are done, and of how many.
+        initial: how many were done when the bar began.
         seconds: the time since then.
     """
     return tqdm.format_meter(

@@ -1,4 +1,4 @@
-"""Texts for people: print-outs, tables, messages, and names that come from outside."""
+"""Formatting for messages and tables, and untrusted text that is safe to print."""
 
 import errno
 import unicodedata
@@ -6,29 +6,29 @@ from collections.abc import Sequence
 from typing import Any
 
 LONGEST_TEXT = 100_000  # characters of a class name or a description
-# errors that only writing can meet
+# errors that occur in writing only
 WRITE_ERRORS = {errno.EROFS, errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 
 def percent(share: float, digits: int = 0) -> str:
-    """Return a share of one as a text, such as "50 %"."""
+    """Return a fraction as a percentage, such as "50 %"."""
     return f"{100 * share:.{digits}f} %"
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, such as "1 picture" or "1,234 pictures"."""
+    """Return a number with a noun, such as "1 picture" or "1,234 pictures"."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def cut(text: str, kept: int) -> str:
-    """Shorten a text to ``kept`` characters and an ellipsis in their middle."""
+    """Shorten a text to ``kept`` characters with an ellipsis in the middle."""
     if kept >= len(text):
         return text
     return text[: kept - kept // 2] + "…" + text[len(text) - kept // 2 :]
 
 
 def aligned(rows: Sequence[Sequence[str]], numbers: bool = False) -> str:
-    """Return rows as a text table, each column as wide as its widest text.
+    """Return rows as a text table whose columns are as wide as their widest cell.
 
     Args:
         rows: of equal length; the first can be a header.
@@ -46,12 +46,12 @@ def aligned(rows: Sequence[Sequence[str]], numbers: bool = False) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its type where the message is empty."""
+    """Return the first line of an error's message; the error's type if the message is empty."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def describe_os_error(error: OSError) -> str:
-    """Return an error of the operating system in words: "cannot write a/b: permission denied"."""
+    """Return an OSError as a sentence, such as "cannot write a/b: permission denied"."""
     reason = error.strerror or first_line(error)
     if error.filename is None:
         return reason
@@ -60,26 +60,26 @@ def describe_os_error(error: OSError) -> str:
 
 
 def shown(text: str, encoding: str = "utf-8") -> str:
-    r"""Return a text with escapes such as \xe9 for the characters that an encoding lacks."""
+    r"""Return a text with characters that an encoding lacks escaped, such as \xe9."""
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def printable(text: str) -> str:
-    """Return a text with control characters and lone surrogates written as escapes.
+    """Return a text with control characters and lone surrogates escaped.
 
     An escape character becomes "\\x1b", so that a terminal prints it instead of obeying it.
-    Invisible spaces, joiners and marks stay, because many scripts need them in words. The text is
-    cut to ``LONGEST_TEXT`` characters. ``checked_text`` accepts every text that this returns.
+    Invisible spaces, joiners and marks stay, as many scripts need them in words. The text is cut to
+    ``LONGEST_TEXT`` characters. ``checked_text`` accepts every text that this returns.
     """
     escaped = "".join(one if _is_printable(one) else ascii(one)[1:-1] for one in text)
     return escaped if len(escaped) <= LONGEST_TEXT else escaped[: LONGEST_TEXT - 1] + "…"
 
 
 def checked_text(text: Any, longest: int = LONGEST_TEXT) -> str:
-    """Return a text from a file that is not trusted, once it is known to be safe to print.
+    """Return a text from an untrusted file if it is safe to print.
 
     Raises:
-        ValueError: it is not a text, is too long, or holds control characters.
+        ValueError: it is no text, too long, or contains control characters.
     """
     if not isinstance(text, str) or len(text) > longest:
         raise ValueError(f"it holds a value that is not a text of up to {longest} characters")

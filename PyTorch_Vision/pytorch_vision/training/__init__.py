@@ -1,8 +1,9 @@
 """Training and testing: a recipe and images go in, a trained classifier comes out.
 
-``config`` is the recipe. ``trainer`` makes the steps, with what ``optimizers``, ``loss``,
-``average``, ``batchnorm`` and ``pruning`` give it; ``fit`` trains to the end, and ``checkpoint``
-keeps what ``state`` describes. ``evaluate`` tests, and ``lr_finder`` looks for a learning rate.
+``config`` is the recipe. ``trainer`` makes the steps, with the help of ``optimizers``, ``muon``,
+``loss``, ``average``, ``batchnorm`` and ``pruning``. ``fit`` trains to the end, and ``checkpoint``
+keeps its ``state``. ``linear_probe`` fits a new last layer first, ``evaluate`` tests, and
+``lr_finder`` looks for a learning rate.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: files that a stopped run continues from.
+"""Checkpoints: files from which a stopped run continues.
 
 A file is written whole or not at all, and reading it runs no code.
 """
@@ -30,21 +30,18 @@ from pytorch_vision.training.trainer import Trainer
 
 NAME = "checkpoint.pt"
 FORMAT = 5  # of the file; it changes with its fields
-FIELDS = {"identity": dict, "hardware": str, "run": dict}
 SAVE_SECONDS = 60.0
-NAMES = re.compile(  # that a pickled tensor consists of
+NAMES = re.compile(  # all that a pickled tensor needs
     r"torch [A-Za-z0-9]+Storage|torch\._utils _rebuild_tensor_v2|collections OrderedDict"
 )
-
-
 LONGER = (
     " A run cannot be made longer or shorter, as its learning rates fall to zero at its last "
-    "epoch: to train on after it, begin a new run with its weights."
+    "epoch: to train further, begin a new run with its weights."
 )
 
 
 def check_identity(path: Path, saved: dict[str, Any], current: dict[str, Any]) -> None:
-    """Compare the identity of a checkpoint's run and of the run that is to continue it.
+    """Compare the fingerprint of a checkpoint's run with that of the run that would continue it.
 
     Raises:
         CheckpointError: they differ; the message names each difference.
@@ -72,18 +69,18 @@ def save(folder: str | os.PathLike, state: dict[str, Any]) -> None:
         state: tensors, numbers, strings, lists and dictionaries only.
 
     Raises:
-        OSError: the folder cannot be written; the previous checkpoint is untouched.
+        OSError: the folder cannot be written; the previous checkpoint is unchanged.
     """
     with atomic_write(user_path(folder) / NAME) as file:
-        writable: Any = file  # which torch asks for two methods of
+        writable: Any = file  # it has the two methods that torch calls
         torch.save({"format": FORMAT, **state}, writable)
 
 
 def load(folder: str | os.PathLike) -> dict[str, Any] | None:
-    """Return what ``save`` wrote, its tensors on the CPU, or None where there is no checkpoint.
+    """Return what ``save`` wrote, with tensors on the CPU, or None if there is no checkpoint.
 
     Raises:
-        CheckpointError: the file is truncated, foreign, or names code to run.
+        CheckpointError: the file is damaged, foreign, or names code to run.
     """
     path = user_path(folder) / NAME
     if not path.exists():
@@ -94,9 +91,9 @@ def load(folder: str | os.PathLike) -> dict[str, Any] | None:
                 raise zipfile.BadZipFile(f"{damaged} in it is damaged")
             _check_names(archive)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # torch's own message advises to run it all the same
+    except pickle.UnpicklingError as error:  # torch's message advises to run the code
         raise _foreign(path, "it names code to run, or is damaged") from error
-    except Exception as error:  # a damaged or foreign file can fail anywhere inside the reader
+    except Exception as error:  # a damaged or foreign file can fail anywhere in the reader
         if is_system_error(error):
             raise
         raise _foreign(path, first_line(error)) from error
@@ -106,10 +103,9 @@ def load(folder: str | os.PathLike) -> dict[str, Any] | None:
 
 
 def _check_names(archive: zipfile.ZipFile) -> None:
-    """Raise UnpicklingError if a checkpoint names more than tensors are made of.
+    """Raise UnpicklingError if a checkpoint names anything that no tensor needs.
 
-    torch runs a few functions more, and one of them, bytearray, makes as many gigabytes as it is
-    asked for.
+    torch allows a few functions more; one of them, bytearray, allocates any number of gigabytes.
     """
     (pickled,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
     strings: list[Any] = []
@@ -128,16 +124,16 @@ def _check_names(archive: zipfile.ZipFile) -> None:
 def _foreign(path: Path, reason: str) -> CheckpointError:
     return CheckpointError(
         f"{path} is not a checkpoint of ours ({reason}). It was left unchanged: move it away to "
-        "start afresh, or name another folder."
+        "start from the beginning, or name another folder."
     )
 
 
 class Checkpoints:
-    """A folder in which a run keeps its state: after every epoch, and at least once a minute.
+    """A folder in which a run saves its state, after every epoch and at least once a minute.
 
     Args:
-        folder: None keeps nothing, and every method then does nothing.
-        config, data, classifier, custom: what the run is made of, which a checkpoint must match.
+        folder: if None, all methods do nothing.
+        config, data, classifier, custom: the run, which a checkpoint must match.
     """
 
     def __init__(
@@ -155,31 +151,29 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def locked(self, processes: Processes) -> Iterator[None]:
-        """Keep other runs out of the folder.
+        """Lock the folder against other runs.
 
         Raises:
             CheckpointError: another run uses it; the message says which.
             OSError: the folder cannot be made or written.
         """
         with contextlib.ExitStack() as stack:
-            if (folder := self.folder) is not None:
-                processes.on_main(lambda: self._lock(folder, stack))
+            if self.folder is not None:
+                lock = locked(self.folder)
+                try:
+                    processes.on_main(lambda: stack.enter_context(lock))
+                except InUseError as error:
+                    raise CheckpointError(f"{error}: wait for it, or name another folder") from None
             yield
 
-    def _lock(self, folder: Path, stack: contextlib.ExitStack) -> None:
-        try:
-            stack.enter_context(locked(folder))
-        except InUseError as error:
-            raise CheckpointError(f"{error}: wait for it, or name another folder") from None
-
     def is_due(self) -> bool:
-        """Tell whether it is time to save, in the middle of an epoch."""
+        """Tell whether the last save was more than a minute ago."""
         return self.folder is not None and time.monotonic() - self.saved_at > SAVE_SECONDS
 
     def save(self, trainer: Trainer) -> None:
-        """Save in the first process, unless a loss was not finite; the others wait for it.
+        """Save in the first process, unless a loss was infinite or NaN; the others wait.
 
-        Where the file cannot be written, a line says so, and training goes on.
+        If the file cannot be written, a line says so, and training goes on.
         """
         folder = self.folder
         if folder is None or trainer.metrics.first_bad_batch() is not None:
@@ -198,15 +192,15 @@ class Checkpoints:
         except OSError as error:
             Bar.write(
                 f"No checkpoint saved in {folder} ({error}); the previous one, if any, is "
-                "untouched. Training goes on.",
+                "unchanged. Training goes on.",
                 file=Screen(),
             )
 
     def resume(self, trainer: Trainer) -> None:
-        """Go on from the checkpoint, if there is one, printing again what its epochs printed.
+        """Go on from the checkpoint, if there is one; print again what its epochs printed.
 
         Raises:
-            CheckpointError: the file is damaged, or belongs to another run.
+            CheckpointError: the file is damaged or belongs to another run.
         """
         folder = self.folder
         if folder is None:
@@ -215,12 +209,12 @@ class Checkpoints:
         if state is None:
             return
         path = folder / NAME
-        if {name: type(value) for name, value in state.items()} != FIELDS:
-            raise _foreign(path, f"it does not hold just {', '.join(FIELDS)}")
-        check_identity(path, state["identity"], self.identity)
         try:
+            check_identity(path, state["identity"], self.identity)
             checked_text(state["hardware"], 500)
             restore_training(trainer, state["run"])
+        except CheckpointError:
+            raise
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
             name = type(error).__name__
             raise _foreign(path, f"{name}: {first_line(error)}") from error
@@ -239,5 +233,5 @@ class Checkpoints:
         if state["hardware"] != trainer.hardware:
             say(
                 f"It was run on {state['hardware']}: the images will be the same, but the weights "
-                "will differ a little from those of a run on one kind of hardware throughout."
+                "will differ a little from those of a run on the same hardware throughout."
             )

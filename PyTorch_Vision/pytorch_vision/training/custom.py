@@ -1,4 +1,4 @@
-"""A caller's loss and optimizer, in place of the recipe's."""
+"""A custom loss and optimizer, in place of the recipe's."""
 
 import inspect
 from collections.abc import Callable
@@ -18,21 +18,17 @@ from pytorch_vision.training.optimizers import MakeOptimizer
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-class LossError(ValueError):
-    """A caller's loss failed, or returned something that cannot be trained on."""
-
-
 @dataclass(frozen=True)
 class Custom:
-    """What a caller trains with in place of the recipe's.
+    """A custom loss and optimizer.
 
     Attributes:
-        loss: of logits float32 (N, C) and labels int64 (N,); a mean over the images, or one number
-            for each.
-        optimizer: a function that makes one of the parameters that are trained.
+        loss: a function of logits, float32 (N, C), and labels, int64 (N,), that returns the mean
+            over the images, or one number for each.
+        optimizer: a function that makes an optimizer from the trainable parameters.
 
     Raises:
-        ValueError: one of them is of another kind; says what was expected.
+        ValueError: one of them is something else; says what was expected.
     """
 
     loss: Loss | None = None
@@ -42,7 +38,7 @@ class Custom:
         if isinstance(self.optimizer, Optimizer):
             kind = type(self.optimizer).__name__
             raise ValueError(
-                "optimizer is made already; expected a function that makes one: "
+                "optimizer is an optimizer, expected a function that makes one: "
                 f"optimizer=lambda weights: {kind}(weights, lr=...)"
             )
         if isinstance(self.loss, type):
@@ -53,7 +49,7 @@ class Custom:
                 raise ValueError(f"{name} is {value!r}, expected a function")
 
     def fingerprint(self) -> dict[str, str]:
-        """Return what a checkpoint compares: a description of each that is given."""
+        """Return descriptions of the loss and the optimizer, by which a checkpoint knows them."""
         return {
             f"custom {name}": describe_callable(value)
             for name, value in vars(self).items()
@@ -64,19 +60,19 @@ class Custom:
         """Call ``optimizer``.
 
         Raises:
-            ValueError: it makes something else, or one that cannot be used.
+            ValueError: it returns something else, or an optimizer without ``lr`` or whose step
+                needs a closure, such as LBFGS.
         """
         assert self.optimizer is not None
         made = self.optimizer(parameters)
         if not isinstance(made, Optimizer):
             raise ValueError(f"optimizer made {type(made).__name__}, expected a torch optimizer")
-        step = inspect.signature(made.step).parameters.values()
-        needed = [
-            one
-            for one in step
-            if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD
-        ]
-        if needed or any("lr" not in group for group in made.param_groups):
+        try:
+            inspect.signature(made.step).bind()
+            usable = all("lr" in group for group in made.param_groups)
+        except TypeError:
+            usable = False
+        if not usable:
             raise ValueError(
                 f"{type(made).__name__} cannot be used here: expected an optimizer with a learning "
                 "rate, lr, whose step needs no closure"
@@ -85,12 +81,12 @@ class Custom:
 
 
 class CustomLoss:
-    """A caller's loss, as the sum over a batch's images.
+    """A custom loss, summed over a batch's images.
 
     Args:
-        loss: as in ``Custom``. A module is moved to the device; one with float64 tensors, such as
-            class weights that scikit-learn computed, is copied and becomes float32.
-        device: of the logits.
+        loss: as in ``Custom``. A module is moved to the device; if it has float64 tensors, such as
+            class weights from scikit-learn, a copy in float32 is used.
+        device: the logits' device.
     """
 
     def __init__(self, loss: Loss, device: torch.device) -> None:
@@ -101,28 +97,28 @@ class CustomLoss:
             self.loss = loss.to(device)
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the sum of the losses, float32 ().
+        """Return the summed loss, float32 ().
 
         Raises:
-            LossError: the loss fails, gives something else, or has no gradient.
+            ValueError: the loss fails, returns something else, or has no gradient.
         """
         try:
             loss: Any = self.loss(logits, labels)
-        except Exception as error:  # whatever a caller's loss raises
-            if isinstance(error, torch.OutOfMemoryError) or is_lack_of_memory(error):
+        except Exception as error:  # a custom loss can raise anything
+            if is_lack_of_memory(error):
                 raise
-            raise LossError(
+            raise ValueError(
                 f"loss failed on logits {_described(logits)} and labels {_described(labels)}: "
                 f"{type(error).__name__}: {first_line(error)}"
             ) from error
         if isinstance(loss, Tensor) and torch.is_grad_enabled() and not loss.requires_grad:
-            raise LossError(
-                "loss gives a number that has no gradient with respect to the logits: it counts "
-                "or compares, or calls detach() or item()"
+            raise ValueError(
+                "loss returns a number without a gradient with respect to the logits: it counts or "
+                "compares, or calls detach() or item()"
             )
         if not isinstance(loss, Tensor) or loss.shape not in ((), labels.shape):
             shown = tuple(loss.shape) if isinstance(loss, Tensor) else loss
-            raise LossError(f"loss gives {shown!r}, expected one number, or one for each image")
+            raise ValueError(f"loss returns {shown!r}, expected one number, or one for each image")
         return loss.mean() * len(labels)
 
 

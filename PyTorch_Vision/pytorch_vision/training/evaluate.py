@@ -25,14 +25,14 @@ from pytorch_vision.runtime.devices import make_fabric, memory_explained
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean cross-entropy of the test images, and how many of them were correctly classified.
+    """Loss and accuracy on the test images.
 
     Attributes:
-        loss, correct: these two.
-        count: of how many images.
-        scale: the part of their height and width at which they were shown.
-        only: the name of the class that all of them were taken for, if they were, though they
-            are of several.
+        loss: the mean cross-entropy.
+        correct: the number of correctly classified images, out of ``count``.
+        scale: the fraction of their height and width at which the images were shown.
+        only: the only class that was predicted, if there was just one though the images have
+            several.
     """
 
     loss: float
@@ -58,19 +58,19 @@ class Evaluation:
 def evaluate(classifier: Classifier, data: ImageData, machine: Machine | None = None) -> Evaluation:
     """Test a classifier on the test images: one forward pass each, no augmentation.
 
-    The network is put on the device and stays there; its layers are left in the mode, and its
-    weights in the memory order, that they had.
+    The network is put on the device and stays there; the modes of its layers and the memory format
+    of its weights stay as they are.
 
     Raises:
-        MemoryError: the GPU has too little memory.
-        ValueError: the data has other classes or another size, or the network does not take
-            images of that, or has not one logit for each class.
+        MemoryError: there is too little memory.
+        ValueError: the data has other classes or another size, or the network does not take images
+            of that size or does not return one logit for each class.
     """
     classifier.check(data)
     fabric = make_fabric(inference_machine(machine))
     with memory_explained(), inference_settings(fabric.device), classifier.on(fabric) as adapter:
         result = evaluate_on(Processes(fabric), classifier, data, adapter)
-        assert result is not None  # nobody interrupts it
+        assert result is not None  # it is not interrupted
         return result
 
 
@@ -83,40 +83,34 @@ def evaluate_on(
     scale: float = 1.0,
     train_batch_size: int = BATCH,
 ) -> Evaluation | None:
-    """Test a classifier whose network stands on Fabric's device; None if interrupted.
+    """Test a classifier whose network is on Fabric's device; return None if interrupted.
 
-    The images are shown at ``scale`` of their height and width, in batches that take no more
-    memory than such of training. Each process tests its part of them; all return the sum.
+    The images are shown at ``scale`` of their height and width, in batches that take no more memory
+    than training batches. Each process tests its part of the images; all return the same result.
     """
     fabric, part = processes.fabric, processes.part_of(len(data.test_images))
-    sums = torch.zeros(2, device=fabric.device)  # of the losses, and of the correct answers
     labels = torch.from_numpy(data.test_labels[part]).to(fabric.device)
-    answers = torch.zeros_like(labels)
+    loss_sum = torch.zeros((), device=fabric.device)
+    predicted: list[Tensor] = []
     size = images_at_once(data.size, fabric.device, train_batch_size)
-    start = 0
-    images = data.test_images[part]
     logits_by_batch = logits_of(
-        adapter, images, classifier.normalization, fabric.autocast, scale, size
+        adapter, data.test_images[part], classifier.normalization, fabric.autocast, scale, size
     )
     with contextlib.closing(logits_by_batch) as batches:
-        for logits in batches:
+        for logits, expected in zip(batches, labels.split(size), strict=False):
             if interrupted():
                 break
-            expected = labels[start : start + len(logits)]
-            sums[0] += F.cross_entropy(logits, expected, reduction="sum")
-            answers[start : start + len(logits)] = logits.argmax(1)
-            sums[1] += (logits.argmax(1) == expected).sum()
-            start += len(logits)
-    loss, correct, unseen = processes.total(*sums.tolist(), len(labels) - start)
-    if unseen:
-        return None
-    given = {int(one) for ones in processes.gather(*_ends(answers)) for one in ones if one >= 0}
-    alike = len(given) == 1 and len(np.unique(data.test_labels)) > 1
-    only = classifier.class_names[given.pop()] if alike else None
+            loss_sum += F.cross_entropy(logits, expected, reduction="sum")
+            predicted.append(logits.argmax(1))
+    classes = torch.cat([labels[:0], *predicted])
+    correct = (classes == labels[: len(classes)]).sum()
+    of_class = torch.bincount(classes.cpu(), minlength=len(classifier.class_names))
+    loss, all_correct, *predictions = processes.total(
+        float(loss_sum), float(correct), *of_class.tolist()
+    )
     count = len(data.test_images)
-    return Evaluation(loss / count, round(correct), count, scale, only)
-
-
-def _ends(answers: Tensor) -> tuple[int, int]:
-    """Return the first and the last class that was given; -1 for none."""
-    return (int(answers.min()), int(answers.max())) if len(answers) else (-1, -1)
+    if sum(predictions) < count:
+        return None
+    one_class = np.count_nonzero(predictions) == 1 and len(np.unique(data.test_labels)) > 1
+    only = classifier.class_names[int(np.argmax(predictions))] if one_class else None
+    return Evaluation(loss / count, round(all_correct), count, scale, only)

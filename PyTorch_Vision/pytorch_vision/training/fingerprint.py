@@ -1,4 +1,4 @@
-"""The fingerprint of a run, by which its checkpoint is recognised: recipe, images and network."""
+"""Fingerprints of a run's recipe, images, network and functions, by which it is recognised."""
 
 import functools
 import hashlib
@@ -16,14 +16,14 @@ from pytorch_vision.data import ImageData
 from pytorch_vision.models import Classifier
 from pytorch_vision.training.config import TrainConfig
 
-ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in memory: it differs from process to process
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in memory, different in every process
 
 
 def identity(config: TrainConfig, data: ImageData, classifier: Classifier) -> dict[str, Any]:
-    """Return what must be equal in a run and in the checkpoint that it continues: plain values.
+    """Return, as plain values, what must be equal in a run and the checkpoint that it continues.
 
-    These are the recipe's settings, "data" with its name and fingerprint, the "network" with its
-    name, number of parameters and fingerprint, and the images' "normalization".
+    These are the recipe's settings, "data" with its name and fingerprint, "network" with its name,
+    number of parameters and fingerprint, and the images' "normalization".
     """
     recipe = asdict(config)
     steps = config.augmentation.steps
@@ -37,9 +37,9 @@ def identity(config: TrainConfig, data: ImageData, classifier: Classifier) -> di
 
 
 def describe_layers(network: nn.Module) -> dict[str, Any]:
-    """Return a network's "name", its number of "parameters" and the "fingerprint" of its layers.
+    """Return a network's "name", number of "parameters" and "fingerprint".
 
-    The fingerprint is that of the layers' settings; the weights have no part in it.
+    The fingerprint is a hash of the layers with their settings, without the weights.
     """
     return {
         "name": type(network).__name__,
@@ -49,10 +49,10 @@ def describe_layers(network: nn.Module) -> dict[str, Any]:
 
 
 def describe_callable(function: Any) -> str:
-    """Describe a function, or an object that can be called, the same in every process.
+    """Describe a function or another callable object, equally in every process.
 
-    A function is known by its code and by the values that it was made with, an object by its
-    ``repr`` and the functions in it.
+    A function is described by its code, defaults and closure, an object by its ``repr`` and the
+    functions in it.
     """
     if isinstance(function, types.FunctionType):
         return _describe_function(function)
@@ -62,7 +62,7 @@ def describe_callable(function: Any) -> str:
 
 
 def describe_steps(steps: Iterable[Any]) -> str:
-    """Describe albumentations' steps, with the functions in them, the same in every process."""
+    """Describe albumentations' steps and the functions in them, equally in every process."""
     return f"[{', '.join(map(_describe_step, steps))}]"
 
 
@@ -74,7 +74,7 @@ def _describe_step(step: Any) -> str:
         return f"{name}({shown}, {describe_steps(step.transforms)})"
     try:
         text = ADDRESS.sub("", repr(step))
-    except Exception:  # that of a caller's step need not work
+    except Exception:  # albumentations' fails for some custom steps
         text = f"{name}(p={step.p})"
     return _with_functions(text, vars(step))
 
@@ -85,7 +85,7 @@ def _with_functions(text: str, value: Any) -> str:
 
 
 def _functions_in(value: Any) -> Iterator[types.FunctionType]:
-    """Yield the Python functions that a value consists of."""
+    """Yield the Python functions in a value."""
     if isinstance(value, types.FunctionType):
         yield value
     elif isinstance(value, functools.partial):
@@ -104,12 +104,12 @@ def _describe_function(function: types.FunctionType) -> str:
     """Return a function's name and a digest of its code, its defaults and its closure."""
     closure = list(map(_content, function.__closure__ or ()))
     parts = [_code(function.__code__), function.__defaults__, function.__kwdefaults__, closure]
-    # with a width of 1, pprint sorts sets, whose order differs from process to process
+    # with a width of 1, pprint sorts sets, whose order differs between processes
     return f"{function.__qualname__} {_digest(ADDRESS.sub('', pprint.pformat(parts, width=1)))}"
 
 
 def _code(code: types.CodeType) -> list[Any]:
-    """Return what a function does, without the place where it is written."""
+    """Return a function's code without its file and line numbers."""
     constants = [_code(one) if isinstance(one, types.CodeType) else one for one in code.co_consts]
     return [code.co_code, constants, code.co_names, code.co_varnames]
 
@@ -117,7 +117,7 @@ def _code(code: types.CodeType) -> list[Any]:
 def _content(cell: types.CellType) -> Any:
     try:
         return cell.cell_contents
-    except ValueError:  # it is not assigned yet
+    except ValueError:  # not assigned yet
         return None
 
 

@@ -1,4 +1,4 @@
-"""Hints about a network, a loss or a recipe that can be trained but is probably a mistake."""
+"""Hints about probable mistakes in a network, a loss or a recipe."""
 
 from collections.abc import Iterator
 
@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from pytorch_vision.models.module_utils import evaluating
+from pytorch_vision.models.state_dicts import listed
 from pytorch_vision.runtime.devices import random_state_kept
 from pytorch_vision.training.trainer import Trainer
 
 
 def hints(trainer: Trainer) -> Iterator[str]:
-    """Yield a line for each probable mistake; the training is left as it was."""
+    """Yield a line for each probable mistake, without changing the training."""
     config = trainer.config
     if trainer.custom.optimizer is None:
         for name in config.unused:
@@ -20,6 +21,12 @@ def hints(trainer: Trainer) -> Iterator[str]:
         yield (
             f"{name} holds layers that are neither trained nor saved, as PyTorch does not see "
             "them there: make it an nn.ModuleList or an nn.ModuleDict"
+        )
+    if trainer.unreached:
+        yield (
+            f"The loss does not reach {listed(trainer.unreached)}, which stay as they are: only "
+            "the first output of a network is trained. Freeze them (requires_grad_(False)), or add "
+            "the network's other outputs to the first"
         )
     if _gives_probabilities(trainer):
         yield (
@@ -34,23 +41,6 @@ def hints(trainer: Trainer) -> Iterator[str]:
                 "The loss has weights of its own, which no optimizer trains: give fit an "
                 "optimizer=lambda weights: AdamW([*weights, *loss.parameters()])"
             )
-
-
-def unreached_parameters(trainer: Trainer) -> str:
-    """Return a line about parameters that the loss did not reach in the first step, if any."""
-    names = [
-        name
-        for name, one in trainer.network.named_parameters()
-        if one.requires_grad and one.grad is None
-    ]
-    if not names:
-        return ""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return (
-        f"The loss does not reach {', '.join(names[:3])}{more}, which stay as they are: only the "
-        "first output of a network is trained. Freeze them (requires_grad_(False)), or add the "
-        "network's other outputs to the first"
-    )
 
 
 def hidden_layers(network: nn.Module) -> list[str]:
@@ -68,7 +58,7 @@ def hidden_layers(network: nn.Module) -> list[str]:
 
 
 def _gives_probabilities(trainer: Trainer) -> bool:
-    """Tell whether a network's outputs for two black images are shares that add up to 1."""
+    """Tell whether a network's outputs for two black images are positive and add up to 1."""
     device = trainer.fabric.device
     images = torch.zeros(2, 3, *trainer.classifier.size, device=device)
     with (

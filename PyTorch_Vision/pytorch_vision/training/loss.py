@@ -10,12 +10,12 @@ from pytorch_vision.training.config import TrainConfig
 
 
 class CrossEntropy:
-    """Cross-entropy as a recipe sets it, as the sum over a batch's images.
+    """A recipe's cross-entropy, summed over a batch's images.
 
     Args:
-        data: whose class frequencies ``config.class_weights`` balances.
-        config: label smoothing and class weights.
-        device: of the logits.
+        data: its class frequencies are balanced by ``config.class_weights``.
+        config: has label smoothing and class weights.
+        device: the logits' device.
     """
 
     def __init__(self, data: ImageData, config: TrainConfig, device: torch.device) -> None:
@@ -24,7 +24,7 @@ class CrossEntropy:
         self.weights = None if weights is None else weights.to(device)
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the sum of the losses, float32 (); images with the label -100 do not count."""
+        """Return the summed loss, float32 (); images with the label -100 do not count."""
         return F.cross_entropy(
             logits,
             labels,
@@ -35,13 +35,10 @@ class CrossEntropy:
 
 
 def class_weights(data: ImageData, power: float) -> Tensor | None:
-    """Return how much an image of each class counts in the loss; None where all count alike.
+    """Return the weight of each class in the loss, float32 (C,); None if all are equal.
 
     A class with n_c training images has the weight n_c ** -power, scaled so that the mean over the
     images is 1. A class without images has the weight 1.
-
-    Returns:
-        float32 (C,).
     """
     if power == 0:
         return None

@@ -1,8 +1,9 @@
-"""A learning-rate range test: one short training in which the rate rises until the loss diverges.
+"""The learning-rate range test: a short training whose rate rises until the loss diverges.
 
 Leslie Smith, "Cyclical Learning Rates for Training Neural Networks", arXiv 1506.01186.
 """
 
+import itertools
 import math
 import warnings
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ from pytorch_vision.training.trainer import Trainer
 
 SMOOTHING = 0.9  # of the running mean of the losses
 DIVERGED = 1.0  # above the smallest running mean: the right class is e times less probable
-FEWEST = 5  # steps, below which there is no fall to see
+FEWEST = 5  # steps that show a falling loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +44,11 @@ class RangeTest:
         rate: the setting of ``TrainConfig`` that rose: "learning_rate" or "muon_learning_rate".
         rates: float64 (S,), its value at each step.
         losses: float64 (S,), a running mean of the training loss.
-        suggestion: the rate at which that is smallest, before it rises again: the peak rate to
-            try first. It is not divided by 10, as other finders do, because few steps of a run
-            have the peak rate. The first ten steps do not count: their mean is one of few images,
-            and can be small by chance.
-        settings: what ``TrainConfig`` needs to train with the suggestion: "optimizer", and the
-            peaks of all its rates, in the ratio that they had in the test.
+        suggestion: the rate of the smallest mean loss: the peak rate to try first. It is not
+            divided by 10, as by other finders, because few steps of a run have the peak rate. The
+            first ten steps do not count, as a mean over few images can be small by chance.
+        settings: the arguments of ``TrainConfig`` for a training with the suggestion: "optimizer"
+            and the peaks of all its rates, in the ratio that they had in the test.
     """
 
     rate: str
@@ -130,9 +130,9 @@ def _range_test(
     highest: float,
     steps: int,
 ) -> tuple[str, dict[str, float], np.ndarray]:
-    """Train a copy; return its optimizer, the peak rates of its recipe, and the running mean.
+    """Train a copy; return the optimizer's name, the recipe's peak rates and the running mean.
 
-    No frame above this one holds the copy: ``memory_explained`` could not clear it there.
+    No frame above this one refers to the copy, as ``memory_explained`` could not clear it.
     """
     duplicate = classifier.with_network(copied(classifier.network))
     trainer = Trainer(Processes(fabric), duplicate, data, config)
@@ -147,7 +147,7 @@ def _range_test(
 def _raise_rates(
     trainer: Trainer, peaks: list[float], lowest: float, highest: float, steps: int
 ) -> None:
-    """Let all rates rise, in the ratio of their peaks, the last one from ``lowest`` on."""
+    """Make all rates rise in the ratio of their peaks, the last one from ``lowest`` on."""
     growth = (highest / lowest) ** (1 / (steps - 1))
 
     def factor(step: int) -> float:
@@ -167,7 +167,7 @@ def _losses(trainer: Trainer, steps: int) -> np.ndarray:
     for step in Bar(range(steps), desc="Range test"):
         images, labels = next(batches)
         trainer.step(images, labels)
-        total = float(trainer.metrics.sums[0])  # waits for the device: does the loss diverge?
+        total = float(trainer.metrics.sums[0])  # waits for the device
         loss, before = (total - before) / len(labels), total
         mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
         smoothed = mean / (1 - SMOOTHING ** (step + 1))
@@ -179,15 +179,13 @@ def _losses(trainer: Trainer, steps: int) -> np.ndarray:
 
 
 def _batches(trainer: Trainer) -> Iterator[Batch]:
-    epoch = 0
-    while True:
+    for epoch in itertools.count():
         trainer.progress.batch = 0
         yield from trainer.loader.epoch(epoch)
-        epoch += 1
 
 
 def _suggested(rates: np.ndarray, losses: np.ndarray) -> float:
-    """Return the rate of the smallest loss, leaving out the first ones if there are others."""
-    few = round(1 / (1 - SMOOTHING))  # steps, before there are as many as the mean looks back on
+    """Return the rate of the smallest loss, without the first ones if there are others."""
+    few = round(1 / (1 - SMOOTHING))  # the number of steps that the mean is over
     start = few if len(losses) > few else 0
     return float(rates[start + losses[start:].argmin()])

@@ -1,8 +1,8 @@
 """Data pruning: leaving out images of small loss, for less work.
 
-After Angela Jiang et al., "Accelerating Deep Learning by Focusing on the Biggest Losers" (arXiv
-1910.00762), with the losses of when each image was last shown, as in Ziheng Qin et al.,
-"InfoBatch" (arXiv 2303.04947). That paper's weights for the easy images are not used.
+As in Angela Jiang et al., "Accelerating Deep Learning by Focusing on the Biggest Losers" (arXiv
+1910.00762), but by each image's loss when it was last shown, as in Ziheng Qin et al., "InfoBatch"
+(arXiv 2303.04947), without that paper's weights for the easy images.
 """
 
 from typing import Any
@@ -16,17 +16,17 @@ from pytorch_vision.data.loaders import TrainLoader, batch_count
 from pytorch_vision.runtime import Processes
 from pytorch_vision.training.config import TrainConfig
 
-POOL = 1.5  # from among how many easy images, for each one left out, chance chooses
+POOL = 1.5  # for each image left out, so many easy ones of which chance chooses it
 
 
 class Pruning:
-    """Chooses the images of each epoch but the first, by what they lost when they were last shown.
+    """Chooses the images of each epoch but the first by their losses when they were last shown.
 
     Args:
-        loader: whose ``chosen`` is set.
-        config: says how many images are left out.
-        processes: that share the images.
-        device: that the network stands on.
+        loader: its ``chosen`` images are set.
+        config: has the share of images that are left out.
+        processes: those that share the images.
+        device: the network's device.
     """
 
     def __init__(
@@ -38,17 +38,17 @@ class Pruning:
         self.begin(0)
 
     def steps(self) -> int:
-        """Return how many batches the run has."""
+        """Return the number of batches in the whole run."""
         counts = [self._count(epoch) for epoch in range(self.config.epochs)]
         return sum(batch_count(count, self.loader.batch_size) for count in counts)
 
     def _count(self, epoch: int) -> int:
-        """Return how many images an epoch shows."""
+        """Return the number of images that an epoch shows."""
         images = len(self.losses)
         return images if epoch == 0 else max(1, images - round(self.config.pruning * images))
 
     def begin(self, epoch: int) -> None:
-        """Let the loader show the images of an epoch."""
+        """Choose the images of an epoch."""
         kept, seed = self._count(epoch), [self.loader.seed, epoch]
         if kept < len(self.losses):
             self.loader.chosen = harder(self.losses.cpu().numpy(), kept, seed)
@@ -56,16 +56,16 @@ class Pruning:
 
     @torch.no_grad()
     def note(self, batch: int, logits: Tensor, labels: Tensor) -> None:
-        """Keep the losses of this process's part of a batch; does not wait for the device."""
+        """Record the losses of this process's part of a batch, without waiting for the device."""
         if self.config.pruning == 0:
             return
         indices = self.loader.batch_of(self.order, batch)
-        indices = indices[self.loader.part(len(indices))]  # may be none, of a single label
+        indices = indices[self.loader.part(len(indices))]  # may be empty
         losses = F.cross_entropy(logits.float(), labels, reduction="none")[: len(indices)]
         self.seen[torch.from_numpy(indices).to(losses.device, non_blocking=True)] = losses
 
     def end(self) -> None:
-        """Take over the losses of all processes at the end of an epoch."""
+        """Collect the losses of all processes at the end of an epoch."""
         if self.config.pruning == 0:
             return
         shown = torch.from_numpy(self.loader.chosen).to(self.losses.device)
@@ -78,25 +78,25 @@ class Pruning:
         return seen * self.processes.world_size
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all losses, over all processes."""
+        """Return the losses of all processes."""
         return {"losses": self.losses, "seen": self._seen_by_all()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what ``state_dict`` returned."""
+        """Load what ``state_dict`` returned."""
         self.losses.copy_(state["losses"])
         self.seen.copy_(state["seen"] * self.processes.is_main)
 
 
 def harder(losses: np.ndarray, kept: int, seed: list[int]) -> np.ndarray:
-    """Return the images to show: all of the harder, and by chance some of the easier.
+    """Return the images to show: all of the harder ones, and a random part of the easier ones.
 
     Args:
-        losses: float (N,), of each image.
-        kept: how many to show, 1 to N.
-        seed: of the choice.
+        losses: each image's loss, float (N,).
+        kept: how many images to show, 1 to N.
+        seed: the seed of the random choice.
 
     Returns:
-        int64 (kept,), indices in rising order.
+        int64 (kept,), indices in ascending order.
     """
     gone = len(losses) - kept
     easier = losses.argsort(kind="stable")[: round(POOL * gone)]

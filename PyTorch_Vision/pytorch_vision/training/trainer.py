@@ -1,18 +1,16 @@
-"""One network in training: its batches, loss, optimizer and average, and the step itself."""
+"""The training step, with the batches, loss, optimizer and average that it needs."""
 
 import copy
 from itertools import islice
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
 from pytorch_vision.data import ImageData, train_loader
-from pytorch_vision.models import Classifier, EpochRecord
-from pytorch_vision.models.adapter import Adapter, find_training_call, is_faithful
+from pytorch_vision.models import Classifier, CustomResNet, EpochRecord, ResNet
+from pytorch_vision.models.adapter import Adapter, find_training_call, is_copied_faithfully
 from pytorch_vision.models.inference import scaled_down
 from pytorch_vision.models.module_utils import load_state, tensors_of
-from pytorch_vision.models.registry import is_made_builtin
 from pytorch_vision.runtime import Processes
 from pytorch_vision.runtime.cuda_graphs import CudaGraphs, is_capturable
 from pytorch_vision.runtime.devices import describe_hardware
@@ -31,24 +29,26 @@ NOTHING = Custom()
 
 
 class Trainer:
-    """Trains one classifier, step by step.
+    """Trains a classifier, step by step.
 
     Args:
-        processes: that train together, each with its own ``Trainer``.
+        processes: those that train together; each has its own ``Trainer``.
         classifier: its network is trained in place.
         data, config: as for ``fit``.
         adapter: calls the network, which is on the device already; None makes one.
-        custom: the caller's loss and optimizer, if there are any.
+        custom: a custom loss and optimizer.
 
     Attributes:
-        network: that is trained; ``model`` calls it.
-        average: of its weights; ``average.network`` is tested and kept.
-        loader: gives the training batches; ``pruning`` chooses which images.
-        progress: how far the training has come; ``metrics`` of its current epoch.
-        hardware: what it runs on, for print-outs.
+        network: the network in training; ``model`` calls it.
+        unreached: the names of trainable parameters that the logits do not depend on.
+        average: the average of the weights; ``average.network`` is tested and kept.
+        loader: yields the training batches, of images that ``pruning`` chooses.
+        progress: the current epoch and batch; ``metrics`` has the epoch's loss and accuracy.
+        hardware: a description of the device.
 
     Raises:
-        ValueError: nothing in the network can be trained, or it cannot be averaged.
+        ValueError: nothing in the network can be trained, a training step fails, or the network
+            cannot be averaged.
     """
 
     def __init__(
@@ -61,8 +61,9 @@ class Trainer:
         custom: Custom = NOTHING,
     ) -> None:
         self.config = config.for_transfer() if classifier.is_partly_new else config
+        self.keep_statistics = classifier.is_partly_new and config.transfers
         self.processes, self.classifier, self.custom = processes, classifier, custom
-        self.digests = data.train_digests
+        self.data = data
         self.fabric = fabric = processes.fabric
         fabric.to_device(classifier.network)
         self.adapter = adapter or classifier.check_outputs(fabric)
@@ -81,8 +82,10 @@ class Trainer:
         )
         self.pruning = Pruning(self.loader, config, processes, fabric.device)
         self.average = Average(self.network, config.average_weights)
-        self._check_average()
-        if processes.world_size > 1 and find_training_call(self.adapter, classifier.size)[1]:
+        self.unreached: list[str] = []
+        if type(self.network) not in (ResNet, CustomResNet):
+            self._try_a_step()
+        if processes.world_size > 1 and self.unreached:
             expect_unused_parameters(fabric)
         self.model: Any = fabric.setup_module(self.adapter)
         steps = self.pruning.steps()
@@ -100,69 +103,79 @@ class Trainer:
         self.progress = Progress()
         self.hardware = describe_hardware(fabric)
 
-    def _check_average(self) -> None:
-        averaged = self.average.network
-        if averaged is self.network or is_made_builtin(self.network):
-            return
-        if not is_faithful(averaged, self.adapter, self.classifier.size):
+    def _try_a_step(self) -> None:
+        """Try a training step with a copy of a custom network: which call works, what it reaches.
+
+        A network whose copies use the original's weights is trained without this trial.
+        """
+        if not is_copied_faithfully(self.adapter, self.classifier.size):
+            if self.average.network is self.network:
+                return
             raise ValueError(
                 f"a copy of {type(self.network).__name__}, for averaged weights, still calculates "
                 "with the weights of the original: a function in place of its forward, or a hook, "
                 "holds the network itself. Make it a method of the class, or set "
                 "average_weights=False"
             )
+        size, precision = self.classifier.size, self.fabric.autocast
+        call, self.unreached = find_training_call(self.adapter, size, precision)
+        self.adapter = Adapter(self.network, call, self.adapter.classes)
 
     @property
     def steps(self) -> int:
-        """How many steps were made so far."""
+        """The number of steps so far."""
         return self.schedulers[0].last_epoch
 
     @property
     def scale(self) -> float:
-        """The part of their height and width at which the current epoch shows the images."""
+        """The fraction of their height and width at which the current epoch shows the images."""
         return self.config.scale_in(self.progress.epoch)
 
     def begin_epoch(self) -> None:
-        """Choose the images of the current epoch and how they vary; go into training mode."""
+        """Choose the current epoch's images and augmentation, and enter training mode."""
         self.pruning.begin(self.progress.epoch)
         self.loader.vary(self.config.augmentation_in(self.progress.epoch))
-        train_mode(self.network)
+        train_mode(self.network, self.keep_statistics)
 
     def step(self, images: Tensor, labels: Tensor) -> None:
-        """Train on a batch: images float32 (N, 3, H, W), normalised, and labels int64 (N,)."""
+        """Train on a batch: normalised images, float32 (N, 3, H, W), and labels, int64 (N,)."""
         images, labels = self.fabric.to_device((images, labels))
         images = scaled_down(images, self.scale)
+        # a plain call, but on a GPU from the third batch on a replay of its kernels
         loss, logits = self.graphs(self.forward_and_backward, images, labels)
         self.optimizer.step()
-
-        self.metrics.update(loss, logits, labels, self.progress.batch)
-        self.pruning.note(self.progress.batch, logits, labels)
-        self.progress.learning_rate = float(self.schedulers[0].get_last_lr()[0])
+        self.average.update(self.steps + 1, len(self.loader))
+        self.record(loss, logits, labels)
         for scheduler in self.schedulers:
             scheduler.step()
-        self.average.update(self.steps, len(self.loader))
-        self.progress.batch += 1
 
     def forward_and_backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Set the gradients; return the sum of the losses and the logits (N, C)."""
+        """Compute the gradients; return the summed loss and the logits, (N, C)."""
         self.optimizer.zero_grad()
         logits = self.model(images)
         loss = self.loss(logits, labels)
-        # the gradient of the mean over the batch, which several processes may share
+        # the gradient is that of the mean loss of the batch, which several processes may share
         share = self.processes.world_size / self.loader.count(self.progress.batch)
         self.fabric.backward(loss * share)
         return loss.detach(), logits.detach()
 
+    def record(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch to the epoch's metrics and progress."""
+        self.metrics.update(loss, logits, labels, self.progress.batch)
+        self.pruning.note(self.progress.batch, logits, labels)
+        self.progress.learning_rate = float(self.schedulers[0].get_last_lr()[0])
+        self.progress.batch += 1
+
     def end_epoch(self, record: EpochRecord, text: str) -> None:
-        """Add the current epoch to the history, with the text that it printed; begin the next."""
+        """Add the current epoch to the history and its printed text to the log; begin the next."""
         self.progress = self.progress.with_epoch(record, text, self.hardware)
         self.pruning.end()
         self.metrics.reset()
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the sum of the losses of this process's images in the current batch."""
+        """Return the loss summed over this process's images of the current batch."""
         part = self.loader.part(self.loader.count(self.progress.batch))
-        if part.start == part.stop:  # the images only make up the number; they do not count
+        if part.start == part.stop:  # these images only let the process take part
             return 0 * logits.sum()
         return self.criterion(logits, labels)
 
@@ -170,7 +183,7 @@ class Trainer:
         """Return the epoch's loss and accuracy (in percent) so far; waits for the device.
 
         Raises:
-            FloatingPointError: a loss was not finite; names epoch and batch.
+            FloatingPointError: a loss was infinite or NaN; names epoch and batch.
         """
         bad = self.metrics.first_bad_batch()
         if bad is not None:
@@ -187,12 +200,14 @@ class Trainer:
     def update_statistics(self) -> None:
         """Compute BatchNorm's running statistics for the weights as they are tested now.
 
-        The images are the first of the current epoch, augmented as it augments them. All processes
-        see the same, so all compute the same.
+        The images are the first that the current epoch shows, augmented in its way: the network was
+        trained with statistics of such images. All processes see the same images, so all compute
+        the same.
         """
+        if self.keep_statistics:
+            return
         whole = copy.copy(self.loader)
         whole.rank, whole.world_size = 0, 1
-        whole.chosen = np.arange(len(whole.images))  # whatever this epoch leaves out
         count = -(-image_count(len(whole.images)) // whole.batch_size)
         batches = (
             scaled_down(self.fabric.to_device(images), self.scale)
@@ -202,24 +217,24 @@ class Trainer:
 
     @property
     def tested_adapter(self) -> Adapter:
-        """Calls the network that is tested."""
+        """An adapter that calls the network that is tested."""
         return Adapter(self.average.network, self.adapter.call, self.adapter.classes)
 
     def tested(self) -> Classifier:
         """Return the classifier as it is tested, with the history so far."""
-        self.classifier.learns_from(self.digests)
+        self.classifier.learns_from(self.data.train_digests)
         return self.classifier.with_network(self.average.network, self.progress.history)
 
     def finish(self) -> None:
-        """Leave the tested weights and the history in the caller's classifier, and no gradients.
+        """Put the tested weights and the history into the classifier, and delete the gradients.
 
-        A training that failed in its first step leaves the classifier as it was.
+        A training that failed before its first step leaves the classifier unchanged.
         """
         self.optimizer.zero_grad()
         if not self.steps:
             return
         if self.average.network is not self.network:
             load_state(self.network, tensors_of(self.average.network))
-        self.classifier.learns_from(self.digests)
+        self.classifier.learns_from(self.data.train_digests)
         self.classifier.history = self.progress.history
         self.classifier.is_partly_new = False

@@ -1,0 +1,285 @@
+"""The last layer of a network, fitted to the features below it: a linear probe in closed form.
+
+A network that begins with the weights of other classes has a last layer of random weights. Trained
+together with the others, it first spoils what they have learned (Ananya Kumar et al., "Fine-Tuning
+can Distort Pretrained Features and Underperform Out-of-Distribution", arXiv 2202.10054). So it is
+fitted first, by ridge regression of one-hot labels on its inputs. Each strength of the ridge is
+judged by predictions for images that were left out, which have a closed form, too; nothing has to
+be chosen.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import lightning_fabric
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pytorch_vision.data import ImageData, Normalization, eval_batches
+from pytorch_vision.data.loaders import epoch_order
+from pytorch_vision.models import Classifier
+from pytorch_vision.models.adapter import Adapter
+from pytorch_vision.models.inference import images_at_once
+from pytorch_vision.models.module_utils import evaluating
+from pytorch_vision.runtime.devices import random_state_kept
+from pytorch_vision.training.config import TrainConfig
+
+STRENGTHS = torch.logspace(-3, 3, 13)  # of the ridge, in units of a feature's variance
+SCALES = torch.logspace(0, 3, 61)  # of the logits
+MOST_FEATURES = 2**28  # numbers, 1 GB: with more images, as many as have so many features
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """A linear layer, fitted to features.
+
+    Attributes:
+        weight: float32 (C, D).
+        bias: float32 (C,); zero without an intercept.
+        accuracy: percent of the images right when each, with its other views, is left out of the
+            fit that predicts it.
+        images: how many it was fitted to.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    accuracy: float
+    images: int
+
+
+@contextlib.contextmanager
+def only_trained(adapter: Adapter, classifier: Classifier, config: TrainConfig) -> Iterator[None]:
+    """Freeze all parameters but the last layer's for a while, if ``config.train`` is "head".
+
+    Raises:
+        ValueError: the logits are not a linear layer's outputs.
+    """
+    frozen: list[nn.Parameter] = []
+    if config.train == "head":
+        found = last_layer(adapter, classifier.size)
+        if found is None:
+            raise ValueError(
+                "train is 'head', but the network does not end with a linear layer: train 'all', "
+                "or freeze layers yourself (requires_grad_(False))"
+            )
+        kept = set(found[0].parameters())
+        network = adapter.network
+        frozen = [one for one in network.parameters() if one.requires_grad and one not in kept]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+
+
+def describe_probe(probe: LinearProbe | None) -> str:
+    """Return a line for the output about what ``fit_last_layer`` returned."""
+    if probe is None:
+        return "The last layer begins with random weights: it is not a linear one"
+    return (
+        f"The last layer is fitted to the features of {probe.images:,} images: "
+        f"{probe.accuracy:.2f} % of them are right when they are left out of the fit"
+    )
+
+
+def fit_last_layer(
+    fabric: lightning_fabric.Fabric,
+    adapter: Adapter,
+    classifier: Classifier,
+    data: ImageData,
+    config: TrainConfig,
+) -> LinearProbe | None:
+    """Fit a network's last layer to the training images, in place; all other layers stay frozen.
+
+    Its inputs are computed once for each image and, unless ``config.augmentation`` has no flip, for
+    its mirror image, in evaluation mode.
+
+    Args:
+        fabric: of ``make_fabric``; its precision is used.
+        adapter: calls the classifier's network, on Fabric's device.
+        classifier: whose normalisation and size are used.
+        data: training images and their labels.
+        config: names flip, label smoothing and seed.
+
+    Returns:
+        What was fitted; None if the logits are not a linear layer's outputs, or their multiple, or
+        if there are fewer than two images. Then the network is left as it was.
+    """
+    found = last_layer(adapter, classifier.size)
+    if found is None or len(data.train_images) < 2:
+        return None
+    layer, multiple = found
+    mirrored = config.augmentation.flip != "none"
+    most = max(2, MOST_FEATURES // (layer.in_features * (1 + mirrored)))
+    chosen = np.sort(epoch_order(len(data.train_images), config.seed, 0)[:most])
+    features = features_below(
+        fabric, adapter, layer, data.train_images[chosen], classifier.normalization, mirrored
+    )
+    labels = torch.from_numpy(data.train_labels[chosen]).long()
+    probe = fit_probe(
+        features, labels, layer.out_features, layer.bias is not None, config.label_smoothing
+    )
+    with torch.no_grad():
+        layer.weight.copy_(probe.weight / multiple)
+        if layer.bias is not None:
+            layer.bias.copy_(probe.bias / multiple)
+    return probe
+
+
+def last_layer(adapter: Adapter, size: tuple[int, int]) -> tuple[nn.Linear, float] | None:
+    """Return the linear layer that computes a network's logits, and their multiple of its outputs.
+
+    Args:
+        adapter: calls the network, which is tried on two random images in evaluation mode.
+        size: height and width of its images.
+
+    Returns:
+        None if the logits are no multiple of a linear layer's outputs, as after a softmax.
+    """
+    network = adapter.network
+    device = next(network.parameters()).device
+    outputs: dict[nn.Linear, Tensor] = {}
+    hooks = [
+        module.register_forward_hook(lambda layer, _, output: outputs.update({layer: output}))
+        for module in network.modules()
+        if isinstance(module, nn.Linear)
+    ]
+    unhooked = Adapter(network, adapter.call, adapter.classes, hooked=False)
+    try:
+        with (
+            random_state_kept(device),
+            evaluating(network),
+            torch.no_grad(),
+            torch.autocast(device.type, enabled=False),
+        ):
+            logits = unhooked(torch.randn(2, 3, *size, device=device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for layer, output in outputs.items():
+        if output.shape != logits.shape:
+            continue
+        multiple = float((output * logits).sum() / (output * output).sum())
+        if multiple > 0 and torch.allclose(multiple * output, logits, rtol=1e-3, atol=1e-5):
+            return layer, multiple
+    return None
+
+
+@torch.no_grad()
+def features_below(
+    fabric: lightning_fabric.Fabric,
+    adapter: Adapter,
+    layer: nn.Linear,
+    images: np.ndarray,
+    normalization: Normalization,
+    mirrored: bool,
+) -> Tensor:
+    """Return a layer's inputs for images, and for their mirror images, in evaluation mode.
+
+    Args:
+        fabric, adapter: as for ``fit_last_layer``.
+        layer: of the adapter's network.
+        images: uint8 (N, H, W, 3).
+        normalization: of the network's images.
+        mirrored: whether the mirror images are a second view.
+
+    Returns:
+        float32 (V, N, D) on the CPU, of V views.
+    """
+    network, views = adapter.network, 1 + mirrored
+    features = torch.empty(views, len(images), layer.in_features)
+    unhooked = Adapter(network, adapter.call, adapter.classes, hooked=False)
+    seen: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    size = images_at_once((images.shape[1], images.shape[2]), fabric.device)
+    start = 0
+    try:
+        with evaluating(network):
+            for batch in eval_batches(images, normalization, fabric.device, size):
+                rows = slice(start, start + len(batch))
+                for view in range(views):
+                    with fabric.autocast():
+                        unhooked(batch.flip(3) if view else batch)
+                    # of an image that cannot be shown alone there are two rows
+                    features[view, rows] = seen.pop()[: len(batch)].float().cpu()
+                start = rows.stop
+    finally:
+        hook.remove()
+    return features
+
+
+@torch.no_grad()
+def fit_probe(
+    features: Tensor,
+    labels: Tensor,
+    classes: int,
+    intercept: bool = True,
+    label_smoothing: float = 0.0,
+) -> LinearProbe:
+    """Fit a linear layer to features, by ridge regression of one-hot labels.
+
+    With U S V' the features, standardised, the hat matrix is H = U diag(s^2 / (s^2 + strength)) U'.
+    The residuals of an image that is left out, with all of its views i, are (I - H_ii)^-1 (y - H
+    y)_i, whatever the strength (for one view: Allen's PRESS, 1974). The strength is the one of the
+    smallest such residuals, and the scale of the logits the one at which they have the smallest
+    cross-entropy.
+
+    Args:
+        features: float32 (V, N, D), V views of each of at least two images.
+        labels: int64 (N,).
+        classes: C, their number.
+        intercept: False fits no bias.
+        label_smoothing: of the loss that the network is trained with afterwards.
+    """
+    views, count, width = features.shape
+    x = features.reshape(-1, width)
+    mean = x.mean(0) if intercept else torch.zeros(width)
+    deviation = (x - mean).square().mean(0).sqrt()
+    deviation = deviation.where(deviation > 1e-6 * deviation.max(), 1)  # of one that never changes
+    one_hot = F.one_hot(labels, classes).float()
+    middle = one_hot.mean(0) if intercept else torch.full((classes,), 1 / classes)
+    left, squares, right = _singular_vectors((x - mean) / deviation)
+    targets = (one_hot - middle).repeat(views, 1)
+    projected = left.T @ targets
+    by_image = left.view(views, count, -1)
+    best: tuple[float, float, Tensor] | None = None
+    for strength in (len(x) * STRENGTHS).tolist():
+        shrunk = squares / (squares + strength)
+        hats = torch.einsum("vnr,r,wnr->nvw", by_image, shrunk, by_image) + intercept / len(x)
+        residuals = targets - left @ (shrunk[:, None] * projected)
+        residuals = residuals.view(views, count, classes).transpose(0, 1)  # (N, V, C)
+        left_out = torch.linalg.solve(torch.eye(views) - hats, residuals)[:, 0]
+        error = float(left_out.square().mean())
+        if best is None or error < best[0]:
+            best = error, strength, one_hot - left_out
+    assert best is not None
+    _, strength, scores = best
+    losses = [
+        float(F.cross_entropy(scale * scores, labels, label_smoothing=label_smoothing))
+        for scale in SCALES
+    ]
+    scale = SCALES[int(np.argmin(losses))]
+    ridge = squares.sqrt() / (squares + strength)
+    weight = scale * (right @ (ridge[:, None] * projected)).T / deviation
+    bias = scale * middle - weight @ mean if intercept else torch.zeros(classes)
+    accuracy = 100 * float((scores.argmax(1) == labels).float().mean())
+    return LinearProbe(weight, bias, accuracy, count)
+
+
+def _singular_vectors(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return U (N, R), the squares of the R singular values, and V (D, R) of a matrix (N, D).
+
+    They come from the smaller of the two products with itself, which is faster than
+    ``torch.linalg.svd``; what is lost of small singular values, the ridge shrinks to nothing.
+    """
+    tall = len(x) > x.shape[1]
+    squares, vectors = torch.linalg.eigh((x.T @ x if tall else x @ x.T).double())
+    real = squares > 1e-6 * squares.max().clamp(min=1e-12)
+    squares, vectors = squares[real].float(), vectors[:, real].float()
+    others = (x if tall else x.T) @ vectors / squares.sqrt()
+    return (others, squares, vectors) if tall else (vectors, squares, others)
