@@ -79,6 +79,12 @@ def test_one_device_is_what_a_machine_says():
     assert devices.describe_hardware(fabric).endswith(" threads), 32-true")
 
 
+def test_the_hardware_is_described_with_the_precision_that_a_network_is_calculated_in():
+    fabric = make_fabric(Machine(accelerator="cpu", precision="bf16-mixed"))
+    assert devices.describe_hardware(fabric).endswith(", bf16-mixed")
+    assert devices.describe_hardware(fabric, autocast=False).endswith(", 32-true")
+
+
 def test_a_random_state_is_put_back():
     before = torch.get_rng_state()
     with random_state_kept(torch.device("cpu")):

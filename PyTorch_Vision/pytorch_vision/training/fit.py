@@ -123,7 +123,7 @@ def fit(
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
         with classifier.on(fabric) as adapter, only_trained(adapter, classifier, config):
             if config.epochs == 0:
-                say(f"Testing on {describe_hardware(fabric)}")
+                say(f"Testing on {describe_hardware(fabric, adapter.call.autocast)}")
                 say(evaluate_on(processes, classifier, data, adapter, train_batch_size=batch_size))
                 return classifier.history
             _check_small_images(classifier, processes, config)

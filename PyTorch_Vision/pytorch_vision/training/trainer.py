@@ -98,7 +98,7 @@ class Trainer:
         self.graphs = CudaGraphs(capturable, list(self.network.parameters()))
         self.metrics = EpochMetrics(processes)
         self.progress = Progress()
-        self.hardware = describe_hardware(fabric)
+        self.hardware = describe_hardware(fabric, self.adapter.call.autocast)
 
     def _check_average(self) -> None:
         averaged = self.average.network
