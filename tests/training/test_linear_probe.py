@@ -20,7 +20,7 @@ from pytorch_vision.training.linear_probe import (
     fit_last_layer,
     fit_probe,
     last_layer,
-    only_trained,
+    partly_frozen,
 )
 
 SIZE = (32, 32)
@@ -160,17 +160,19 @@ def test_only_the_last_layer_is_fitted(data: ImageData) -> None:
     assert (answers == data.train_labels).mean() > 0.2  # twice chance, from random filters
 
 
-def test_transfer_fits_the_last_layer_and_keeps_the_statistics(
+def test_transfer_fits_the_last_layer_and_freezes_the_normalisation_layers(
     data: ImageData, capsys: pytest.CaptureFixture[str]
 ) -> None:
     classifier = new_classifier(data)
-    statistics = classifier.network[1].running_mean.clone()
+    normalisation = {name: one.clone() for name, one in classifier.network[1].state_dict().items()}
     filters = classifier.network[0].weight.clone()
 
     fit(classifier, data, TrainConfig.finetune(epochs=1), Machine("cpu"))
 
     assert "The last layer is fitted to the features of 100 images" in capsys.readouterr().out
-    assert torch.equal(classifier.network[1].running_mean, statistics)
+    for name, one in classifier.network[1].state_dict().items():
+        torch.testing.assert_close(one, normalisation[name], rtol=0, atol=0, msg=name)
+    assert all(one.requires_grad for one in classifier.network.parameters())
     assert not torch.equal(classifier.network[0].weight, filters)
     assert not classifier.is_partly_new
 
@@ -193,7 +195,7 @@ def test_training_the_head_needs_a_linear_layer(data: ImageData) -> None:
     config = replace(TrainConfig(), train="head")
     with (
         pytest.raises(ValueError, match="does not end with a linear layer"),
-        only_trained(Adapter(network, Call()), classifier, config),
+        partly_frozen(Adapter(network, Call()), classifier, config),
     ):
         pass
 

@@ -29,7 +29,7 @@ from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Custom, Loss, LossError
 from pytorch_vision.training.evaluate import Evaluation, evaluate_on
 from pytorch_vision.training.hints import hints, unreached_parameters
-from pytorch_vision.training.linear_probe import describe_probe, fit_last_layer, only_trained
+from pytorch_vision.training.linear_probe import describe_probe, fit_last_layer, partly_frozen
 from pytorch_vision.training.optimizers import MakeOptimizer
 from pytorch_vision.training.trainer import Trainer
 
@@ -121,7 +121,7 @@ def fit(
         # float16's gradient scaler skips its first steps, until its scale fits; the schedule
         # goes on all the same
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-        with classifier.on(fabric) as adapter, only_trained(adapter, classifier, config):
+        with classifier.on(fabric) as adapter, partly_frozen(adapter, classifier, config):
             if config.epochs == 0:
                 say(f"Testing on {describe_hardware(fabric, adapter.call.autocast)}")
                 say(evaluate_on(processes, classifier, data, adapter, train_batch_size=batch_size))

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from pytorch_vision.data import ImageData, Normalization, eval_batches
 from pytorch_vision.data.loaders import epoch_order
@@ -41,23 +42,28 @@ class LinearProbe:
         bias: float32 (C,); zero without an intercept.
         accuracy: percent of the images right when each, with its other views, is left out of the
             fit that predicts it.
+        loss: mean cross-entropy of the same predictions.
         images: how many it was fitted to.
     """
 
     weight: Tensor
     bias: Tensor
     accuracy: float
+    loss: float
     images: int
 
 
 @contextlib.contextmanager
-def only_trained(adapter: Adapter, classifier: Classifier, config: TrainConfig) -> Iterator[None]:
-    """Freeze all parameters but the last layer's for a while, if ``config.train`` is "head".
+def partly_frozen(adapter: Adapter, classifier: Classifier, config: TrainConfig) -> Iterator[None]:
+    """Freeze what the recipe does not train, for a while.
+
+    That is all but the last layer, if ``config.train`` is "head"; and the normalisation layers, if
+    the network begins with weights of other classes and ``config.transfers``.
 
     Raises:
         ValueError: the logits are not a linear layer's outputs.
     """
-    frozen: list[nn.Parameter] = []
+    frozen = set[nn.Parameter]()
     if config.train == "head":
         found = last_layer(adapter, classifier.size)
         if found is None:
@@ -65,9 +71,12 @@ def only_trained(adapter: Adapter, classifier: Classifier, config: TrainConfig) 
                 "train is 'head', but the network does not end with a linear layer: train 'all', "
                 "or freeze layers yourself (requires_grad_(False))"
             )
-        kept = set(found[0].parameters())
-        network = adapter.network
-        frozen = [one for one in network.parameters() if one.requires_grad and one not in kept]
+        frozen.update(set(adapter.network.parameters()).difference(found[0].parameters()))
+    if classifier.is_partly_new and config.transfers:
+        for layer in adapter.network.modules():
+            if isinstance(layer, _NormBase):
+                frozen.update(layer.parameters())
+    frozen = {parameter for parameter in frozen if parameter.requires_grad}
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
@@ -263,12 +272,13 @@ def fit_probe(
         float(F.cross_entropy(scale * scores, labels, label_smoothing=label_smoothing))
         for scale in SCALES
     ]
-    scale = SCALES[int(np.argmin(losses))]
+    loss = min(losses)
+    scale = SCALES[losses.index(loss)]
     ridge = squares.sqrt() / (squares + strength)
     weight = scale * (right @ (ridge[:, None] * projected)).T / deviation
     bias = scale * middle - weight @ mean if intercept else torch.zeros(classes)
     accuracy = 100 * float((scores.argmax(1) == labels).float().mean())
-    return LinearProbe(weight, bias, accuracy, count)
+    return LinearProbe(weight, bias, accuracy, loss, count)
 
 
 def _singular_vectors(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -59,8 +59,8 @@ class Trainer:
         adapter: Adapter | None = None,
         custom: Custom = NOTHING,
     ) -> None:
-        self.config = config.for_transfer() if classifier.is_partly_new else config
-        self.keep_statistics = classifier.is_partly_new and config.transfers
+        transfers = classifier.is_partly_new and config.transfers
+        self.config = config.for_transfer() if transfers else config
         self.processes, self.classifier, self.custom = processes, classifier, custom
         self.digests = data.train_digests
         self.fabric = fabric = processes.fabric
@@ -80,7 +80,7 @@ class Trainer:
             processes.world_size,
         )
         self.pruning = Pruning(self.loader, config, processes, fabric.device)
-        self.average = Average(self.network, config.average_weights)
+        self.average = Average(self.network, config.average_weights, whole=transfers)
         self._check_average()
         if processes.world_size > 1 and find_training_call(self.adapter, classifier.size)[1]:
             expect_unused_parameters(fabric)
@@ -126,7 +126,7 @@ class Trainer:
         """Choose the images of the current epoch and how they vary; go into training mode."""
         self.pruning.begin(self.progress.epoch)
         self.loader.vary(self.config.augmentation_in(self.progress.epoch))
-        train_mode(self.network, self.keep_statistics)
+        train_mode(self.network)
 
     def step(self, images: Tensor, labels: Tensor) -> None:
         """Train on a batch: images float32 (N, 3, H, W), normalised, and labels int64 (N,)."""
@@ -188,11 +188,9 @@ class Trainer:
         """Compute BatchNorm's running statistics for the weights as they are tested now.
 
         The images are the first of the current epoch, augmented as it augments them, without those
-        that it leaves out: the network was trained with statistics of such images. All processes see
-        the same images, so all compute the same.
+        that it leaves out: the network was trained with statistics of such images. All processes
+        see the same images, so all compute the same.
         """
-        if self.keep_statistics:
-            return
         whole = copy.copy(self.loader)
         whole.rank, whole.world_size = 0, 1
         count = -(-image_count(len(whole.images)) // whole.batch_size)
