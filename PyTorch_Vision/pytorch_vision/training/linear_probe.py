@@ -42,14 +42,12 @@ class LinearProbe:
         bias: float32 (C,); zero without an intercept.
         accuracy: percent of the images right when each, with its other views, is left out of the
             fit that predicts it.
-        loss: mean cross-entropy of the same predictions.
         images: how many it was fitted to.
     """
 
     weight: Tensor
     bias: Tensor
     accuracy: float
-    loss: float
     images: int
 
 
@@ -272,13 +270,12 @@ def fit_probe(
         float(F.cross_entropy(scale * scores, labels, label_smoothing=label_smoothing))
         for scale in SCALES
     ]
-    loss = min(losses)
-    scale = SCALES[losses.index(loss)]
+    scale = SCALES[int(np.argmin(losses))]
     ridge = squares.sqrt() / (squares + strength)
     weight = scale * (right @ (ridge[:, None] * projected)).T / deviation
     bias = scale * middle - weight @ mean if intercept else torch.zeros(classes)
     accuracy = 100 * float((scores.argmax(1) == labels).float().mean())
-    return LinearProbe(weight, bias, accuracy, loss, count)
+    return LinearProbe(weight, bias, accuracy, count)
 
 
 def _singular_vectors(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
