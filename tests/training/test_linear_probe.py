@@ -10,12 +10,13 @@ from small import few_images, tiny_classifier, tiny_network
 from torch import nn
 
 from pytorch_vision.data import ImageData
-from pytorch_vision.models import Classifier, create
+from pytorch_vision.models import Classifier, ResNet, create
 from pytorch_vision.models.adapter import Adapter, Call
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.devices import make_fabric
 from pytorch_vision.training import TrainConfig, fit, linear_probe
 from pytorch_vision.training.linear_probe import (
+    begins_with_a_fit,
     features_below,
     fit_last_layer,
     fit_probe,
@@ -206,3 +207,20 @@ def test_transfer_is_adamw_and_may_be_given_another_rate() -> None:
     transfer = recipe.for_transfer()
     assert (transfer.optimizer, transfer.peak_learning_rate) == ("adamw", 2e-4)
     assert not TrainConfig.finetune(learning_rate=0.1).transfers
+
+
+@pytest.mark.parametrize(
+    ("train", "expected"), [("all", ("muon", None, 0.05)), ("head", ("adamw", 1e-3, None))]
+)
+def test_a_resnet_of_ours_moves_far_unless_its_head_alone_is_trained(
+    data: ImageData, train: str, expected: tuple[str, float | None, float | None]
+) -> None:
+    classifier = Classifier(ResNet(blocks=(1, 1, 1, 1)), data)
+    classifier.is_partly_new = True
+    recipe = TrainConfig.finetune(train=train)
+
+    fitted = begins_with_a_fit(classifier, recipe)
+
+    chosen = recipe.for_transfer(fitted)
+    assert fitted == (train == "head")
+    assert (chosen.optimizer, chosen.learning_rate, chosen.muon_learning_rate) == expected

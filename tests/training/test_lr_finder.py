@@ -32,12 +32,8 @@ def test_after_weights_of_other_classes_the_settings_are_those_of_their_training
     tiny.is_partly_new = True
     found = find_learning_rate(tiny, few, TrainConfig.finetune(batch_size=16), EXACT, steps=20)
     rate = found.suggestion
-    assert found.rate == "muon_learning_rate"
-    assert found.settings == {
-        "optimizer": "muon",
-        "learning_rate": pytest.approx(rate),
-        "muon_learning_rate": rate,
-    }
+    assert found.rate == "learning_rate"
+    assert found.settings == {"optimizer": "adamw", "learning_rate": rate}
     config = TrainConfig.finetune(**found.settings)
     assert config.for_transfer() == config  # they are used as they are
 

@@ -10,6 +10,7 @@ from pytorch_vision.data import Augmentation
 from pytorch_vision.runtime.checks import checked_dataclass
 from pytorch_vision.training.optimizers import OPTIMIZERS, OptimizerName
 
+TRANSFER_MUON = 0.05  # half of the usual rate
 FEW_IMAGES, FEW_BATCH, BATCH = 5000, 32, 512  # with few images, large batches give too few steps
 
 
@@ -82,7 +83,8 @@ class TrainConfig:
             description="where the network begins with weights of other classes, so that its last "
             "layer is new: fit that layer to the features below it first, then train with AdamW up "
             "to this rate, in place of optimizer, muon_learning_rate and learning_rate, with "
-            "BatchNorm layers frozen; default: train as with any weights",
+            "BatchNorm layers frozen; ResNets of this package are trained with Muon up to "
+            f"{TRANSFER_MUON} instead; default: train as with any weights",
         ),
     ] = None
     train: Annotated[
@@ -170,16 +172,19 @@ class TrainConfig:
         """Whether weights of other classes are trained as ``transfer_learning_rate`` says."""
         return self.transfer_learning_rate is not None
 
-    def for_transfer(self) -> "TrainConfig":
-        """Return the recipe for weights of other classes: see ``transfer_learning_rate``."""
-        rate = self.transfer_learning_rate
-        if rate is None:
+    def for_transfer(self, fitted: bool = True) -> "TrainConfig":
+        """Return the recipe for weights of other classes: see ``transfer_learning_rate``.
+
+        Args:
+            fitted: whether the new last layer is fitted first; otherwise Muon trains all layers.
+        """
+        if self.transfer_learning_rate is None:
             return self
         return replace(
             self,
-            optimizer="adamw",
-            learning_rate=rate,
-            muon_learning_rate=None,
+            optimizer="adamw" if fitted else "muon",
+            learning_rate=self.transfer_learning_rate if fitted else None,
+            muon_learning_rate=None if fitted else TRANSFER_MUON,
             weight_decay=None,
         )
 

@@ -29,7 +29,12 @@ from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Custom, Loss, LossError
 from pytorch_vision.training.evaluate import Evaluation, evaluate_on
 from pytorch_vision.training.hints import hints, unreached_parameters
-from pytorch_vision.training.linear_probe import describe_probe, fit_last_layer, partly_frozen
+from pytorch_vision.training.linear_probe import (
+    begins_with_a_fit,
+    describe_probe,
+    fit_last_layer,
+    partly_frozen,
+)
 from pytorch_vision.training.optimizers import MakeOptimizer
 from pytorch_vision.training.trainer import Trainer
 
@@ -128,7 +133,7 @@ def fit(
                 return classifier.history
             _check_small_images(classifier, processes, config)
             kept = Checkpoints(checkpoints, config, data, classifier, custom)
-            if classifier.is_partly_new and config.transfers:
+            if begins_with_a_fit(classifier, config):
                 say(describe_probe(fit_last_layer(fabric, adapter, classifier, data, config)))
             arguments = (processes, classifier, data, config, adapter, custom)
             _train(Trainer(*arguments), kept, data, after_epoch, interrupted)

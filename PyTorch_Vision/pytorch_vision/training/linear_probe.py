@@ -21,7 +21,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from pytorch_vision.data import ImageData, Normalization, eval_batches
 from pytorch_vision.data.loaders import epoch_order
-from pytorch_vision.models import Classifier
+from pytorch_vision.models import Classifier, CustomResNet, ResNet
 from pytorch_vision.models.adapter import Adapter
 from pytorch_vision.models.inference import images_at_once
 from pytorch_vision.models.module_utils import evaluating
@@ -51,12 +51,23 @@ class LinearProbe:
     images: int
 
 
+def begins_with_a_fit(classifier: Classifier, config: TrainConfig) -> bool:
+    """Tell whether a training begins by fitting a new last layer, and keeps near to the others.
+
+    The ResNets of this package know small images of a few classes alone, and have more to learn, if
+    all of their layers are trained: Muon and statistics of the new images serve them well (see
+    docs/trials.md).
+    """
+    moves_far = config.train == "all" and isinstance(classifier.network, (ResNet, CustomResNet))
+    return classifier.is_partly_new and config.transfers and not moves_far
+
+
 @contextlib.contextmanager
 def partly_frozen(adapter: Adapter, classifier: Classifier, config: TrainConfig) -> Iterator[None]:
     """Freeze what the recipe does not train, for a while.
 
     That is all but the last layer, if ``config.train`` is "head"; and the normalisation layers, if
-    the network begins with weights of other classes and ``config.transfers``.
+    the last layer is fitted first.
 
     Raises:
         ValueError: the logits are not a linear layer's outputs.
@@ -70,7 +81,7 @@ def partly_frozen(adapter: Adapter, classifier: Classifier, config: TrainConfig)
                 "or freeze layers yourself (requires_grad_(False))"
             )
         frozen.update(set(adapter.network.parameters()).difference(found[0].parameters()))
-    if classifier.is_partly_new and config.transfers:
+    if begins_with_a_fit(classifier, config):
         for layer in adapter.network.modules():
             if isinstance(layer, _NormBase):
                 frozen.update(layer.parameters())

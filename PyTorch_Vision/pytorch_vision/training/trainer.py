@@ -21,6 +21,7 @@ from pytorch_vision.training.batchnorm import compute_statistics, image_count, t
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Custom, CustomLoss
 from pytorch_vision.training.epoch_metrics import EpochMetrics
+from pytorch_vision.training.linear_probe import begins_with_a_fit
 from pytorch_vision.training.loss import CrossEntropy
 from pytorch_vision.training.optimizers import OPTIMIZERS, make_optimizer
 from pytorch_vision.training.progress import Progress
@@ -59,8 +60,8 @@ class Trainer:
         adapter: Adapter | None = None,
         custom: Custom = NOTHING,
     ) -> None:
-        transfers = classifier.is_partly_new and config.transfers
-        self.config = config.for_transfer() if transfers else config
+        fitted = begins_with_a_fit(classifier, config)
+        self.config = config.for_transfer(fitted) if classifier.is_partly_new else config
         self.processes, self.classifier, self.custom = processes, classifier, custom
         self.digests = data.train_digests
         self.fabric = fabric = processes.fabric
@@ -80,7 +81,7 @@ class Trainer:
             processes.world_size,
         )
         self.pruning = Pruning(self.loader, config, processes, fabric.device)
-        self.average = Average(self.network, config.average_weights, whole=transfers)
+        self.average = Average(self.network, config.average_weights, whole=fitted)
         self._check_average()
         if processes.world_size > 1 and find_training_call(self.adapter, classifier.size)[1]:
             expect_unused_parameters(fabric)
