@@ -72,7 +72,7 @@ def test_recipes_are_changed_by_name_and_checked():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, ("sgd", 0.001, None, 1e-3)),
+        ({}, ("sgd", 0.001, None, 3e-4)),
         ({"learning_rate": 0.01}, ("sgd", 0.01, None, None)),
         ({"muon_learning_rate": 0.2}, ("muon", 0.05, 0.2, None)),
         ({"optimizer": "sgd"}, ("sgd", 0.001, None, None)),

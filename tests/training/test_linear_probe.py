@@ -210,7 +210,7 @@ def test_transfer_is_adamw_and_may_be_given_another_rate() -> None:
 
 
 @pytest.mark.parametrize(
-    ("train", "expected"), [("all", ("muon", None, 0.05)), ("head", ("adamw", 1e-3, None))]
+    ("train", "expected"), [("all", ("muon", None, 0.05)), ("head", ("adamw", 3e-4, None))]
 )
 def test_a_resnet_of_ours_moves_far_unless_its_head_alone_is_trained(
     data: ImageData, train: str, expected: tuple[str, float | None, float | None]

@@ -262,7 +262,7 @@ class TrainConfig:
         chosen = rates & {name for name, value in changes.items() if value is not None}
         if "muon_learning_rate" in chosen:
             changes = {"optimizer": "muon"} | changes
-        transfer = None if chosen else 1e-3
+        transfer = None if chosen else 3e-4
         recipe = cls(
             epochs=5,
             optimizer="sgd",
