@@ -56,6 +56,13 @@ def test_without_16_bits_there_is_no_autocast():
     assert find_call(made("numpy"), SIZE, 10, precision) == Call(autocast=False)
 
 
+@pytest.mark.parametrize(("groups", "autocast"), [(1, True), (4, True), (8, False)])
+def test_depthwise_convolutions_are_calculated_in_float32_on_a_cpu(groups, autocast):
+    network = tiny_network()
+    network.insert(1, nn.Conv2d(8, 8, 3, groups=groups))
+    assert find_call(network, SIZE, 10) == Call(autocast=autocast)
+
+
 @pytest.mark.parametrize(
     ("network", "message"),
     [

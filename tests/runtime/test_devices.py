@@ -75,6 +75,12 @@ def test_make_fabric_uses_one_device_in_the_machines_precision():
     assert devices.describe_hardware(fabric).endswith(" threads), 32-true")
 
 
+def test_the_hardware_is_described_with_the_precision_that_a_network_is_calculated_in():
+    fabric = make_fabric(Machine(accelerator="cpu", precision="bf16-mixed"))
+    assert devices.describe_hardware(fabric).endswith(", bf16-mixed")
+    assert devices.describe_hardware(fabric, autocast=False).endswith(", 32-true")
+
+
 def drawn() -> tuple[float, float, float]:
     return torch.rand(()).item(), np.random.rand(), random.random()
 

@@ -31,6 +31,18 @@ def test_an_average_reaches_over_one_epoch_at_most():
     assert torch.allclose(average.network[7].weight, before + 0.1)
 
 
+def test_an_average_over_the_whole_training_weighs_all_steps_alike():
+    network = tiny_network()
+    average = Average(network, whole=True)
+    weights = [network[7].weight.clone()]
+    for step in range(1, 4):
+        with torch.no_grad():
+            network[7].weight += step
+        average.update(step, epoch_steps=1)
+        weights.append(network[7].weight.clone())
+    assert torch.allclose(average.network[7].weight, torch.stack(weights).mean(0))
+
+
 def test_without_an_average_the_network_itself_is_tested():
     network = tiny_network()
     average = Average(network, enabled=False)

@@ -10,17 +10,18 @@ from small import few_images, tiny_classifier, tiny_network
 from torch import nn
 
 from pytorch_vision.data import ImageData
-from pytorch_vision.models import Classifier, create
+from pytorch_vision.models import Classifier, ResNet, create
 from pytorch_vision.models.adapter import Adapter, Call
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.devices import make_fabric
 from pytorch_vision.training import TrainConfig, fit, linear_probe
 from pytorch_vision.training.linear_probe import (
+    begins_with_a_fit,
     features_below,
     fit_last_layer,
     fit_probe,
     last_layer,
-    only_trained,
+    partly_frozen,
 )
 
 SIZE = (32, 32)
@@ -160,17 +161,19 @@ def test_only_the_last_layer_is_fitted(data: ImageData) -> None:
     assert (answers == data.train_labels).mean() > 0.2  # twice chance, from random filters
 
 
-def test_transfer_fits_the_last_layer_and_keeps_the_statistics(
+def test_transfer_fits_the_last_layer_and_freezes_the_normalisation_layers(
     data: ImageData, capsys: pytest.CaptureFixture[str]
 ) -> None:
     classifier = new_classifier(data)
-    statistics = classifier.network[1].running_mean.clone()
+    normalisation = {name: one.clone() for name, one in classifier.network[1].state_dict().items()}
     filters = classifier.network[0].weight.clone()
 
     fit(classifier, data, TrainConfig.finetune(epochs=1), Machine("cpu"))
 
     assert "The last layer is fitted to the features of 100 images" in capsys.readouterr().out
-    assert torch.equal(classifier.network[1].running_mean, statistics)
+    for name, one in classifier.network[1].state_dict().items():
+        torch.testing.assert_close(one, normalisation[name], rtol=0, atol=0, msg=name)
+    assert all(one.requires_grad for one in classifier.network.parameters())
     assert not torch.equal(classifier.network[0].weight, filters)
     assert not classifier.is_partly_new
 
@@ -193,7 +196,7 @@ def test_training_the_head_needs_a_linear_layer(data: ImageData) -> None:
     config = replace(TrainConfig(), train="head")
     with (
         pytest.raises(ValueError, match="does not end with a linear layer"),
-        only_trained(Adapter(network, Call()), classifier, config),
+        partly_frozen(Adapter(network, Call()), classifier, config),
     ):
         pass
 
@@ -204,3 +207,20 @@ def test_transfer_is_adamw_and_may_be_given_another_rate() -> None:
     transfer = recipe.for_transfer()
     assert (transfer.optimizer, transfer.peak_learning_rate) == ("adamw", 2e-4)
     assert not TrainConfig.finetune(learning_rate=0.1).transfers
+
+
+@pytest.mark.parametrize(
+    ("train", "expected"), [("all", ("muon", None, 0.05)), ("head", ("adamw", 3e-4, None))]
+)
+def test_a_resnet_of_ours_moves_far_unless_its_head_alone_is_trained(
+    data: ImageData, train: str, expected: tuple[str, float | None, float | None]
+) -> None:
+    classifier = Classifier(ResNet(blocks=(1, 1, 1, 1)), data)
+    classifier.is_partly_new = True
+    recipe = TrainConfig.finetune(train=train)
+
+    fitted = begins_with_a_fit(classifier, recipe)
+
+    chosen = recipe.for_transfer(fitted)
+    assert fitted == (train == "head")
+    assert (chosen.optimizer, chosen.learning_rate, chosen.muon_learning_rate) == expected

@@ -30,10 +30,10 @@ def test_the_suggestion_is_where_the_loss_falls(few, tiny, optimizer, rate):
 
 def test_the_settings_train_with_the_suggestion_also_after_weights_of_other_classes(few, tiny):
     tiny.is_partly_new = True
-    recipe = TrainConfig.finetune(batch_size=16)
-    found = find_learning_rate(tiny, few, recipe, EXACT, steps=20)
-    named = recipe.for_transfer().optimizer
-    assert found.settings == {"optimizer": named, "learning_rate": pytest.approx(found.suggestion)}
+    found = find_learning_rate(tiny, few, TrainConfig.finetune(batch_size=16), EXACT, steps=20)
+    rate = found.suggestion
+    assert found.rate == "learning_rate"
+    assert found.settings == {"optimizer": "adamw", "learning_rate": rate}
     config = TrainConfig.finetune(**found.settings)
     assert config.for_transfer() == config
     assert config.chosen(found.rate) == found.suggestion

@@ -132,8 +132,13 @@ def _processor() -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def describe_hardware(fabric: lightning_fabric.Fabric) -> str:
-    """Return the device and its precision, such as "AMD EPYC (2 threads), bf16-mixed"."""
+def describe_hardware(fabric: lightning_fabric.Fabric, autocast: bool = True) -> str:
+    """Return the names of device and precision, as in "AMD EPYC (2 threads), bf16-mixed".
+
+    Args:
+        fabric: of ``make_fabric``.
+        autocast: False for a network that is calculated in float32, whatever Fabric's precision.
+    """
     if fabric.device.type == "cuda":
         device = torch.cuda.get_device_name(fabric.device)
     elif fabric.device.type == "cpu":
@@ -141,7 +146,8 @@ def describe_hardware(fabric: lightning_fabric.Fabric) -> str:
     else:
         device = str(fabric.device)
     several = f", {fabric.world_size} processes" if fabric.world_size > 1 else ""
-    return f"{device}, {fabric.strategy.precision.precision}{several}"
+    precision = fabric.strategy.precision.precision if autocast else "32-true"
+    return f"{device}, {precision}{several}"
 
 
 @contextlib.contextmanager

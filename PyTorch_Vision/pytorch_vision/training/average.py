@@ -9,22 +9,24 @@ from pytorch_vision.models.module_utils import copied
 
 
 class Average:
-    """An exponential moving average of a network's trained parameters.
+    """An average of a network's trained parameters over the steps of its training.
 
-    It reaches over a tenth of the steps so far, and over one epoch at most. Buffers, such as masks,
-    and frozen parameters are copied. Running statistics of normalisation layers are left alone:
-    those of an average are not the average of those of a network (see ``batchnorm``).
+    An exponential moving one reaches over a tenth of the steps so far, and over one epoch at most;
+    one of the whole training weighs all steps alike, and the weights that it began with. Buffers,
+    such as masks, and frozen parameters are copied. Running statistics of normalisation layers are
+    left alone: those of an average are not the average of those of a network (see ``batchnorm``).
 
     Args:
         network: in training, on its device.
         enabled: False averages nothing.
+        whole: True averages over the whole training.
 
     Attributes:
         network: the averaged copy; without an average, the network itself.
     """
 
-    def __init__(self, network: nn.Module, enabled: bool = True) -> None:
-        self.trained = network
+    def __init__(self, network: nn.Module, enabled: bool = True, whole: bool = False) -> None:
+        self.trained, self.whole = network, whole
         self.network = copied(network) if enabled else network
 
     @torch.no_grad()
@@ -32,7 +34,7 @@ class Average:
         """Move the average towards the network as it is after a step, counted from 1."""
         if self.network is self.trained:
             return
-        weight = max(9 / (9 + step), 1 / epoch_steps)
+        weight = 1 / (1 + step) if self.whole else max(9 / (9 + step), 1 / epoch_steps)
         averaged, copies = _tensors(self.network, self.trained)
         weights, others = _tensors(self.trained, self.trained)
         if averaged:

@@ -21,20 +21,16 @@ from pytorch_vision.runtime.devices import random_state_kept
 IMAGES = 10.0  # times the square root of the number of training images
 
 
-def train_mode(network: nn.Module, keep_statistics: bool = False) -> None:
+def train_mode(network: nn.Module) -> None:
     """Put a network in training mode, but for normalisation layers with frozen parameters.
 
     Those keep their running statistics, and normalise by them.
-
-    Args:
-        network: changed in place.
-        keep_statistics: whether all normalisation layers do so.
     """
     network.train()
     for layer in network.modules():
         parameters = list(layer.parameters(recurse=False))
         frozen = parameters and not any(one.requires_grad for one in parameters)
-        if (frozen or keep_statistics) and isinstance(layer, _NormBase):
+        if frozen and isinstance(layer, _NormBase):
             layer.eval()
 
 

@@ -28,7 +28,12 @@ from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Custom, Loss
 from pytorch_vision.training.evaluate import evaluate_on
 from pytorch_vision.training.hints import hints
-from pytorch_vision.training.linear_probe import describe_probe, fit_last_layer, only_trained
+from pytorch_vision.training.linear_probe import (
+    begins_with_a_fit,
+    describe_probe,
+    fit_last_layer,
+    partly_frozen,
+)
 from pytorch_vision.training.optimizers import MakeOptimizer
 from pytorch_vision.training.trainer import Trainer
 
@@ -121,14 +126,14 @@ def fit(
     ):
         # float16's gradient scaler skips the first steps, until its scale fits
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-        with classifier.on(fabric) as adapter, only_trained(adapter, classifier, config):
+        with classifier.on(fabric) as adapter, partly_frozen(adapter, classifier, config):
             if config.epochs == 0:
-                say(f"Testing on {describe_hardware(fabric)}")
+                say(f"Testing on {describe_hardware(fabric, adapter.call.autocast)}")
                 say(evaluate_on(processes, classifier, data, adapter, train_batch_size=batch_size))
                 return classifier.history
             _check_small_images(classifier, processes, config)
             kept = Checkpoints(checkpoints, config, data, classifier, custom)
-            if classifier.is_partly_new and config.transfers:
+            if begins_with_a_fit(classifier, config):
                 say(describe_probe(fit_last_layer(fabric, adapter, classifier, data, config)))
             arguments = (processes, classifier, data, config, adapter, custom)
             _train(Trainer(*arguments), kept, after_epoch, interrupted)

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from pytorch_vision.data import ImageData, Normalization, eval_batches
 from pytorch_vision.data.loaders import epoch_order
-from pytorch_vision.models import Classifier
+from pytorch_vision.models import Classifier, CustomResNet, ResNet
 from pytorch_vision.models.adapter import Adapter
 from pytorch_vision.models.inference import images_at_once
 from pytorch_vision.models.module_utils import evaluating
@@ -50,14 +51,28 @@ class LinearProbe:
     images: int
 
 
+def begins_with_a_fit(classifier: Classifier, config: TrainConfig) -> bool:
+    """Tell whether a training begins by fitting a new last layer, and keeps near to the others.
+
+    The ResNets of this package know small images of a few classes alone, and have more to learn, if
+    all of their layers are trained: Muon and statistics of the new images serve them well (see
+    docs/trials.md).
+    """
+    moves_far = config.train == "all" and isinstance(classifier.network, (ResNet, CustomResNet))
+    return classifier.is_partly_new and config.transfers and not moves_far
+
+
 @contextlib.contextmanager
-def only_trained(adapter: Adapter, classifier: Classifier, config: TrainConfig) -> Iterator[None]:
-    """Freeze all parameters but the last layer's for a while, if ``config.train`` is "head".
+def partly_frozen(adapter: Adapter, classifier: Classifier, config: TrainConfig) -> Iterator[None]:
+    """Freeze what the recipe does not train, for a while.
+
+    That is all but the last layer, if ``config.train`` is "head"; and the normalisation layers, if
+    the last layer is fitted first.
 
     Raises:
         ValueError: the logits are not a linear layer's outputs.
     """
-    frozen: list[nn.Parameter] = []
+    frozen = set[nn.Parameter]()
     if config.train == "head":
         found = last_layer(adapter, classifier.size)
         if found is None:
@@ -65,9 +80,12 @@ def only_trained(adapter: Adapter, classifier: Classifier, config: TrainConfig) 
                 "train is 'head', but the network does not end with a linear layer: train 'all', "
                 "or freeze layers yourself (requires_grad_(False))"
             )
-        kept = set(found[0].parameters())
-        network = adapter.network
-        frozen = [one for one in network.parameters() if one.requires_grad and one not in kept]
+        frozen.update(set(adapter.network.parameters()).difference(found[0].parameters()))
+    if begins_with_a_fit(classifier, config):
+        for layer in adapter.network.modules():
+            if isinstance(layer, _NormBase):
+                frozen.update(layer.parameters())
+    frozen = {parameter for parameter in frozen if parameter.requires_grad}
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:

@@ -20,6 +20,7 @@ from pytorch_vision.training.batchnorm import compute_statistics, image_count, t
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Custom, CustomLoss
 from pytorch_vision.training.epoch_metrics import EpochMetrics
+from pytorch_vision.training.linear_probe import begins_with_a_fit
 from pytorch_vision.training.loss import CrossEntropy
 from pytorch_vision.training.optimizers import OPTIMIZERS, make_optimizer
 from pytorch_vision.training.progress import Progress
@@ -60,8 +61,8 @@ class Trainer:
         adapter: Adapter | None = None,
         custom: Custom = NOTHING,
     ) -> None:
-        self.config = config.for_transfer() if classifier.is_partly_new else config
-        self.keep_statistics = classifier.is_partly_new and config.transfers
+        fitted = begins_with_a_fit(classifier, config)
+        self.config = config.for_transfer(fitted) if classifier.is_partly_new else config
         self.processes, self.classifier, self.custom = processes, classifier, custom
         self.data = data
         self.fabric = fabric = processes.fabric
@@ -81,7 +82,7 @@ class Trainer:
             processes.world_size,
         )
         self.pruning = Pruning(self.loader, config, processes, fabric.device)
-        self.average = Average(self.network, config.average_weights)
+        self.average = Average(self.network, config.average_weights, whole=fitted)
         self.unreached: list[str] = []
         if type(self.network) not in (ResNet, CustomResNet):
             self._try_a_step()
@@ -101,7 +102,7 @@ class Trainer:
         self.graphs = CudaGraphs(capturable, list(self.network.parameters()))
         self.metrics = EpochMetrics(processes)
         self.progress = Progress()
-        self.hardware = describe_hardware(fabric)
+        self.hardware = describe_hardware(fabric, self.adapter.call.autocast)
 
     def _try_a_step(self) -> None:
         """Try a training step with a copy of a custom network: which call works, what it reaches.
@@ -135,7 +136,7 @@ class Trainer:
         """Choose the current epoch's images and augmentation, and enter training mode."""
         self.pruning.begin(self.progress.epoch)
         self.loader.vary(self.config.augmentation_in(self.progress.epoch))
-        train_mode(self.network, self.keep_statistics)
+        train_mode(self.network)
 
     def step(self, images: Tensor, labels: Tensor) -> None:
         """Train on a batch: normalised images, float32 (N, 3, H, W), and labels, int64 (N,)."""
@@ -204,8 +205,6 @@ class Trainer:
         trained with statistics of such images. All processes see the same images, so all compute
         the same.
         """
-        if self.keep_statistics:
-            return
         whole = copy.copy(self.loader)
         whole.rank, whole.world_size = 0, 1
         count = -(-image_count(len(whole.images)) // whole.batch_size)
