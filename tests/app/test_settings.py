@@ -30,7 +30,7 @@ OWN = (
 )
 RECIPE = (
     "epochs=3 batch_size=64 seed=4 optimizer=sgd muon_learning_rate=0.3 learning_rate=0.4 "
-    "transfer_learning_rate=0.4 train=head warm_up=0.2 momentum=0.5 nesterov=False "
+    "transfer=near train=head warm_up=0.2 momentum=0.5 nesterov=False "
     "weight_decay=0.6 label_smoothing=0.7 class_weights=0.3 average_weights=False "
     "progressive_resizing=0.8 pruning=0.9"
 )
@@ -131,7 +131,7 @@ def test_a_recipe_is_changed_by_settings():
     quick = Settings.of(model="CustomResNet", padding=1).config
     assert quick.augmentation == replace(TrainConfig.quick().augmentation, padding=1)
     chosen = Settings.of(weights="pretrained", learning_rate=0.01).config
-    assert chosen.for_transfer() == chosen  # for other classes, too
+    assert (chosen.learning_rate, chosen.transfer) == (0.01, "near")
 
 
 @pytest.mark.parametrize(

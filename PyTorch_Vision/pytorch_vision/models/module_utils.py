@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
@@ -128,6 +129,11 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def norm_layers(network: nn.Module) -> list[_NormBase]:
+    """Return a network's layers with running statistics: BatchNorm and InstanceNorm."""
+    return [layer for layer in network.modules() if isinstance(layer, _NormBase)]
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
