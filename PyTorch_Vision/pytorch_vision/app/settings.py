@@ -33,6 +33,7 @@ from pytorch_vision.models.registry import (
     is_builtin,
     made_by_of,
     network_name,
+    without_weights,
 )
 from pytorch_vision.models.resnet import ConvPadding
 from pytorch_vision.models.state_dicts import read_state_dict
@@ -112,8 +113,8 @@ class Settings:
         str,
         Field(
             description="ResNet18, ResNet34, CustomResNet, torchvision:NAME, "
-            "torchvision:NAME@DEFAULT to begin with torchvision's weights, or module:function for "
-            "a network of your own"
+            "torchvision:NAME@DEFAULT or timm:NAME to begin with their weights of ImageNet, or "
+            "module:function for a network of your own"
         ),
     ] = DEFAULT_MODEL
     conv_padding: Annotated[
@@ -346,6 +347,8 @@ class Settings:
             options["conv_padding"] = self.conv_padding
         if self.model == "CustomResNet":
             options["mirrored"] = self.config.augmentation.flip != "none"
+        if self.weights:
+            options |= without_weights(self.model)
         classifier = Classifier(self.model, data, seed=self.config.seed, **options)
         has_first_weights = bool(self.weights) or has_pretrained_weights(self.model)
         if self.filters and has_first_weights:
