@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small import tiny_classifier
+from small import tiny_classifier, tiny_network
 
 from pytorch_vision.app.run_folder import RunFolder
 from pytorch_vision.app.settings import FIELDS, Settings, default_data
@@ -239,8 +239,14 @@ def test_images_are_read_as_those_of_weights_to_begin_with(
     path = tmp_path / "weights.safetensors"
     tiny_classifier(few, size=(24, 24), resize="pad").save(path)
     assert Settings.of(**mine, weights=str(path), **chosen).load_data().size == size
-    told = "As for the weights, pictures become 24x24 pixels, by pad" in capsys.readouterr().out
+    told = "As suits the weights, pictures become 24x24 pixels, by pad" in capsys.readouterr().out
     assert told == (not chosen)
+
+
+def test_images_are_larger_for_weights_that_name_no_size(mine, tmp_path):
+    torch.save(tiny_network().state_dict(), tmp_path / "weights.pt")
+    settings = Settings.of(**mine, weights=str(tmp_path / "weights.pt"))
+    assert settings.load_data().size == (128, 128)
 
 
 @pytest.mark.parametrize(
