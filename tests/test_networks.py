@@ -13,8 +13,6 @@ from networks import (
     Body,
     Viewed,
     Zero,
-    closure_as_forward,
-    closure_in_a_hook,
     made,
 )
 from small import few_images, tiny_network
@@ -100,15 +98,6 @@ def test_a_resumed_training_ends_with_the_same_weights(data, tmp_path, kind):
         assert torch.equal(tensor, resumed[0].state_dict()[name]), name
 
 
-@pytest.mark.parametrize("make", [closure_in_a_hook, closure_as_forward])
-def test_a_network_whose_copy_uses_its_weights_is_not_averaged(data, make):
-    with pytest.raises(ValueError, match=r"holds the network itself.*set average_weights=False"):
-        fit(Classifier(make(), data), data, CONFIG, EXACT)
-    classifier = Classifier(make(), data)
-    history = fit(classifier, data, replace(CONFIG, average_weights=False), EXACT)
-    assert evaluate(classifier, data, EXACT).loss == pytest.approx(history.records[-1].test_loss)
-
-
 def test_the_callers_gradient_mode_and_autocast_change_nothing(data):
     def work(classifier: Classifier) -> list[float]:
         history = fit(classifier, data, replace(CONFIG, epochs=2), EXACT)
@@ -180,7 +169,7 @@ def test_a_network_for_another_size_is_refused_everywhere(data, work):
     lenet = nn.Sequential(nn.Conv2d(3, 6, 5, 2), nn.Flatten(), nn.Linear(6 * 30 * 30, 10))
     with pytest.raises(
         ValueError,
-        match=r"Sequential cannot take images of 32x32 pixels \(.*\); it can take images of 64x64",
+        match=r"Sequential cannot take images of 32x32 pixels \(RuntimeError: .*\)",
     ):
         work(Classifier(lenet, data), data)
 

@@ -5,7 +5,6 @@ import ctypes
 import functools
 import gc
 import logging
-import math
 import random
 import traceback
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from typing import Annotated, Any, Literal
 
 import lightning_fabric
 import numpy as np
-import psutil
 import torch
 from lightning_fabric.strategies import Strategy
 from pydantic import Field
@@ -291,50 +289,6 @@ def is_lack_of_memory(error: Exception) -> bool:
     """Tell whether an error of Python, NumPy or torch says that no memory is left."""
     known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
     return known or CPU_ALLOCATOR in str(error)
-
-
-def available_memory() -> int:
-    """Return how many more bytes of memory this process can take.
-
-    That is what the machine has available, or less within the limit of a container or of a
-    cluster's job, which is that of a control group.
-    """
-    available = psutil.virtual_memory().available
-    return max(0, int(min([available, *map(_left_in, _control_groups())])))
-
-
-def _control_groups(
-    listed: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
-) -> Iterator[Path]:
-    """Yield the folders of this process's memory control groups (v1 and v2) and their parents.
-
-    In a container, the listed path can be the host's; then only the root exists.
-    """
-    lines = listed.read_text().splitlines() if listed.exists() else []
-    for _, controllers, path in (line.split(":", 2) for line in lines):
-        if controllers in ("", "memory"):
-            group = Path(path)
-            for folder in (group, *group.parents):
-                yield root / controllers / folder.relative_to("/")
-
-
-def _left_in(group: Path) -> float:
-    """Return the bytes of memory left in a control group; infinite without a limit.
-
-    File cache that the kernel can drop counts as left.
-    """
-    for limit, usage, cache in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        try:
-            allowed = float((group / limit).read_text().replace("max", "inf"))
-            used = int((group / usage).read_text())
-            statistics = dict(map(str.split, (group / "memory.stat").read_text().splitlines()))
-        except (OSError, ValueError):
-            continue
-        return allowed - used + int(statistics.get(cache, 0))
-    return math.inf
 
 
 @contextlib.contextmanager

@@ -33,7 +33,6 @@ SYSTEM_ERRORS = {
     errno.ENAMETOOLONG,
 }
 LOCK = ".lock"
-HOLDER = ".in-use-by"
 RUN_MANIFEST = "run.json"  # a folder that holds this file was written by a run
 
 
@@ -46,19 +45,8 @@ class InUseError(RuntimeError):
 
 
 def user_path(path: str | os.PathLike) -> Path:
-    """Return a path with a leading ~ expanded to the home folder, as a shell does.
-
-    Raises:
-        ValueError: the path begins with ~ and the name of an unknown user.
-    """
-    given = os.fspath(path)
-    expanded = Path(os.path.expanduser(given))
-    if given.startswith("~") and str(expanded) == str(Path(given)) and not expanded.exists():
-        raise ValueError(
-            f"{given} has no home folder: there is no such user here. Write ./{given} if a folder "
-            "of that name is meant"
-        )
-    return expanded
+    """Return a path with a leading ~ expanded to the home folder, as a shell does."""
+    return Path(os.path.expanduser(path))
 
 
 def free_path(path: Path, may_replace: Callable[[Path], bool]) -> Path:
@@ -183,13 +171,14 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
     """
     folder = user_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    holder = folder / HOLDER  # only for messages
+    path = folder / LOCK  # its text is only for messages
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(filelock.FileLock(folder / LOCK).acquire(timeout=0))
+            stack.enter_context(filelock.FileLock(path).acquire(timeout=0))
         except filelock.Timeout:
-            who = holder.read_text() if holder.exists() else "another process"
-            raise InUseError(f"{folder} is in use by {who}") from None
+            raise InUseError(
+                f"{folder} is in use by {path.read_text() or 'another process'}"
+            ) from None
         except (OSError, NotImplementedError) as error:
             if getattr(error, "filename", None) is not None:  # its file cannot be opened
                 raise
@@ -198,14 +187,8 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
                 "runs use it at the same time, as they cannot be kept apart"
             )
         else:
-            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-            stack.callback(_remove, holder)
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
         yield
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):  # the folder can be gone
-        path.unlink()
 
 
 def is_system_error(error: Exception) -> bool:

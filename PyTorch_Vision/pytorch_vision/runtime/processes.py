@@ -135,18 +135,22 @@ class Processes:
             record.msg = f"{record.msg} {advice()}"
             return True
 
-        with _filtered(logging.getLogger(subprocess_script.__name__), advise):
-            try:
-                yield
-            except RuntimeError as error:
-                if self.world_size == 1 or not _is_of_transport(error):
-                    raise
-                lost = ", ".join(map(str, self._lost()))
-                raise ProcessLostError(
-                    f"no sign of life from rank {lost} of {self.world_size}: it was killed, its "
-                    "machine is gone, or it stopped with an error of its own (see above). "
-                    f"{advice()}"
-                ) from error
+        logger = logging.getLogger(subprocess_script.__name__)
+        logger.addFilter(advise)
+        try:
+            yield
+        except RuntimeError as error:
+            if self.world_size == 1 or not (
+                isinstance(error, dist.DistError) or "gloo" in str(error)
+            ):
+                raise
+            lost = ", ".join(map(str, self._lost()))
+            raise ProcessLostError(
+                f"no heartbeat from rank {lost} of {self.world_size}: it was killed, its machine "
+                f"is gone, or it stopped with an error of its own (see above). {advice()}"
+            ) from error
+        finally:
+            logger.removeFilter(advise)
 
     def _lost(self) -> list[int]:
         """Return the ranks that leave no heartbeat in the first process's store."""
@@ -169,21 +173,6 @@ def _tried(work: Callable[[], Made]) -> tuple[Made | None, Exception | None]:
         return work(), None
     except Exception as error:
         return None, error
-
-
-@contextlib.contextmanager
-def _filtered(
-    logger: logging.Logger, rewrite: Callable[[logging.LogRecord], bool]
-) -> Iterator[None]:
-    logger.addFilter(rewrite)
-    try:
-        yield
-    finally:
-        logger.removeFilter(rewrite)
-
-
-def _is_of_transport(error: RuntimeError) -> bool:
-    return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
 def is_main_process() -> bool:
