@@ -1,7 +1,6 @@
 """What was read once is kept, and never believed blindly."""
 
 import errno
-import mmap
 import os
 from pathlib import Path
 
@@ -83,7 +82,7 @@ def test_images_are_mapped_and_both_splits_are_slices_of_them(folder):
     kept, temporary = load(folder), load_folder(folder / "mine", 8)
     for data in (kept, temporary):
         whole = data.train_images.base
-        assert isinstance(whole.base, mmap.mmap)
+        assert isinstance(whole.base, np.memmap)
         assert data.test_images.base is whole
     assert not kept.train_images.flags.writeable
     assert equal(kept, temporary)

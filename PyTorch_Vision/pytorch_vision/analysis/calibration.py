@@ -81,9 +81,7 @@ def temperature_scaled(predictions: Predictions, temperature: float) -> Predicti
     return replace(predictions, probabilities=probabilities)
 
 
-def cross_fitted(
-    predictions: Predictions, seed: int = 0
-) -> tuple[Predictions, tuple[float, float]]:
+def cross_fitted(predictions: Predictions) -> tuple[Predictions, tuple[float, float]]:
     """Scale each half of the predictions by the temperature that is best for the other half.
 
     So no image influences its own temperature, and the calibration can be judged on all images.
@@ -96,7 +94,7 @@ def cross_fitted(
     """
     if len(predictions) < 2:
         raise ValueError(f"there are {len(predictions)} predictions, expected 2 or more")
-    order = np.random.default_rng(seed).permutation(len(predictions))
+    order = np.random.default_rng(0).permutation(len(predictions))
     halves = np.array_split(order, 2)
     probabilities = np.empty_like(predictions.probabilities)
     temperatures = []

@@ -10,7 +10,6 @@ are sampled at the places that ``map_geometry`` finds.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -97,33 +96,21 @@ class Explainer:
         classifier: the argument.
         network: the copy, in evaluation mode.
         layer: the dotted name of the explained layer.
+        geometry: where the cells of the layer's map lie on the image.
 
     Raises:
-        NoMapError: no layer of the network gives a map whose place on the image is known.
+        NoMapError: the layer, or each layer, gives no map whose place on the image is known.
         ValueError: the network has no such layer, or does not take images of the classifier's size.
         MemoryError: there is too little memory for the copy.
     """
 
     def __init__(self, classifier: Classifier, layer: nn.Module | str | None = None) -> None:
-        self._named = None if layer is None else layer_name(classifier.network, layer)
+        name = None if layer is None else layer_name(classifier.network, layer)
         with memory_explained("a copy of the network"):
             self._adapter = adapter_to_look(classifier, device_of(classifier.network))
+            self.layer, self.geometry = trace_geometry(self._adapter, name, classifier.size)
         self.classifier = classifier
         self.network = self._adapter.network.requires_grad_(False)
-        self.layer = self._named or self._traced[0]
-
-    @cached_property
-    def _traced(self) -> tuple[str, MapGeometry]:
-        return trace_geometry(self._adapter, self._named, self.classifier.size)
-
-    @property
-    def geometry(self) -> MapGeometry:
-        """Where the cells of the layer's map lie on the image.
-
-        Raises:
-            NoMapError: the layer's output is no map, or its place on the image is not known.
-        """
-        return self._traced[1]
 
     def explain(
         self,
@@ -144,7 +131,6 @@ class Explainer:
         Raises:
             ValueError: the picture cannot be read.
             OSError: the file cannot be opened.
-            NoMapError: as for ``maps``.
         """
         one = picture[None] if isinstance(picture, np.ndarray) and picture.ndim == 3 else picture
         images = as_pixels(one, self.classifier.size, self.classifier.resize)[:1]
@@ -188,8 +174,7 @@ class Explainer:
             where nothing supports the class).
 
         Raises:
-            NoMapError: the layer's output is no map, its place on the image is not known, or no
-                gradient reaches it.
+            NoMapError: no gradient reaches the layer.
             ValueError: no such method, a class out of range, or images of a wrong type or size.
             MemoryError: the GPU has too little memory; says which batch size to try.
         """
@@ -239,8 +224,7 @@ class Explainer:
     ) -> Tensor:
         """Return the maps of M methods and K rows of classes: float32 (M, K, N, H, W)."""
         device = device_of(self.network)
-        geometry = self.geometry if aligned else None
-        parts = []
+        size, parts = self.classifier.size, []
         with (
             random_state_kept(device),
             torch.inference_mode(False),
@@ -252,9 +236,11 @@ class Explainer:
             parts_of_classes = torch.from_numpy(classes).split(batch_size, dim=1)
             for batch, rows in zip(batches, parts_of_classes, strict=True):
                 cells = self._cells(batch, rows.to(device), methods)
-                size = images.shape[1:3]
                 flat = cells.flatten(0, 1)
-                laid = _stretched(flat, size) if geometry is None else _laid(flat, size, geometry)
+                if aligned:
+                    laid = _laid(flat, size, self.geometry)
+                else:
+                    laid = F.interpolate(flat, size, mode="bilinear", align_corners=False)
                 parts.append(laid.unflatten(0, cells.shape[:2]))
         return torch.cat(parts, dim=1).movedim(2, 0)
 
@@ -348,17 +334,10 @@ def grad_cam(
 ) -> np.ndarray:
     """Return how much each pixel of each image supports a class: ``Explainer.maps`` in one call.
 
-    For several calls, make an ``Explainer`` once.
-
-    Args:
-        classifier, layer: as for ``Explainer``.
-        images, classes, method, aligned, batch_size: as for ``Explainer.maps``.
+    For several calls, make an ``Explainer`` once; arguments and errors are those of both.
 
     Returns:
         float32 maps in [0, 1], as ``Explainer.maps`` does.
-
-    Raises:
-        NoMapError, ValueError, MemoryError: as for both.
     """
     return Explainer(classifier, layer).maps(images, classes, method, aligned, batch_size)
 
@@ -381,8 +360,3 @@ def _laid(cells: Tensor, size: tuple[int, int], geometry: MapGeometry) -> Tensor
         padding_mode="border",
         align_corners=True,
     )
-
-
-def _stretched(cells: Tensor, size: tuple[int, int]) -> Tensor:
-    """Stretch maps (N, M, rows, columns) over the image, as if their cells tiled it."""
-    return F.interpolate(cells, size=size, mode="bilinear", align_corners=False)

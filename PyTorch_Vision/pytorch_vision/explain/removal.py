@@ -5,7 +5,7 @@ al., "A Consistent and Efficient Evaluation Strategy for Attribution Methods" (R
 2202.00449.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import lightning_fabric
@@ -48,27 +48,10 @@ class Removal:
     lerf: np.ndarray
 
     @property
-    def morf_area(self) -> np.ndarray:
-        """The mean height of the curve of ``morf``, float64 (N,) in [0, 1]."""
-        return self._area(self.morf)
-
-    @property
-    def lerf_area(self) -> np.ndarray:
-        """The mean height of the curve of ``lerf``, float64 (N,) in [0, 1]."""
-        return self._area(self.lerf)
-
-    @property
     def score(self) -> np.ndarray:
         """The mean gap between the two curves, float64 (N,) in [-1, 1]: about 0 for random maps."""
-        return self.lerf_area - self.morf_area
-
-    def select(self, which: np.ndarray) -> "Removal":
-        """Return the curves of the chosen images, by a boolean mask (N,) or by positions."""
-        return Removal(self.fractions, self.morf[which], self.lerf[which])
-
-    def _area(self, curves: np.ndarray) -> np.ndarray:
-        span = self.fractions[-1] - self.fractions[0]
-        return scipy.integrate.trapezoid(curves.astype(np.float64), self.fractions) / span
+        gap = self.lerf.astype(np.float64) - self.morf
+        return scipy.integrate.trapezoid(gap, self.fractions) / np.ptp(self.fractions)
 
 
 def removal(
@@ -118,9 +101,11 @@ def removal(
         device_settings(fabric.device),
         classifier.on(fabric) as adapter,
         evaluating(adapter.network),
+        Bar(total=len(images), desc="Pixels taken away", unit=" images") as bar,
     ):
         batches = eval_batches(images, classifier.normalization, fabric.device, size)
-        for batch, part in _with_bar(batches, len(images)):
+        for number, batch in enumerate(batches):
+            part = slice(number * size, number * size + len(batch))
             asked = torch.from_numpy(np.asarray(classes[part], np.int64)).to(batch.device)
             whole = _probabilities(fabric, adapter, batch, asked)
             for name, map_ in maps.items():
@@ -131,6 +116,7 @@ def removal(
                         filled = fill(batch, missing, noise)
                         answers = _probabilities(fabric, adapter, filled, asked)
                         curves[name][row, part, column] = answers
+            bar.update(len(batch))
     shares = np.array([0.0, *fractions])
     return {name: Removal(shares, most, least) for name, (most, least) in curves.items()}
 
@@ -144,16 +130,6 @@ def _probabilities(
     return logits.softmax(1).gather(1, classes[:, None])[:, 0].cpu().numpy()
 
 
-def _with_bar(batches: Iterator[Tensor], count: int) -> Iterator[tuple[Tensor, slice]]:
-    """Yield each batch with its slice of ``count`` images, and show a progress bar."""
-    with Bar(total=count, desc="Pixels taken away", unit=" images") as bar:
-        done = 0  # bar.n stays 0 if bars are switched off
-        for batch in batches:
-            yield batch, slice(done, done + len(batch))
-            done += len(batch)
-            bar.update(len(batch))
-
-
 def _ranks(maps: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     """Rank each map's pixels, 0 for the most important; int64 (N, H, W)."""
     flat = maps.reshape(len(maps), -1)
@@ -161,19 +137,15 @@ def _ranks(maps: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     return order.argsort(axis=1).reshape(maps.shape)
 
 
-def baseline_maps(images: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
-    """Return three maps that depend on no network, as baselines.
-
-    Args:
-        images: uint8 (N, H, W, 3).
-        seed: of the random map.
+def baseline_maps(images: np.ndarray) -> dict[str, np.ndarray]:
+    """Return three maps that depend on no network, as baselines, for images, uint8 (N, H, W, 3).
 
     Returns:
         float32 (N, H, W) each: "random"; "centre", larger nearer to the image's centre; "edges",
         the gradient magnitude of the mean of the three colours (Sobel).
     """
     height, width = images.shape[1:3]
-    random = np.random.default_rng(seed).random(images.shape[:3], np.float32)
+    random = np.random.default_rng(0).random(images.shape[:3], np.float32)
     down, across = np.ogrid[:height, :width]
     distance = np.hypot(down - (height - 1) / 2, across - (width - 1) / 2)
     centre = np.broadcast_to(-distance, images.shape[:3]).astype(np.float32)
@@ -196,26 +168,24 @@ def describe_removal(by_map: Removal, at_random: Removal) -> str:
     )
 
 
-def interval(values: np.ndarray, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Return the bootstrap interval of a mean over images.
+def interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the bootstrap interval of a mean over images, by 1,000 resamples.
 
     Args:
         values: float (N,), one for each image.
         confidence: how often such an interval holds the true mean, in (0, 1).
-        seed: of the 1,000 resamples, whose percentiles are the two ends.
 
     Returns:
         The two ends; NaN for fewer than two values, which have no spread.
     """
     if len(values) < 2:
         return float("nan"), float("nan")
-    result = scipy.stats.bootstrap(
+    low, high = scipy.stats.bootstrap(
         (values,),
         np.mean,
         n_resamples=1000,
         confidence_level=confidence,
         method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    low, high = result.confidence_interval
+        rng=np.random.default_rng(0),
+    ).confidence_interval
     return float(low), float(high)

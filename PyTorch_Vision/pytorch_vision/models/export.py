@@ -28,7 +28,6 @@ from pytorch_vision.runtime.text import first_line
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4  # between probabilities of onnxruntime and PyTorch in float32
 COUNTS = (1, 2, 5)  # batch sizes at which it is compared
-ANY_SIZE = 2**62  # bytes
 # ONNX has one memory format
 CALLS = [
     Call(channels, torch.contiguous_format, alone=alone)
@@ -71,7 +70,7 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike, source: str = "
 
     Its input "images" is uint8 (N, H, W, 3), RGB, 0 to 255, of the classifier's size, for any N;
     its output "probabilities" is float32 (N, C). Its metadata is JSON: "class_names", "size"
-    (height and width), "resize", "description". Weights are constants, ready for a quantiser.
+    (height and width), "resize", "description".
 
     Args:
         classifier: is not changed.
@@ -130,19 +129,7 @@ def _converted(classifier: Classifier) -> Any:
             raise ValueError(
                 f"ONNX cannot express what {classifier} does: {_reason(error)}"
             ) from error
-    _fold(program.model)
     return program.model_proto
-
-
-def _fold(model: Any) -> None:
-    """Compute what depends on weights alone, so that each convolution's weights are constants.
-
-    A quantiser skips convolutions whose weights are computed in the graph, as ``MirrorConv2d``'s.
-    """
-    from onnxscript import optimizer
-
-    optimizer.fold_constants(model, input_size_limit=ANY_SIZE, output_size_limit=ANY_SIZE)
-    optimizer.remove_unused_nodes(model)
 
 
 def _reason(error: BaseException) -> str:

@@ -1,12 +1,11 @@
 """The history of a training: losses and accuracies by epoch, also as CSV."""
 
 import csv
-import io
 import os
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
-from pytorch_vision.runtime.files import atomic_write, user_path
+from pytorch_vision.runtime.files import user_path, write_csv
 
 
 @dataclass(frozen=True)
@@ -85,12 +84,8 @@ class History:
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Write a header and one line an epoch, making the folder if it is missing."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(column.name for column in fields(EpochRecord))
-        for record in self.records:
-            writer.writerow(
-                f"{value:.6g}" if isinstance(value, float) else value for value in astuple(record)
-            )
-        with atomic_write(path) as file:
-            file.write(text.getvalue().encode())
+        rows = [
+            [f"{value:.6g}" if isinstance(value, float) else value for value in astuple(record)]
+            for record in self.records
+        ]
+        write_csv(path, [column.name for column in fields(EpochRecord)], rows)
