@@ -1,7 +1,6 @@
 """Custom networks: what trains in a plain PyTorch loop must train here, and load again."""
 
 import random
-import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -121,11 +120,11 @@ class Squeezed(Body):
 
 
 class Remembering(Body):
-    """Stores its features, a lock, and a table that it makes in its first forward pass."""
+    """Stores its features, and a table that it makes in its first forward pass."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.lock, self.seen, self.table = threading.Lock(), [], None
+        self.seen, self.table = [], None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.table is None:

@@ -1,7 +1,7 @@
 """Where a classifier looked, and how far its maps can be trusted.
 
 ``gradcam`` makes the maps, and ``geometry`` finds where their cells lie on the image. ``removal``
-(by ``imputation``) and ``randomization`` test how far a map can be trusted.
+and ``randomization`` test how far a map can be trusted.
 """
 
 from pytorch_vision.explain.geometry import NoMapError, last_map, map_geometry

@@ -30,27 +30,18 @@ class LogitsError(ValueError):
 
 @dataclass(frozen=True)
 class Call:
-    """How to call a network.
+    """How to call a network."""
 
-    Attributes:
-        channels: 3, or 1 for a network that takes grayscale images (luma).
-        memory_format: of the images and the network's weights.
-        autocast: False switches autocast off, so that the network runs in its weights' precision.
-        alone: False repeats a single image, for a network that fails on a batch of one.
-    """
-
-    channels: int = 3
-    memory_format: torch.memory_format = torch.channels_last
-    autocast: bool = True
-    alone: bool = True
+    channels: int = 3  # or 1, for a network that takes grayscale images (luma)
+    memory_format: torch.memory_format = torch.channels_last  # of images and weights
+    autocast: bool = True  # False: in the precision of the network's weights
+    alone: bool = True  # False: a single image is repeated, for a network that fails on one
 
     def others(self) -> list["Call"]:
         """Return all other calls, the fastest first."""
         formats = (torch.channels_last, torch.contiguous_format)
         every = itertools.product((3, 1), (True, False), (True, False), formats)
-        calls = [
-            Call(channels, order, autocast, alone) for channels, alone, autocast, order in every
-        ]
+        calls = (Call(channels, order, cast, alone) for channels, alone, cast, order in every)
         return [call for call in calls if call != self]
 
 

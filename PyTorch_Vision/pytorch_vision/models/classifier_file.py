@@ -59,12 +59,11 @@ def metadata_of(classifier: Any) -> dict[str, str]:
         "resize": classifier.resize,
         "train_digests": "".join(classifier.train_digests),
     }
-    return {name: json.dumps(value, default=_plain) for name, value in values.items()}
 
+    def plain(value: Any) -> Any:  # a NumPy number as Python's
+        return value.item() if hasattr(value, "item") else repr(value)
 
-def _plain(value: Any) -> Any:
-    """Return a value for JSON: a NumPy number as Python's, anything else as its repr."""
-    return value.item() if hasattr(value, "item") else repr(value)
+    return {name: json.dumps(value, default=plain) for name, value in values.items()}
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from pytorch_vision.models.classifier import Classifier
 from pytorch_vision.models.module_utils import copied
 from pytorch_vision.runtime import Machine, atomic_write
 from pytorch_vision.runtime.devices import device_settings
-from pytorch_vision.runtime.files import free_path, user_path
+from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.text import first_line
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
@@ -65,7 +65,7 @@ def check_export() -> None:
         )
 
 
-def export_onnx(classifier: Classifier, path: str | os.PathLike, source: str = "") -> Path:
+def export_onnx(classifier: Classifier, path: str | os.PathLike) -> Path:
     """Write a classifier as an ONNX file, after checking it: onnxruntime predicts as PyTorch does.
 
     Its input "images" is uint8 (N, H, W, 3), RGB, 0 to 255, of the classifier's size, for any N;
@@ -74,9 +74,7 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike, source: str = "
 
     Args:
         classifier: is not changed.
-        path: the file. One of another source is not replaced: ``model-2.onnx`` is written beside
-            ``model.onnx``.
-        source: what the classifier was loaded from, such as the path of its weights.
+        path: the file; an existing one is replaced.
 
     Returns:
         The path of the file.
@@ -94,16 +92,14 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike, source: str = "
         "size": exact.size,
         "resize": exact.resize,
         "description": exact.description,
-        "source": source,
         "made_by": f"pytorch_vision {__version__}",
     }.items():
         model.metadata_props.add(key=key, value=json.dumps(value))
     content = model.SerializeToString()
     _check_answers(exact, content)
-    path = free_path(user_path(path), lambda there: _source(there) == source)
     with atomic_write(path) as file:
         file.write(content)
-    return path
+    return user_path(path)
 
 
 def _converted(classifier: Classifier) -> Any:
@@ -160,15 +156,3 @@ def _check_answers(classifier: Classifier, content: bytes) -> None:
             f"onnxruntime does not predict what PyTorch does, so nothing was written: "
             f"{first_line(error)}"
         ) from error
-
-
-def _source(path: Path) -> str | None:
-    """Return the source named in a file; None if ``export_onnx`` did not write it."""
-    import onnx
-
-    try:
-        model = onnx.load(path, load_external_data=False)
-        kept = {prop.key: json.loads(prop.value) for prop in model.metadata_props}
-    except Exception:  # whatever it is, it is not replaced
-        return None
-    return kept.get("source")

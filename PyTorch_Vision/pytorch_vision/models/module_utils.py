@@ -72,27 +72,17 @@ def device_of(network: nn.Module) -> torch.device:
 
 
 def copied(network: nn.Module) -> nn.Module:
-    """Return a deep copy of a network, even where ``copy.deepcopy`` refuses.
+    """Return a deep copy of a network.
 
     Computed tensors that a layer keeps, as with ``weight_norm`` or a network that stores its last
-    features, are copied without their graph. Attributes that cannot be copied, such as a lock or a
-    SummaryWriter, are shared with the original.
+    features, which ``copy.deepcopy`` refuses, are copied without their graph.
     """
     memo: dict[int, Any] = {}
     values = [value for module in network.modules() for value in vars(module).values()]
     for tensor in _tensors(values):
         if not tensor.is_leaf:
             memo[id(tensor)] = tensor.detach().clone()
-    try:
-        result = copy.deepcopy(network, dict(memo))
-    except Exception:  # the errors of pickling are of many types
-        for value in values:
-            try:
-                copy.deepcopy(value, dict(memo))
-            except Exception:
-                if not isinstance(value, dict):
-                    memo[id(value)] = value
-        result = copy.deepcopy(network, memo)
+    result = copy.deepcopy(network, memo)
     for parameter in result.parameters():
         if not parameter.is_leaf:  # the copy of a traced network's parameter is computed from it
             parameter.detach_().requires_grad_()

@@ -25,16 +25,11 @@ def save_weights(
     metadata: dict[str, str],
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write a model's weights and running statistics as safetensors, whole or not at all.
+    """Write a model's weights and running statistics as safetensors, as ``atomic_write`` does.
 
     The metadata gets a checksum of all tensors and strings, as safetensors has none. A tensor with
-    several names is written once for each, as safetensors requires.
-
-    Args:
-        path: the file; its folder is made if it is missing.
-        model: on any device.
-        metadata: strings kept in the file's header.
-        dtype: in which floating-point tensors are stored; None for their own.
+    several names is written once for each, as safetensors requires. With ``dtype``, floating-point
+    tensors are converted.
     """
     tensors = {}
     for name, tensor in tensors_of(model).items():

@@ -20,17 +20,8 @@ from pytorch_vision.runtime.terminal import say
 from pytorch_vision.runtime.text import first_line
 
 SYSTEM_ERRORS = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-    errno.EIO,
-    errno.ENOSPC,
-    errno.ENOENT,
-    errno.EISDIR,
-    errno.ENOTDIR,
-    errno.ENAMETOOLONG,
+    *(errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO),
+    *(errno.ENOSPC, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG),
 }
 LOCK = ".lock"
 RUN_MANIFEST = "run.json"  # a folder that holds this file was written by a run
@@ -69,10 +60,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator["AtomicFile"]:
     """Open a temporary file in a file's folder, and rename it to the file once it is complete.
 
     After an error the old file is unchanged and the temporary one is removed. Temporary files that
-    killed processes of this host have left are removed as well.
-
-    Args:
-        path: the file; its folder is made if it is missing.
+    killed processes of this host have left are removed as well. A missing folder is made.
 
     Raises:
         OSError: the file cannot be written; the message names it.
@@ -140,16 +128,9 @@ def write_csv(
     rows: Iterable[Sequence[object]],
     mark: bool = False,
 ) -> None:
-    """Write a table as CSV in UTF-8, whole or not at all.
+    """Write a table as CSV in UTF-8, as ``atomic_write`` does; None becomes an empty field.
 
-    Args:
-        path: the file; its folder is made if it is missing.
-        header: the columns' names.
-        rows: the values; None becomes an empty field.
-        mark: begin with a byte order mark, without which Excel misreads non-ASCII letters.
-
-    Raises:
-        OSError: the file cannot be written.
+    With ``mark`` it begins with a byte order mark, without which Excel misreads non-ASCII letters.
     """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])

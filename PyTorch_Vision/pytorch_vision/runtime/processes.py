@@ -35,10 +35,7 @@ class Processes:
     """This process's rank, and its communication with the run's other processes.
 
     All processes must call the methods that communicate, in the same order. A single process can
-    call them, too.
-
-    Args:
-        fabric: launched, from ``start_processes`` or ``make_fabric``.
+    call them, too. Fabric comes from ``start_processes`` or ``make_fabric``.
     """
 
     def __init__(self, fabric: lightning_fabric.Fabric) -> None:
@@ -125,10 +122,7 @@ class Processes:
         """Raise a ``ProcessLostError`` in place of a communication error.
 
         Where Fabric started the processes, it may notice a lost one first and end the others; then
-        the advice is added to its message, which names the rank.
-
-        Args:
-            advice: returns how to continue; called after the error.
+        the advice, which says how to continue, is added to its message, which names the rank.
         """
 
         def advise(record: logging.LogRecord) -> bool:

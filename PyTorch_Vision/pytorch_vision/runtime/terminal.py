@@ -108,21 +108,10 @@ class Bar(tqdm):
 def bar_line(description: str, done: int, total: int, initial: int, seconds: float) -> str:
     """Return a bar as one line of text, also where bars are disabled.
 
-    Args:
-        description: the text before the bar.
-        done, total: how many steps are done, and of how many.
-        initial: how many were done when the bar began.
-        seconds: the time since then.
+    Of ``total`` steps, ``initial`` were done when the bar began, ``seconds`` ago.
     """
-    return tqdm.format_meter(
-        done,
-        total,
-        seconds,
-        prefix=description,
-        ascii=_lacks_blocks(),
-        bar_format=BAR,
-        initial=initial,
-    )
+    shown = {"prefix": description, "ascii": _lacks_blocks(), "bar_format": BAR, "initial": initial}
+    return tqdm.format_meter(done, total, seconds, **shown)
 
 
 def _lacks_blocks() -> bool:
