@@ -24,7 +24,7 @@ def main() -> None:
     print(f"{found.describe(0)}\n({time.perf_counter() - start:.1f} s)")
     twins = found.in_training
     pairs = [(a, b) for a, b, _ in found.pairs if a < len(data.train_labels) <= b]
-    equal = np.mean([found.image(a)[1] == found.image(b)[1] for a, b in pairs])
+    equal = np.mean([found.class_name(a) == found.class_name(b) for a, b in pairs])
     print(f"{len(pairs):,} pairs across, {equal:.1%} of them of one class")
     predictions = predict(Classifier.load("pretrained"), data, Machine(precision="32-true"))
     right = predictions.predicted == predictions.labels

@@ -148,21 +148,14 @@ def write_predictions(
 ) -> None:
     """Write a table of the images as CSV: name, true and predicted class, and probabilities.
 
-    Args:
-        predictions: what ``predict`` returned.
-        path: the file.
-        mark: begin with a byte order mark, as ``write_csv`` does.
+    ``mark`` is that of ``write_csv``.
 
     Raises:
         OSError: it cannot be written.
     """
-    names = predictions.class_names
+    names, answers = predictions.class_names, predictions.predicted
     every = zip(
-        predictions.names,
-        predictions.labels,
-        predictions.predicted,
-        predictions.probabilities,
-        strict=True,
+        predictions.names, predictions.labels, answers, predictions.probabilities, strict=True
     )
     rows = [
         [name, names[label], names[answer], f"{shares[answer]:.6f}", f"{shares[label]:.6f}"]

@@ -24,8 +24,16 @@ from pytorch_vision.runtime.terminal import say
 Arrays = dict[str, np.ndarray]
 
 CIFAR10_CLASSES = (
-    *("airplane", "automobile", "bird", "cat", "deer"),
-    *("dog", "frog", "horse", "ship", "truck"),
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
 )
 SHA256 = {  # of the arrays' bytes: images uint8 (N, 32, 32, 3), labels uint8 (N,)
     "train_images": "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
@@ -62,9 +70,6 @@ def load_cifar10(root: str | os.PathLike = "data") -> ImageData:
     folder ``cifar-10-batches-py`` that torchvision unpacks, in ``root`` or ``root`` itself; the
     archive ``root/cifar-10-python.tar.gz``. Otherwise about 140 to 170 MB are downloaded. Prints a
     line that says where the images came from.
-
-    Args:
-        root: the folder that has the data, or will have it.
 
     Raises:
         DataError: a copy is damaged, or there is none and no source can be used.

@@ -74,55 +74,68 @@ class Duplicates:
     kinds: list[str]
     in_training: np.ndarray
 
-    def image(self, index: int) -> tuple[str, str, str]:
-        """Return an image's file (or its split and its place there), its class, and its split."""
-        count = len(self.data.train_labels)
-        split, place = ("train", index) if index < count else ("test", index - count)
+    @property
+    def motifs(self) -> list[tuple[int, int, float]]:
+        """One pair of each motif: those of two classes, then those in training and test, first."""
+        count, named = len(self.data.train_labels), dict[int, tuple[int, int, float]]()
+        for pair in sorted(self.pairs, key=lambda one: (self._of_one_class(one), one[1] < count)):
+            named.setdefault(pair[0], pair)
+        return list(named.values())
+
+    def image(self, index: int) -> np.ndarray:
+        """Return an image, uint8 (H, W, 3)."""
+        split, place = self._find(index)
+        return getattr(self.data, f"{split}_images")[place]
+
+    def name(self, index: int) -> str:
+        """Return the file of an image, or its split and its place there."""
+        split, place = self._find(index)
         files = getattr(self.data, f"{split}_files")
-        label = getattr(self.data, f"{split}_labels")[place]
-        name = f"{split} image {place}" if files is None else files[place]
-        return name, self.data.class_names[label], split
+        return f"{split} image {place}" if files is None else files[place]
+
+    def class_name(self, index: int) -> str:
+        """Return the class that an image is labelled with."""
+        split, place = self._find(index)
+        return self.data.class_names[getattr(self.data, f"{split}_labels")[place]]
+
+    def _find(self, index: int) -> tuple[str, int]:
+        """Return the split of an image and its place there."""
+        count = len(self.data.train_labels)
+        return ("train", index) if index < count else ("test", index - count)
+
+    def _of_one_class(self, pair: tuple[int, int, float]) -> bool:
+        return self.class_name(pair[0]) == self.class_name(pair[1])
 
     def describe(self, most: int = 10) -> str:
-        """Return a few lines that say how many pairs there are, and name some, each motif once.
-
-        Pairs of two classes come first, then those in training and test, then the most similar.
-        """
+        """Return a few lines that say how many pairs there are, and name the first ``motifs``."""
         pairs, count = self.pairs, len(self.data.train_labels)
         if not pairs:
             return "No two images are the same, or nearly so."
-        same = self.kinds.count("the same")
-        across = int(self.in_training.sum())
+        same, across = self.kinds.count("the same"), int(self.in_training.sum())
         in_train = sum(pair[1] < count for pair in pairs)
         in_test = sum(pair[0] >= count for pair in pairs)
         lines = [
             f"Images that occur twice: {same:,} the same, {len(pairs) - same:,} nearly so "
             f"(pairs within training: {in_train:,}, within test: {in_test:,}).",
             "Test images that are in training too, or nearly so: "
-            f"{across:,} of {len(self.data.test_labels):,}"
+            f"{across:,} of {len(self.in_training):,}"
             + (". They say nothing about new pictures." if across else "."),
         ]
-        one_class = [self.image(one)[1] == self.image(other)[1] for one, other, _ in pairs]
-        if other := one_class.count(False):
+        if other := sum(not self._of_one_class(pair) for pair in pairs):
             lines.append(f"Pairs of two classes: {other:,}. Is one of them wrong?")
-        named: dict[int, int] = {}
-        for i in sorted(range(len(pairs)), key=lambda i: (one_class[i], pairs[i][1] < count)):
-            named.setdefault(pairs[i][0], i)
-        lines += [f"  {self._described(i)}" for i in list(named.values())[:most]]
-        if more := len(pairs) - min(len(named), most):
+        kinds, named = dict(zip(pairs, self.kinds, strict=True)), self.motifs[:most]
+        for first, second, alike in named:
+            images = []
+            for index in (first, second):
+                name, label = self.name(index), self.class_name(index)
+                images.append(name if name.startswith(f"{label}{os.sep}") else f"{name} ({label})")
+            similarity = "" if alike == 1 else f" ({min(alike, 0.999):.3f})"
+            across_parts = ", in training and test" if first < count <= second else ""
+            kind = kinds[first, second, alike]
+            lines.append(f"  {', '.join(images)}: {kind}{similarity}{across_parts}")
+        if named and (more := len(pairs) - len(named)):
             lines.append(f"  and {more:,} more")
         return "\n".join(lines)
-
-    def _described(self, number: int) -> str:
-        *both, similarity = self.pairs[number]
-        images = [self.image(index) for index in both]
-        names = [
-            name if name.startswith(f"{label}{os.sep}") else f"{name} ({label})"
-            for name, label, _ in images
-        ]
-        alike = "" if similarity == 1 else f" ({min(similarity, 0.999):.3f})"
-        across = ", in training and test" if images[0][2] != images[1][2] else ""
-        return f"{', '.join(names)}: {self.kinds[number]}{alike}{across}"
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Write all pairs as a table.
@@ -130,11 +143,14 @@ class Duplicates:
         Raises:
             OSError: it cannot be written.
         """
-        pairs = zip(self.pairs, self.kinds, strict=True)
-        rows = (
-            (f"{alike:.4f}", *self.image(first), *self.image(second), kind)
-            for (first, second, alike), kind in pairs
-        )
+
+        def told(index: int) -> tuple[str, str, str]:
+            return self.name(index), self.class_name(index), self._find(index)[0]
+
+        rows = [
+            (f"{alike:.4f}", *told(first), *told(second), kind)
+            for (first, second, alike), kind in zip(self.pairs, self.kinds, strict=True)
+        ]
         write_csv(path, COLUMNS, rows)
 
 
@@ -164,9 +180,9 @@ def find_duplicates(data: ImageData) -> Duplicates:
     changes: tuple[Change, ...] = (_whole, _unframed)
     small = {change: _small(image, first, change) for change in changes}
     near: dict[tuple[int, int], tuple[float, str]] = {}  # by the first kind that fits
-    for name, both, turn in KINDS:
+    for name, both, turn in Bar(KINDS, desc="Comparing", unit=" kinds"):
         hashes = _hashes(turn(small[both])), _hashes(small[both])
-        for pairs in _proposed(*hashes, learned, name):
+        for pairs in _proposed(*hashes, learned):
             one, other = (both(np.stack([image(first[i]) for i in side])) for side in pairs.T)
             one, greys = turn(one), is_grey[pairs]
             if one.shape != other.shape:  # turned, and not square
@@ -187,12 +203,12 @@ def _arranged(
     group: np.ndarray,
     near: dict[tuple[int, int], tuple[float, str]],
 ) -> Duplicates:
-    """Return the duplicates, given each image's group of equal images, and groups that are near.
+    """Return the duplicates, given groups of equal images.
 
     Args:
         data: the images.
         first: int64 (G,), the first image of each group.
-        group: int64 (N,).
+        group: int64 (N,), the group of each image.
         near: similarity and kind of two groups that are near.
     """
     count = len(data.train_labels)
@@ -231,9 +247,7 @@ def _hashes(small: np.ndarray) -> np.ndarray:
     return np.where(flat > np.median(flat, axis=1, keepdims=True), 1, -1).astype(np.float32)
 
 
-def _proposed(
-    turned: np.ndarray, hashes: np.ndarray, learned: int, name: str
-) -> Iterator[np.ndarray]:
+def _proposed(turned: np.ndarray, hashes: np.ndarray, learned: int) -> Iterator[np.ndarray]:
     """Yield pairs of images whose hashes are near, int64 (P, 2): those nearest to each image.
 
     The first ``learned`` images are training images. Each image is compared with later ones of its
@@ -242,8 +256,7 @@ def _proposed(
     train, test = (0, learned), (learned, len(hashes))
     for (begin, end), (low, high) in ((train, train), (test, test), (test, train)):
         step = max(ENTRIES // max(high - low, 1), 1)
-        title = f"Comparing{name and f', {name}'}"
-        for start in Bar(range(begin, end, step), desc=title, unit=" parts"):
+        for start in range(begin, end, step):
             later = start if begin == low else low
             agreeing = turned[start : min(start + step, end)] @ hashes[later:high].T
             one, other = np.nonzero(agreeing >= LOW**2 - 2 * NEAR_BITS)  # less those that differ

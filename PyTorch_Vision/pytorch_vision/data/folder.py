@@ -153,16 +153,16 @@ def load_folder(
 
 def _listed(layout: Layout) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Return all files, the label of each, and whether it is trained on."""
-    files: list[str] = []
-    labels: list[int] = []
-    in_train: list[bool] = []
     number = {name: label for label, name in enumerate(layout.class_names)}
-    for split in (layout.train, layout.test):
-        for name, found in sorted(split.classes.items()) if split else ():
-            files += found
-            labels += [number[name]] * len(found)
-            in_train += [split is layout.train] * len(found)
-    return files, np.array(labels, np.int64), np.array(in_train, bool)
+    rows = [
+        (file, number[name], split is layout.train)
+        for split in (layout.train, layout.test)
+        if split is not None
+        for name, found in sorted(split.classes.items())
+        for file in found
+    ]
+    labels, in_train = [label for _, label, _ in rows], [trained for _, _, trained in rows]
+    return [file for file, _, _ in rows], np.array(labels, np.int64), np.array(in_train, bool)
 
 
 def _inside(file: str, path: Path) -> str:

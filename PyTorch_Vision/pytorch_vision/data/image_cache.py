@@ -138,7 +138,7 @@ def decode_files(request: Request, cache: Path | None = None) -> Decoded:
 
     Args:
         request: the files, and how to read them.
-        cache: the file in which ``arranged`` has kept an earlier result, if any.
+        cache: the file in which ``arranged`` may have kept an earlier result.
 
     Raises:
         OSError: the disk has no room for the images.
@@ -242,14 +242,8 @@ def _decode(
 ) -> Decoded:
     """Read files on all cores, and take those that have not changed from what was kept before.
 
-    Values of more than 8 bits are read a second time where the first picture's scale was not that
-    of all.
-
-    Args:
-        request: the files, and how to read them.
-        facts: of each file.
-        images: uint8 (N, H, W, 3), to be filled from the start.
-        old: what was kept before.
+    ``images``, uint8 (N, H, W, 3), are filled from the start. Values of more than 8 bits are read a
+    second time where a picture's own scale is not that of all.
     """
     files, table, reasons, row = request.files, np.zeros(len(facts), FILE), list[str](), 0
     table["facts"], table["row"] = facts, -1

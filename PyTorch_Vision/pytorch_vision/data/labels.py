@@ -26,8 +26,7 @@ Labels = str | os.PathLike | Label | None
 def by_name(pattern: str) -> Label:
     """Return a labeller that finds the class in the name of a file by a regular expression.
 
-    Args:
-        pattern: its first group is the class, as in ``(.+)_[0-9]+`` for cat_001.jpg.
+    Its first group is the class, as in ``(.+)_[0-9]+`` for cat_001.jpg.
 
     Raises:
         ValueError: it is not a regular expression with a group.
@@ -47,12 +46,9 @@ def by_name(pattern: str) -> Label:
 
 
 def by_folders(count: int, joined: bool = True) -> Label:
-    """Return a labeller by the folders above a picture.
+    """Return a labeller by the last ``count`` folders above a picture, as in "animal/cat".
 
-    Args:
-        count: how many folders, 1 or more. Pictures below fewer have no class.
-        joined: whether their names make the class, as in "animal/cat"; False takes the uppermost
-            name alone.
+    With ``joined=False``, the uppermost of them alone is the class.
     """
 
     def label(path: str) -> str | None:

@@ -256,14 +256,9 @@ def _flat(values: Any) -> Iterator[Any]:
 
 
 def _behind(name: str, args: tuple, places: Tensor, before: Tensor, after: Tensor) -> Any:
-    """Return the places behind an operation that computes; None if they are not known.
+    """Return the places of an operation's result, given those of the argument ``before``.
 
-    Args:
-        name: the operation's name in torch's dispatcher.
-        args: its arguments.
-        places: those of ``before``.
-        before: its first argument whose places are known.
-        after: its result.
+    None if they are not known.
     """
     if name in RESHAPES:
         return places.reshape(after.shape)

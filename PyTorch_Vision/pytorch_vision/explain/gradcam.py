@@ -93,7 +93,6 @@ class Explainer:
             None for the last one whose output is a map, such as a ResNet's ``layer4``.
 
     Attributes:
-        classifier: the argument.
         network: the copy, in evaluation mode.
         layer: the dotted name of the explained layer.
         geometry: where the cells of the layer's map lie on the image.
@@ -247,10 +246,7 @@ class Explainer:
     def _cells(self, batch: Tensor, classes: Tensor, methods: list[str]) -> Tensor:
         """Return maps of the layer's cells, not yet rescaled: float32 (K, B, M, rows, columns).
 
-        Args:
-            batch: float32 (B, 3, H, W).
-            classes: int64 (K, B).
-            methods: M of ``METHODS``.
+        They are those of K classes (K, B) of a batch (B, 3, H, W) by M methods.
         """
         layer = self.network.get_submodule(self.layer)
         formulas = [METHODS[method](self.network, [layer]) for method in methods]
@@ -279,13 +275,9 @@ class Explainer:
         One forward pass serves all rows, and each has a backward pass. Of a layer that is called
         several times, the last call counts.
 
-        Args:
-            batch: float32 (B, 3, H, W).
-            classes: int64 (K, B).
-            gradients: False leaves them out, as None.
-
         Returns:
-            K pairs of float32 (B, C, rows, columns); none if no gradient reaches the layer.
+            K pairs of float32 (B, C, rows, columns), the second None without ``gradients``; no pair
+            if no gradient reaches the layer.
         """
         outputs: list[Tensor] = []
 

@@ -49,8 +49,7 @@ def fastest_first(network: nn.Module) -> list[Call]:
     """Return all calls, the fastest one for a network on its device first.
 
     On a CPU, depthwise convolutions are slow in bfloat16: EfficientNet-Lite0 trains on 24 images of
-    128x128 pixels in a second of an AMD EPYC's core, and on 38 in float32. The grouped convolutions
-    of a small ResNeXt gain by it: 85 and 51.
+    128x128 pixels in a second of an AMD EPYC's core, and on 38 in float32.
     """
     slow = device_of(network).type == "cpu" and any(
         isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.in_channels

@@ -149,9 +149,7 @@ def network_of(
 def _made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
     """Return the arguments of ``models.create`` by which a file's network was made.
 
-    Args:
-        metadata: of the file.
-        tensors: the number of tensors in the file, which bounds the network that it may ask for.
+    The number of the file's tensors bounds the network that it may ask for.
 
     Raises:
         KeyError, TypeError, ValueError: they are impossible.

@@ -26,13 +26,7 @@ def convolution(
 
     The first ``in_channels`` filters begin as the identity, which passes on the features of the
     layers before (Keller Jordan, "94 % on CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv
-    2404.00498).
-
-    Args:
-        in_channels, out_channels: of its feature maps.
-        pool: adds the max pooling.
-        mirrored: makes the filters in pairs, see ``mirrored``.
-        pairs: as for ``MirrorConv2d``.
+    2404.00498). ``mirrored`` makes the filters in pairs, as ``MirrorConv2d`` explains.
     """
     filters: nn.Conv2d
     if mirrored:

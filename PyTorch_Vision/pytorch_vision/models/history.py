@@ -56,27 +56,18 @@ class History:
         """Return the history in a file that ``to_csv`` wrote.
 
         Raises:
-            ValueError: the file is not a whole history; says which line is wrong.
+            ValueError: the file is not a whole history.
             OSError: it cannot be opened.
         """
         with open(user_path(path), encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            names = [column.name for column in fields(EpochRecord)]
-            if reader.fieldnames != names:
-                raise ValueError(f"{path} is no history: its first line is not {','.join(names)}")
             try:
-                saved = [
-                    {
-                        name: int(text) if name == "epoch" else float(text)
-                        for name, text in row.items()
-                    }
-                    for row in reader
+                rows = [
+                    {name: int(v) if name == "epoch" else float(v) for name, v in row.items()}
+                    for row in csv.DictReader(file)
                 ]
-                return cls.from_dicts(saved)
+                return cls.from_dicts(rows)
             except (TypeError, ValueError, AttributeError) as error:
-                raise ValueError(
-                    f"{path} is no whole history, line {reader.line_num}: {error}"
-                ) from error
+                raise ValueError(f"{path} is not a whole history: {error}") from error
 
     def column(self, name: str) -> list[float]:
         """Return one attribute of all records, by epoch."""

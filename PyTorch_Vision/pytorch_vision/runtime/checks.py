@@ -100,9 +100,7 @@ def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
 def explained(error: ValidationError, names: tuple[str, ...]) -> str:
     """Return pydantic's errors as one line that names each wrong value once.
 
-    Args:
-        error: raised by a dataclass.
-        names: its fields' names, for values that were passed by position.
+    ``names`` are those of the dataclass's fields, for values that were passed by position.
     """
     found: dict[str, list[str]] = {}
     for one in error.errors():

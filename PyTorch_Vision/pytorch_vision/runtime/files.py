@@ -20,8 +20,17 @@ from pytorch_vision.runtime.terminal import say
 from pytorch_vision.runtime.text import first_line
 
 SYSTEM_ERRORS = {
-    *(errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO),
-    *(errno.ENOSPC, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG),
+    errno.EACCES,
+    errno.EPERM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EIO,
+    errno.ENOSPC,
+    errno.ENOENT,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
 }
 LOCK = ".lock"
 RUN_MANIFEST = "run.json"  # a folder that holds this file was written by a run
