@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from pytorch_vision.analysis import grad_cam, removal
 from pytorch_vision.data import Augmentation, ImageData, subset
-from pytorch_vision.explain import last_map
+from pytorch_vision.explain import map_geometry
 from pytorch_vision.models import Classifier, print_summary
 from pytorch_vision.models.module_utils import tensors_of
 from pytorch_vision.runtime import Machine
@@ -161,7 +161,7 @@ def test_counters_and_masks_are_those_of_the_last_step(data):
         lambda c, d: c.predict(d.test_images, EXACT),
         lambda c, d: find_learning_rate(c, d, CONFIG, EXACT),
         lambda c, d: grad_cam(c, d.test_images[:1], [0]),
-        lambda c, d: last_map(c),
+        lambda c, d: map_geometry(c),
         lambda c, d: print_summary(c),
     ],
 )

@@ -239,14 +239,6 @@ def test_val_is_tested_on_where_test_has_no_labels(tmp_path, capsys, unlabelled)
     assert "without labels" not in capsys.readouterr().out  # it is refused, and not left out
 
 
-def test_a_class_that_is_not_tested_is_told(tmp_path, capsys):
-    paint(tmp_path / "train", {"cat": 3, "dog": 3})
-    paint(tmp_path / "test", {"cat": 2})
-    assert counts_of(load(tmp_path)) == {"cat": (3, 2), "dog": (3, 0)}
-    told = f"Not tested, as {tmp_path / 'test'} has no picture of them: dog\n"
-    assert told in capsys.readouterr().out
-
-
 def test_a_class_too_many_in_test_is_no_reason_to_take_val(tmp_path):
     paint(tmp_path / "train", {"cat": 3, "dog": 3})
     paint(tmp_path / "val", {"cat": 2, "dog": 1})

@@ -11,7 +11,8 @@ from torchvision.models.maxvit import RelativePositionalMultiHeadAttention
 from torchvision.models.swin_transformer import ShiftedWindowAttention
 
 from pytorch_vision.data import Normalization
-from pytorch_vision.explain.geometry import NoMapError, last_map, map_geometry
+from pytorch_vision.explain import Explainer
+from pytorch_vision.explain.geometry import NoMapError, map_geometry
 from pytorch_vision.models import Classifier, ResNet18, ResNet34, create
 
 
@@ -151,7 +152,7 @@ def test_every_family_of_torchvisions_agrees_with_its_gradients(name):
     torch.manual_seed(0)
     network = create(f"torchvision:{name}").eval().requires_grad_(False)
     silence_attention(network)
-    layer = last_map(at(network, side))
+    layer = Explainer(at(network, side)).layer
     geometry = map_geometry(at(network, side), layer)
     middle = ((side - 1) / 2 - geometry.offset[0]) / geometry.stride[0]  # in cells
     cell = math.ceil(middle - 0.25) - 1  # any offset is right for one in the very middle
@@ -233,13 +234,13 @@ def test_channels_last_is_named():
     classifier = at(Shuffle(lambda self, x: x.permute(0, 2, 3, 1)))
     with pytest.raises(ValueError, match=r"gives \(1, 16, 16, 16\), whose last two dimensions are"):
         map_geometry(classifier, "last")
-    assert last_map(classifier) == "first"
+    assert Explainer(classifier).layer == "first"
 
 
 @pytest.mark.parametrize(("name", "layer"), [("ResNet18", "layer4"), ("CustomResNet", "layer3")])
 def test_the_last_map_is_the_last_stage(name, layer):
     classifier = at(create(name))
-    assert last_map(classifier) == layer
+    assert Explainer(classifier).layer == layer
     assert map_geometry(classifier) == map_geometry(classifier, layer)
 
 
@@ -253,7 +254,7 @@ def test_mirrored_filters_leave_the_cells_where_they_are():
 def test_a_network_without_a_map_is_named():
     network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
     with pytest.raises(NoMapError, match="no layer of this network gives a map"):
-        last_map(at(network))
+        map_geometry(at(network))
 
 
 def test_layers_by_name_and_by_module():

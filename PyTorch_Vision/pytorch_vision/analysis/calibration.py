@@ -68,7 +68,7 @@ def temperature(predictions: Predictions) -> float:
         raise ValueError("there are no predictions to find a temperature for")
 
     def loss(logarithm: float) -> float:
-        chosen = _log_probabilities(predictions, np.exp(logarithm))
+        chosen = log_probabilities(predictions, np.exp(logarithm))
         return -float(chosen[np.arange(len(predictions)), predictions.labels].mean())
 
     bounds = tuple(np.log(TEMPERATURES))
@@ -77,7 +77,7 @@ def temperature(predictions: Predictions) -> float:
 
 def temperature_scaled(predictions: Predictions, temperature: float) -> Predictions:
     """Return the predictions of a network whose logits are divided by a temperature."""
-    probabilities = np.exp(_log_probabilities(predictions, temperature)).astype(np.float32)
+    probabilities = np.exp(log_probabilities(predictions, temperature)).astype(np.float32)
     return replace(predictions, probabilities=probabilities)
 
 
@@ -117,7 +117,7 @@ def describe_scaling(predictions: Predictions) -> str:
     )
 
 
-def _log_probabilities(predictions: Predictions, temperature: float) -> np.ndarray:
+def log_probabilities(predictions: Predictions, temperature: float = 1.0) -> np.ndarray:
     """Return the logarithms of the probabilities at a temperature: float64 (N, C)."""
     # a probability that float32 rounds to 0 keeps a finite logarithm
     smallest = np.finfo(np.float32).tiny

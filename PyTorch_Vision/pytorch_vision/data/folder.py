@@ -249,11 +249,6 @@ def _tell_classes(data: ImageData, layout: Layout, of_weights: bool) -> None:
                     f"  {len(names):,} classes, to {verb} on: {found.sum():,} pictures, from "
                     f"{found[few]:,} ({names[few]}) to {found[many]:,} ({names[many]}) in a class"
                 )
-    if missing := [names[label] for label in np.flatnonzero((train > 0) & (test == 0))]:
-        reason = "all their pictures are trained on"
-        if layout.has_splits:
-            reason = f"{layout.test.folder} has no picture of them"
-        say(f"Not tested, as {reason}: {_listing(missing)}")
     if train.any() and not of_weights and train.max() >= UNEQUAL * train.min():
         say(
             f"The classes are very unequal: {names[train.argmin()]} has {train.min():,} to train "

@@ -4,7 +4,7 @@
 and ``randomization`` test how far a map can be trusted.
 """
 
-from pytorch_vision.explain.geometry import NoMapError, last_map, map_geometry
+from pytorch_vision.explain.geometry import NoMapError, map_geometry
 from pytorch_vision.explain.gradcam import METHODS, Explainer, Explanation, grad_cam
 from pytorch_vision.explain.randomization import randomization
 from pytorch_vision.explain.removal import baseline_maps, removal
@@ -16,7 +16,6 @@ __all__ = [
     "NoMapError",
     "baseline_maps",
     "grad_cam",
-    "last_map",
     "map_geometry",
     "randomization",
     "removal",

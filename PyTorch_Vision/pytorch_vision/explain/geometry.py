@@ -61,8 +61,8 @@ def map_geometry(classifier: Classifier, layer: nn.Module | str | None = None) -
 
     Args:
         classifier: is not changed.
-        layer: a module of its network or its dotted name, such as "layer4"; default: the one that
-            ``last_map`` finds.
+        layer: a module of its network or its dotted name, such as "layer4"; default: the last one
+            whose output is a map (N, C, rows, columns) with a known place on the image.
 
     Raises:
         NoMapError: the layer's output is no map, or it comes after an operation whose geometry is
@@ -72,19 +72,6 @@ def map_geometry(classifier: Classifier, layer: nn.Module | str | None = None) -
     adapter = adapter_to_look(classifier, torch.device("cpu"))
     name = None if layer is None else layer_name(classifier.network, layer)
     return trace_geometry(adapter, name, classifier.size)[1]
-
-
-def last_map(classifier: Classifier) -> str:
-    """Return the name of the last layer whose output is a map whose place on the image is known.
-
-    A map is (N, C, rows, columns) of more than one row and column. In a ResNet it is the output of
-    the last stage.
-
-    Raises:
-        NoMapError: there is none; names the operation after which nothing is known.
-    """
-    adapter = adapter_to_look(classifier, torch.device("cpu"))
-    return trace_geometry(adapter, None, classifier.size)[0]
 
 
 def adapter_to_look(classifier: Classifier, device: torch.device) -> Adapter:

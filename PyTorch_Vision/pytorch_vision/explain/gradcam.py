@@ -29,13 +29,12 @@ from pytorch_vision.explain.geometry import (
     trace_geometry,
 )
 from pytorch_vision.models import Classifier
-from pytorch_vision.models.inference import PIXELS, as_pixels
+from pytorch_vision.models.inference import as_pixels, images_at_once
 from pytorch_vision.models.module_utils import device_of
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.devices import device_settings, memory_explained, random_state_kept
 from pytorch_vision.runtime.text import percent
 
-BATCH_SIZE = 250  # at most
 METHODS: dict[str, Any] = {
     "gradcam": GradCAM,
     "gradcam++": GradCAMPlusPlus,
@@ -165,7 +164,7 @@ class Explainer:
             aligned: sample the map at the places of its cells, leaving out those that lie outside
                 the image; False stretches it over the image, as is usual.
             batch_size: how many images go through the network at once, which bounds the memory;
-                None for 250 small ones, and fewer of more than 64x64 pixels.
+                default: as for predictions.
 
         Returns:
             float32 (N, H, W), or (K, N, H, W) for K classes each, or (M, N, H, W) or (M, K, N, H,
@@ -188,7 +187,7 @@ class Explainer:
             return np.zeros(shape, np.float32)
         self._check(images, classes)
         if batch_size is None:
-            batch_size = max(1, min(BATCH_SIZE, PIXELS // (shape[-2] * shape[-1])))
+            batch_size = images_at_once(self.classifier.size, device_of(self.network))
         smaller = f"try batch_size={max(1, batch_size // 2)}"
         with memory_explained(f"maps of {batch_size} images at once", smaller):
             rows = classes.astype(np.int64).reshape(-1, len(images))

@@ -28,7 +28,6 @@ from pytorch_vision.runtime.terminal import Bar
 from pytorch_vision.runtime.text import percent
 
 FRACTIONS = (0.1, 0.3, 0.6)  # of the pixels, that are removed
-BATCH_SIZE = 250
 NOISE = 0.01  # standard deviation, in units of normalised pixels, as ROAD has it
 
 
@@ -96,7 +95,7 @@ def removal(
     pixels = images.shape[1] * images.shape[2]
     counts = [round(fraction * pixels) for fraction in fractions]
     curves = {name: np.full((2, len(images), len(counts) + 1), np.nan, np.float32) for name in maps}
-    size = min(BATCH_SIZE, images_at_once(classifier.size, fabric.device))
+    size = images_at_once(classifier.size, fabric.device)
     with (
         memory_explained(),
         device_settings(fabric.device),

@@ -135,24 +135,17 @@ def _read(image: Any, size: tuple[int, int], resize: Resize) -> np.ndarray:
 
 
 def scaled_down(images: Tensor, scale: float) -> Tensor:
-    """Return images at a fraction of their height and width, by antialiased interpolation.
+    """Return images, float (N, C, H, W), at a fraction of their height and width, antialiased.
 
     No side becomes smaller than ``SMALLEST``, which the built-in networks need, unless it was
     before.
-
-    Args:
-        images: float (N, C, H, W).
-        scale: in (0, 1].
     """
-    if scale == 1:
-        return images
     size = scaled_size((images.shape[2], images.shape[3]), scale)
-    return F.interpolate(images, size, mode="bilinear", antialias=True)
+    same = size == images.shape[2:]
+    return images if same else F.interpolate(images, size, mode="bilinear", antialias=True)
 
 
 def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
     """Return the height and width that ``scaled_down`` gives images of a size."""
-    if scale == 1:
-        return size
     height, width = (max(int(scale * side), min(side, SMALLEST)) for side in size)
     return height, width
