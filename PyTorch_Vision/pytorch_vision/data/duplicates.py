@@ -144,11 +144,11 @@ class Duplicates:
             OSError: it cannot be written.
         """
 
-        def told(index: int) -> tuple[str, str, str]:
+        def row(index: int) -> tuple[str, str, str]:
             return self.name(index), self.class_name(index), self._find(index)[0]
 
         rows = [
-            (f"{alike:.4f}", *told(first), *told(second), kind)
+            (f"{alike:.4f}", *row(first), *row(second), kind)
             for (first, second, alike), kind in zip(self.pairs, self.kinds, strict=True)
         ]
         write_csv(path, COLUMNS, rows)

@@ -73,10 +73,10 @@ def load_folder(
         labels: where the classes come from, as ``labels.labeller_of`` explains: a table such as
             "train.csv", "name:(.+)_[0-9]+", "folders:2", "level:2" or a function of the path
             inside the folder; default: the folders.
-        cache: a folder that keeps the decoded pictures; the next time, only changed files are
-            read. Default: nothing is kept. In both cases they are mapped into memory from a file,
-            without a name if nothing is kept, so that they may be larger than memory.
-        cache_limit: gigabytes that all kept pictures may take there; the least recently used are
+        cache: a folder for the decoded pictures; the next time, only changed files are read.
+            Default: no cache, but a temporary file. In both cases the images are mapped into
+            memory from there, so they may be larger than memory.
+        cache_limit: gigabytes that all caches in that folder may take; the least recently used are
             deleted first. ``image_cache.empty_cache`` deletes all.
         class_names: the classes of a trained network that is to be tested. The folder may have
             only some of them, and needs no pictures to train on. Without a folder to test on, the
@@ -286,8 +286,8 @@ def _tell_sizes(data: ImageData, sizes: np.ndarray) -> None:
     some = sizes[order[[0, len(order) // 2, -1]]]
     small, median, large = (f"{width:,}x{height:,}" for height, width in some)
     enlarged = int((sizes < data.size).any(axis=1).sum())
-    told = f"from {small} to {large} pixels, a median one {median}"
+    sizes_found = f"from {small} to {large} pixels, a median one {median}"
     say(
-        f"In their files, pictures have {told if small != large else f'{small} pixels'}"
+        f"In their files, pictures have {sizes_found if small != large else f'{small} pixels'}"
         + (f"; smaller than wanted, and enlarged: {enlarged:,}." if enlarged else ".")
     )

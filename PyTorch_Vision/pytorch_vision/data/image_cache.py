@@ -1,9 +1,9 @@
-"""Read many picture files on all cores, and keep what was read, to be mapped the next time.
+"""Read many picture files on all cores into a file of pixels: a cache, or a temporary file.
 
-What is kept of a folder, at one size, is one file: the pixels of one image after another as plain
+The cache of a folder, at one size, is one file: the pixels of one image after another as plain
 bytes, then a small index as npz, then the length of the index. The pixels are mapped into memory
-and not loaded: the operating system reads what is asked for, keeps what it has room for, and lets
-all processes share it. Where nothing is kept, the pixels lie in a temporary file without a name.
+and not loaded: the operating system reads what is used, retains what it has room for, and lets all
+processes share it.
 """
 
 import contextlib
@@ -132,13 +132,13 @@ class Decoded:
 
 
 def decode_files(request: Request, cache: Path | None = None) -> Decoded:
-    """Read picture files, or map what was kept of them; only what has changed is read again.
+    """Read picture files, or map their cache; only files that have changed are read again.
 
     Values of more than 8 bits have one scale in all files: it spans those of every picture.
 
     Args:
         request: the files, and how to read them.
-        cache: the file in which ``arranged`` may have kept an earlier result.
+        cache: the file that an earlier ``arranged`` may have written.
 
     Raises:
         OSError: the disk has no room for the images.
@@ -157,14 +157,13 @@ def decode_files(request: Request, cache: Path | None = None) -> Decoded:
 def arranged(
     decoded: Decoded, order: np.ndarray, cache: Path | None = None, limit: float = LIMIT
 ) -> np.ndarray:
-    """Return the images in another order, and keep them so.
+    """Return the images in another order, and write them into the cache in that order.
 
     Args:
         decoded: what ``decode_files`` returned.
         order: a permutation of 0..N-1: the k-th image becomes that of the ``order[k]``-th readable
             file.
-        cache: the file to keep them in; None keeps nothing. One that cannot be written is reported
-            in a line.
+        cache: the file, or None. One that cannot be written is reported in a line.
         limit: gigabytes that all such files in its folder may take; the least recently used are
             deleted first.
     """
@@ -195,7 +194,7 @@ def arranged(
 
 
 def empty_cache(root: str | os.PathLike) -> int:
-    """Delete what is kept of pictures in a folder, and return how many bytes that frees."""
+    """Delete the caches of pictures in a folder, and return how many bytes that frees."""
     freed = 0
     for path, size in _kept_files(user_path(root)):
         path.unlink()
@@ -240,7 +239,7 @@ def _temporary(count: int, size: tuple[int, int], cache: Path | None) -> np.ndar
 def _decode(
     request: Request, facts: np.ndarray, images: np.ndarray, old: Decoded | None
 ) -> Decoded:
-    """Read files on all cores, and take those that have not changed from what was kept before.
+    """Read files on all cores; those that have not changed are copied from an earlier cache.
 
     ``images``, uint8 (N, H, W, 3), are filled from the start. Values of more than 8 bits are read a
     second time where a picture's own scale is not that of all.
@@ -324,7 +323,7 @@ def _reason(file: str, error: Exception) -> str:
 
 
 def _facts(file: str) -> bytes:
-    """Return a hash of a file's path, size and times, by which a change is seen."""
+    """Return a hash of a file's path, size and times, which shows whether it has changed."""
     facts: list[object]
     try:
         status = os.stat(file)
@@ -332,7 +331,7 @@ def _facts(file: str) -> bytes:
         facts = [file, str(error)]
     else:
         facts = [os.path.abspath(file), status.st_size, status.st_mtime_ns]
-        if os.name == "posix":  # the time of the last change of any kind, which nobody can set
+        if os.name == "posix":  # the time of the last change of any kind, which no program can set
             facts.append(status.st_ctime_ns)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32].encode()
 
@@ -350,7 +349,7 @@ def _is_current(old: Decoded, facts: np.ndarray) -> bool:
 
 
 def _mapped(cache: Path, request: Request) -> Decoded | None:
-    """Map what was kept; None if there is nothing, it was read in another way, or is damaged."""
+    """Map a cache; None if there is none, it was read in another way, or it is damaged."""
     try:
         with open(cache, "rb") as file:
             end = file.seek(-8, os.SEEK_END)
@@ -377,7 +376,7 @@ def _kept_files(root: Path) -> list[tuple[Path, int]]:
 
 
 def _tell_what_is_kept(cache: Path, limit: float) -> None:
-    """Say how much is kept in a folder, and delete the files used longest ago beyond the limit."""
+    """Print how large a folder's caches are; beyond the limit, delete those used longest ago."""
     files = _kept_files(cache.parent)
     total = sum(size for _, size in files)
     own = sum(size for path, size in files if path == cache)

@@ -190,7 +190,7 @@ class _Tracer(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        # by id; the tensor is kept, so that no other gets its id
+        # by id; the tensor is referenced, so that no other gets its id
         self.known: dict[int, tuple[Tensor, Tensor]] = {}
         self.unknown: str | None = None
 

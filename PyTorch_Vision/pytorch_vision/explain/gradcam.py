@@ -32,7 +32,12 @@ from pytorch_vision.models import Classifier
 from pytorch_vision.models.inference import as_pixels, images_at_once
 from pytorch_vision.models.module_utils import device_of
 from pytorch_vision.runtime import Machine
-from pytorch_vision.runtime.devices import device_settings, memory_explained, random_state_kept
+from pytorch_vision.runtime.devices import (
+    device_settings,
+    gradients_on,
+    memory_explained,
+    random_state_kept,
+)
 from pytorch_vision.runtime.text import percent
 
 METHODS: dict[str, Any] = {
@@ -225,9 +230,7 @@ class Explainer:
         size, parts = self.classifier.size, []
         with (
             random_state_kept(device),
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            torch.autocast(device.type, enabled=False),
+            gradients_on(),
             device_settings(device, tf32=False),
         ):
             batches = eval_batches(images, self.classifier.normalization, device, batch_size)

@@ -108,21 +108,18 @@ def as_logits(output: Any) -> Tensor:
     Raises:
         LogitsError: there is no tensor in it.
     """
-    if isinstance(output, Tensor):
-        return output
     if isinstance(output, Mapping):
-        values = list(output.values())
-        found = output.get("logits", values[0] if values else None)
-    elif hasattr(output, "logits"):
-        found = output.logits
+        found = output.get("logits", next(iter(output.values()), None))
+    elif isinstance(output, (tuple, list)):
+        found = output[0] if output else None
     else:
-        found = output[0] if isinstance(output, (tuple, list)) and output else None
-    if found is None:
+        found = getattr(output, "logits", output)
+    if not isinstance(found, Tensor):
         raise LogitsError(
             f"the network returns {type(output).__name__}, expected logits: a tensor, a tuple that "
             "begins with one, or an object with an attribute logits"
         )
-    return as_logits(found)
+    return found
 
 
 def _checked(logits: Tensor, count: int, classes: int | None) -> Tensor:

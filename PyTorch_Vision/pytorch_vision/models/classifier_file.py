@@ -147,7 +147,7 @@ def network_of(
 
 
 def _made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
-    """Return the arguments of ``models.create`` by which a file's network was made.
+    """Return the arguments of ``models.create`` that made a file's network.
 
     The number of the file's tensors bounds the network that it may ask for.
 

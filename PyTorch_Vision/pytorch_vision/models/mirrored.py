@@ -17,7 +17,7 @@ class MirrorConv2d(nn.Conv2d):
     """A 3x3 convolution whose second half of filters are the mirror images of the first.
 
     Args:
-        in_channels: of which ``2 * pairs`` are in pairs.
+        in_channels: the input channels, of which ``2 * pairs`` are in pairs.
         out_channels: an even number, all in pairs.
         pairs: of input channels; None if all are in pairs.
 
@@ -41,7 +41,7 @@ class MirrorBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm in which the two channels of a pair share weights and running statistics.
 
     Args:
-        channels: of which ``2 * pairs`` are in pairs.
+        channels: the channels, of which ``2 * pairs`` are in pairs.
         pairs: of channels; None if all are in pairs.
     """
 

@@ -135,11 +135,8 @@ def load_state(network: nn.Module, state: dict[str, Any], assign: bool = False) 
     Raises:
         RuntimeError: the network has other names or shapes.
     """
-    whole = network.state_dict()
-    for name in [name for name, value in whole.items() if isinstance(value, Tensor)]:
-        del whole[name]
-    whole.update(state)
-    network.load_state_dict(whole, assign=assign)
+    others = {k: v for k, v in network.state_dict().items() if not isinstance(v, Tensor)}
+    network.load_state_dict({**others, **state}, assign=assign)
 
 
 def memory_order(network: nn.Module) -> torch.memory_format:

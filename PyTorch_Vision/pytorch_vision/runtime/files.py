@@ -41,7 +41,7 @@ class CheckpointError(RuntimeError):
 
 
 class InUseError(RuntimeError):
-    """A folder is locked by another process; the message says by which."""
+    """Another process has locked a folder; the message names the process."""
 
 
 def user_path(path: str | os.PathLike) -> Path:
