@@ -8,15 +8,3 @@ from pytorch_vision.explain.geometry import NoMapError, map_geometry
 from pytorch_vision.explain.gradcam import METHODS, Explainer, Explanation, grad_cam
 from pytorch_vision.explain.randomization import randomization
 from pytorch_vision.explain.removal import baseline_maps, removal
-
-__all__ = [
-    "METHODS",
-    "Explainer",
-    "Explanation",
-    "NoMapError",
-    "baseline_maps",
-    "grad_cam",
-    "map_geometry",
-    "randomization",
-    "removal",
-]
