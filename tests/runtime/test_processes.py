@@ -211,10 +211,7 @@ def test_several_devices_without_a_script_are_refused_in_one_sentence(options):
         "except ValueError as error: print(error)"
     )
     done = start(sys.executable, *options, program)
-    problem = "code that is not in a file cannot be run again"
-    if options[1:]:
-        problem = "an interactive session cannot start other processes"
     assert done.stdout == (
-        f"devices is 2, but {problem}: run python -m pytorch_vision train --devices 2, or a script "
-        "of your own with torchrun --nproc-per-node 2\n"
+        "devices is 2, but only a script can be started again: run python -m pytorch_vision train "
+        "--devices 2, or a script of your own with torchrun --nproc-per-node 2\n"
     )

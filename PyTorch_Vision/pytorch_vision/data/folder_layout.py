@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -44,11 +44,10 @@ Labeller = Callable[[str, list[str]], dict[str, str]]
 
 @dataclass
 class Folder:
-    """A folder with the files and folders in it that are of use."""
+    """A folder with the files in it that are of use, at any depth."""
 
     path: str
-    folders: list["Folder"] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)  # their paths
+    all_files: list[str]
 
     @property
     def name(self) -> str:
@@ -58,14 +57,18 @@ class Folder:
         return printable(self.path)
 
     @cached_property
-    def all_files(self) -> list[str]:
-        """The files in it and in the folders below, at any depth."""
-        below = [file for folder in self.folders for file in folder.all_files]
-        return sorted(self.files + below, key=os.path.split)
+    def folders(self) -> list["Folder"]:
+        """The folders directly in it that have files, by name."""
+        below: dict[str, list[str]] = defaultdict(list)
+        for file in self.all_files:
+            name, *deeper = file[len(self.path) :].lstrip(os.sep).split(os.sep, 1)
+            if deeper:
+                below[os.path.join(self.path, name)].append(file)
+        return [Folder(path, files) for path, files in sorted(below.items())]
 
     @cached_property
     def used(self) -> list["Folder"]:
-        """The folders directly in it that have pictures, at any depth."""
+        """The folders directly in it that have pictures."""
         return [one for one in self.folders if pictures_of(one.all_files)]
 
     @property
@@ -76,7 +79,8 @@ class Folder:
     @property
     def pictures(self) -> list[str]:
         """The pictures directly in it."""
-        return pictures_of(self.files)
+        below = {file for folder in self.folders for file in folder.all_files}
+        return pictures_of([file for file in self.all_files if file not in below])
 
 
 @dataclass
@@ -150,29 +154,29 @@ def find_files(path: Path) -> list[str]:
 
 def _scan(path: Path, left_out: LeftOut) -> Folder:
     """List a folder and all below it, each real folder once: links can lead round in a circle."""
-    above = Folder("")
-    ahead, links, seen = deque([(above, str(path))]), deque[tuple[Folder, str]](), set[str]()
+    files, ahead, links, seen = list[str](), deque([str(path)]), deque[str](), set[str]()
     title = f"Looking through {printable(path.resolve().name)}"
     with Bar(desc=title, unit=" folders", leave=False) as bar:
         while ahead or links:
             # links come last, so that a class is read under its own name
-            parent, place = ahead.popleft() if ahead else links.popleft()
+            place = ahead.popleft() if ahead else links.popleft()
             if (real := os.path.realpath(place)) in seen:
                 left_out["links to folders that are read already"].append(printable(place))
                 continue
             seen.add(real)
-            folder, entries = Folder(place), _entries(place, left_out)
-            if parent is not above and any(entry.name == RUN_MANIFEST for entry in entries):
-                left_out["written by a run of this library"].append(str(folder))
+            entries = _entries(place, left_out)
+            if place != str(path) and any(entry.name == RUN_MANIFEST for entry in entries):
+                left_out["written by a run of this library"].append(printable(place))
                 continue
-            parent.folders.append(folder)
+            if not entries:
+                left_out["folders without any picture"].append(printable(place))
             for entry in entries:
                 if not entry.is_dir():
-                    folder.files.append(entry.path)
+                    files.append(entry.path)
                 else:
-                    (links if entry.is_symlink() else ahead).append((folder, entry.path))
+                    (links if entry.is_symlink() else ahead).append(entry.path)
             bar.update()
-    return above.folders[0]
+    return Folder(str(path), sorted(files, key=os.path.split))
 
 
 def _entries(place: str, left_out: LeftOut) -> list[os.DirEntry]:

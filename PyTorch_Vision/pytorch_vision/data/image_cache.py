@@ -17,7 +17,6 @@ import warnings
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -252,7 +251,7 @@ def _decode(
     new = [file for file, fact in zip(files, facts.tolist(), strict=True) if fact not in known]
     with (
         Bar(total=len(new), desc=request.name, unit=" files", mininterval=0.5) as bar,
-        contextlib.closing(_read_all(new, request, {})) as read,
+        contextlib.closing(read_all(new, request, {})) as read,
     ):
         for number, fact in enumerate(facts.tolist()):
             if old is not None and fact in known:
@@ -265,7 +264,8 @@ def _decode(
                     reasons.append(_reason(files[number], found))
                     continue
                 images[row] = found.image
-                _fill_in(table[number : number + 1], found)
+                for name in ("size", "digest", "remark", "kind", "own_scale", "scale"):
+                    table[name][number] = getattr(found, name)
             table["row"][number] = row
             row += 1
     scales = request.scales_for(table)
@@ -274,7 +274,7 @@ def _decode(
         for number in np.flatnonzero(table["kind"] != "").tolist()
         if tuple(table["scale"][number]) != scales[table["kind"][number]]
     ]
-    read_again = _read_all([files[number] for number in again], request, scales)
+    read_again = read_all([files[number] for number in again], request, scales)
     for number, found in zip(again, read_again, strict=True):
         if isinstance(found, Exception):
             raise found
@@ -283,38 +283,24 @@ def _decode(
     return Decoded(request, images[:row], table, reasons)
 
 
-def _fill_in(entry: np.ndarray, picture: Picture) -> None:
-    """Write what is known about a picture into its entry, of type ``FILE`` (1,)."""
-    for name in ("size", "digest", "remark", "kind", "own_scale", "scale"):
-        entry[name] = getattr(picture, name)
-
-
-def _read_all(
+def read_all(
     files: list[str], request: Request, scales: Scales
 ) -> Generator[Picture | Exception, None, None]:
     """Yield the picture of each file, or why it cannot be read, in order, read by all cores."""
     scales = {**scales, **request.scales}
-    read = partial(_read_one, size=request.size, resize=request.resize, scales=scales)
-    with warnings.catch_warnings(), ThreadPoolExecutor(_cores()) as pool:
+
+    def read(file: str) -> Picture | Exception:
+        try:
+            return decode_picture(file, request.size, request.resize, scales)
+        except (ValueError, OSError) as error:
+            return error
+
+    able = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if able else os.cpu_count()
+    with warnings.catch_warnings(), ThreadPoolExecutor(cores) as pool:
         warnings.simplefilter("ignore")  # as read_picture does, for all threads
         for start in range(0, len(files), request.at_once):
             yield from pool.map(read, files[start : start + request.at_once])
-
-
-def _read_one(
-    file: str, size: tuple[int, int], resize: Resize, scales: Scales
-) -> Picture | Exception:
-    try:
-        return decode_picture(file, size, resize, scales)
-    except (ValueError, OSError) as error:
-        return error
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _reason(file: str, error: Exception) -> str:
@@ -345,7 +331,7 @@ def _is_current(old: Decoded, facts: np.ndarray) -> bool:
     if not np.array_equal(facts, old.table["facts"]) or old.scales != request.scales_for(old.table):
         return False
     failed = [request.files[number] for number in np.flatnonzero(~old.readable)]
-    return all(isinstance(one, Exception) for one in _read_all(failed, request, {}))
+    return all(isinstance(one, Exception) for one in read_all(failed, request, {}))
 
 
 def _mapped(cache: Path, request: Request) -> Decoded | None:

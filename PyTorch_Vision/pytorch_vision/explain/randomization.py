@@ -70,6 +70,10 @@ def rank_correlation(some: np.ndarray, others: np.ndarray) -> np.ndarray:
 
     It is 0 where one of the two is constant.
     """
-    ranks = [scipy.stats.rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (some, others)]
-    one, other = (scipy.stats.zscore(values, axis=1) for values in ranks)
-    return np.nan_to_num((one * other).mean(axis=1))
+    pixels = some.shape[1] * some.shape[2]
+    one, other = (
+        scipy.stats.rankdata(maps.reshape(len(maps), pixels), axis=1) - (pixels + 1) / 2
+        for maps in (some, others)
+    )
+    sizes = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return (one * other).sum(axis=1) / np.where(sizes > 0, sizes, 1)

@@ -110,7 +110,7 @@ def as_logits(output: Any) -> Tensor:
     """
     if isinstance(output, Mapping):
         found = output.get("logits", next(iter(output.values()), None))
-    elif isinstance(output, (tuple, list)):
+    elif isinstance(output, (tuple, list)) and not hasattr(output, "logits"):
         found = output[0] if output else None
     else:
         found = getattr(output, "logits", output)

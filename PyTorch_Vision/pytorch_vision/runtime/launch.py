@@ -28,26 +28,19 @@ def start_processes(machine: Machine) -> lightning_fabric.Fabric:
     devices, nodes = _devices_and_nodes(machine.devices, machine.chosen_accelerator)
     if devices * nodes == 1:
         return fabric_on(machine, 1, 1)
-    if is_interactive():
-        raise _not_started(devices, "an interactive session cannot start other processes")
-    strategy = _data_parallel()
-    fabric = fabric_on(machine, devices, nodes, strategy)
-    environment: Any = strategy.cluster_environment
     script = getattr(sys.modules["__main__"], "__file__", "")
-    if not environment.creates_processes_externally and not os.path.isfile(script):
-        raise _not_started(devices, "code that is not in a file cannot be run again")
+    if is_interactive() or not os.path.isfile(script):
+        raise ValueError(
+            f"devices is {devices}, but only a script can be started again: run python -m "
+            f"pytorch_vision train --devices {devices}, or a script of your own with torchrun "
+            f"--nproc-per-node {devices}"
+        )
+    fabric = fabric_on(machine, devices, nodes, _data_parallel())
     if not os.environ.get("LT_CLI_USED"):  # set by ``fabric run``, which has launched it already
         # otherwise each process prints a screenful of stack frames when the first one is lost
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         fabric.launch()
     return fabric
-
-
-def _not_started(devices: int, problem: str) -> ValueError:
-    return ValueError(
-        f"devices is {devices}, but {problem}: run python -m pytorch_vision train --devices "
-        f"{devices}, or a script of your own with torchrun --nproc-per-node {devices}"
-    )
 
 
 def _devices_and_nodes(wanted: int | Literal["auto"], accelerator: str) -> tuple[int, int]:
