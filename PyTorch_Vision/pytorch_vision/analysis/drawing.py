@@ -66,15 +66,10 @@ def finished(figure: Figure) -> Figure:
     return figure
 
 
-def plain(text: str) -> str:
-    """Return a text in a form that matplotlib draws literally, dollar signs included."""
-    return _drawable(text, _default_families()).replace("$", r"\$")
-
-
 def fit_text(
     text: str, inches: float, size: float = SMALL, lines: int = 1, form: str = "{}"
 ) -> str:
-    """Return a text, as ``plain`` does, broken into lines of a limited width.
+    """Return a text that matplotlib draws literally, broken into lines of a limited width.
 
     Lines are broken at blanks, after ``_-/``, then anywhere. A text that is still too long loses
     its middle, because names often differ in their ends.

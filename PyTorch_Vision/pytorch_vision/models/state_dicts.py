@@ -113,7 +113,9 @@ def fit_to(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> Fitting:
     votes: Counter[tuple[str, str]] = Counter({("", ""): 0})
     for names, others, in_file in ((tensors, own, True), (own, tensors, False)):
         for name, tensor in names.items():
-            for prefix in _prefixes(name):
+            parts = name.split(".")
+            for count in range(len(parts)):  # "", "module." and "module.conv1."
+                prefix = ".".join([*parts[:count], ""])
                 other = others.get(name[len(prefix) :])
                 if other is not None and other.shape == tensor.shape:
                     votes[(prefix, "") if in_file else ("", prefix)] += 1
@@ -126,12 +128,6 @@ def fit_to(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> Fitting:
         else:
             left.append(name)
     return Fitting(taken, left, [name for name in own if name not in taken])
-
-
-def _prefixes(name: str) -> Iterator[str]:
-    """Yield the prefixes of a dotted name, as in "", "module." and "module.conv1."."""
-    parts = name.split(".")
-    yield from (".".join([*parts[:count], ""]) for count in range(len(parts)))
 
 
 def listed(names: list[str]) -> str:
