@@ -515,7 +515,7 @@ def test_a_signal_ends_training_with_a_checkpoint_and_a_status(folder, number, s
     good.write_text("of a finished run")
     words = "-m pytorch_vision train --data sample --model networks:small --batch-size 4"
     process = start(folder, sys.executable, *words.split(), "--checkpoints", "kept")
-    while not (folder / "kept" / ".in-use-by").exists():  # made before the first step
+    while not (folder / "kept" / ".lock").exists():  # made before the first step
         assert process.poll() is None
         time.sleep(0.01)
     time.sleep(0.3)

@@ -145,10 +145,8 @@ def _page(predictions: Predictions, cards: list[dict[str, Any]], **texts: str) -
 def _cards(shown: Predictions, maps: np.ndarray | None) -> list[dict[str, Any]]:
     """Return the values that the page shows for each image.
 
-    Args:
-        shown: the images.
-        maps: float32 (2, N, H, W), of the predicted and of the true classes, or (1, N, H, W) for
-            correct answers; None for a network without maps.
+    The maps, float32 (2, N, H, W), are those of the predicted and of the true classes, or (1, N, H,
+    W) for correct answers; None for a network without maps.
     """
     names = shown.names
     return [

@@ -1,6 +1,5 @@
 """The command line's commands: look at data, train, evaluate, explain, predict, export."""
 
-import hashlib
 import os
 import sys
 from collections import Counter
@@ -336,8 +335,7 @@ def export(settings: Settings) -> None:
     """Write weights as ONNX, for programs without PyTorch."""
     check_export()
     classifier = _load(settings)
-    source = hashlib.sha256(weights_path(settings.weights).read_bytes()).hexdigest()
-    path = export_onnx(classifier, _output(settings).folder / "model.onnx", source)
+    path = export_onnx(classifier, _output(settings).folder / "model.onnx")
     print(
         f"onnxruntime gives the probabilities of PyTorch, to within {TOLERANCE:g}, for any number "
         f"of images; written to {path}"

@@ -62,12 +62,11 @@ def metadata_of(classifier: Any) -> dict[str, str]:
         "resize": classifier.resize,
         "train_digests": "".join(classifier.train_digests),
     }
-    return {name: json.dumps(value, default=_plain) for name, value in values.items()}
 
+    def plain(value: Any) -> Any:  # a NumPy number as Python's
+        return value.item() if hasattr(value, "item") else repr(value)
 
-def _plain(value: Any) -> Any:
-    """Return a value for JSON: a NumPy number as Python's, anything else as its repr."""
-    return value.item() if hasattr(value, "item") else repr(value)
+    return {name: json.dumps(value, default=plain) for name, value in values.items()}
 
 
 @contextlib.contextmanager
@@ -151,11 +150,9 @@ def network_of(
 
 
 def _made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
-    """Return the arguments of ``models.create`` by which a file's network was made.
+    """Return the arguments of ``models.create`` that made a file's network.
 
-    Args:
-        metadata: of the file.
-        tensors: the number of tensors in the file, which bounds the network that it may ask for.
+    The number of the file's tensors bounds the network that it may ask for.
 
     Raises:
         KeyError, TypeError, ValueError: they are impossible.

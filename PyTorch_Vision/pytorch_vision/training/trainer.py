@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pytorch_vision.data import ImageData, train_loader
 from pytorch_vision.models import Classifier, EpochRecord
-from pytorch_vision.models.adapter import Adapter, find_training_call, is_copied_faithfully
+from pytorch_vision.models.adapter import Adapter, find_training_call
 from pytorch_vision.models.inference import scaled_down
 from pytorch_vision.models.module_utils import load_state, tensors_of
 from pytorch_vision.runtime import Processes
@@ -103,19 +103,7 @@ class Trainer:
         self.hardware = describe_hardware(fabric, self.adapter.call.autocast)
 
     def _try_a_step(self) -> None:
-        """Try a training step with a copy of the network: which call works, what it reaches.
-
-        A network whose copies use the original's weights is trained without this trial.
-        """
-        if not is_copied_faithfully(self.adapter, self.classifier.size):
-            if self.average.network is self.network:
-                return
-            raise ValueError(
-                f"a copy of {type(self.network).__name__}, for averaged weights, still calculates "
-                "with the weights of the original: a function in place of its forward, or a hook, "
-                "holds the network itself. Make it a method of the class, or set "
-                "average_weights=False"
-            )
+        """Find the call that works in a training step, and the parameters that it reaches."""
         size, precision = self.classifier.size, self.fabric.autocast
         call, self.unreached = find_training_call(self.adapter, size, precision)
         self.adapter = Adapter(self.network, call, self.adapter.classes)
