@@ -295,7 +295,7 @@ class Classifier:
             yield Adapter(network, self._calls[key], classes)
 
     def classify(
-        self, image: ImageLike, top: int = 3, machine: Machine | None = None
+        self, image: np.ndarray | ImageLike, top: int = 3, machine: Machine | None = None
     ) -> list[tuple[str, float]]:
         """Return the most probable classes of a picture, as in ``[("cat", 0.93), ("dog", 0.05)]``.
 
