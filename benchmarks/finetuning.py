@@ -243,6 +243,7 @@ def main() -> None:
                 started = time.monotonic()
                 reached[way].append(WAYS[way](classifier, data, options.epochs, seed))
             seconds[way].append(time.monotonic() - started)
+            print(f"{way}, seed {seed}: {reached[way][-1]:.2f} %", flush=True)
     print(f"{options.folder}, {options.size} pixels, {options.epochs} epochs")
     for way in options.ways:
         each = ", ".join(f"{one:.2f}" for one in reached[way])
