@@ -48,7 +48,7 @@ from pytorch_vision.training.optimizers import MakeOptimizer
 DRIVE = "/content/drive"  # where Colab mounts it
 # defaults for the pictures of a folder: what two cores train on in minutes; features learned from
 # larger pictures, as ImageNet's, lose 5 to 20 points of accuracy at 64 pixels (docs/transfer.md)
-SIZE, LEARNED_SIZE, RESIZE = 64, 128, "crop"
+SIZE, LEARNED_SIZE, GPU_SIZE, RESIZE = 64, 128, 224, "crop"
 DEFAULT_MODEL = "ResNet18"
 LISTED = 10  # class names in a message
 
@@ -86,8 +86,8 @@ class Settings:
         Field(
             ge=1,
             description="height and width in pixels to which the pictures of a folder are "
-            f"resized; default: that of the weights, {LEARNED_SIZE} for weights that name none, "
-            f"such as ImageNet's, or {SIZE} for random ones",
+            f"resized; default: that of the weights; for weights that name none, such as "
+            f"ImageNet's, {LEARNED_SIZE}, or {GPU_SIZE} on a CUDA GPU; for random ones {SIZE}",
         ),
     ] = None
     resize: Annotated[
@@ -279,7 +279,9 @@ class Settings:
         else:
             begun = _images_of(self.weights) if self.weights else {}
             learned = self.weights or has_pretrained_weights(self.model)
-            size = self.size or begun.get("size", LEARNED_SIZE if learned else SIZE)
+            fast = self.machine.chosen_accelerator == "cuda"
+            usual = (GPU_SIZE if fast else LEARNED_SIZE) if learned else SIZE
+            size = self.size or begun.get("size", usual)
             resize = self.resize or begun.get("resize", RESIZE)
             if learned and not is_cifar10(self.data) and None in (self.size, self.resize):
                 say(
