@@ -44,6 +44,14 @@ def test_each_file_has_its_two_most_probable_classes(tmp_path, few, tiny, pictur
     assert [one.runner_up_probability for one in found] == pytest.approx(second.tolist(), abs=1e-6)
 
 
+def test_files_of_16_bits_are_scaled_as_the_training_images_were(tmp_path, tiny):
+    Image.fromarray(np.arange(1024, dtype=np.uint16).reshape(32, 32)).save(tmp_path / "grey.png")
+    tiny.scales = {"uint16": (0.0, 4095.0)}
+    (found,) = classify_files(tiny, [tmp_path / "grey.png"], EXACT)
+    (expected,) = tiny.predict(tmp_path / "grey.png", EXACT)
+    np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("at_once", [1, 3 * 3 * 32 * 32, 2**26])
 def test_files_are_classified_batch_by_batch(tmp_path, tiny, pictures, monkeypatch, at_once):
     """A folder's files come in order at any depth; what cannot be read says why."""

@@ -289,7 +289,7 @@ def _explain_images(settings: Settings, paths: list[str]) -> None:
     failed, output, explainer = [], _output(settings), Explainer(classifier)
     for path in dict.fromkeys(files):
         try:
-            image, summary = read_image(path, classifier.size, classifier.resize)
+            image, summary = read_image(path, classifier.size, classifier.resize, classifier.scales)
         except (ValueError, OSError) as error:
             failed.append(describe_os_error(error) if isinstance(error, OSError) else str(error))
             continue

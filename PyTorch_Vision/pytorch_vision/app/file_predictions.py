@@ -65,6 +65,7 @@ def classify_files(
         MemoryError: there is too little memory.
     """
     files = _files(paths)
+    how = classifier.size, classifier.resize, classifier.scales
     batch_size = max(1, AT_ONCE // (3 * classifier.size[0] * classifier.size[1]))
     with Bar(total=len(files), desc="Classifying", unit=" files", mininterval=0.5) as bar:
         for start in range(0, len(files), batch_size):
@@ -72,7 +73,7 @@ def classify_files(
             for file in files[start : start + batch_size]:
                 problem = ""
                 try:
-                    images.append(read_picture(file, classifier.size, classifier.resize).image)
+                    images.append(read_picture(file, *how).image)
                 except (ValueError, OSError) as error:
                     problem = first_line(error)
                 batch.append(FilePrediction(file, problem=problem))

@@ -295,6 +295,7 @@ class Settings:
             like.class_names if like else (),
             like.train_digests if like else (),
             labels=self.labels or None,
+            scales=like.scales if like else None,
         )
         self.tell_unused(like, data)
         say(data)
