@@ -123,6 +123,10 @@ def _call(command: str, options: dict[str, Any]) -> None:
     if command in FILES:
         given["files"] = [*options["files"], *(options.get("image") or ())]
     if command in OF_WEIGHTS:
+        if command == "predict":
+            several = values.get("weights", "pretrained")
+            given["weights"] = several if isinstance(several, list) else [several]
+            values["weights"] = given["weights"][0]
         needs_data = "data" in SETTINGS[command] and not given.get("files")
         values = _with_data_of_weights({"weights": "pretrained"} | values, needs_data)
     COMMANDS[command](Settings.of(**values), **given)
@@ -232,6 +236,7 @@ def evaluate_weights(settings: Settings, byte_order_mark: bool = False) -> None:
 def classify(
     settings: Settings,
     files: list[str],
+    weights: list[str],
     probabilities: bool = False,
     ids: bool = False,
     like: str | None = None,
@@ -239,9 +244,9 @@ def classify(
 ) -> None:
     """Classify new pictures, files or folders, and write a table."""
     folder = _output(settings).folder
-    classifier = _load(settings)
-    rows = list(classify_files(classifier, files, settings.machine))
-    names = classifier.class_names
+    classifiers = [_load(replace(settings, weights=one)) for one in weights]
+    rows = list(classify_files(classifiers, files, settings.machine))
+    names = classifiers[0].class_names
     if like is not None:
         path = folder / "submission.csv"
         table = write_submission(rows, names, like, path, mark=byte_order_mark)
