@@ -63,7 +63,7 @@ def test_the_probabilities_of_several_classifiers_are_averaged(few, tiny, pictur
         assert one.class_name == few.class_names[expected.argmax()]
     assert found[-1].problem
     other.class_names = ("tree", *few.class_names[1:])
-    with pytest.raises(ValueError, match="has the classes airplane, .*, and ResNet18 on .* tree"):
+    with pytest.raises(ValueError, match=r"has the classes airplane, .*, and ResNet18 on .* tree"):
         list(classify_files([tiny, other], pictures, EXACT))
 
 

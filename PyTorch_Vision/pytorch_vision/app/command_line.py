@@ -17,7 +17,7 @@ PROGRAM = "python -m pytorch_vision"
 OPTIONS: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("options.json").read_text(encoding="utf-8")
 )
-DATA = ("data", "root", "size", "resize", "labels", "held_out")
+DATA = ("data", "root", "size", "resize", "labels", "held_out", "held_out_share")
 NETWORK = ("model", "conv_padding", "weights")
 MACHINE = ("accelerator", "devices", "precision")
 OUTPUT = ("output", "overwrite", "checkpoints", "order", "count", "split")

@@ -191,7 +191,9 @@ def train(settings: Settings) -> None:
         raise KeyboardInterrupt(f"Interrupted: the unfinished run is in {written.folder}")
     curves = plots.training_curves(classifier.history, classifier.description, config)
     curves.savefig(written.plots / "training_curves.png")
-    if reason := _draw_errors(classifier, data, written.plots, settings):
+    if not len(data.test_labels):
+        print("No pictures of errors: there are no test images")
+    elif reason := _draw_errors(classifier, data, written.plots, settings):
         print(f"No Grad-CAM pictures: {reason}")  # the training counts all the same
 
 

@@ -112,6 +112,15 @@ class Settings:
             "images, for choosing settings",
         ),
     ] = 0
+    held_out_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="share of each class of a folder's pictures to hold out and test on, where "
+            "it has no folder to test on; 0 trains on all, without a test",
+        ),
+    ] = 0.2
     model: Annotated[
         str,
         Field(
@@ -296,6 +305,7 @@ class Settings:
             like.train_digests if like else (),
             labels=self.labels or None,
             scales=like.scales if like else None,
+            held_out_share=self.held_out_share,
         )
         self.tell_unused(like, data)
         say(data)

@@ -25,6 +25,7 @@ def load_data(
     train_digests: Sequence[str] = (),
     labels: Labels = None,
     scales: Scales | None = None,
+    held_out_share: float = 0.2,
 ) -> ImageData:
     """Return images by name.
 
@@ -39,7 +40,7 @@ def load_data(
             ``hold_out``, in place of the test images.
         class_names, train_digests, scales: for a folder on which a trained classifier is tested,
             its classes, the digests of its training images and its scales, as in ``load_folder``.
-        labels: for a folder, where the classes come from, as in ``load_folder``.
+        labels, held_out_share: for a folder, as in ``load_folder``.
 
     Raises:
         ValueError: ``which`` is not such a name, the folder cannot be used, or ``held_out`` is
@@ -61,6 +62,7 @@ def load_data(
             which,
             size,
             resize,
+            held_out_share,
             labels=labels,
             cache=root,
             class_names=known,
