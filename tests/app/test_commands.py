@@ -233,6 +233,13 @@ def test_all_pictures_are_trained_on_and_several_classifiers_asked(folder, run, 
     assert "20 pictures in mean/predictions.csv" in told
 
 
+def test_kept_pictures_are_deleted(folder, run, trained):
+    kept = sum(path.stat().st_size for path in (folder / "data").glob("pictures-*"))
+    assert run("empty-cache") == f"Deleted {kept / 1e6:,.1f} MB of pictures in data\n"
+    assert kept > 0
+    assert not list((folder / "data").glob("pictures-*"))
+
+
 def test_results_on_other_pictures_go_into_a_folder_beside(folder, run, trained, capsys):
     output = (folder / WEIGHTS).parent
     run("evaluate", *OF_WEIGHTS)

@@ -38,6 +38,7 @@ HELP = {
     "compare": "Compare runs, given by their folders: print a table and draw their curves.",
     "export": "Write weights as ONNX, for programs without PyTorch.",
     "find-lr": "Find a learning rate by a range test: a short training in which it rises.",
+    "empty-cache": "Delete the decoded pictures that are kept in --root, and print their size.",
 }
 SETTINGS = {
     "check": (*DATA, "output"),
@@ -50,6 +51,7 @@ SETTINGS = {
     "compare": ("output",),
     "export": (*NETWORK, "output"),
     "find-lr": (*DATA, *NETWORK, *RECIPE, *MACHINE, "output"),
+    "empty-cache": ("root",),
 }
 # the commands that use trained weights, and the defaults that differ for them
 OF_WEIGHTS = ("evaluate", "predict", "explain", "report", "serve", "export")

@@ -36,6 +36,7 @@ from pytorch_vision.app.run_folder import RunFolder, short_name
 from pytorch_vision.app.settings import FIELDS, Settings
 from pytorch_vision.data import DataError, ImageData, find_duplicates, read_image
 from pytorch_vision.data.folder_layout import find_files
+from pytorch_vision.data.image_cache import empty_cache
 from pytorch_vision.data.image_files import pictures_of
 from pytorch_vision.data.load import is_cifar10, short_data_name
 from pytorch_vision.explain import NoMapError
@@ -356,6 +357,11 @@ def export(settings: Settings) -> None:
     )
 
 
+def delete_kept_pictures(settings: Settings) -> None:
+    """Delete the decoded pictures that are kept in a folder, and print their size."""
+    print(f"Deleted {empty_cache(settings.root) / 1e6:,.1f} MB of pictures in {settings.root}")
+
+
 def _load(settings: Settings) -> Classifier:
     """Load the weights, and print what they are and which settings they override."""
     classifier = settings.load_classifier()
@@ -471,4 +477,5 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compare": compare,
     "export": export,
     "find-lr": find_lr,
+    "empty-cache": delete_kept_pictures,
 }

@@ -340,6 +340,9 @@ class Settings:
             if classifier is not None or is_cifar10(self.data):
                 used["resize"] = classifier and classifier.resize
             reasons.append(f"the images have {_pixels(data.size)} pixels")
+        if is_cifar10(self.data) and self.given & {"held_out_share", "labels"}:
+            used |= {"held_out_share": None, "labels": ""}
+            reasons.append("CIFAR-10 has labels and test images")
         unused = sorted(
             f"{name}={value}"
             for name in self.given & used.keys()
