@@ -340,13 +340,23 @@ class TestOnlyTested:
         again = load(tmp_path)  # what is tested is nearly the same as before
         assert len(trained & {image.tobytes() for image in again.test_images}) <= 2
 
-    def test_a_folder_that_was_trained_on_as_a_whole_is_refused(self, tmp_path):
+    def test_a_folder_that_was_trained_on_as_a_whole_has_no_test(self, tmp_path, capsys):
         paint(tmp_path, {"cat": 20, "dog": 20})
         before = load(tmp_path)
         for file in before.test_files:
             (tmp_path / file).unlink()
-        with pytest.raises(ValueError, match="no picture that the weights were not trained on"):
-            load(tmp_path, class_names=before.class_names, train_digests=before.train_digests)
+        names, digests = before.class_names, before.train_digests
+        data = load(tmp_path, class_names=names, train_digests=digests)
+        assert (len(data.train_labels), len(data.test_labels)) == (len(digests), 0)
+        assert "are trained on, and there is no test" in capsys.readouterr().out
+
+    def test_all_pictures_can_be_trained_on(self, tmp_path, capsys):
+        paint(tmp_path, {"cat": 20, "dog": 1})
+        data = load(tmp_path, held_out_share=0)
+        assert (len(data.train_labels), len(data.test_labels)) == (21, 0)
+        printed = capsys.readouterr().out
+        assert "are trained on, and there is no test" in printed
+        assert "Not tested" not in printed
 
     def test_a_class_may_be_empty(self, tmp_path, capsys):
         paint(tmp_path, {"dog": 4})

@@ -112,6 +112,15 @@ class Settings:
             "images, for choosing settings",
         ),
     ] = 0
+    held_out_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="share of each class of a folder's pictures to hold out and test on, where "
+            "it has no folder to test on; 0 trains on all, without a test",
+        ),
+    ] = 0.2
     model: Annotated[
         str,
         Field(
@@ -297,6 +306,8 @@ class Settings:
             like.class_names if like else (),
             like.train_digests if like else (),
             labels=self.labels or None,
+            scales=like.scales if like else None,
+            held_out_share=self.held_out_share,
         )
         self.tell_unused(like, data)
         say(data)
@@ -331,6 +342,9 @@ class Settings:
             if classifier is not None or is_cifar10(self.data):
                 used["resize"] = classifier and classifier.resize
             reasons.append(f"the images have {_pixels(data.size)} pixels")
+        if is_cifar10(self.data) and self.given & {"held_out_share", "labels"}:
+            used |= {"held_out_share": None, "labels": ""}
+            reasons.append("CIFAR-10 has labels and test images")
         unused = sorted(
             f"{name}={value}"
             for name in self.given & used.keys()
