@@ -191,7 +191,7 @@ def train(settings: Settings) -> None:
     if len(classifier.history.records) < config.epochs:
         raise KeyboardInterrupt(f"Interrupted: the unfinished run is in {written.folder}")
     curves = plots.training_curves(classifier.history, classifier.description, config)
-    curves.savefig(written.plots / "training_curves.png")
+    written.keep(curves, "training_curves")
     if not len(data.test_labels):
         print("No pictures of errors: there are no test images")
     elif reason := _draw_errors(classifier, data, written.plots, settings):
@@ -382,16 +382,15 @@ def _restore(settings: Settings) -> tuple[Classifier, ImageData]:
 def _draw_errors(classifier: Classifier, data: ImageData, folder: Path, settings: Settings) -> str:
     """Draw what a classifier gets wrong; return why there are no maps, or an empty text."""
     predictions = predict(classifier, data, settings.machine)
-    title, reason = classifier.description, ""
+    reason = ""
     errors = misclassified(predictions, settings.count, settings.order)
     right = correctly_classified(predictions, settings.count, settings.order)
-    chosen, chosen_right = f"{title}: {errors.choice}", f"{title}: {right.choice}"
     scaled = cross_fitted(predictions)[0] if len(predictions) > 1 else None
     figures = {
-        "misclassified": galleries.gallery(errors, chosen),
-        "confusion_matrix": plots.confusion_matrix(predictions, title),
-        "class_accuracy": plots.class_accuracy(predictions, title),
-        "reliability": plots.reliability(predictions, title, scaled),
+        "misclassified": galleries.gallery(errors),
+        "confusion_matrix": plots.confusion_matrix(predictions),
+        "class_accuracy": plots.class_accuracy(predictions),
+        "reliability": plots.reliability(predictions, scaled=scaled),
     }
     try:
         explainer, both = Explainer(classifier), np.stack([errors.predicted, errors.labels])
@@ -401,8 +400,8 @@ def _draw_errors(classifier: Classifier, data: ImageData, folder: Path, settings
         reason = str(error)
     else:
         figures |= {
-            "misclassified_gradcam": galleries.gradcam_gallery(errors, predicted, true, chosen),
-            "correct_gradcam": galleries.gradcam_gallery(right, of_right, title=chosen_right),
+            "misclassified_gradcam": galleries.gradcam_gallery(errors, predicted, true),
+            "correct_gradcam": galleries.gradcam_gallery(right, of_right),
         }
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")

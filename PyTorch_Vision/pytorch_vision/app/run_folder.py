@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from pytorch_vision import __version__
 from pytorch_vision.data import ImageData
@@ -171,6 +172,11 @@ class RunFolder:
         """
         classifier.save(self.weights)
         classifier.history.to_csv(self.history)
+
+    def keep(self, figure: Figure, name: str) -> Figure:
+        """Save a figure among the pictures, as NAME.png, and return it."""
+        figure.savefig(self.plots / f"{name}.png")
+        return figure
 
     def remove(self) -> None:
         """Remove the files of a run, and the folders if nothing else is in them."""

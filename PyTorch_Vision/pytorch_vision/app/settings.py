@@ -227,6 +227,7 @@ class Settings:
 
         Raises:
             ValueError: a variable with this prefix or an override is unknown, or as for ``of``.
+            OSError: nothing can be written into the output folder.
         """
         values = {name: constants.get(name.upper(), "") for name in FIELDS}
         overrides = constants.get("OVERRIDES", "")
@@ -251,6 +252,7 @@ class Settings:
             drive.mount(DRIVE)
             folder = f"{DRIVE}/MyDrive/S8_ResNet18/{settings.name}"
             settings = replace(settings, checkpoints=folder)
+        RunFolder.check(settings.notebook_output)  # now, rather than after the training
         return settings
 
     @property
@@ -396,7 +398,7 @@ class Settings:
     def train(
         self,
         data: ImageData,
-        output: RunFolder,
+        output: RunFolder | None = None,
         config: TrainConfig | None = None,
         loss: Loss | None = None,
         optimizer: MakeOptimizer | None = None,
@@ -406,7 +408,7 @@ class Settings:
 
         Args:
             data: what ``load_data`` returned.
-            output: the folder to write into.
+            output: the folder to write into; None for the notebook's.
             config: a recipe to use in place of the settings' own, such as one with custom
                 augmentation steps.
             loss, optimizer: custom ones, as for ``fit``.
@@ -417,7 +419,7 @@ class Settings:
         """
         config, classifier = config or self.config, classifier or self.classifier(data)
         written = train_into(
-            output,
+            output or RunFolder.prepare(self.notebook_output),
             classifier,
             data,
             config,
