@@ -379,7 +379,7 @@ def test_it_runs_to_its_end_with_a_network_without_maps(notebook, sample, tmp_pa
         monkeypatch.setenv(name, value)
     NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}).execute()
     by_id = {cell.id: cell.outputs for cell in code_cells(notebook)}
-    assert by_id["gradcam"][0].text.startswith("Sections 8 and 9 are left out. ")
+    assert by_id["gradcam"][0].text.startswith("Sections 8 and 9 are left out: no layer")
     assert not by_id["right"]
     assert not by_id["trust-plot"]
     assert set(sample.class_names[:3]) <= set(re.findall(r"'(\w+)'", str(by_id["photo"][0].data)))
