@@ -138,14 +138,18 @@ def _default_families() -> tuple[str, ...]:
         for name in settings["font.family"]
         for family in settings.get(f"font.{name}", [name])  # "serif" names a list of families
     ]
-    return tuple(name for name in wanted if name in _installed()) or (DEFAULT_FAMILY,)
+    there = font_manager.get_font_names()
+    return tuple(name for name in wanted if name in there) or (DEFAULT_FAMILY,)
 
 
 @cache
 def _family(character: str, families: tuple[str, ...]) -> str | None:
     """Return a family that has a character, one of ``families`` if possible; None for no font."""
-    every = (*families, *_installed())
-    return next((one for one in every if ord(character) in _characters(one)), None)
+
+    def having(some: tuple[str, ...]) -> str | None:
+        return next((one for one in some if ord(character) in _characters(one)), None)
+
+    return having(families) or having(_installed())  # the latter opens all fonts, with warnings
 
 
 @cache
