@@ -1,9 +1,13 @@
 """Images and a network small enough for a test, for the tests and for the jobs that they start."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from pytorch_vision.data import ImageData, load_data, subset
@@ -19,6 +23,16 @@ def few_images() -> ImageData:
         test_labels=sample.test_labels[:50],
         name="a few images",
     )
+
+
+def paint(folder: Path, counts: Mapping[str, int], first: int = 0, side: int = 8) -> None:
+    """Write so many square pictures into each folder; they differ, most of all between folders."""
+    for label, (name, count) in enumerate(counts.items()):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(first, first + count):
+            picture = np.full((side, side, 3), (number % 200, 60 * label % 256, 50), np.uint8)
+            picture[0] = 255
+            Image.fromarray(picture).save(folder / name / f"{number}.png")
 
 
 def tiny_network(normalization: bool = True, classes: int = 10) -> nn.Module:
