@@ -189,22 +189,6 @@ def test_another_run_does_not_replace_one(tmp_path, few, capsys):
     assert written.read()["identity"] == output.read()["identity"]
 
 
-def test_a_custom_loss_and_optimizer_train(tmp_path, few, tiny):
-    used = []
-
-    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        used.append("loss")
-        return torch.nn.functional.cross_entropy(logits, labels)
-
-    def optimizer(weights: list) -> torch.optim.Optimizer:
-        used.append("optimizer")
-        return torch.optim.AdamW(weights, lr=1e-3)
-
-    run = RunFolder.prepare(tmp_path)
-    assert train_into(run, tiny, few, CONFIG, loss=loss, optimizer=optimizer) == run
-    assert set(used) == {"loss", "optimizer"}
-
-
 @pytest.mark.parametrize("manifest", [None, "[", '{"id": 5}', "[" * 100_000])
 @pytest.mark.parametrize("name", ["mine", "v1.0"])
 def test_weights_of_an_unknown_run_stay(tmp_path, few, name, manifest):
