@@ -81,3 +81,9 @@ def test_importing_the_package_loads_nothing(name):
 def test_install_needs_only_what_every_kernel_has():
     names = {name.partition(".")[0] for name in imported_names(PACKAGE / "install.py")}
     assert names <= {*sys.stdlib_module_names, "packaging"}
+
+
+def test_pyplot_is_the_users_alone():
+    """Imported, it would ask for a backend that a server may not have."""
+    for path in PACKAGE.rglob("*.py"):
+        assert "matplotlib.pyplot" not in path.read_text(), path
