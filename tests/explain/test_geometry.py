@@ -84,12 +84,12 @@ def measured_centre(network: nn.Module, layer: str, side: int, cell: int, seeds:
     return float((weights * torch.arange(side)).sum() / weights.sum())
 
 
-@pytest.mark.parametrize("build", [ResNet18, partial(ResNet18, conv_padding="standard"), ResNet34])
+@pytest.mark.parametrize("build", [ResNet18, partial(ResNet18, conv_padding="standard")])
 def test_geometry_is_where_the_gradient_comes_from(build):
     network, cell = build().eval().requires_grad_(False), 10
     geometry = map_geometry(at(network, 160), "layer4")
     expected = geometry.offset[0] + geometry.stride[0] * cell  # far enough from every edge
-    measured = measured_centre(network, "layer4", 160, cell, seeds=4)
+    measured = measured_centre(network, "layer4", 160, cell, seeds=2)
     assert measured == pytest.approx(expected, abs=0.5)
 
 
@@ -156,7 +156,7 @@ def test_every_family_of_torchvisions_agrees_with_its_gradients(name):
     middle = ((side - 1) / 2 - geometry.offset[0]) / geometry.stride[0]  # in cells
     cell = math.ceil(middle - 0.25) - 1  # any offset is right for one in the very middle
     expected = geometry.offset[0] + geometry.stride[0] * cell
-    measured = measured_centre(network, layer, side, cell, seeds=2)
+    measured = measured_centre(network, layer, side, cell, seeds=1)
     assert measured == pytest.approx(expected, abs=FAMILIES[name] * geometry.stride[0])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
@@ -34,11 +35,37 @@ class Viewed(nn.Module):
         return self.last(maps.view(maps.size(0), -1)), maps
 
 
-@pytest.mark.parametrize("kind", ["mirrored", "viewed"])
-def test_a_file_predicts_what_the_classifier_does(tmp_path, few, kind):
+class Mixed(nn.Module):
+    """Channels shuffled, maps rolled and resized, a product by einsum, attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 8, 5, 4), nn.GroupNorm(2, 8)
+        self.attention, self.last = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = self.norm(self.conv(images)).relu()
+        count, channels, *size = maps.shape
+        maps = maps.view(count, 2, channels // 2, *size).transpose(1, 2).reshape(maps.shape)
+        maps = F.interpolate(torch.roll(maps, (1, 1), (2, 3)), size=(9, 9), mode="bilinear")
+        tokens = maps.flatten(2).transpose(1, 2)
+        attended = self.attention(tokens, tokens, tokens)[0].mean(1)
+        return self.last(attended + torch.einsum("nchw,nchw->nc", maps, maps) / 100)
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "count_of_convolutions"),
+    [
+        ("CustomResNet", {"mirrored": True}, 8),
+        (Viewed(), {}, 2),  # luma is one, too
+        (Mixed(), {}, 1),
+    ],
+)
+def test_a_file_predicts_what_the_classifier_does(
+    tmp_path, few, network, options, count_of_convolutions
+):
     """Its filters are constants, for a quantiser, also where the network computes them."""
-    options = {"mirrored": True} if kind == "mirrored" else {}
-    classifier = Classifier("CustomResNet" if options else Viewed(), few, **options)
+    classifier = Classifier(network, few, **options)
     state = {n: t.clone() for n, t in classifier.network.state_dict().items()}
     training = classifier.network.train().training
     path = export_onnx(classifier, tmp_path / "new" / "model.onnx", "these")
@@ -56,11 +83,12 @@ def test_a_file_predicts_what_the_classifier_does(tmp_path, few, kind):
     graph = onnx.load(path).graph
     constants = {one.name for one in graph.initializer}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    assert len(convolutions) == (8 if options else 2)  # luma is one, too
+    assert len(convolutions) == count_of_convolutions
     assert all(node.input[1] in constants for node in convolutions)
 
 
 def test_a_file_of_another_source_is_kept(tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr("pytorch_vision.models.export._converted", lambda _: onnx.ModelProto())
     monkeypatch.setattr("pytorch_vision.models.export._check_answers", lambda *_: None)
     path = export_onnx(tiny, tmp_path / "model.onnx", "these")
     assert export_onnx(tiny, path, "these") == path
