@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from hooks import at_step
-from small import tiny_network
+from small import equal, state_of, tiny_network
 
 from pytorch_vision.app.run_folder import Output, RunFolder, describe_run, short_name, train_into
 from pytorch_vision.data import Augmentation, ImageData
@@ -72,8 +72,7 @@ def test_training_writes_weights_history_and_manifest(tmp_path, few, tiny):
     assert run == RunFolder(tmp_path)
     assert sorted(os.listdir(tmp_path)) == FINISHED
     assert epochs_in(run) == 2
-    loaded = Classifier.load(run.weights, tiny_network()).network.state_dict()
-    assert all(torch.equal(t, loaded[n]) for n, t in tiny.network.cpu().state_dict().items())
+    assert equal(Classifier.load(run.weights, tiny_network()).network, tiny.network)
 
     found = run.read()
     assert (found["command"], found["status"]) == ("make it", "finished")
@@ -213,14 +212,14 @@ def test_a_run_that_after_epoch_stops_is_finished(tmp_path, few, tiny, average_w
     tested = []
 
     def stop(classifier: Classifier) -> bool:
-        tested.append({n: t.clone() for n, t in classifier.network.state_dict().items()})
+        tested.append(state_of(classifier.network))
         return len(tested) == 2
 
     assert train_into(run, tiny, few, config, after_epoch=stop) == run
     assert epochs_in(run) == run.read()["figures"]["epochs"] == 2
     assert run.read()["status"].startswith("stopped early")
     for network in (tiny.network, Classifier.load(run.weights, tiny_network()).network):
-        assert all(torch.equal(t, tested[-1][n]) for n, t in network.state_dict().items())
+        assert equal(network, tested[-1])
     assert not run.unfinished.folder.exists()
 
 
