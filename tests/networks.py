@@ -1,7 +1,6 @@
 """Custom networks: what trains in a plain PyTorch loop must train here, and load again."""
 
 import random
-import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -121,11 +120,11 @@ class Squeezed(Body):
 
 
 class Remembering(Body):
-    """Stores its features, a lock, and a table that it makes in its first forward pass."""
+    """Stores its features, and a table that it makes in its first forward pass."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.lock, self.seen, self.table = threading.Lock(), [], None
+        self.seen, self.table = [], None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.table is None:
@@ -214,21 +213,6 @@ class FrozenNorm(Body):
         super().train(mode)
 
 
-class KeptByAHook(Body):
-    """Classifies the output that a hook, one of its methods, has stored."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv2.register_forward_hook(self.keep)
-
-    def keep(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        self.kept = output
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.features(x)
-        return self.linear(self.kept.relu().mean((2, 3)))
-
-
 class FrozenBelow(Body):
     """Its features are calculated under ``no_grad``."""
 
@@ -240,30 +224,6 @@ class FrozenBelow(Body):
         with torch.no_grad():
             x = self.below(x)
         return self.linear(x.mean((2, 3)))
-
-
-def closure_in_a_hook() -> nn.Module:
-    class Keeping(Body):
-        def __init__(self) -> None:
-            super().__init__()
-
-            def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-                self.kept = output  # of the original network, also when a copy runs the hook
-
-            self.conv2.register_forward_hook(keep)
-
-        def forward(self, x: Tensor) -> Tensor:
-            self.features(x)
-            return self.linear(self.kept.relu().mean((2, 3)))
-
-    return Keeping()
-
-
-def closure_as_forward() -> nn.Module:
-    network = Body()
-    usual = network.forward
-    network.forward = lambda x: 2 * usual(x)
-    return network
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {

@@ -14,7 +14,7 @@ import pytest
 from small import few_images
 from torch.distributed.run import get_args_parser
 
-from pytorch_vision.app.command_line import FORMATS, make_parser
+from pytorch_vision.app.command_line import OWN, make_parser
 from pytorch_vision.app.settings import FIELDS, Settings
 from pytorch_vision.models import PRETRAINED, Classifier
 
@@ -130,11 +130,11 @@ def check(words: list[str], folder: Path) -> None:
             assert all((folder / path).exists() for path in what if path.startswith(".")), said
         case [option, *_] if option.startswith("--"):
             options = [word for word in words if word.startswith("--")]
-            known = {f"--{name.replace('_', '-')}" for name in (*FIELDS, *FORMATS)}
+            known = {f"--{name.replace('_', '-')}" for name in (*FIELDS, *OWN)}
             known |= {"--help", "--image"}
             assert set(options) <= known, said
             if options[0] not in ("--help", "--image") and len(words) > len(options):
-                one_of_predict = options[0].removeprefix("--") in FORMATS
+                one_of_predict = options[0].removeprefix("--") in OWN
                 check_options([*(["predict", "new"] if one_of_predict else ["train"]), *words])
         case _:
             assert program in ("cp",), f"no check for {said}"

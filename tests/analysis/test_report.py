@@ -5,14 +5,13 @@ import html
 import io
 import os
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 from small import tiny_classifier
 from torch import nn
 
@@ -56,19 +55,6 @@ def write(folder: Path, predictions: Predictions, classifier: Classifier, count:
     write_report(classifier, predictions, folder / "new" / "errors.html", count)
     assert os.listdir(folder / "new") == ["errors.html"]
     return (folder / "new" / "errors.html").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        assert not os.environ.get("CI"), "CI needs Chromium"
-        pytest.skip("there is no Chromium or Chrome here")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

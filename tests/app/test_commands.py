@@ -451,7 +451,7 @@ def test_a_signal_ends_training_with_a_checkpoint_and_a_status(folder, number, s
     good.write_text("of a finished run")
     job = ("--model", "networks:small", "--batch-size", "4", "--checkpoints", "kept")
     process = start(folder, "train", "--data", "sample", *job)
-    while not (folder / "kept" / ".in-use-by").exists():  # made before the first step
+    while not (folder / "kept" / ".lock").exists():  # made before the first step
         assert not (folder / "status").exists()
         time.sleep(0.01)
     time.sleep(0.3)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small import tiny_classifier
+from small import tiny_classifier, tiny_network
 
 from pytorch_vision.app.run_folder import RunFolder
 from pytorch_vision.app.settings import FIELDS, Settings, default_data
@@ -31,7 +31,7 @@ OWN = (
 )
 RECIPE = (
     "epochs=3 batch_size=64 seed=4 optimizer=sgd muon_learning_rate=0.3 learning_rate=0.4 "
-    "transfer_learning_rate=0.4 train=head warm_up=0.2 momentum=0.5 nesterov=False "
+    "transfer=near train=head warm_up=0.2 momentum=0.5 nesterov=False "
     "weight_decay=0.6 label_smoothing=0.7 class_weights=0.3 average_weights=False "
     "progressive_resizing=0.8 pruning=0.9"
 )
@@ -126,7 +126,7 @@ def test_a_recipe_is_changed_by_settings():
     quick = Settings.of(model="CustomResNet", padding=1).config
     assert quick.augmentation == replace(TrainConfig.quick().augmentation, padding=1)
     chosen = Settings.of(weights="pretrained", learning_rate=0.01).config
-    assert chosen.for_transfer() == chosen  # for other classes, too
+    assert (chosen.learning_rate, chosen.transfer) == (0.01, "near")
 
 
 @pytest.mark.parametrize(
@@ -233,8 +233,14 @@ def test_images_are_read_as_those_of_weights_to_begin_with(
     path = tmp_path / "weights.safetensors"
     tiny_classifier(few, size=(24, 24), resize="pad").save(path)
     assert Settings.of(**mine, weights=str(path), **chosen).load_data().size == size
-    told = "As for the weights, pictures become 24x24 pixels, by pad" in capsys.readouterr().out
+    told = "As suits the weights, pictures become 24x24 pixels, by pad" in capsys.readouterr().out
     assert told == (not chosen)
+
+
+def test_images_are_larger_for_weights_that_name_no_size(mine, tmp_path):
+    torch.save(tiny_network().state_dict(), tmp_path / "weights.pt")
+    settings = Settings.of(**mine, weights=str(tmp_path / "weights.pt"))
+    assert settings.load_data().size == (128, 128)
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_names_classes_and_a_table(data, tmp_path):
                 f"test/{place}, a.png",
                 second,
                 "test",
-                "same",
+                "the same",
             ],
         ]
 

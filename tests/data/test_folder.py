@@ -8,7 +8,7 @@ from PIL import Image
 from small import paint, tiny_classifier, tiny_network
 
 from pytorch_vision.app.settings import Settings
-from pytorch_vision.data import hold_out, image_cache, load_data, load_folder, read_image
+from pytorch_vision.data import hold_out, load_data, load_folder, read_image
 from pytorch_vision.data.load import is_cifar10
 from pytorch_vision.models import Classifier
 from pytorch_vision.training import TrainConfig, fit
@@ -86,19 +86,7 @@ def test_what_cannot_be_read_is_left_out_and_listed(tmp_path, capsys):
     assert "2 of 17 files were left out:" in printed
     assert "broken.jpg is a damaged image" in printed
     assert "notes.txt is not an image that Pillow can read" in printed
-    assert "17 pictures of 32x32 pixels take 0.1 MB of memory" in printed
-
-
-def test_too_many_pictures_are_refused_with_the_size_that_fits(tmp_path, monkeypatch):
-    pictures(tmp_path, 10)
-    available = 30 * 3 * 100 * 100 / 0.8
-    monkeypatch.setattr(image_cache, "available_memory", lambda: available)
-    with pytest.raises(ValueError, match=r"30 pictures of 128x128 .* size=100 would fit"):
-        load_folder(tmp_path, 128)
-    assert load_folder(tmp_path, 100).size == (100, 100)
-    available /= 100
-    with pytest.raises(ValueError, match="even size=32 would not fit: take fewer pictures"):
-        load_folder(tmp_path, 128)
+    assert "17 pictures of 32x32 pixels take 0.1 MB of disk" in printed
 
 
 def test_wrong_arguments_are_named(tmp_path):
@@ -144,7 +132,7 @@ def test_each_class_is_held_out_by_its_share(tmp_path, capsys):
     assert np.bincount(data.test_labels, minlength=5).tolist() == [20, 0, 2, 1, 0]
     printed = capsys.readouterr().out
     assert "30 of 145 files were left out:" in printed
-    assert "Not tested, as all their pictures are trained on: one, two\n" in printed
+    assert "  one: 1 to train on, 0 to test on\n" in printed
     assert "very unequal: one has 1 to train on, common 80. Accuracy tells most of" in printed
     assert "or let them weigh more (class_weights)" in printed
 

@@ -112,12 +112,7 @@ CREME = [unicodedata.normalize(form, "crème brûlée") for form in ("NFC", "NFD
             {CREME[0]: (3, 3), "tea": (2, 2)},
             "",
         ),
-        ("1/1=2, 1/2=3, 2/1=2, 2/2=3", {"1": (4, 1), "2": (4, 1)}, "has the same folders in it"),
-        (
-            "color/apple=3, color/corn=2, grey/apple=3, grey/corn=2",  # as it may be meant
-            {"color": (4, 1), "grey": (4, 1)},
-            "has the same folders in it (apple, corn), whose pictures are taken together.",
-        ),
+        ("1/1=2, 1/2=3, 2/1=2, 2/2=3", {"1": (4, 1), "2": (4, 1)}, ""),
         # without run.json, names of our files mean nothing
         (
             "plots=4, runs=4, cat=4, cat/weights.safetensors=0, plots/history.csv=0",
@@ -139,7 +134,7 @@ CREME = [unicodedata.normalize(form, "crème brûlée") for form in ("NFC", "NFD
         (
             "train/cat=3, train/dog=3, test/cat=2",
             {"cat": (3, 2), "dog": (3, 0)},
-            "Not tested, as {}/test has no picture of them: dog\n",
+            "  dog: 3 to train on, 0 to test on\n",
         ),
         *(
             (
@@ -154,9 +149,7 @@ CREME = [unicodedata.normalize(form, "crème brûlée") for form in ("NFC", "NFD
 def test_what_is_meant_is_found_and_told(tmp_path, capsys, there, expected, told):
     fill(tmp_path, there)
     assert counts_of(load(tmp_path)) == expected
-    printed = capsys.readouterr().out
-    assert told.replace("{}", str(tmp_path)) in printed
-    assert ("the same folders in it" in printed) == ("the same folders in it" in told)
+    assert told.replace("{}", str(tmp_path)) in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -166,8 +159,7 @@ def test_what_is_meant_is_found_and_told(tmp_path, capsys, there, expected, told
         (".=4", "expected one for each class.* its 4 pictures lie in it"),
         ("train=4, test=4", "train has no folders, expected one for each class"),
         ("cat/1.npy=0, dog/1.npy=0", r"its files are no pictures \(\.npy 2\)"),
-        ("cat/1.zip=0, dog/1.zip=0", r"\(\.zip 2\): unpack them"),
-        ("red=1, blue/.hidden.txt=0", "blue has no files, expected pictures"),
+        ("red=1, blue/.hidden.txt=0", "has one class alone, 'red'"),
         *(
             (there, "has one class alone, 'images': expected two classes or more")
             for there in ("images=20, labels.csv=0", "train/images=2, test/images=2")
@@ -181,10 +173,6 @@ def test_what_is_meant_is_found_and_told(tmp_path, capsys, there, expected, told
         (
             "train/cat=1, train/dog=1, train2/cat=1, train2/dog=1, test/cat=1",
             r"several folders to train on \(train, train2\)",
-        ),
-        (
-            "cat/train=2, cat/test=2, dog/train=2, dog/test=2",
-            "has splits in each class, such as .*cat/train: expected train/<class>",
         ),
         (
             "seg_train/cat=2, seg_train/dog=2, seg_test/cat=2, seg_test/dog=2",
@@ -221,7 +209,7 @@ def test_the_folder_of_a_run_is_not_a_class(tmp_path, capsys):
     for name in ("runs/mine", "results"):
         shutil.copytree(tmp_path / "cat", tmp_path / name / "plots")
     assert counts_of(load(tmp_path)) == BOTH
-    told = "Left out, written by a run of this library: runs/mine, runs/other, results\n"
+    told = "Left out, written by a run of this library: results, runs/mine, runs/other\n"
     assert told in capsys.readouterr().out
 
 
@@ -280,8 +268,7 @@ def test_many_classes_are_told_in_short(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert len(printed.splitlines()) < 10
     assert (
-        "60 classes, to train on: 180 pictures, 3 in a median class; fewest: class 000 2, class "
-        "001 2, class 002 2; most: class 059 4, class 058 4, class 057 4\n"
+        "60 classes, to train on: 180 pictures, from 2 (class 000) to 4 (class 040) in a class\n"
     ) in printed
 
 

@@ -2,9 +2,7 @@
 
 import errno
 import os
-import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -83,16 +81,22 @@ KINDS = ("files", "images", "labels")
 
 
 def test_images_are_mapped_and_both_splits_are_slices_of_them(folder):
-    data = load_data(folder / "mine", folder / "kept", 8)
-    whole = data.train_images.base
-    assert whole is not None
-    assert data.test_images.base is whole
-    assert not data.train_images.flags.writeable
+    """So they may be larger than memory, kept or not."""
+    kept, temporary = (
+        load_data(folder / "mine", folder / "kept", 8),
+        load_folder(folder / "mine", 8),
+    )
+    for data in (kept, temporary):
+        whole = data.train_images.base
+        assert isinstance(whole.base, np.memmap)
+        assert data.test_images.base is whole
+    assert not kept.train_images.flags.writeable
+    assert equal(kept, temporary)
     for part in ("train", "test"):
-        files, images, labels = (getattr(data, f"{part}_{kind}") for kind in KINDS)
+        files, images, labels = (getattr(kept, f"{part}_{kind}") for kind in KINDS)
         for file, image, label in zip(files, images, labels, strict=True):
             assert np.array_equal(read_image(folder / "mine" / file, (8, 8))[0], image)
-            assert file.split("/")[0] == data.class_names[label]
+            assert file.split("/")[0] == kept.class_names[label]
 
 
 def test_each_size_way_and_split_is_kept(folder, reads):
@@ -200,26 +204,30 @@ def test_a_damaged_one_is_written_anew(folder, reads, kind):
     assert len(kept.read_bytes()) == len(whole)
 
 
-@pytest.mark.parametrize("fault", ["full", "nearly full", "a file"])
-def test_what_cannot_be_kept_costs_a_line(folder, monkeypatch, capsys, fault):
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
-    told = "[Errno 28] No space left on device"
+
+@pytest.mark.parametrize("fault", ["full", "a file"])
+def test_what_cannot_be_kept_costs_a_line(folder, monkeypatch, capsys, fault):
     if fault == "full":
         monkeypatch.setattr(np, "savez", full)
-    elif fault == "nearly full":  # which is seen before anything is read
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-        told = "[Errno 28] 0.0 MB are needed, and 0.0 MB are free"
     else:
         (folder / "kept").write_text("")
-        told = "exists"
     data = load(folder)
     printed = capsys.readouterr().out
     assert "The pictures are not kept for the next time in" in printed
-    assert told in printed
+    assert ("No space left" if fault == "full" else "exists") in printed
     assert equal(data, load_folder(folder / "mine", 8))
     assert fault == "a file" or not list((folder / "kept").iterdir())
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_disk_without_room_is_named_before_anything_is_read(folder, monkeypatch, reads, kept):
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match=r"images need 0\.0 MB of disk \(.*: No space left.*--root"):
+        load(folder) if kept else load_folder(folder / "mine", 8)
+    assert not reads
 
 
 def test_what_was_used_longest_ago_goes_first(folder, capsys):
@@ -244,14 +252,6 @@ def test_the_cache_can_be_emptied(folder):
     (folder / "kept" / "cifar10.npz").write_text("")
     assert image_cache.empty_cache(folder / "kept") == size
     assert [path.name for path in (folder / "kept").iterdir()] == ["cifar10.npz"]
-
-
-def test_more_than_memory_holds_is_mapped_or_refused(folder, monkeypatch):
-    monkeypatch.setattr(image_cache, "available_memory", lambda: 1000)
-    data = load(folder)
-    assert len(data.train_labels) + len(data.test_labels) == 10
-    with pytest.raises(ValueError, match=r"even size=32 would not fit.* With a cache folder"):
-        load_folder(folder / "mine", 8)
 
 
 def deep(folder: Path, name: str, peak: int) -> None:

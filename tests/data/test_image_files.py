@@ -4,7 +4,6 @@ import io
 import struct
 import warnings
 import zlib
-from pathlib import Path
 
 import numpy as np
 import PIL
@@ -342,21 +341,6 @@ def test_a_class_that_pillow_cannot_read_does_not_vanish(tmp_path):
                 path.write_bytes(b"\0\0\0\x18ftypheic")
     with pytest.raises(ValueError, match="has no readable picture of class 'cat' to train on"):
         load_folder(tmp_path, 32)
-
-
-def test_what_is_odd_about_a_folders_pictures_is_told(tmp_path, capsys):
-    for name in ("cat", "dog"):
-        (tmp_path / name).mkdir()
-        for number in range(5):
-            Image.fromarray(RANDOM).save(tmp_path / name / f"{number}.png")
-    Image.new("RGB", (32, 32), "white").save(tmp_path / "dog" / "white.png")
-    Image.fromarray(RANDOM[:5]).save(tmp_path / "dog" / "wide.png")
-    load_folder(tmp_path, 32)
-    printed = capsys.readouterr().out
-    assert f"Pictures of one colour from edge to edge: 1, {Path('dog/white.png')}\n" in printed
-    assert "'crop' keeps a quarter of them or less: 1; 'pad' and 'squash' keep all" in printed
-    load_folder(tmp_path, 32, "squash")
-    assert "a quarter" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,8 @@ import torch
 from networks import (
     Answering,
     Body,
-    KeptByAHook,
     PartlyUsed,
-    Viewed,
     ViewedInTraining,
-    closure_as_forward,
-    closure_in_a_hook,
     made,
 )
 from small import left_alone, tiny_network
@@ -24,7 +20,6 @@ from pytorch_vision.models.adapter import (
     LogitsError,
     find_call,
     find_training_call,
-    is_copied_faithfully,
 )
 from pytorch_vision.runtime import Machine
 
@@ -84,12 +79,12 @@ def lenet(side: int) -> nn.Module:
     return network
 
 
-@pytest.mark.parametrize("side", [64, 48])
-def test_another_size_is_refused_with_one_that_works(side):
-    """Where a usual size does."""
-    works = r"; it can take images of 64x64 pixels" if side == 64 else ""
-    with pytest.raises(ValueError, match=rf"cannot take images of 32x32 pixels \(.*\){works}$"):
-        find_call(lenet(side), SIZE, 10)
+def test_another_size_is_refused():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 28 * 28, 10))
+    with pytest.raises(
+        ValueError, match=r"cannot take images of 32x32 pixels \(RuntimeError: .*\)$"
+    ):
+        find_call(network, SIZE, 10)
 
 
 class AuxiliaryHead(Body):
@@ -111,8 +106,7 @@ def test_a_training_step_is_tried_with_a_copy():
         assert find_training_call(adapter, SIZE) == (Call(memory_format=CONTIGUOUS), [])
     with pytest.raises(
         ValueError,
-        match=r"AuxiliaryHead cannot be trained on images of 32x32 pixels \(.*\); it can be "
-        "trained on images of 64x64 pixels",
+        match=r"AuxiliaryHead cannot be trained on images of 32x32 pixels \(RuntimeError",
     ):
         find_training_call(Adapter(AuxiliaryHead(), Call(), 10), SIZE)
 
@@ -120,13 +114,6 @@ def test_a_training_step_is_tried_with_a_copy():
 def test_parameters_that_no_loss_reaches_are_named():
     _, unused = find_training_call(Adapter(PartlyUsed(), Call(), 10), SIZE)
     assert unused == ["unused.weight", "unused.bias", "auxiliary.weight", "auxiliary.bias"]
-
-
-@pytest.mark.parametrize("make", [closure_in_a_hook, closure_as_forward, KeptByAHook, Viewed])
-def test_a_copy_that_calculates_with_the_originals_weights_is_noticed(make):
-    network = make()
-    adapter = Adapter(network, find_call(network, SIZE, 10), 10)
-    assert is_copied_faithfully(adapter, SIZE) == (make in (KeptByAHook, Viewed))
 
 
 def test_one_channel_is_luma(few):

@@ -10,7 +10,12 @@ from torch import nn
 
 from pytorch_vision.data import Normalization, eval_batches
 from pytorch_vision.models import Classifier, ResNet, create
-from pytorch_vision.models.registry import MODELS, describe_network, network_name
+from pytorch_vision.models.registry import (
+    MODELS,
+    describe_network,
+    network_name,
+    normalization_of,
+)
 from pytorch_vision.runtime import CheckpointError
 
 NAME = "torchvision:mobilenet_v3_small@DEFAULT"
@@ -93,6 +98,31 @@ def test_torchvisions_are_made_by_their_names(name):
         model = create(f"torchvision:{name}", 7).train()
         assert network_name(model) == f"torchvision:{name}"
         assert model(torch.zeros(2, 3, 64, 64)).shape == (2, 7)
+
+
+def test_timms_come_with_weights_except_for_other_classes(tmp_path):
+    kept = create("timm:resnet10t", 10, pretrained=False)
+    torch.save(kept.state_dict(), tmp_path / "resnet10t.pth")
+    local = {"file": str(tmp_path / "resnet10t.pth"), "num_classes": 10}
+    model = create("timm:resnet10t", 3, pretrained_cfg_overlay=local)
+    ours, theirs = model.state_dict(), kept.state_dict()
+    assert {name for name in ours if not torch.equal(ours[name], theirs[name])} == {
+        "fc.weight",
+        "fc.bias",
+    }
+    assert normalization_of("timm:resnet10t").std == (0.229, 0.224, 0.225)
+    classifier = Classifier(model, class_names=list("abc"), normalization=IMAGENET, size=(32, 32))
+    classifier.save(tmp_path / "weights.safetensors")
+    again = Classifier.load(tmp_path / "weights.safetensors")  # downloads nothing
+    assert torch.equal(again.network.fc.weight, model.fc.weight)
+
+
+def test_timm_is_asked_for_and_its_names_are_suggested(monkeypatch):
+    with pytest.raises(ValueError, match="timm has no network 'resnet10'; do you mean "):
+        create("timm:resnet10")
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ValueError, match="timm:NAME need timm: pip install timm"):
+        create("timm:resnet10t")
 
 
 def test_a_custom_function_makes_a_network(tmp_path, monkeypatch):

@@ -54,7 +54,6 @@ def test_state_dicts_of_several_libraries_are_loaded(tmp_path, few, kind, suffix
     told = classifier.begin_with(path)
     assert told == f"Beginning with the weights of weights{suffix}: 10 of 10 tensors taken"
     assert torch.allclose(classifier.network[0].weight, source[0].weight, atol=1e-2)
-    assert not classifier.is_partly_new
 
 
 def test_a_last_layer_of_other_classes_stays_new(tmp_path, few):
@@ -65,7 +64,6 @@ def test_a_last_layer_of_other_classes_stays_new(tmp_path, few):
         "left in the file: backbone.7.weight, backbone.7.bias (2)",
         "new, as they were: 7.weight, 7.bias (2)",
     ]
-    assert classifier.is_partly_new
 
 
 def test_a_prefix_in_the_network_is_matched():

@@ -1,5 +1,4 @@
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,37 +137,3 @@ def test_another_error_is_not_changed(error):
     with pytest.raises(type(error)) as caught, memory_explained():
         raise error
     assert caught.value is error
-
-
-def control_group(folder: Path, names: str, limit: str, used: int, cache: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, value in zip(
-        names.split(), (limit, used, f"x 1\n{CACHE[names]} {cache}"), strict=True
-    ):
-        (folder / name).write_text(f"{value}\n")
-
-
-V2 = "memory.max memory.current memory.stat"
-V1 = "memory.limit_in_bytes memory.usage_in_bytes memory.stat"
-CACHE = {V2: "inactive_file", V1: "total_inactive_file"}
-
-
-@pytest.mark.parametrize(
-    ("listed", "groups", "expected"),
-    [
-        ("0::/a/b", {"a/b": (V2, "1000", 300, 100), "a": (V2, "max", 5000, 0)}, 800),
-        ("0::/a/b", {"a/b": (V2, "max", 300, 100), "a": (V2, "700", 600, 0)}, 100),
-        ("0::/a", {"a": (V2, "100", 300, 0)}, 0),
-        ("9:cpu:/x\n4:memory:/of/the/host", {"memory": (V1, "1000", 300, 200)}, 900),
-        ("0::/", {}, None),
-        ("", {}, None),
-    ],
-)
-def test_a_containers_limit_counts(tmp_path, monkeypatch, listed, groups, expected):
-    (tmp_path / "listed").write_text(listed)
-    for name, (names, limit, used, cache) in groups.items():
-        control_group(tmp_path / name, names, limit, used, cache)
-    found = list(devices._control_groups(tmp_path / "listed", tmp_path))
-    monkeypatch.setattr(devices, "_control_groups", lambda: found)
-    memory = devices.available_memory()
-    assert memory == expected if expected is not None else memory > 2**20

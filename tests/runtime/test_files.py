@@ -103,8 +103,7 @@ def test_a_locked_folder_is_in_use_until_it_is_released(tmp_path):
     with locked(folder), pytest.raises(InUseError, match=f"in use by process {os.getpid()} on "):
         second.__enter__()
     with locked(folder):
-        assert (folder / ".in-use-by").exists()
-    assert not (folder / ".in-use-by").exists()
+        assert os.listdir(folder) == [".lock"]
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.EIO])
@@ -129,14 +128,11 @@ def test_a_leading_tilde_is_the_home_folder(tmp_path, monkeypatch):
     assert user_path("~") == tmp_path
     assert user_path(Path("~/new")) == tmp_path / "new"
     assert user_path("a/~/b") == Path("a/~/b")
-    with pytest.raises(ValueError, match="~nobody-here/new has no home folder"):
-        user_path("~nobody-here/new")
-    (tmp_path / "~odd").mkdir()
     assert user_path("~odd") == user_path("./~odd") == Path("~odd")
     write(Path("~/file"), b"at home")
     with locked("~/kept"):
         pass
-    assert sorted(os.listdir(tmp_path)) == ["file", "kept", "~odd"]
+    assert sorted(os.listdir(tmp_path)) == ["file", "kept"]
 
 
 @pytest.mark.parametrize(

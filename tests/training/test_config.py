@@ -72,24 +72,25 @@ def test_recipes_take_changes_by_name_and_check_them():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, ("sgd", 0.001, None, 3e-4)),
-        ({"learning_rate": 0.01}, ("sgd", 0.01, None, None)),
-        ({"muon_learning_rate": 0.2}, ("muon", 0.05, 0.2, None)),
-        ({"optimizer": "sgd"}, ("sgd", 0.001, None, None)),
-        ({"optimizer": "adamw"}, ("adamw", 0.001, None, None)),
+        ({}, ("adamw", 3e-4, None, "auto")),
+        ({"learning_rate": 0.01}, ("adamw", 0.01, None, "near")),
+        ({"muon_learning_rate": 0.2}, ("muon", 0.05, 0.2, "no")),
+        ({"optimizer": "sgd"}, ("sgd", 0.2, None, "near")),
+        ({"optimizer": "adamw"}, ("adamw", 3e-4, None, "near")),
+        ({"learning_rate": 0.01, "transfer": "no"}, ("adamw", 0.01, None, "no")),
     ],
 )
 def test_a_chosen_rate_or_optimizer_is_what_finetune_trains_with(changes, expected):
     config = TrainConfig.finetune(**changes)
-    rates = (config.peak_learning_rate, config.muon_learning_rate, config.transfer_learning_rate)
-    assert (config.optimizer, *rates) == expected
-    assert config.for_transfer().optimizer == ("adamw" if not changes else config.optimizer)
+    rates = (config.peak_learning_rate, config.muon_learning_rate)
+    assert (config.optimizer, *rates, config.transfer) == expected
 
 
 def test_another_optimizer_has_its_own_rates_in_every_recipe():
-    for recipe in RECIPES.values():
-        config = recipe(optimizer="adamw")
-        assert (config.peak_learning_rate, config.chosen("weight_decay")) == (1e-3, 0.01)
+    for name, recipe in RECIPES.items():
+        optimizer, rates = ("sgd", (0.2, 5e-4)) if name == "finetune" else ("adamw", (1e-3, 0.01))
+        config = recipe(optimizer=optimizer)
+        assert (config.peak_learning_rate, config.chosen("weight_decay")) == rates
 
 
 def test_sgds_default_rate_is_lower_beside_muon():

@@ -414,11 +414,15 @@ def test_one_seed_gives_the_same_losses_and_leaves_the_random_state(few, network
     assert other.column("train_loss") != losses[0]
 
 
-def test_the_history_is_that_of_the_last_training(few, tiny):
-    for _ in range(2):
-        history = fit(tiny, few, CONFIG, EXACT)
-        assert tiny.history == history
-        assert history.column("epoch") == [1, 2, 3]
+def test_two_trainings_have_one_history_also_with_checkpoints(few, tiny, tmp_path):
+    first = fit(tiny, few, CONFIG, EXACT)
+    second = replace(CONFIG, epochs=2, train="head")
+    history = fit(tiny, few, second, EXACT, tmp_path)
+    assert tiny.history == history
+    assert history.records[:3] == first.records
+    assert history.column("epoch") == [1, 2, 3, 4, 5]
+    again = fit(tiny_classifier(few), few, second, EXACT, tmp_path)  # all of it from the checkpoint
+    assert again == history
     result = evaluate(tiny, few, EXACT)
     last = history.records[-1]
     assert (last.test_loss, last.test_accuracy) == (result.loss, result.accuracy)

@@ -1,5 +1,6 @@
 """The last layer, fitted to frozen features."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -10,21 +11,21 @@ from small import few_images, tiny_classifier, tiny_network
 from torch import nn
 
 from pytorch_vision.data import ImageData
-from pytorch_vision.models import Classifier, ResNet, create
+from pytorch_vision.models import Classifier, create
 from pytorch_vision.models.adapter import Adapter, Call
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.devices import make_fabric
 from pytorch_vision.training import TrainConfig, fit, linear_probe
 from pytorch_vision.training.linear_probe import (
-    begins_with_a_fit,
+    begin_transfer,
     features_below,
-    fit_last_layer,
     fit_probe,
     last_layer,
     partly_frozen,
 )
 
 SIZE = (32, 32)
+CPU = Machine("cpu")
 
 
 @pytest.fixture
@@ -32,11 +33,13 @@ def data() -> ImageData:
     return few_images()
 
 
-def new_classifier(data: ImageData) -> Classifier:
-    """A classifier that begins with weights of other classes."""
-    classifier = tiny_classifier(data)
-    classifier.is_partly_new = True
-    return classifier
+@pytest.fixture
+def easy() -> ImageData:
+    """Three classes of one colour each, with noise, which random filters tell apart."""
+    labels = np.arange(60) % 3
+    noise = np.random.default_rng(0).integers(0, 100, (60, *SIZE, 3))
+    images = (noise + 150 * np.eye(3)[labels][:, None, None]).astype(np.uint8)
+    return ImageData(images, labels, images[:6], labels[:6], ("red", "green", "blue"), "colours")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,7 @@ def test_features_are_a_layer_s_inputs_for_images_and_mirror_images(data: ImageD
     classifier = tiny_classifier(data)
     adapter, layer = Adapter(classifier.network, Call()), classifier.network[-1]
     fabric = make_fabric(Machine("cpu", precision="32-true"))
-    arguments = (classifier.normalization, True)
+    arguments = (classifier.normalization, 2)
 
     both = features_below(fabric, adapter, layer, data.train_images, *arguments)
     turned = np.ascontiguousarray(data.train_images[:, :, ::-1])
@@ -142,85 +145,72 @@ def test_features_are_a_layer_s_inputs_for_images_and_mirror_images(data: ImageD
         )
 
 
-def test_only_the_last_layer_is_fitted(data: ImageData) -> None:
-    classifier = new_classifier(data)
+def changed_by(classifier: Classifier, data: ImageData, config: TrainConfig) -> set[str]:
+    """Train, and return the names of the tensors that have changed."""
     before = {name: one.clone() for name, one in classifier.network.state_dict().items()}
-    fabric = make_fabric(Machine("cpu"))
-
-    probe = fit_last_layer(
-        fabric, Adapter(classifier.network, Call()), classifier, data, TrainConfig()
-    )
-
-    assert probe is not None
-    assert probe.images == 100
+    fit(classifier, data, config, CPU)
+    assert all(one.requires_grad for one in classifier.network.parameters())
     after = classifier.network.state_dict()
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed == {"7.weight", "7.bias"}
-    assert classifier.network.training
-    answers = classifier.predict(data.train_images).argmax(1)
-    assert (answers == data.train_labels).mean() > 0.2  # twice chance, from random filters
+    return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-def test_transfer_fits_the_last_layer_and_freezes_the_normalisation_layers(
+def test_only_the_last_layer_is_fitted(easy: ImageData, capsys: pytest.CaptureFixture[str]) -> None:
+    classifier = tiny_classifier(easy)
+    before = copy.deepcopy(classifier.network.state_dict())
+    adapter, fabric = Adapter(classifier.network, Call()), make_fabric(CPU)
+
+    config = begin_transfer(fabric, adapter, classifier, easy, TrainConfig.finetune())
+
+    assert config == TrainConfig.finetune(transfer="near")
+    assert f"fitted to the features of {len(easy.train_labels)} images" in capsys.readouterr().out
+    after = classifier.network.state_dict()
+    assert {n for n in before if not torch.equal(before[n], after[n])} == {"7.weight", "7.bias"}
+    answers = classifier.predict(easy.train_images).argmax(1)
+    assert (answers == easy.train_labels).mean() > 0.9
+
+    begin_transfer(fabric, adapter, classifier, easy, TrainConfig.finetune())
+    assert "The last layer stays as it is" in capsys.readouterr().out
+
+
+def test_near_freezes_normalisation_layers_and_changes_all_others(easy: ImageData) -> None:
+    classifier = tiny_classifier(easy)
+    names = set(classifier.network.state_dict())
+    normalisation = {name for name in names if name.startswith("1.")}
+    changed = changed_by(classifier, easy, TrainConfig.finetune(epochs=1))
+    assert changed == names - normalisation
+
+
+def test_features_that_fit_badly_are_trained_anew(
     data: ImageData, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    classifier = new_classifier(data)
-    normalisation = {name: one.clone() for name, one in classifier.network[1].state_dict().items()}
-    filters = classifier.network[0].weight.clone()
-
-    fit(classifier, data, TrainConfig.finetune(epochs=1), Machine("cpu"))
-
-    assert "The last layer is fitted to the features of 100 images" in capsys.readouterr().out
-    for name, one in classifier.network[1].state_dict().items():
-        torch.testing.assert_close(one, normalisation[name], rtol=0, atol=0, msg=name)
-    assert all(one.requires_grad for one in classifier.network.parameters())
-    assert not torch.equal(classifier.network[0].weight, filters)
-    assert not classifier.is_partly_new
+    classifier = tiny_classifier(data)  # of random filters
+    changed = changed_by(classifier, data, TrainConfig.finetune(epochs=1))
+    assert changed | {"1.num_batches_tracked"} == set(classifier.network.state_dict())
+    assert "all layers are trained anew" in capsys.readouterr().out
+    anew = TrainConfig.finetune().anew()
+    assert (anew.optimizer, anew.muon_learning_rate, anew.transfer) == ("muon", 0.05, "no")
 
 
-def test_training_the_head_trains_nothing_else(data: ImageData) -> None:
+@pytest.mark.parametrize("recipe", [TrainConfig, TrainConfig.finetune])
+def test_training_the_head_trains_nothing_else(data: ImageData, recipe: type[TrainConfig]) -> None:
     classifier = tiny_classifier(data)
-    before = {name: one.clone() for name, one in classifier.network.state_dict().items()}
-
-    fit(classifier, data, TrainConfig(epochs=1, train="head"), Machine("cpu"))
-
-    after = classifier.network.state_dict()
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed == {"7.weight", "7.bias"}
-    assert all(one.requires_grad for one in classifier.network.parameters())
+    assert changed_by(classifier, data, recipe(epochs=1, train="head")) == {"7.weight", "7.bias"}
 
 
 def test_training_the_head_needs_a_linear_layer(data: ImageData) -> None:
     network = nn.Sequential(nn.Conv2d(3, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    classifier = Classifier(network, data)
     config = replace(TrainConfig(), train="head")
     with (
         pytest.raises(ValueError, match="does not end with a linear layer"),
-        partly_frozen(Adapter(network, Call()), classifier, config),
+        partly_frozen(Adapter(network, Call()), SIZE, config),
     ):
         pass
 
 
-def test_transfer_is_adamw_and_may_be_given_another_rate() -> None:
-    recipe = TrainConfig.finetune(transfer_learning_rate=2e-4)
-    assert (recipe.optimizer, recipe.peak_learning_rate) == ("sgd", 0.001)  # for the same classes
-    transfer = recipe.for_transfer()
-    assert (transfer.optimizer, transfer.peak_learning_rate) == ("adamw", 2e-4)
-    assert not TrainConfig.finetune(learning_rate=0.1).transfers
-
-
-@pytest.mark.parametrize(
-    ("train", "expected"), [("all", ("muon", None, 0.05)), ("head", ("adamw", 3e-4, None))]
-)
-def test_a_resnet_of_ours_moves_far_unless_its_head_alone_is_trained(
-    data: ImageData, train: str, expected: tuple[str, float | None, float | None]
+def test_a_recipe_for_random_weights_is_questioned_after_learned_ones(
+    data: ImageData, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    classifier = Classifier(ResNet(blocks=(1, 1, 1, 1)), data)
-    classifier.is_partly_new = True
-    recipe = TrainConfig.finetune(train=train)
-
-    fitted = begins_with_a_fit(classifier, recipe)
-
-    chosen = recipe.for_transfer(fitted)
-    assert fitted == (train == "head")
-    assert (chosen.optimizer, chosen.learning_rate, chosen.muon_learning_rate) == expected
+    classifier = tiny_classifier(data)
+    for recipe, questioned in ((TrainConfig, 0), (TrainConfig, 1), (TrainConfig.finetune, 0)):
+        fit(classifier, data, recipe(epochs=1), CPU)
+        assert capsys.readouterr().out.count("begins with learned weights") == questioned

@@ -27,15 +27,16 @@ def test_the_suggestion_is_where_the_loss_falls(few, tiny, optimizer, rate):
     assert test.losses.min() < test.losses[0]
 
 
-def test_the_settings_train_with_the_suggestion_also_after_weights_of_other_classes(few, tiny):
-    tiny.is_partly_new = True
-    found = find_learning_rate(tiny, few, TrainConfig.finetune(batch_size=16), EXACT, steps=20)
-    rate = found.suggestion
-    assert found.rate == "learning_rate"
-    assert found.settings == {"optimizer": "adamw", "learning_rate": rate}
+@pytest.mark.parametrize("transfer", ["auto", "near"])
+def test_the_settings_train_as_the_test_did_after_learned_weights(few, tiny, transfer):
+    recipe = TrainConfig.finetune(batch_size=len(few.train_labels), epochs=1, transfer=transfer)
+    found = find_learning_rate(tiny, few, recipe, EXACT, steps=20)
     config = TrainConfig.finetune(**found.settings)
-    assert config.for_transfer() == config
+    assert config.transfer == ("no" if transfer == "auto" else "near")  # as its filters are random
     assert config.chosen(found.rate) == found.suggestion
+    assert found.settings.keys() >= {"transfer", "optimizer", "learning_rate"}
+    history = fit(tiny, few, recipe, EXACT)  # of one step
+    assert found.losses[0] == pytest.approx(history.records[0].train_loss, rel=1e-5)
 
 
 def test_sgds_rate_rises_with_muons(few, tiny):

@@ -31,32 +31,6 @@ from pytorch_vision.explain import (
     removal,
 )
 
-__all__ = [
-    "METHODS",
-    "Explainer",
-    "NoMapError",
-    "Predictions",
-    "baseline_maps",
-    "calibration",
-    "class_accuracy",
-    "confusion_matrix",
-    "correctly_classified",
-    "cross_fitted",
-    "galleries",
-    "grad_cam",
-    "lessons_learned",
-    "measure",
-    "measure_trust",
-    "misclassified",
-    "plots",
-    "predict",
-    "removal",
-    "temperature",
-    "trust_lessons",
-    "write_predictions",
-    "write_report",
-]
-
 
 def __getattr__(name: str) -> Any:
     """Find three names that moved to ``app``, which imports this wing."""

@@ -68,7 +68,7 @@ def temperature(predictions: Predictions) -> float:
         raise ValueError("there are no predictions to find a temperature for")
 
     def loss(logarithm: float) -> float:
-        chosen = _log_probabilities(predictions, np.exp(logarithm))
+        chosen = log_probabilities(predictions, np.exp(logarithm))
         return -float(chosen[np.arange(len(predictions)), predictions.labels].mean())
 
     bounds = tuple(np.log(TEMPERATURES))
@@ -77,13 +77,11 @@ def temperature(predictions: Predictions) -> float:
 
 def temperature_scaled(predictions: Predictions, temperature: float) -> Predictions:
     """Return the predictions of a network whose logits are divided by a temperature."""
-    probabilities = np.exp(_log_probabilities(predictions, temperature)).astype(np.float32)
+    probabilities = np.exp(log_probabilities(predictions, temperature)).astype(np.float32)
     return replace(predictions, probabilities=probabilities)
 
 
-def cross_fitted(
-    predictions: Predictions, seed: int = 0
-) -> tuple[Predictions, tuple[float, float]]:
+def cross_fitted(predictions: Predictions) -> tuple[Predictions, tuple[float, float]]:
     """Scale each half of the predictions by the temperature that is best for the other half.
 
     So no image influences its own temperature, and the calibration can be judged on all images.
@@ -96,7 +94,7 @@ def cross_fitted(
     """
     if len(predictions) < 2:
         raise ValueError(f"there are {len(predictions)} predictions, expected 2 or more")
-    order = np.random.default_rng(seed).permutation(len(predictions))
+    order = np.random.default_rng(0).permutation(len(predictions))
     halves = np.array_split(order, 2)
     probabilities = np.empty_like(predictions.probabilities)
     temperatures = []
@@ -119,7 +117,7 @@ def describe_scaling(predictions: Predictions) -> str:
     )
 
 
-def _log_probabilities(predictions: Predictions, temperature: float) -> np.ndarray:
+def log_probabilities(predictions: Predictions, temperature: float = 1.0) -> np.ndarray:
     """Return the logarithms of the probabilities at a temperature: float64 (N, C)."""
     # a probability that float32 rounds to 0 keeps a finite logarithm
     smallest = np.finfo(np.float32).tiny

@@ -4,6 +4,7 @@ Names of classes, files and folders are arbitrary. In a figure they are never pa
 never overlap, and no character is drawn as an empty box.
 """
 
+import bisect
 import io
 import re
 import textwrap
@@ -56,7 +57,7 @@ def finished(figure: Figure) -> Figure:
         axes.tick_params(which="both", labelfontfamily=families)  # of ticks yet to be made, too
     texts = figure.findobj(Text)
     for text in texts:
-        found = {_family(one, families) for one in text.get_text() if one != "\n"}
+        found = {_family(one, families) for one in text.get_text().replace("\n", "")}
         others = sorted(family for family in found if family and family not in families)
         text.set_fontfamily([*families, *others])
     if any(ESCAPED.search(text.get_text()) for text in texts):
@@ -65,15 +66,10 @@ def finished(figure: Figure) -> Figure:
     return figure
 
 
-def plain(text: str) -> str:
-    """Return a text in a form that matplotlib draws literally, dollar signs included."""
-    return _literal(_drawable(text, _default_families()))
-
-
 def fit_text(
     text: str, inches: float, size: float = SMALL, lines: int = 1, form: str = "{}"
 ) -> str:
-    """Return a text, as ``plain`` does, broken into lines of a limited width.
+    """Return a text that matplotlib draws literally, broken into lines of a limited width.
 
     Lines are broken at blanks, after ``_-/``, then anywhere. A text that is still too long loses
     its middle, because names often differ in their ends.
@@ -94,18 +90,14 @@ def fit_text(
     text = _drawable(text, families)
     if any(unicodedata.bidirectional(one) in ("R", "AL") for one in text):
         form = form.replace("{}", "{}" + LEFT_TO_RIGHT)  # else the words after it come before it
-    kept, too_many = 0, len(text) + 1
-    while too_many - kept > 1:  # the most characters that fit; usually all of them
-        tried = len(text) if too_many > len(text) and not kept else (kept + too_many) // 2
-        if len(_broken(form.format(cut(text, tried)), inches, width)) <= lines:
-            kept = tried
-        else:
-            too_many = tried
-    return _literal("\n".join(_broken(form.format(cut(text, kept)), inches, width)))
 
+    def broken(kept: int) -> list[str]:
+        return _broken(form.format(cut(text, kept)), inches, width)
 
-def _literal(text: str) -> str:
-    return text.replace("$", r"\$")
+    kept = len(text)
+    if len(broken(kept)) > lines:
+        kept = max(bisect.bisect(range(kept), lines, key=lambda some: len(broken(some))) - 1, 0)
+    return "\n".join(broken(kept)).replace("$", r"\$")
 
 
 def _broken(text: str, inches: float, width: Callable[[str], float]) -> list[str]:
@@ -130,22 +122,12 @@ def _advance(character: str, families: tuple[str, ...]) -> float:
 
 
 def _drawable(text: str, families: tuple[str, ...]) -> str:
-    """Return a text in one line, in characters that some font has.
-
-    A symbol that no font has becomes its name, such as ":cat:"; a letter its number, such as
-    ``\\u732b``; an invisible character is left out.
-    """
-    text = " ".join(text.split())
-    return "".join(one if _family(one, families) is not None else _named(one) for one in text)
-
-
-def _named(character: str) -> str:
-    kind = unicodedata.category(character)
-    if kind == "Cf" or unicodedata.name(character, "").startswith("VARIATION SELECTOR"):
-        return ""
-    if kind.startswith("S") and (name := unicodedata.name(character, "")):
-        return f":{name.lower().replace(' ', '_')}:"
-    return character.encode("ascii", "backslashreplace").decode() if kind != "Cc" else " "
+    """Return a text in one line; of characters that no font has, the numbers, as in ``\\u732b``."""
+    return "".join(
+        one if _family(one, families) else one.encode("ascii", "backslashreplace").decode()
+        for one in " ".join(text.split())
+        if unicodedata.category(one) != "Cf"  # invisible, such as a joiner
+    )
 
 
 def _default_families() -> tuple[str, ...]:
@@ -162,19 +144,19 @@ def _default_families() -> tuple[str, ...]:
 @cache
 def _family(character: str, families: tuple[str, ...]) -> str | None:
     """Return a family that has a character, one of ``families`` if possible; None for no font."""
-    for family in families:
-        if ord(character) in _characters(family):
-            return family
-    return _other_families().get(ord(character))
+    every = (*families, *_installed())
+    return next((one for one in every if ord(character) in _characters(one)), None)
 
 
 @cache
-def _installed() -> frozenset[str]:
-    return frozenset(font_manager.get_font_names())
+def _installed() -> tuple[str, ...]:
+    """Return the installed families, the largest fonts first.
 
-
-def _file(family: str) -> str:
-    return font_manager.findfont(font_manager.FontProperties(family=[family]))
+    Not the last resort, which has a box for everything, nor coloured fonts, which have no outlines.
+    """
+    names = set(font_manager.get_font_names())
+    usable = [one for one in names if not re.search("last resort|color", one, re.IGNORECASE)]
+    return tuple(sorted(usable, key=lambda name: (-len(_characters(name)), name)))
 
 
 @cache
@@ -187,13 +169,5 @@ def _characters(family: str) -> frozenset[int]:
         return frozenset()
 
 
-@cache
-def _other_families() -> dict[int, str]:
-    """Return a family for each character that any installed font has, the largest fonts first."""
-    # the last resort has a box for everything; coloured fonts have no outlines to draw
-    names = [one for one in _installed() if not re.search("last resort|color", one, re.IGNORECASE)]
-    families: dict[int, str] = {}
-    for name in sorted(names, key=lambda name: (-len(_characters(name)), name)):
-        for character in _characters(name):
-            families.setdefault(character, name)
-    return families
+def _file(family: str) -> str:
+    return font_manager.findfont(font_manager.FontProperties(family=[family]))

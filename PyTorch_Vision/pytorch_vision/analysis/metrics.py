@@ -8,6 +8,7 @@ import numpy as np
 import scipy.stats
 import sklearn.metrics
 
+from pytorch_vision.analysis.calibration import log_probabilities
 from pytorch_vision.analysis.predictions import Predictions
 from pytorch_vision.runtime.files import write_csv
 from pytorch_vision.runtime.text import aligned, cut, percent
@@ -129,14 +130,12 @@ def measure(predictions: Predictions) -> Metrics:
 def evaluation(predictions: Predictions) -> Evaluation:
     """Return the loss and accuracy of some predictions, as ``training.evaluate`` does."""
     labels, predicted = predictions.labels, predictions.predicted
-    # a probability that float32 rounds to 0 keeps a finite loss
-    smallest = np.finfo(np.float32).tiny
-    given = predictions.probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    given = log_probabilities(predictions)[np.arange(len(labels)), labels]
     only = None
     if len(np.unique(predicted)) == 1 < len(np.unique(labels)):
         only = predictions.class_names[predicted[0]]
     return Evaluation(
-        loss=float(-np.log(np.maximum(given, smallest)).mean()),
+        loss=-float(given.mean()),
         correct=int(np.count_nonzero(predicted == labels)),
         count=len(labels),
         only=only,
@@ -148,21 +147,14 @@ def write_predictions(
 ) -> None:
     """Write a table of the images as CSV: name, true and predicted class, and probabilities.
 
-    Args:
-        predictions: what ``predict`` returned.
-        path: the file.
-        mark: begin with a byte order mark, as ``write_csv`` does.
+    ``mark`` is that of ``write_csv``.
 
     Raises:
         OSError: it cannot be written.
     """
-    names = predictions.class_names
+    names, answers = predictions.class_names, predictions.predicted
     every = zip(
-        predictions.names,
-        predictions.labels,
-        predictions.predicted,
-        predictions.probabilities,
-        strict=True,
+        predictions.names, predictions.labels, answers, predictions.probabilities, strict=True
     )
     rows = [
         [name, names[label], names[answer], f"{shares[answer]:.6f}", f"{shares[label]:.6f}"]

@@ -180,18 +180,12 @@ def _in_random_order(labels: np.ndarray) -> bool:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often one class was taken for another.
-
-    Attributes:
-        true, predicted: the two classes.
-        count: how many images of the true class were taken for the other.
-        share: of all images of the true class, in (0, 1].
-    """
+    """How often one class was taken for another."""
 
     true: int
     predicted: int
-    count: int
-    share: float
+    count: int  # of the images of the true class that were taken for the other
+    share: float  # of all images of the true class, in (0, 1]
 
 
 def largest_confusions(predictions: Predictions) -> list[Confusion]:

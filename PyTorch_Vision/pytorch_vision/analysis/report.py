@@ -31,7 +31,7 @@ from pytorch_vision.runtime.terminal import Bar
 from pytorch_vision.runtime.text import cut
 
 CHUNK = 100  # images whose maps are made at once, between two moves of the bar
-NOTED = 2**22  # pixels of errors that the maps are tested on: 4,096 of 32x32, or 83 of 224x224
+TESTED = 100  # errors whose maps are tested, which takes more than twice as long as drawing them
 SMALL = 128  # pixels a side up to which an image is kept lossless; larger ones are compressed
 SIDE = 256  # pixels that the longer side of a larger image is reduced to
 LONG = 90  # letters of class names that fit side by side above the matrix
@@ -97,8 +97,7 @@ def write_report(
 
 def _note(explainer: Explainer, errors: Predictions, machine: Machine | None) -> str:
     """Say how fine the maps of the errors are, and how far they can be trusted."""
-    height, width = errors.images.shape[1:3]
-    some = misclassified(errors, max(1, NOTED // (height * width)))
+    some, (height, width) = misclassified(errors, TESTED), errors.images.shape[1:3]
     maps = explainer.maps(some.images, some.predicted)
     both = {"map": maps, "random": baseline_maps(some.images)["random"]}
     removals = removal(explainer.classifier, some.images, some.predicted, both, (0.3,), machine)
@@ -145,10 +144,8 @@ def _page(predictions: Predictions, cards: list[dict[str, Any]], **texts: str) -
 def _cards(shown: Predictions, maps: np.ndarray | None) -> list[dict[str, Any]]:
     """Return the values that the page shows for each image.
 
-    Args:
-        shown: the images.
-        maps: float32 (2, N, H, W), of the predicted and of the true classes, or (1, N, H, W) for
-            correct answers; None for a network without maps.
+    The maps, float32 (2, N, H, W), are those of the predicted and of the true classes, or (1, N, H,
+    W) for correct answers; None for a network without maps.
     """
     names = shown.names
     return [

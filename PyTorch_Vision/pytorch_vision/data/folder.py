@@ -29,7 +29,6 @@ LISTED = 100  # unreadable files that are named
 NAMED = 5  # other files that are named
 CLASSES_LISTED = 20
 UNEQUAL = 10  # times as many pictures in one class as in another: reported
-CUT_OFF = 4  # times as long as wide: reported, as "crop" loses most of such a picture
 
 
 def load_folder(
@@ -74,10 +73,10 @@ def load_folder(
         labels: where the classes come from, as ``labels.labeller_of`` explains: a table such as
             "train.csv", "name:(.+)_[0-9]+", "folders:2", "level:2" or a function of the path
             inside the folder; default: the folders.
-        cache: a folder that keeps the decoded pictures. They are mapped into memory from there,
-            so that they may be larger than memory; the next time, only changed files are read.
-            Default: nothing is kept.
-        cache_limit: gigabytes that all kept pictures may take there; the least recently used are
+        cache: a folder for the decoded pictures; the next time, only changed files are read.
+            Default: no cache, but a temporary file. In both cases the images are mapped into
+            memory from there, so they may be larger than memory.
+        cache_limit: gigabytes that all caches in that folder may take; the least recently used are
             deleted first. ``image_cache.empty_cache`` deletes all.
         class_names: the classes of a trained network that is to be tested. The folder may have
             only some of them, and needs no pictures to train on. Without a folder to test on, the
@@ -91,7 +90,8 @@ def load_folder(
 
     Raises:
         ValueError: there is no such folder; its layout is another or ambiguous; a class has no
-            readable picture; or the pictures do not fit in memory, with a size that would fit.
+            readable picture.
+        OSError: the disk has no room for the images.
     """
     path, size, known = user_path(path), height_and_width(size), tuple(class_names)
     resize, seed = check_resize(resize), whole_number(seed, "seed")
@@ -107,17 +107,14 @@ def load_folder(
         for reason, paths in sorted(left_out.items()):
             if paths:
                 say(f"Left out, {reason}: {_listing([_inside(one, path) for one in paths])}")
-    for remark in layout.remarks:
-        say(remark)
     files, numbers, in_train = _listed(layout)
     name = printable(path.resolve().name)
-    where = "memory" if cache is None else f"disk, in {printable(str(cache))}"
     say(
         f"{name}: {len(files):,} pictures of {size[0]}x{size[1]} pixels take "
-        f"{3 * len(files) * size[0] * size[1] / 1e6:,.1f} MB of {where}"
+        f"{3 * len(files) * size[0] * size[1] / 1e6:,.1f} MB of disk"
     )
     kept = None if cache is None else cache_path(user_path(cache), path, size, resize)
-    decoded = decode_files(Request(files, size, resize, name, scales or {}), kept, cache_limit)
+    decoded = decode_files(Request(files, size, resize, name, scales or {}), kept)
     _tell_what_cannot_be_read(decoded)
     pictures, numbers = decoded.pictures, numbers[decoded.readable]
     digests, in_train = pictures["digest"], in_train[decoded.readable]
@@ -129,7 +126,7 @@ def load_folder(
     order, count = np.argsort(~in_train, kind="stable"), int(in_train.sum())
     pictures, numbers = pictures[order], numbers[order]
     _check_every_class(path, layout, numbers[:count], numbers[count:], bool(known))
-    images = arranged(decoded, order)
+    images = arranged(decoded, order, kept, cache_limit)
     read = np.flatnonzero(decoded.readable)[order]
     names = tuple(_inside(printable(files[i]), path) for i in read)
     data = ImageData(
@@ -150,22 +147,22 @@ def load_folder(
     _tell_classes(data, layout, of_weights)
     _tell_what_is_in_both(pictures["digest"], count, names)
     _tell_how_pictures_were_read(decoded)
-    _tell_of_odd_pictures(data, pictures, names)
+    _tell_sizes(data, pictures["size"])
     return data
 
 
 def _listed(layout: Layout) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Return all files, the label of each, and whether it is trained on."""
-    files: list[str] = []
-    labels: list[int] = []
-    in_train: list[bool] = []
     number = {name: label for label, name in enumerate(layout.class_names)}
-    for split in (layout.train, layout.test):
-        for name, found in sorted(split.classes.items()) if split else ():
-            files += found
-            labels += [number[name]] * len(found)
-            in_train += [split is layout.train] * len(found)
-    return files, np.array(labels, np.int64), np.array(in_train, bool)
+    rows = [
+        (file, number[name], split is layout.train)
+        for split in (layout.train, layout.test)
+        if split is not None
+        for name, found in sorted(split.classes.items())
+        for file in found
+    ]
+    labels, in_train = [label for _, label, _ in rows], [trained for _, _, trained in rows]
+    return [file for file, _, _ in rows], np.array(labels, np.int64), np.array(in_train, bool)
 
 
 def _inside(file: str, path: Path) -> str:
@@ -210,9 +207,9 @@ def _tell_what_cannot_be_read(decoded: Decoded) -> None:
         say(f"{len(reasons):,} of {total:,} files {were} left out:", *listed, sep="\n  ")
 
 
-def _listing(names: Sequence[str], most: int = NAMED) -> str:
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+def _listing(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _tell_splits(data: ImageData, layout: Layout, of_weights: bool) -> None:
@@ -247,12 +244,11 @@ def _tell_classes(data: ImageData, layout: Layout, of_weights: bool) -> None:
     else:
         for verb, found in {"train": train, "test": test}.items():
             if found.any():
-                say(f"  {len(names):,} classes, to {verb} on: {_summary(found, names)}")
-    if missing := [names[label] for label in np.flatnonzero((train > 0) & (test == 0))]:
-        reason = "all their pictures are trained on"
-        if layout.has_splits:
-            reason = f"{layout.test.folder} has no picture of them"
-        say(f"Not tested, as {reason}: {_listing(missing)}")
+                few, many = found.argmin(), found.argmax()
+                say(
+                    f"  {len(names):,} classes, to {verb} on: {found.sum():,} pictures, from "
+                    f"{found[few]:,} ({names[few]}) to {found[many]:,} ({names[many]}) in a class"
+                )
     if train.any() and not of_weights and train.max() >= UNEQUAL * train.min():
         say(
             f"The classes are very unequal: {names[train.argmin()]} has {train.min():,} to train "
@@ -272,17 +268,6 @@ def _tell_what_is_in_both(digests: np.ndarray, count: int, names: tuple[str, ...
         )
 
 
-def _summary(counts: np.ndarray, names: Sequence[str]) -> str:
-    order = np.argsort(counts, kind="stable")
-    smallest, largest = (
-        ", ".join(f"{names[i]} {counts[i]:,}" for i in some) for some in (order[:3], order[:-4:-1])
-    )
-    return (
-        f"{counts.sum():,} pictures, {np.median(counts):,.0f} in a median class; fewest: "
-        f"{smallest}; most: {largest}"
-    )
-
-
 def _tell_how_pictures_were_read(decoded: Decoded) -> None:
     """Say how values of more than 8 bits were scaled, and what was not used of some pictures."""
     for kind, (black, white) in decoded.scales.items():
@@ -295,24 +280,14 @@ def _tell_how_pictures_were_read(decoded: Decoded) -> None:
         say(f"In {counted(count, 'picture')}, {remark}")
 
 
-def _tell_of_odd_pictures(data: ImageData, pictures: np.ndarray, names: Sequence[str]) -> None:
-    """Say how large pictures were, which have a single colour, and which were mostly cut off."""
-    sizes = pictures["size"]
+def _tell_sizes(data: ImageData, sizes: np.ndarray) -> None:
+    """Say how large pictures were in their files, int (N, 2), and how many were enlarged."""
     order = np.argsort(sizes.prod(axis=1, dtype=np.int64), kind="stable")
-    some = order[[0, len(order) // 2, -1]]
-    small, median, large = (f"{width:,}x{height:,}" for height, width in sizes[some])
+    some = sizes[order[[0, len(order) // 2, -1]]]
+    small, median, large = (f"{width:,}x{height:,}" for height, width in some)
     enlarged = int((sizes < data.size).any(axis=1).sum())
-    told = f"from {small} to {large} pixels, a median one {median}"
+    sizes_found = f"from {small} to {large} pixels, a median one {median}"
     say(
-        f"In their files, pictures have {told if small != large else f'{small} pixels'}"
+        f"In their files, pictures have {sizes_found if small != large else f'{small} pixels'}"
         + (f"; smaller than wanted, and enlarged: {enlarged:,}." if enlarged else ".")
     )
-    if plain := [names[int(i)] for i in np.flatnonzero(pictures["one_colour"])]:
-        say(f"Pictures of one colour from edge to edge: {len(plain):,}, {_listing(plain)}")
-    across, down = (sizes[:, ::-1] / data.size[::-1]).T
-    long = int((np.maximum(across, down) >= CUT_OFF * np.minimum(across, down)).sum())
-    if long and data.resize == "crop":
-        say(
-            f"Pictures so long or so wide that 'crop' keeps a quarter of them or less: {long:,}; "
-            "'pad' and 'squash' keep all."
-        )

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -44,12 +44,10 @@ Labeller = Callable[[str, list[str]], dict[str, str]]
 
 @dataclass
 class Folder:
-    """A folder with the files and folders in it that are of use."""
+    """A folder with the files in it that are of use, at any depth."""
 
     path: str
-    folders: list["Folder"] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)  # their paths
-    holds_run: bool = False  # this library's runs lie in it, and are skipped
+    all_files: list[str]
 
     @property
     def name(self) -> str:
@@ -58,28 +56,20 @@ class Folder:
     def __str__(self) -> str:
         return printable(self.path)
 
-    @property
-    def all_folders(self) -> list["Folder"]:
-        """Itself and all folders below, at any depth."""
-        found = [self]
-        for folder in found:
-            found += folder.folders
-        return found
+    @cached_property
+    def folders(self) -> list["Folder"]:
+        """The folders directly in it that have files, by name."""
+        below: dict[str, list[str]] = defaultdict(list)
+        for file in self.all_files:
+            name, *deeper = file[len(self.path) :].lstrip(os.sep).split(os.sep, 1)
+            if deeper:
+                below[os.path.join(self.path, name)].append(file)
+        return [Folder(path, files) for path, files in sorted(below.items())]
 
     @cached_property
-    def all_files(self) -> list[str]:
-        """The files in it and in the folders below."""
-        files = [file for folder in self.all_folders for file in folder.files]
-        return sorted(files, key=os.path.split)
-
-    @cached_property
-    def has_pictures(self) -> bool:
-        return bool(pictures_of(self.all_files))
-
-    @property
     def used(self) -> list["Folder"]:
         """The folders directly in it that have pictures."""
-        return [one for one in self.folders if one.has_pictures]
+        return [one for one in self.folders if pictures_of(one.all_files)]
 
     @property
     def names(self) -> set[str]:
@@ -89,7 +79,8 @@ class Folder:
     @property
     def pictures(self) -> list[str]:
         """The pictures directly in it."""
-        return pictures_of(self.files)
+        below = {file for folder in self.folders for file in folder.all_files}
+        return pictures_of([file for file in self.all_files if file not in below])
 
 
 @dataclass
@@ -108,14 +99,12 @@ class Layout:
         class_names: in alphabetical order, or those that were known before.
         train, test: the splits. Without a train split, ``test`` holds all pictures.
         has_splits: whether the folder itself says what to test on.
-        remarks: what looks like a mistake, but may be meant.
     """
 
     class_names: tuple[str, ...]
     train: Split | None
     test: Split
     has_splits: bool
-    remarks: list[str] = field(default_factory=list)
 
 
 def find_layout(
@@ -141,24 +130,21 @@ def find_layout(
         return _labelled(top, folder, known, left_out, labeller)
     splits = _splits(folder, known)
     if not splits:
-        whole = Split(str(folder), _classes(folder, known, left_out, all_needed=not known))
-        names = _class_names(whole, known)
-        _check_no_splits_in_classes(folder)
-        return Layout(names, None, whole, False, _remarks(folder))
+        whole = Split(str(folder), _classes(folder, known, left_out))
+        return Layout(_class_names(whole, known), None, whole, has_splits=False)
     train, names = None, known
     if "train" in splits:
-        train_folder = splits["train"][0]
-        beside = [one for one in folder.used if not _split_name(one)]
-        if beside and train_folder.pictures and not train_folder.used:
-            raise ValueError(_class_or_split(folder, train_folder))
-        train = Split(str(train_folder), _classes(train_folder, known, left_out))
+        (one,) = splits["train"]
+        if one.pictures and not one.used and not all(map(_split_name, folder.used)):
+            raise ValueError(_class_or_split(folder, one))
+        train = Split(str(one), _classes(one, known, left_out))
         names = _class_names(train, known)
     test = _test_split(folder, splits, names, left_out)
     found = [one for folders in splits.values() for one in folders]
     left_out["beside the splits that are read"] += [
         str(one) for one in folder.used if one not in found
     ]
-    return Layout(names, train, test, True, _remarks(splits["train"][0]) if train else [])
+    return Layout(names, train, test, has_splits=True)
 
 
 def find_files(path: Path) -> list[str]:
@@ -168,44 +154,37 @@ def find_files(path: Path) -> list[str]:
 
 def _scan(path: Path, left_out: LeftOut) -> Folder:
     """List a folder and all below it, each real folder once: links can lead round in a circle."""
-    above = Folder("")
-    ahead, links, seen = deque([(above, str(path))]), deque[tuple[Folder, str]](), set[str]()
+    files, ahead, links, seen = list[str](), deque([str(path)]), deque[str](), set[str]()
     title = f"Looking through {printable(path.resolve().name)}"
     with Bar(desc=title, unit=" folders", leave=False) as bar:
         while ahead or links:
             # links come last, so that a class is read under its own name
-            parent, place = ahead.popleft() if ahead else links.popleft()
+            place = ahead.popleft() if ahead else links.popleft()
             if (real := os.path.realpath(place)) in seen:
                 left_out["links to folders that are read already"].append(printable(place))
                 continue
             seen.add(real)
-            folder = Folder(place)
-            parent.folders.append(folder)
-            for entry in _entries(folder, left_out):
+            entries = _entries(place, left_out)
+            if place != str(path) and any(entry.name == RUN_MANIFEST for entry in entries):
+                left_out["written by a run of this library"].append(printable(place))
+                continue
+            if not entries:
+                left_out["folders without any picture"].append(printable(place))
+            for entry in entries:
                 if not entry.is_dir():
-                    folder.files.append(entry.path)
+                    files.append(entry.path)
                 else:
-                    (links if entry.is_symlink() else ahead).append((folder, entry.path))
+                    (links if entry.is_symlink() else ahead).append(entry.path)
             bar.update()
-    (top,) = above.folders
-    for folder in reversed(top.all_folders):
-        runs = [one for one in folder.folders if _is_run(one)]
-        left_out["written by a run of this library"] += map(str, runs)
-        folder.holds_run = bool(runs) or any(one.holds_run for one in folder.folders)
-        folder.folders = [one for one in folder.folders if one not in runs]
-    return top
+    return Folder(str(path), sorted(files, key=os.path.split))
 
 
-def _is_run(folder: Folder) -> bool:
-    return any(os.path.basename(file) == RUN_MANIFEST for file in folder.files)
-
-
-def _entries(folder: Folder, left_out: LeftOut) -> list[os.DirEntry]:
+def _entries(place: str, left_out: LeftOut) -> list[os.DirEntry]:
     """Return the files and folders directly in a folder, by name, but not what is of no use."""
     try:
-        found = sorted(os.scandir(folder.path), key=lambda entry: entry.name)
+        found = sorted(os.scandir(place), key=lambda entry: entry.name)
     except OSError as error:
-        left_out[f"cannot be opened ({error.strerror})"].append(str(folder))
+        left_out[f"cannot be opened ({error.strerror})"].append(printable(place))
         return []
     kept = []
     for entry in found:
@@ -254,29 +233,25 @@ def _splits(folder: Folder, known: tuple[str, ...]) -> dict[str, list[Folder]]:
     Raises:
         ValueError: a name can be understood in two ways.
     """
-    splits: dict[str, list[Folder]] = defaultdict(list)
-    alike: dict[str, dict[str, str]] = defaultdict(dict)
+    alike: dict[str, dict[str, list[Folder]]] = defaultdict(lambda: defaultdict(list))
     for one in folder.folders:
         split, rest = _parsed(one.name)
-        if one.name in known:
-            continue
-        if split and not rest:
-            splits[split].append(one)
-        elif split and one.has_pictures:
-            alike[rest][split] = one.name
+        if split and one.name not in known and (one in folder.used or not rest):
+            alike[rest][split].append(one)
+    splits = alike.pop("", {})
     if len(splits.get("train", ())) > 1:
         names = ", ".join(one.name for one in splits["train"])
         raise ValueError(f"{folder} has several folders to train on ({names}): keep one of them")
     if "train" in splits or (known and splits):
         return splits
-    if splits.get("test"):
+    if "test" in splits:
         raise ValueError(_class_or_split(folder, splits["test"][0]))
     for by_split in alike.values():
         if "train" in by_split and len(by_split) > 1:
+            names = ", ".join(sorted(one.name for folders in by_split.values() for one in folders))
             raise ValueError(
-                f"{folder} has folders called {', '.join(sorted(by_split.values()))}: if they are "
-                "to train and to test on, call them train and test; if they are classes, give "
-                "them other names"
+                f"{folder} has folders called {names}: if they are to train and to test on, call "
+                "them train and test; if they are classes, give them other names"
             )
     return {}  # "valid" alone is a class: "invalid" may be beside it
 
@@ -291,35 +266,30 @@ def _class_or_split(folder: Folder, split: Folder) -> str:
     )
 
 
-def _classes(
-    split: Folder, known: tuple[str, ...], left_out: LeftOut, all_needed: bool = True
-) -> dict[str, list[str]]:
+def _classes(split: Folder, known: tuple[str, ...], left_out: LeftOut) -> dict[str, list[str]]:
     """Return the files of each class in a folder: of each folder in it that has pictures.
 
     Raises:
-        ValueError: there is no class; or all are needed, and a folder is empty.
+        ValueError: there is no class, or the folder lies in itself a second time.
     """
     folder = _descended(split, known, in_split=True)
-    names = folder.names
-    copies = [one for one in folder.used if len(names & one.names) > 1]
+    copies = [one for one in folder.used if len(folder.names & one.names) > 1]
     if len(copies) == 1:  # where several are alike, classes and subfolders may share names
         raise ValueError(
             f"{copies[0]} looks like a copy of {folder} in itself, with folders of the same names: "
             "take it away"
         )
     classes: dict[str, list[str]] = defaultdict(list)
-    for one in folder.folders:
-        if one.has_pictures:
-            classes[class_name(one.name)] += one.all_files
-        elif one.all_files or not all_needed:
-            left_out["folders without any picture"].append(str(one))
-        elif not one.holds_run:
-            raise ValueError(f"{one} has no files, expected pictures")
+    for one in folder.used:
+        classes[class_name(one.name)] += one.all_files
     if not classes:
         raise ValueError(
             f"{folder} has no folders, expected one for each class, with its pictures"
             + _what_it_has(folder)
         )
+    left_out["folders without any picture"] += [
+        str(one) for one in folder.folders if one not in folder.used
+    ]
     left_out["pictures beside the folders of the classes"] += map(printable, folder.pictures)
     return dict(classes)
 
@@ -336,25 +306,9 @@ def _what_it_has(folder: Folder) -> str:
             f": its {len(folder.pictures):,} pictures lie in it. If a table or their names say "
             "their classes, name that as labels"
         )
-    if not folder.all_files:
-        return ""
     kinds = Counter(os.path.splitext(file)[1].lower() or "no ending" for file in folder.all_files)
     listed = ", ".join(f"{printable(kind)} {count:,}" for kind, count in kinds.most_common(3))
-    unpack = ": unpack them" if kinds.keys() & {".zip", ".tar", ".gz", ".rar", ".7z"} else ""
-    return f": its files are no pictures ({listed}){unpack}"
-
-
-def _remarks(split: Folder) -> list[str]:
-    """Say that the classes may lie one level lower than they were taken to."""
-    inner = [one.names for one in split.used]
-    if len(inner) < 2 or len(inner[0]) < 2 or any(names != inner[0] for names in inner):
-        return []
-    listed = ", ".join(sorted(map(printable, inner[0]))[:5])
-    return [
-        f"Each class of {split} has the same folders in it ({listed}), whose pictures are taken "
-        "together. If these are the classes, name the folder above them, such as "
-        f"{split.used[0]}."
-    ]
+    return listed and f": its files are no pictures ({listed})"
 
 
 def _class_names(split: Split, known: tuple[str, ...]) -> tuple[str, ...]:
@@ -379,15 +333,6 @@ def _class_names(split: Split, known: tuple[str, ...]) -> tuple[str, ...]:
     return known or tuple(found)
 
 
-def _check_no_splits_in_classes(folder: Folder) -> None:
-    within = [{_split_name(inner) for inner in one.used} - {""} for one in folder.used]
-    if all("train" in found and len(found) > 1 for found in within):
-        raise ValueError(
-            f"{folder} has splits in each class, such as {folder.used[0]}/train: expected "
-            "train/<class>/... and test/<class>/..."
-        )
-
-
 def _test_split(
     folder: Folder, splits: dict[str, list[Folder]], names: tuple[str, ...], left_out: LeftOut
 ) -> Split:
@@ -396,40 +341,30 @@ def _test_split(
     Raises:
         ValueError: there is none, or its classes are others.
     """
-    chosen: Split | None = None
+    train = splits["train"][0] if "train" in splits else "the weights"
     refused: dict[str, str] = {}  # why each folder was not taken
-    train = splits["train"][0] if "train" in splits else None
-    for one in [*splits.get("test", ()), *splits.get("val", ())]:
-        if chosen is not None:
-            left_out[f"not read, as {Path(chosen.folder).name} is tested on"].append(str(one))
-            continue
+    candidates = [*splits.get("test", ()), *splits.get("val", ())]
+    for number, one in enumerate(candidates, 1):
         try:
-            classes = _classes(one, names, left_out, all_needed=False)
+            split = Split(str(one), _classes(one, names, left_out))
         except ValueError as error:
             refused[str(one)] = str(error)
             continue
-        unknown = sorted(classes.keys() - set(names))
+        unknown = sorted(split.classes.keys() - set(names))
         if not unknown:
-            chosen = Split(str(one), classes)
-            continue
-        reason = f"{one} has classes that {train or 'the weights'} has not: {', '.join(unknown)}"
-        if len(unknown) < len(classes):  # some are known, so the folder is meant
-            raise ValueError(reason)
-        refused[str(one)] = reason
-    if chosen is not None:
-        left_out["without labels, so not tested on"] += refused
-        return chosen
-    if train is None:
-        raise ValueError(next(iter(refused.values())))
-    if refused:
+            left_out["without labels, so not tested on"] += refused
+            left_out[f"not read, as {one.name} is tested on"] += map(str, candidates[number:])
+            return split
+        refused[str(one)] = f"{one} has classes that {train} has not: {', '.join(unknown)}"
+        if len(unknown) < len(split.classes):  # some are known, so the folder is meant
+            break
+    if not refused:
         raise ValueError(
-            f"{next(iter(refused.values()))}. To hold out a share of {train} in its place, name "
-            "that folder alone"
+            f"{folder} has a folder to train on, but none to test on: name it test or val, or put "
+            f"the classes into {folder} itself, and a share of them is held out"
         )
-    raise ValueError(
-        f"{folder} has a folder {train.name}, but none to test on: name it test or val, or put the "
-        f"classes into {folder} itself, and a share of them is held out"
-    )
+    advice = f". To hold out a share of {train} in its place, name that folder alone"
+    raise ValueError(list(refused.values())[-1] + (advice if "train" in splits else ""))
 
 
 def _labelled(
@@ -440,10 +375,9 @@ def _labelled(
     Where folders are called train and test (or val), and both have pictures with labels, they are
     the splits; else all pictures with labels are taken together.
     """
-    label = labeller(top.path, pictures_of(top.all_files))
-    left_out["pictures without a label"] += [
-        printable(file) for file in pictures_of(top.all_files) if file not in label
-    ]
+    pictures = pictures_of(top.all_files)
+    label = labeller(top.path, pictures)
+    left_out["pictures without a label"] += [printable(one) for one in pictures if one not in label]
 
     def split_of(one: Folder) -> Split:
         classes: dict[str, list[str]] = defaultdict(list)
@@ -454,13 +388,14 @@ def _labelled(
 
     whole = split_of(top)
     names = _class_names(whole, known)
-    splits = [(_split_name(one), split_of(one)) for one in folder.used if _split_name(one)]
-    splits = [(name, split) for name, split in splits if split.classes]
-    train = [split for name, split in splits if name == "train"]
-    test = [split for wanted in ("test", "val") for name, split in splits if name == wanted]
-    if len(train) != 1 or not test:
+    splits: dict[str, list[Split]] = defaultdict(list)
+    for one in folder.used:
+        if (split := split_of(one)).classes:
+            splits[_split_name(one)].append(split)
+    test = [*splits["test"], *splits["val"]]
+    if len(splits["train"]) != 1 or not test:
         return Layout(names, None, whole, has_splits=False)
     left_out[f"not read, as {Path(test[0].folder).name} is tested on"] += [
         split.folder for split in test[1:]
     ]
-    return Layout(names, train[0], test[0], has_splits=True)
+    return Layout(names, splits["train"][0], test[0], has_splits=True)

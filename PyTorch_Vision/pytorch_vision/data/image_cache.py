@@ -1,26 +1,23 @@
-"""Read many picture files on all cores, and keep what was read, to be mapped the next time.
+"""Read many picture files on all cores into a file of pixels: a cache, or a temporary file.
 
-What is kept of a folder, at one size, is one file: the pixels of one image after another as plain
+The cache of a folder, at one size, is one file: the pixels of one image after another as plain
 bytes, then a small index as npz, then the length of the index. The pixels are mapped into memory
-and not loaded: the operating system reads what is asked for, keeps what it has room for, and lets
-all processes share it.
+and not loaded: the operating system reads what is used, retains what it has room for, and lets all
+processes share it.
 """
 
 import contextlib
-import errno
 import hashlib
 import io
 import json
 import math
 import os
-import shutil
+import tempfile
 import warnings
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import PIL
@@ -35,7 +32,6 @@ from pytorch_vision.data.image_files import (
     decode_picture,
     formats_read,
 )
-from pytorch_vision.runtime.devices import available_memory
 from pytorch_vision.runtime.files import atomic_write, user_path
 from pytorch_vision.runtime.terminal import Bar, say
 from pytorch_vision.runtime.text import printable
@@ -46,7 +42,6 @@ FILE = np.dtype(
         ("row", "i8"),  # its place among the images; -1: it could not be read
         ("size", "i4", 2),  # height and width in the file
         ("digest", f"U{DIGEST_LENGTH}"),
-        ("one_colour", "?"),
         ("remark", "U100"),
         ("kind", "U8"),  # the type of values of more than 8 bits, or empty
         ("own_scale", "f8", 2),
@@ -56,8 +51,6 @@ FILE = np.dtype(
 LIBRARIES = ("jpg", "libjpeg_turbo", "jpg_2000", "zlib", "libtiff", "webp", "avif", "littlecms2")
 NAME = "pictures-"  # begins the names of the files that keep pictures
 BATCH = 1 << 26  # bytes of images that are read or copied at once
-SHARE_OF_MEMORY = 0.8  # of the available memory that images may take
-SMALLEST = 32  # pixels a side that a refusal would propose
 LIMIT = 20.0  # gigabytes
 
 
@@ -87,6 +80,11 @@ class Request:
         reader = [__version__, str(FILE), pillow, settings, self.size, self.resize]
         return hashlib.sha256(json.dumps(reader).encode()).hexdigest()
 
+    @property
+    def at_once(self) -> int:
+        """How many images are read or copied at once."""
+        return max(BATCH // (3 * math.prod(self.size)), 1)
+
     def scales_for(self, table: np.ndarray) -> Scales:
         """Return one scale for each type of values in a table: the given one, or all values'."""
         found = {}
@@ -102,18 +100,17 @@ class Decoded:
 
     Attributes:
         request: which files, and how they were read.
-        images: uint8 (N, H, W, 3), of the N files that could be read; mapped from a file if they
-            are kept.
+        images: uint8 (N, H, W, 3), of the N files that could be read; mapped from a file.
         table: of type ``FILE``, one entry for each file.
         reasons: why the others could not be read, in order.
-        kept: the file that keeps them, or None.
+        is_kept: whether the images are those of the cache.
     """
 
     request: Request
     images: np.ndarray
     table: np.ndarray
     reasons: list[str]
-    kept: Path | None = None
+    is_kept: bool = False
 
     @property
     def readable(self) -> np.ndarray:
@@ -133,83 +130,70 @@ class Decoded:
         return {kind: (black, white) for kind, (black, white) in found.items() if kind}
 
 
-def decode_files(request: Request, cache: Path | None = None, limit: float = LIMIT) -> Decoded:
-    """Read picture files, or map what was kept of them; only what has changed is read again.
+def decode_files(request: Request, cache: Path | None = None) -> Decoded:
+    """Read picture files, or map their cache; only files that have changed are read again.
 
     Values of more than 8 bits have one scale in all files: it spans those of every picture.
 
     Args:
         request: the files, and how to read them.
-        cache: a file that keeps the result; None keeps nothing. A damaged one is written anew, and
-            one that cannot be written is reported in a line.
-        limit: gigabytes that all such files in its folder may take; the least recently used are
-            deleted first.
+        cache: the file that an earlier ``arranged`` may have written.
 
     Raises:
-        ValueError: they are not kept, and take more memory than is available.
+        OSError: the disk has no room for the images.
     """
-    size, count = request.size, len(request.files)
     facts = np.array([_facts(file) for file in request.files], FILE["facts"])
-    if cache is not None:
-        old = _mapped(cache, request)
-        if old is not None and _is_current(old, facts):
-            say(f"Read from {printable(str(cache))}, as no file has changed since")
-            with contextlib.suppress(OSError):
-                os.utime(cache)  # used last
-            return old
-
-        def fill(file: IO[bytes]) -> Decoded:
-            _check_disk(cache.parent, 3 * count * size[0] * size[1])
-
-            def store(row: int, images: np.ndarray) -> None:
-                file.seek(row * math.prod(images.shape[1:]))
-                file.write(images.tobytes())
-
-            return _decode(request, facts, store, old)
-
-        if (kept := _keep(cache, request, fill)) is not None:
-            _tell_what_is_kept(cache, limit)
-            return kept
-    check_memory(request.name, count, size)
-    images = np.empty((count, *size, 3), np.uint8)
-
-    def store(row: int, some: np.ndarray) -> None:
-        images[row : row + len(some)] = some
-
-    found = _decode(request, facts, store)
-    return replace(found, images=images[: len(found.pictures)])
+    old = None if cache is None else _mapped(cache, request)
+    if cache is None or old is None or not _is_current(old, facts):
+        images = _temporary(len(request.files), request.size, cache)
+        return _decode(request, facts, images, old)
+    say(f"Read from {printable(str(cache))}, as no file has changed since")
+    with contextlib.suppress(OSError):
+        os.utime(cache)  # used last
+    return old
 
 
-def arranged(decoded: Decoded, order: np.ndarray) -> np.ndarray:
-    """Return the images in another order, without a second copy in memory.
+def arranged(
+    decoded: Decoded, order: np.ndarray, cache: Path | None = None, limit: float = LIMIT
+) -> np.ndarray:
+    """Return the images in another order, and write them into the cache in that order.
 
     Args:
-        decoded: its images are rearranged in place, or in the file that keeps them.
+        decoded: what ``decode_files`` returned.
         order: a permutation of 0..N-1: the k-th image becomes that of the ``order[k]``-th readable
             file.
+        cache: the file, or None. One that cannot be written is reported in a line.
+        limit: gigabytes that all such files in its folder may take; the least recently used are
+            deleted first.
     """
-    rows, size = decoded.pictures["row"][order], decoded.request.size
-    if np.array_equal(rows, np.arange(len(rows))):
-        return decoded.images
-    if decoded.kept is None:
-        _rearrange(decoded.images, rows)
+    rows, request = decoded.pictures["row"][order], decoded.request
+    in_order = np.array_equal(rows, np.arange(len(rows)))
+    if in_order and (decoded.is_kept or cache is None):
         return decoded.images
     table = decoded.table.copy()
     table["row"][np.flatnonzero(decoded.readable)[order]] = np.arange(len(rows))
-
-    def fill(file: IO[bytes]) -> Decoded:
-        for some in _batches(rows, size):
-            file.write(decoded.images[some].tobytes())
-        return replace(decoded, table=table)
-
-    if (kept := _keep(decoded.kept, decoded.request, fill)) is not None:
-        return kept.images
-    check_memory(decoded.request.name, len(rows), size)
-    return decoded.images[rows]
+    if cache is not None:
+        try:
+            with atomic_write(cache) as file:
+                for start in range(0, len(rows), request.at_once):
+                    file.write(decoded.images[rows[start : start + request.at_once]].tobytes())
+                index = io.BytesIO()
+                reasons = np.array(decoded.reasons, str)
+                np.savez(index, key=request.key, table=table, reasons=reasons)
+                file.write(index.getvalue() + len(index.getvalue()).to_bytes(8, "little"))
+            _tell_what_is_kept(cache, limit)
+            if (kept := _mapped(cache, request)) is not None:
+                return kept.images
+        except OSError as error:
+            say(f"The pictures are not kept for the next time in {printable(str(cache))}: {error}")
+    images = _temporary(len(rows), request.size, cache)
+    for row, source in enumerate(rows):
+        images[row] = decoded.images[source]
+    return images
 
 
 def empty_cache(root: str | os.PathLike) -> int:
-    """Delete what is kept of pictures in a folder, and return how many bytes that frees."""
+    """Delete the caches of pictures in a folder, and return how many bytes that frees."""
     freed = 0
     for path, size in _kept_files(user_path(root)):
         path.unlink()
@@ -223,124 +207,100 @@ def cache_path(root: str | os.PathLike, folder: Path, size: tuple[int, int], res
     return Path(root) / f"{NAME}{hashlib.sha256(text.encode()).hexdigest()[:12]}.kept"
 
 
-def check_memory(name: str, count: int, size: tuple[int, int]) -> None:
-    """Raise ValueError if images take more memory than is available; name a size that would fit."""
-    needed, available = 3 * count * size[0] * size[1], available_memory()
-    if needed <= SHARE_OF_MEMORY * available:
-        return
-    side = int(math.sqrt(SHARE_OF_MEMORY * available / (3 * count)))
-    advice = (
-        f"size={side} would fit"
-        if side >= SMALLEST
-        else f"even size={SMALLEST} would not fit: take fewer pictures"
-    )
-    raise ValueError(
-        f"{name}: {count:,} pictures of {size[0]}x{size[1]} pixels take {needed / 1e6:,.1f} MB of "
-        f"memory, and {available / 1e6:,.0f} MB are available; {advice}. With a cache folder "
-        "(cache=, --root) that has so much room they need no memory"
-    )
+def _temporary(count: int, size: tuple[int, int], cache: Path | None) -> np.ndarray:
+    """Return room for images in a temporary file, beside the cache if it can be written there.
 
+    The file has no name, and is gone as soon as the array is.
 
-def _check_disk(folder: Path, needed: int) -> None:
-    """Raise OSError before much is read, if a folder has less room than is needed."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        told = f"{needed / 1e6:,.1f} MB are needed, and {free / 1e6:,.1f} MB are free"
-        raise OSError(errno.ENOSPC, told)
+    Raises:
+        OSError: the disk has no room for them.
+    """
+    shape = (count, *size, 3)
+    if not count:
+        return np.empty(shape, np.uint8)
+    folders = [*([cache.parent] if cache else []), Path(tempfile.gettempdir())]
+    problem = ""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                if hasattr(os, "posix_fallocate"):  # else a full disk would kill the process later
+                    os.posix_fallocate(file.fileno(), 0, math.prod(shape))
+                return np.asarray(np.memmap(file, np.uint8, "w+", shape=shape))
+        except OSError as error:
+            problem = f"{folder}: {error.strerror}"
+    raise OSError(
+        f"the images need {math.prod(shape) / 1e6:,.1f} MB of disk ({problem}): name "
+        "another folder (cache=, --root), or make them smaller"
+    )
 
 
 def _decode(
-    request: Request,
-    facts: np.ndarray,
-    store: Callable[[int, np.ndarray], None],
-    old: Decoded | None = None,
+    request: Request, facts: np.ndarray, images: np.ndarray, old: Decoded | None
 ) -> Decoded:
-    """Read files on all cores, and hand their images to ``store`` with the first one's row.
+    """Read files on all cores; those that have not changed are copied from an earlier cache.
 
-    Pictures with values of more than 8 bits are read by the scale of those before them, and once
-    more if that was not yet the scale of all.
-
-    Args:
-        request: the files, and how to read them.
-        facts: of each file.
-        store: called with a row and the images from there on.
-        old: what was kept before, of which unchanged files are taken.
+    ``images``, uint8 (N, H, W, 3), are filled from the start. Values of more than 8 bits are read a
+    second time where a picture's own scale is not that of all.
     """
-    files, size = request.files, request.size
-    table, reasons, row = np.zeros(len(files), FILE), list[str](), 0
+    files, table, reasons, row = request.files, np.zeros(len(facts), FILE), list[str](), 0
     table["facts"], table["row"] = facts, -1
-    taken = np.zeros(len(files), bool)
-    if old is not None:
-        places = dict(zip(old.pictures["facts"].tolist(), old.pictures, strict=True))
-        for number, one in enumerate(facts.tolist()):
-            if one in places:
-                table[number], taken[number] = places[one], True
-    with Bar(total=int((~taken).sum()), desc=request.name, unit=" files", mininterval=0.5) as bar:
-        for some in _batches(np.arange(len(files)), size):
-            images, first = np.empty((len(some), *size, 3), np.uint8), row
-            new = [files[number] for number in some if not taken[number]]
-            with contextlib.closing(_read_all(new, request, request.scales_for(table))) as read:
-                for number in some.tolist():
-                    if taken[number] and old is not None:
-                        images[row - first] = old.images[table["row"][number]]
-                    else:
-                        found = next(read)
-                        bar.update()
-                        if isinstance(found, Exception):
-                            reasons.append(_reason(files[number], found))
-                            continue
-                        images[row - first] = found.image
-                        _fill_in(table[number : number + 1], found)
-                    table["row"][number] = row
-                    row += 1
-            store(first, images[: row - first])
+    known = (
+        {} if old is None else dict(zip(old.pictures["facts"].tolist(), old.pictures, strict=True))
+    )
+    new = [file for file, fact in zip(files, facts.tolist(), strict=True) if fact not in known]
+    with (
+        Bar(total=len(new), desc=request.name, unit=" files", mininterval=0.5) as bar,
+        contextlib.closing(read_all(new, request, {})) as read,
+    ):
+        for number, fact in enumerate(facts.tolist()):
+            if old is not None and fact in known:
+                table[number] = known[fact]
+                images[row] = old.images[known[fact]["row"]]
+            else:
+                found = next(read)
+                bar.update()
+                if isinstance(found, Exception):
+                    reasons.append(_reason(files[number], found))
+                    continue
+                images[row] = found.image
+                for name in ("size", "digest", "remark", "kind", "own_scale", "scale"):
+                    table[name][number] = getattr(found, name)
+            table["row"][number] = row
+            row += 1
     scales = request.scales_for(table)
     again = [
         number
         for number in np.flatnonzero(table["kind"] != "").tolist()
         if tuple(table["scale"][number]) != scales[table["kind"][number]]
     ]
-    read_again = _read_all([files[number] for number in again], request, scales)
+    read_again = read_all([files[number] for number in again], request, scales)
     for number, found in zip(again, read_again, strict=True):
         if isinstance(found, Exception):
             raise found
         table["scale"][number] = found.scale
-        store(int(table["row"][number]), found.image[None])
-    return Decoded(request, np.empty((row, 0)), table, reasons)
+        images[table["row"][number]] = found.image
+    return Decoded(request, images[:row], table, reasons)
 
 
-def _fill_in(entry: np.ndarray, picture: Picture) -> None:
-    """Write what is known about a picture into its entry, of type ``FILE`` (1,)."""
-    for name in ("size", "digest", "remark", "kind", "own_scale", "scale"):
-        entry[name] = getattr(picture, name)
-    entry["one_colour"] = (picture.image == picture.image[0, 0]).all()
-
-
-def _read_all(
+def read_all(
     files: list[str], request: Request, scales: Scales
 ) -> Generator[Picture | Exception, None, None]:
     """Yield the picture of each file, or why it cannot be read, in order, read by all cores."""
     scales = {**scales, **request.scales}
-    read = partial(_read_one, size=request.size, resize=request.resize, scales=scales)
-    with warnings.catch_warnings(), ThreadPoolExecutor(_cores()) as pool:
+
+    def read(file: str) -> Picture | Exception:
+        try:
+            return decode_picture(file, request.size, request.resize, scales)
+        except (ValueError, OSError) as error:
+            return error
+
+    able = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if able else os.cpu_count()
+    with warnings.catch_warnings(), ThreadPoolExecutor(cores) as pool:
         warnings.simplefilter("ignore")  # as read_picture does, for all threads
-        yield from pool.map(read, files)
-
-
-def _read_one(
-    file: str, size: tuple[int, int], resize: Resize, scales: Scales
-) -> Picture | Exception:
-    try:
-        return decode_picture(file, size, resize, scales)
-    except (ValueError, OSError) as error:
-        return error
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        for start in range(0, len(files), request.at_once):
+            yield from pool.map(read, files[start : start + request.at_once])
 
 
 def _reason(file: str, error: Exception) -> str:
@@ -348,23 +308,8 @@ def _reason(file: str, error: Exception) -> str:
     return reason if shown in reason else f"{shown}: {reason}"
 
 
-def _batches(numbers: np.ndarray, size: tuple[int, int]) -> Iterable[np.ndarray]:
-    """Split numbers of images into those that are read or copied at once."""
-    step = max(BATCH // (3 * size[0] * size[1]), 1)
-    return (numbers[start : start + step] for start in range(0, len(numbers), step))
-
-
-def _rearrange(images: np.ndarray, order: np.ndarray) -> None:
-    """Put images in another order in place, by swapping: the k-th becomes the ``order[k]``-th."""
-    for place, source in enumerate(order.tolist()):
-        while source < place:  # it has been swapped away from there
-            source = order[source]
-        if source != place:
-            images[[place, source]] = images[[source, place]]
-
-
 def _facts(file: str) -> bytes:
-    """Return a hash of a file's path, size and times, by which a change is seen."""
+    """Return a hash of a file's path, size and times, which shows whether it has changed."""
     facts: list[object]
     try:
         status = os.stat(file)
@@ -372,7 +317,7 @@ def _facts(file: str) -> bytes:
         facts = [file, str(error)]
     else:
         facts = [os.path.abspath(file), status.st_size, status.st_mtime_ns]
-        if os.name == "posix":  # the time of the last change of any kind, which nobody can set
+        if os.name == "posix":  # the time of the last change of any kind, which no program can set
             facts.append(status.st_ctime_ns)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32].encode()
 
@@ -386,37 +331,11 @@ def _is_current(old: Decoded, facts: np.ndarray) -> bool:
     if not np.array_equal(facts, old.table["facts"]) or old.scales != request.scales_for(old.table):
         return False
     failed = [request.files[number] for number in np.flatnonzero(~old.readable)]
-    return all(isinstance(one, Exception) for one in _read_all(failed, request, {}))
-
-
-def _keep(cache: Path, request: Request, fill: Callable[[IO[bytes]], Decoded]) -> Decoded | None:
-    """Write a file that keeps pictures, and map it.
-
-    Args:
-        cache: the file.
-        request: which pictures, and how they are read.
-        fill: writes the pixels into an open file, and returns what is known about them.
-
-    Returns:
-        The mapped pictures; None, after a printed line, if the file cannot be written.
-    """
-    try:
-        with atomic_write(cache) as file:
-            found = fill(file.file)
-            index = io.BytesIO()
-            np.savez(
-                index, key=request.key, table=found.table, reasons=np.array(found.reasons, str)
-            )
-            file.file.seek(0, os.SEEK_END)
-            file.write(index.getvalue() + len(index.getvalue()).to_bytes(8, "little"))
-    except OSError as error:
-        say(f"The pictures are not kept for the next time in {printable(str(cache))}: {error}")
-        return None
-    return _mapped(cache, request)
+    return all(isinstance(one, Exception) for one in read_all(failed, request, {}))
 
 
 def _mapped(cache: Path, request: Request) -> Decoded | None:
-    """Map what was kept; None if there is nothing, it was read in another way, or is damaged."""
+    """Map a cache; None if there is none, it was read in another way, or it is damaged."""
     try:
         with open(cache, "rb") as file:
             end = file.seek(-8, os.SEEK_END)
@@ -432,7 +351,7 @@ def _mapped(cache: Path, request: Request) -> Decoded | None:
         )
     except Exception:  # a damaged file is written anew
         return None
-    return Decoded(request, np.asarray(images), table, reasons.tolist(), cache)
+    return Decoded(request, np.asarray(images), table, reasons.tolist(), is_kept=True)
 
 
 def _kept_files(root: Path) -> list[tuple[Path, int]]:
@@ -443,7 +362,7 @@ def _kept_files(root: Path) -> list[tuple[Path, int]]:
 
 
 def _tell_what_is_kept(cache: Path, limit: float) -> None:
-    """Say how much is kept in a folder, and delete the files used longest ago beyond the limit."""
+    """Print how large a folder's caches are; beyond the limit, delete those used longest ago."""
     files = _kept_files(cache.parent)
     total = sum(size for _, size in files)
     own = sum(size for path, size in files if path == cache)

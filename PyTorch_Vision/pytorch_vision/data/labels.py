@@ -10,43 +10,23 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from pytorch_vision.data.folder_layout import Labeller, LeftOut
 from pytorch_vision.runtime.files import user_path
-from pytorch_vision.runtime.text import first_line, printable
+from pytorch_vision.runtime.text import counted, first_line, printable
 
 LABEL_COLUMNS = ("label", "class", "class_name", "category", "target")
 TABLES = (".csv", ".tsv", ".txt")
-NAMED = 5  # pictures that a message names
+
+Label = Callable[[str], str | None]
+Labels = str | os.PathLike | Label | None
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of labels, as CSV or with tabs or semicolons, with one picture a row.
-
-    Attributes:
-        path: the file.
-        file: the column of the pictures: their paths from the table or the folder, their names, or
-            their names without suffix; default: the column in which most values are pictures.
-        label: the column of the classes; default: the only other column of names that repeat, or
-            one called label, class, class_name, category or target.
-    """
-
-    path: str | os.PathLike
-    file: str = ""
-    label: str = ""
-
-
-Labels = str | os.PathLike | Table | Callable[[str], str | None] | None
-
-
-def by_name(pattern: str) -> Callable[[str], str | None]:
+def by_name(pattern: str) -> Label:
     """Return a labeller that finds the class in the name of a file by a regular expression.
 
-    Args:
-        pattern: its first group is the class, as in ``(.+)_[0-9]+`` for cat_001.jpg.
+    Its first group is the class, as in ``(.+)_[0-9]+`` for cat_001.jpg.
 
     Raises:
         ValueError: it is not a regular expression with a group.
@@ -65,26 +45,17 @@ def by_name(pattern: str) -> Callable[[str], str | None]:
     return label
 
 
-def by_folders(count: int = 1) -> Callable[[str], str | None]:
-    """Return a labeller by the last ``count`` folders above a picture: "animal/cat" for 2."""
-    return _by_parents("folders", count, lambda folders: "/".join(folders[-count:]))
+def by_folders(count: int, joined: bool = True) -> Label:
+    """Return a labeller by the last ``count`` folders above a picture, as in "animal/cat".
 
-
-def by_level(level: int) -> Callable[[str], str | None]:
-    """Return a labeller by one folder: 1 is the one a picture lies in, 2 the one above that."""
-    return _by_parents("level", level, lambda folders: folders[-level])
-
-
-def _by_parents(
-    name: str, count: int, label_of: Callable[[tuple[str, ...]], str]
-) -> Callable[[str], str | None]:
-    """Return a labeller by the folders above a picture, of which it needs ``count``."""
-    if count < 1:
-        raise ValueError(f"{name} is {count}, expected 1 or more")
+    With ``joined=False``, the uppermost of them alone is the class.
+    """
 
     def label(path: str) -> str | None:
-        folders = PurePath(path).parts[:-1]
-        return label_of(folders) if len(folders) >= count else None
+        folders = PurePath(path).parts[:-1][-count:]
+        if len(folders) < count:
+            return None
+        return "/".join(folders) if joined else folders[0]
 
     return label
 
@@ -95,11 +66,15 @@ def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
     Args:
         labels: where the classes come from.
 
-            - "train.csv": a table, in the folder or wherever the path leads. "train.csv:id:breed"
-              names its columns, as ``Table("train.csv", "id", "breed")`` does.
+            - "train.csv": a table, in the folder or wherever the path leads: CSV, or with tabs or
+              semicolons, with one picture a row. Pictures are named by their paths from the table
+              or the folder, their names, or their names without suffix. The columns are found:
+              the one in which most values are pictures, and the only other one of names that
+              repeat, or one called label, class, class_name, category or target. Or they are
+              named, as in "train.csv:id:breed".
             - "name:(.+)_[0-9]+": by the name of the file, as ``by_name``.
             - "folders:2": by the last two folders above it, as ``by_folders``.
-            - "level:2": by the folder above its own, as ``by_level``.
+            - "level:2": by the folder above its own alone.
             - a function of the path inside the folder, with "/" between names: it returns the
               class, or None to leave the picture out.
         folder: the folder.
@@ -108,14 +83,13 @@ def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
     Raises:
         ValueError: ``labels`` is none of these; a table has no such column or cannot be read.
     """
+    file, label = "", ""
     if isinstance(labels, str):
-        labels = _parsed(labels, folder)
-    if isinstance(labels, os.PathLike):
-        labels = Table(labels)
-    if isinstance(labels, Table):
-        return _labeller_by_table(labels, folder, left_out)
+        labels, file, label = _parsed(labels, folder)
+    if isinstance(labels, (str, os.PathLike)):
+        return _labeller_by_table(_table_path(labels, folder), file, label, left_out)
     if not callable(labels):
-        raise ValueError(f"labels is {labels!r}, expected a text, a path, a Table or a function")
+        raise ValueError(f"labels is {labels!r}, expected a text, a path or a function")
     function = labels
 
     def labeller(top: str, files: list[str]) -> dict[str, str]:
@@ -125,19 +99,20 @@ def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
     return labeller
 
 
-def _parsed(text: str, folder: Path) -> Table | Callable[[str], str | None]:
+def _parsed(text: str, folder: Path) -> tuple[str | Label, str, str]:
+    """Return a labeller, or the path of a table and the names of its columns, or empty ones."""
     kind, _, rest = text.partition(":")
     if kind == "name":
-        return by_name(rest)
+        return by_name(rest), "", ""
     if kind in ("folders", "level"):
-        if not rest.isdecimal():
-            raise ValueError(f"labels is {text!r}, expected a number, as in {kind}:2")
-        return by_folders(int(rest)) if kind == "folders" else by_level(int(rest))
-    path, *columns = text, "", ""
-    if not _table_path(text, folder).is_file():
-        path, *columns = [*text.rsplit(":", 2), "", ""][:3]
+        if not rest.isdecimal() or int(rest) < 1:
+            raise ValueError(f"labels is {text!r}, expected a number from 1 on, as in {kind}:2")
+        return by_folders(int(rest), joined=kind == "folders"), "", ""
+    if _table_path(text, folder).is_file():
+        return text, "", ""
+    path, file, label = [*text.rsplit(":", 2), "", ""][:3]
     if _table_path(path, folder).is_file():
-        return Table(path, *columns)
+        return path, file, label
     raise ValueError(
         f"labels is {text!r}, expected a table (there is no such file), name:<pattern>, "
         "folders:<number> or level:<number>"
@@ -150,36 +125,34 @@ def _table_path(path: str | os.PathLike, folder: Path) -> Path:
     return inside if inside.is_file() else user_path(path)
 
 
-def _labeller_by_table(table: Table, folder: Path, left_out: LeftOut) -> Labeller:
-    path = _table_path(table.path, folder)
+def _labeller_by_table(path: Path, file: str, label: str, left_out: LeftOut) -> Labeller:
+    """Return a labeller by a table; ``file`` and ``label`` are its columns, or empty."""
     rows = _rows(path)
 
     def labeller(top: str, files: list[str]) -> dict[str, str]:
         known = _keys(files, [Path(top), path.parent])
-        file_column = _file_column(table, path, rows, known)
-        label_column = _label_column(table, path, rows, file_column)
-        labels: dict[str, str] = {}
-        given: dict[str, set[str]] = defaultdict(set)
+        file_column = _named(file, path, rows) if file else _file_column(path, rows, known)
+        label_column = (
+            _named(label, path, rows) if label else _label_column(path, rows, file_column)
+        )
+        labels: dict[str, set[str]] = defaultdict(set)
         has_header = _key(rows[0][file_column].strip()) not in known
         for row in rows[has_header:]:
-            value, label = row[file_column].strip(), row[label_column].strip()
+            value, name = row[file_column].strip(), row[label_column].strip()
             found = known.get(_key(value), [])
             if len(found) > 1:
                 listed = ", ".join(printable(one) for one in found[:2])
                 raise ValueError(f"{path} names {value!r}, which may be {listed}: write its path")
             if not found:
                 left_out[f"rows of {path.name} without a picture"].append(printable(value))
-            elif label:
-                labels[found[0]] = label
-                given[found[0]].add(label)
-        several = [file for file, names in given.items() if len(names) > 1]
-        if several:
-            listed = ", ".join(
-                f"{printable(file)} ({', '.join(sorted(given[file]))})" for file in several[:NAMED]
+            elif name:
+                labels[found[0]].add(name)
+        if several := [one for one in labels if len(labels[one]) > 1]:
+            raise ValueError(
+                f"{path} gives several classes to {counted(len(several), 'picture')}, such as "
+                f"{printable(several[0])} ({', '.join(sorted(labels[several[0]]))})"
             )
-            more = f" and {len(several) - NAMED:,} more" if len(several) > NAMED else ""
-            raise ValueError(f"{path} gives several classes to one picture: {listed}{more}")
-        return labels
+        return {one: names.pop() for one, names in labels.items()}
 
     return labeller
 
@@ -220,12 +193,8 @@ def _keys(files: list[str], folders: Sequence[Path]) -> dict[str, list[str]]:
     return known
 
 
-def _file_column(
-    table: Table, path: Path, rows: list[list[str]], known: dict[str, list[str]]
-) -> int:
-    """Return the column of the pictures."""
-    if table.file:
-        return _named(table.file, path, rows)
+def _file_column(path: Path, rows: list[list[str]], known: dict[str, list[str]]) -> int:
+    """Return the column of the pictures: the one in which most values are."""
     hits = [sum(_key(row[i].strip()) in known for row in rows) for i in range(len(rows[0]))]
     best = max(range(len(hits)), key=hits.__getitem__)
     if not hits[best]:
@@ -236,10 +205,8 @@ def _file_column(
     return best
 
 
-def _label_column(table: Table, path: Path, rows: list[list[str]], file_column: int) -> int:
+def _label_column(path: Path, rows: list[list[str]], file_column: int) -> int:
     """Return the column of the classes."""
-    if table.label:
-        return _named(table.label, path, rows)
     others = [i for i in range(len(rows[0])) if i != file_column]
     if len(others) > 1:  # names that repeat
         counts = {i: Counter(row[i].strip() for row in rows[1:] if row[i].strip()) for i in others}

@@ -117,10 +117,8 @@ def stratified_by_total(labels: np.ndarray, classes: int, held_out: int) -> np.n
         )
     shares = held_out * there / there.sum()
     counts = np.minimum(np.floor(shares).astype(np.int64), most)
-    while (missing := held_out - counts.sum()) > 0:
-        free = np.flatnonzero(counts < most)
-        nearest = free[np.argsort(-(shares - counts)[free], kind="stable")]
-        counts[nearest[:missing]] += 1
+    while counts.sum() < held_out:
+        counts[np.where(counts < most, shares - counts, -np.inf).argmax()] += 1
     return counts
 
 

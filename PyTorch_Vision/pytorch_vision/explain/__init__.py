@@ -1,24 +1,10 @@
 """Where a classifier looked, and how far its maps can be trusted.
 
-``gradcam`` makes the maps, and ``geometry`` (by ``tensor_layout`` and ``layout_rules``) finds where
-their cells lie on the image. ``removal`` (by ``imputation``) and ``randomization`` test how far a
-map can be trusted.
+``gradcam`` makes the maps, and ``geometry`` finds where their cells lie on the image. ``removal``
+and ``randomization`` test how far a map can be trusted.
 """
 
-from pytorch_vision.explain.geometry import NoMapError, last_map, map_geometry
+from pytorch_vision.explain.geometry import NoMapError, map_geometry
 from pytorch_vision.explain.gradcam import METHODS, Explainer, Explanation, grad_cam
 from pytorch_vision.explain.randomization import randomization
 from pytorch_vision.explain.removal import baseline_maps, removal
-
-__all__ = [
-    "METHODS",
-    "Explainer",
-    "Explanation",
-    "NoMapError",
-    "baseline_maps",
-    "grad_cam",
-    "last_map",
-    "map_geometry",
-    "randomization",
-    "removal",
-]

@@ -1,18 +1,36 @@
-"""Where the cells of a layer's map lie on the input image, and which layer has one."""
+"""Where the cells of a layer's map lie on the input image, and which layer has one.
 
+An image goes through the network together with its *places*: a tensor of the same shape that says
+on which pixel each entry is centred, as the complex number down + 1j * across. What moves entries
+(a permutation, a slice, a shuffle) moves their places in the same way; convolutions and poolings
+put them at the centres of their windows.
+"""
+
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pytorch_vision.explain.layout_rules import behind
-from pytorch_vision.explain.tensor_layout import Layout, mean_of, of_image
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.adapter import Adapter, find_call
 from pytorch_vision.models.module_utils import copied_to_look, device_of
 from pytorch_vision.runtime.devices import random_state_kept
+
+# operations by their names in torch's dispatcher: they move entries, and their places alike
+MOVES = (
+    *("permute", "transpose", "t", "expand", "repeat", "slice", "select", "roll", "flip", "rot90"),
+    *("split", "split_with_sizes", "chunk", "unbind", "cat", "stack", "index", "index_select"),
+    *("pixel_shuffle", "pixel_unshuffle"),
+)
+RESHAPES = ("view", "_unsafe_view", "reshape", "_reshape_alias", "unsqueeze", "squeeze")
+PRODUCTS = ("mm", "bmm", "addmm", "linear", "matmul")
+WINDOWED = re.compile("convolution|pool|pad|upsample")
+Windows = list[tuple[float, float]]  # the centre of the first and the step, down and across
 
 
 class NoMapError(ValueError):
@@ -36,15 +54,15 @@ class MapGeometry:
 def map_geometry(classifier: Classifier, layer: nn.Module | str | None = None) -> MapGeometry:
     """Return where a layer's cells are centred, by following one image through the network.
 
-    Every convolution and pooling on the way moves the centres by its stride, padding, kernel and
-    dilation. Operations that only reorder dimensions, such as a permutation or a channel shuffle,
-    are followed; other operations that keep the shape keep the centres. Residual branches are
-    assumed to be aligned with their shortcut.
+    Operations that only move entries, such as a permutation or a channel shuffle, are followed;
+    every convolution, pooling, padding or interpolation on the way moves the centres by its
+    settings. Other operations that keep the shape keep the centres. Residual branches are assumed
+    to be aligned with their shortcut.
 
     Args:
         classifier: is not changed.
-        layer: a module of its network or its dotted name, such as "layer4"; None for the one that
-            ``last_map`` finds.
+        layer: a module of its network or its dotted name, such as "layer4"; default: the last one
+            whose output is a map (N, C, rows, columns) with a known place on the image.
 
     Raises:
         NoMapError: the layer's output is no map, or it comes after an operation whose geometry is
@@ -54,19 +72,6 @@ def map_geometry(classifier: Classifier, layer: nn.Module | str | None = None) -
     adapter = adapter_to_look(classifier, torch.device("cpu"))
     name = None if layer is None else layer_name(classifier.network, layer)
     return trace_geometry(adapter, name, classifier.size)[1]
-
-
-def last_map(classifier: Classifier) -> str:
-    """Return the name of the last layer whose output is a map whose place on the image is known.
-
-    A map is (N, C, rows, columns) of more than one row and column. In a ResNet it is the output of
-    the last stage.
-
-    Raises:
-        NoMapError: there is none; names the operation after which nothing is known.
-    """
-    adapter = adapter_to_look(classifier, torch.device("cpu"))
-    return trace_geometry(adapter, None, classifier.size)[0]
 
 
 def adapter_to_look(classifier: Classifier, device: torch.device) -> Adapter:
@@ -91,10 +96,9 @@ def trace_geometry(
 
     The network is in evaluation mode, on any device. Raises as ``map_geometry`` does.
     """
-    model = adapter.network
-    device = device_of(model)
-    tracer, image = _Tracer(), torch.zeros(1, 3, *input_size, device=device)
-    seen: dict[str, tuple[Any, Layout | None, str | None]] = {}
+    model, tracer = adapter.network, _Tracer()
+    image = torch.zeros(1, 3, *input_size, device=device_of(model))
+    seen: dict[str, tuple[Any, Tensor | None, str | None]] = {}
 
     def keep(layer: str) -> Any:
         def hook(_module: nn.Module, _inputs: tuple, output: Any) -> None:
@@ -106,8 +110,8 @@ def trace_geometry(
     wanted = [name] if name else [layer for layer, _ in model.named_modules() if layer]
     handles = [model.get_submodule(layer).register_forward_hook(keep(layer)) for layer in wanted]
     try:
-        with random_state_kept(device), torch.inference_mode(False), torch.no_grad(), tracer:
-            tracer.mark(image, of_image(image.shape))
+        with random_state_kept(image.device), torch.inference_mode(False), torch.no_grad(), tracer:
+            tracer.known[id(image)] = image, _places_of_image(image)
             adapter(image)
     finally:
         for handle in handles:
@@ -115,9 +119,7 @@ def trace_geometry(
     if name is not None:
         return name, _geometry_of(name, seen)
     for layer in reversed(seen):
-        output, layout, _ = seen[layer]
-        is_map = isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1
-        if is_map and layout is not None and (geometry := _as_map(layout)) is not None:
+        if (geometry := _as_map(seen[layer][1])) is not None:
             return layer, geometry
     raise NoMapError(
         "no layer of this network gives a map whose place on the image is known"
@@ -125,55 +127,74 @@ def trace_geometry(
     )
 
 
-def _geometry_of(name: str, seen: dict[str, tuple[Any, Layout | None, str | None]]) -> MapGeometry:
+def _geometry_of(name: str, seen: dict[str, tuple[Any, Tensor | None, str | None]]) -> MapGeometry:
     if name not in seen:
         raise NoMapError(f"layer {name!r} takes no part in the model's forward pass")
-    output, layout, unknown = seen[name]
-    if not isinstance(output, Tensor) or output.ndim != 4:
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise NoMapError(f"layer {name!r} gives {shape}, expected a map (N, C, H, W)")
-    if layout is None:
+    output, places, unknown = seen[name]
+    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if not isinstance(output, Tensor) or output.ndim != 4 or min(output.shape[2:]) < 2:
+        raise NoMapError(
+            f"layer {name!r} gives {shape}, expected a map (N, C, H, W) of two rows and columns or "
+            "more"
+        )
+    if places is None:
         raise NoMapError(
             f"the geometry of layer {name!r} is not known: on the way to it lies "
             f"{unknown or 'an operation that does not depend on the image'}"
         )
-    geometry = _as_map(layout)
-    if geometry is None:
+    if (geometry := _as_map(places)) is None:
         raise NoMapError(
-            f"layer {name!r} gives {tuple(output.shape)}, whose last two dimensions are not the "
-            "rows and columns of a map (N, C, H, W): choose a layer after the permutation"
+            f"layer {name!r} gives {shape}, whose last two dimensions are not the rows and columns "
+            "of a map (N, C, H, W): choose a layer before or after what reorders them"
         )
     return geometry
 
 
-def _as_map(layout: Layout) -> MapGeometry | None:
+def _as_map(places: Tensor | None) -> MapGeometry | None:
     """Return the geometry of a tensor (N, C, H, W); None if H and W are not rows and columns."""
-    for number in (1, 0):  # channels can lie at different places: take their mean
-        layout = layout.without(number)
-    rows, columns = layout.dimensions
-    if len(rows) > 1 or len(columns) > 1 or rows[0].across or columns[0].down:
+    if places is None or places.ndim != 4 or (grid := _evenly_spaced(places)) is None:
         return None
-    (rows_apart,), (columns_apart,) = rows, columns
-    if (rows_apart.size > 1 and not rows_apart.down) or (
-        columns_apart.size > 1 and not columns_apart.across
-    ):
+    first, down, across = (complex(values.mean()) for values in grid)
+    if len(places) > 1 or not down.real or down.imag or across.real or not across.imag:
         return None
-    return MapGeometry((rows_apart.down, columns_apart.across), layout.origin)
+    return MapGeometry((down.real, across.imag), (first.real, first.imag))
+
+
+def _places_of_image(image: Tensor) -> Tensor:
+    rows, columns = (torch.arange(size, dtype=torch.float64) for size in image.shape[2:])
+    return torch.complex(rows[:, None].expand(image.shape), columns.expand(image.shape))
+
+
+def _mean(places: Tensor, dimension: int) -> Tensor:
+    """Return the mean place over a dimension, which keeps the size 1; NaN, unknown, is left out."""
+    known = ~places.isnan()
+    return places.where(known, 0).sum(dimension, True) / known.sum(dimension, True)
+
+
+def _evenly_spaced(places: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Return the first cell's place and the steps down and across, complex (N, 1, 1, 1) each.
+
+    Channels can lie at different places; their mean counts. None if cells are not evenly spaced.
+    """
+    mean = _mean(places, 1)
+    rows, columns = mean.shape[2:]
+    first = mean[..., :1, :1]
+    down = (mean[..., -1:, :1] - first) / max(rows - 1, 1)
+    across = (mean[..., :1, -1:] - first) / max(columns - 1, 1)
+    expected = first + down * torch.arange(rows)[:, None] + across * torch.arange(columns)
+    return (first, down, across) if torch.allclose(mean, expected, atol=1e-6) else None
 
 
 class _Tracer(TorchDispatchMode):
-    """Follows where the entries of each tensor lie, through every operation of a model."""
+    """Follows the places of each tensor's entries through every operation of a model."""
 
     def __init__(self) -> None:
         super().__init__()
-        # by id; the tensor is kept, so that no other gets its id
-        self.known: dict[int, tuple[Tensor, Layout]] = {}
+        # by id; the tensor is referenced, so that no other gets its id
+        self.known: dict[int, tuple[Tensor, Tensor]] = {}
         self.unknown: str | None = None
 
-    def mark(self, tensor: Tensor, layout: Layout) -> None:
-        self.known[id(tensor)] = (tensor, layout)
-
-    def find(self, tensor: Any) -> Layout | None:
+    def find(self, tensor: Any) -> Tensor | None:
         return self.known.get(id(tensor), (None, None))[1]
 
     def __torch_dispatch__(
@@ -181,30 +202,96 @@ class _Tracer(TorchDispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         outputs = [one for one in _flat(result) if isinstance(one, Tensor)]
-        inputs = [one for one in _flat(args) if isinstance(one, Tensor)]
-        sources = [one for one in inputs if self.find(one) is not None]
+        sources = [one for one in _flat(args) if self.find(one) is not None]
         if not sources or not outputs:
             return result
         name = func.overloadpacket.__name__
         # of several inputs, one of the result's shape: the others are broadcast to it
         source = next((one for one in sources if one.shape == outputs[0].shape), sources[0])
-        several = name in ("split", "split_with_sizes", "chunk", "unbind")
-        for output in outputs if several else outputs[:1]:
-            layout = behind(name, args, self.known[id(source)][1], source, output)
-            if layout is not None and name == "cat" and len(sources) == len(inputs):
-                layout = mean_of([layout, *(self.known[id(one)][1] for one in sources[1:])])
-            if layout is not None:
-                self.mark(output, layout)
+        if name in MOVES:
+            moved = list(_flat(func(*map(self._places, args))))
+        else:
+            moved = [_behind(name, args, self.known[id(source)][1], source, outputs[0])]
+        for output, places in zip(outputs, moved, strict=False):
+            if places is not None:
+                self.known[id(output)] = output, places
             elif self.unknown is None and output.ndim > 2 and not name.startswith("new_"):
                 self.unknown = str(func)
         return result
 
+    def _places(self, value: Any) -> Any:
+        """Return an operation's argument with places instead of entries; NaN where unknown."""
+        if isinstance(value, (list, tuple)):
+            return [self._places(one) for one in value]
+        if not isinstance(value, Tensor):
+            return value
+        if (places := self.find(value)) is not None:
+            return places
+        floating = value.is_floating_point()
+        return (
+            torch.full(value.shape, torch.nan, dtype=torch.complex128) if floating else value.cpu()
+        )
 
-def _flat(values: Any) -> list[Any]:
-    """Return the values of nested lists and tuples."""
+
+def _flat(values: Any) -> Iterator[Any]:
+    """Yield the values of nested lists and tuples."""
     if isinstance(values, (list, tuple)):
-        return [one for value in values for one in _flat(value)]
-    return [values]
+        for value in values:
+            yield from _flat(value)
+    else:
+        yield values
+
+
+def _behind(name: str, args: tuple, places: Tensor, before: Tensor, after: Tensor) -> Any:
+    """Return the places of an operation's result, given those of the argument ``before``.
+
+    None if they are not known.
+    """
+    if name in RESHAPES:
+        return places.reshape(after.shape)
+    if name in PRODUCTS:  # each row is a mean over the entries of the row before
+        same_rows = before.shape[:-1] == after.shape[:-1]
+        return _mean(places, -1).expand(after.shape) if same_rows else None
+    if not WINDOWED.search(name):
+        return places if before.shape == after.shape else None
+    if before is not args[0] or not before.ndim == after.ndim == 4:
+        return None
+    windows, grid = _windows(name, args, before, after), _evenly_spaced(places)
+    if windows is None or grid is None:
+        return None
+    first, down, across = grid
+    rows, columns = (
+        start + step * torch.arange(size, dtype=torch.float64)
+        for (start, step), size in zip(windows, after.shape[2:], strict=True)
+    )
+    return (first + down * rows[:, None] + across * columns).expand(after.shape)
+
+
+def _windows(name: str, args: tuple, before: Tensor, after: Tensor) -> Windows | None:
+    """Return where an operation's windows lie, in cells; None if they are not evenly spaced."""
+    sizes = list(zip(before.shape[2:], after.shape[2:], strict=True))
+    if "pad" in name:  # args[1] is left, right, top and bottom
+        sides = (*args[1], 0, 0)
+        return [(-sides[2], 1.0), (-sides[0], 1.0)]
+    if "upsample" in name:
+        if "nearest" in name and any(new < old for old, new in sizes):
+            return None  # cells are left out
+        if args[2:3] == (True,):  # align_corners
+            return [(0.0, (old - 1) / max(new - 1, 1)) for old, new in sizes]
+        scales = [one for one in args[2:] if one] or [new / old for old, new in sizes]
+        return [((1 / scale - 1) / 2, 1 / scale) for scale in scales]
+    if "adaptive" in name:
+        even = all(old % new == 0 for old, new in sizes)
+        return [((old // new - 1) / 2, old // new) for old, new in sizes] if even else None
+    if name == "convolution" and not args[6]:  # transposed
+        settings = [args[1].shape[2:], *args[3:6]]
+    elif name in ("max_pool2d_with_indices", "avg_pool2d"):
+        kernel, stride, padding = (*args[1:4], *(None, 0)[len(args) - 2 :])[:3]
+        settings = [kernel, stride or kernel, padding, 1]
+    else:
+        return None
+    pairs = [np.broadcast_to(one, 2).tolist() for one in settings]
+    return [((k - 1) * d / 2 - p, s) for k, s, p, d in zip(*pairs, strict=True)]
 
 
 def layer_name(model: nn.Module, layer: nn.Module | str) -> str:

@@ -10,7 +10,6 @@ are sampled at the places that ``map_geometry`` finds.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +29,17 @@ from pytorch_vision.explain.geometry import (
     trace_geometry,
 )
 from pytorch_vision.models import Classifier
-from pytorch_vision.models.inference import PIXELS, as_pixels
+from pytorch_vision.models.inference import as_pixels, images_at_once
 from pytorch_vision.models.module_utils import device_of
 from pytorch_vision.runtime import Machine
-from pytorch_vision.runtime.devices import device_settings, memory_explained, random_state_kept
+from pytorch_vision.runtime.devices import (
+    device_settings,
+    gradients_on,
+    memory_explained,
+    random_state_kept,
+)
 from pytorch_vision.runtime.text import percent
 
-BATCH_SIZE = 250  # at most
 METHODS: dict[str, Any] = {
     "gradcam": GradCAM,
     "gradcam++": GradCAMPlusPlus,
@@ -94,36 +97,23 @@ class Explainer:
             None for the last one whose output is a map, such as a ResNet's ``layer4``.
 
     Attributes:
-        classifier: the argument.
         network: the copy, in evaluation mode.
         layer: the dotted name of the explained layer.
+        geometry: where the cells of the layer's map lie on the image.
 
     Raises:
-        NoMapError: no layer of the network gives a map whose place on the image is known.
+        NoMapError: the layer, or each layer, gives no map whose place on the image is known.
         ValueError: the network has no such layer, or does not take images of the classifier's size.
         MemoryError: there is too little memory for the copy.
     """
 
     def __init__(self, classifier: Classifier, layer: nn.Module | str | None = None) -> None:
-        self._named = None if layer is None else layer_name(classifier.network, layer)
+        name = None if layer is None else layer_name(classifier.network, layer)
         with memory_explained("a copy of the network"):
             self._adapter = adapter_to_look(classifier, device_of(classifier.network))
+            self.layer, self.geometry = trace_geometry(self._adapter, name, classifier.size)
         self.classifier = classifier
         self.network = self._adapter.network.requires_grad_(False)
-        self.layer = self._named or self._traced[0]
-
-    @cached_property
-    def _traced(self) -> tuple[str, MapGeometry]:
-        return trace_geometry(self._adapter, self._named, self.classifier.size)
-
-    @property
-    def geometry(self) -> MapGeometry:
-        """Where the cells of the layer's map lie on the image.
-
-        Raises:
-            NoMapError: the layer's output is no map, or its place on the image is not known.
-        """
-        return self._traced[1]
 
     def explain(
         self,
@@ -144,7 +134,6 @@ class Explainer:
         Raises:
             ValueError: the picture cannot be read.
             OSError: the file cannot be opened.
-            NoMapError: as for ``maps``.
         """
         one = picture[None] if isinstance(picture, np.ndarray) and picture.ndim == 3 else picture
         images = as_pixels(one, self.classifier.size, self.classifier.resize)[:1]
@@ -180,7 +169,7 @@ class Explainer:
             aligned: sample the map at the places of its cells, leaving out those that lie outside
                 the image; False stretches it over the image, as is usual.
             batch_size: how many images go through the network at once, which bounds the memory;
-                None for 250 small ones, and fewer of more than 64x64 pixels.
+                default: as for predictions.
 
         Returns:
             float32 (N, H, W), or (K, N, H, W) for K classes each, or (M, N, H, W) or (M, K, N, H,
@@ -188,8 +177,7 @@ class Explainer:
             where nothing supports the class).
 
         Raises:
-            NoMapError: the layer's output is no map, its place on the image is not known, or no
-                gradient reaches it.
+            NoMapError: no gradient reaches the layer.
             ValueError: no such method, a class out of range, or images of a wrong type or size.
             MemoryError: the GPU has too little memory; says which batch size to try.
         """
@@ -204,7 +192,7 @@ class Explainer:
             return np.zeros(shape, np.float32)
         self._check(images, classes)
         if batch_size is None:
-            batch_size = max(1, min(BATCH_SIZE, PIXELS // (shape[-2] * shape[-1])))
+            batch_size = images_at_once(self.classifier.size, device_of(self.network))
         smaller = f"try batch_size={max(1, batch_size // 2)}"
         with memory_explained(f"maps of {batch_size} images at once", smaller):
             rows = classes.astype(np.int64).reshape(-1, len(images))
@@ -239,32 +227,28 @@ class Explainer:
     ) -> Tensor:
         """Return the maps of M methods and K rows of classes: float32 (M, K, N, H, W)."""
         device = device_of(self.network)
-        geometry = self.geometry if aligned else None
-        parts = []
+        size, parts = self.classifier.size, []
         with (
             random_state_kept(device),
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            torch.autocast(device.type, enabled=False),
+            gradients_on(),
             device_settings(device, tf32=False),
         ):
             batches = eval_batches(images, self.classifier.normalization, device, batch_size)
             parts_of_classes = torch.from_numpy(classes).split(batch_size, dim=1)
             for batch, rows in zip(batches, parts_of_classes, strict=True):
                 cells = self._cells(batch, rows.to(device), methods)
-                size = images.shape[1:3]
                 flat = cells.flatten(0, 1)
-                laid = _stretched(flat, size) if geometry is None else _laid(flat, size, geometry)
+                if aligned:
+                    laid = _laid(flat, size, self.geometry)
+                else:
+                    laid = F.interpolate(flat, size, mode="bilinear", align_corners=False)
                 parts.append(laid.unflatten(0, cells.shape[:2]))
         return torch.cat(parts, dim=1).movedim(2, 0)
 
     def _cells(self, batch: Tensor, classes: Tensor, methods: list[str]) -> Tensor:
         """Return maps of the layer's cells, not yet rescaled: float32 (K, B, M, rows, columns).
 
-        Args:
-            batch: float32 (B, 3, H, W).
-            classes: int64 (K, B).
-            methods: M of ``METHODS``.
+        They are those of K classes (K, B) of a batch (B, 3, H, W) by M methods.
         """
         layer = self.network.get_submodule(self.layer)
         formulas = [METHODS[method](self.network, [layer]) for method in methods]
@@ -293,13 +277,9 @@ class Explainer:
         One forward pass serves all rows, and each has a backward pass. Of a layer that is called
         several times, the last call counts.
 
-        Args:
-            batch: float32 (B, 3, H, W).
-            classes: int64 (K, B).
-            gradients: False leaves them out, as None.
-
         Returns:
-            K pairs of float32 (B, C, rows, columns); none if no gradient reaches the layer.
+            K pairs of float32 (B, C, rows, columns), the second None without ``gradients``; no pair
+            if no gradient reaches the layer.
         """
         outputs: list[Tensor] = []
 
@@ -348,17 +328,10 @@ def grad_cam(
 ) -> np.ndarray:
     """Return how much each pixel of each image supports a class: ``Explainer.maps`` in one call.
 
-    For several calls, make an ``Explainer`` once.
-
-    Args:
-        classifier, layer: as for ``Explainer``.
-        images, classes, method, aligned, batch_size: as for ``Explainer.maps``.
+    For several calls, make an ``Explainer`` once; arguments and errors are those of both.
 
     Returns:
         float32 maps in [0, 1], as ``Explainer.maps`` does.
-
-    Raises:
-        NoMapError, ValueError, MemoryError: as for both.
     """
     return Explainer(classifier, layer).maps(images, classes, method, aligned, batch_size)
 
@@ -381,8 +354,3 @@ def _laid(cells: Tensor, size: tuple[int, int], geometry: MapGeometry) -> Tensor
         padding_mode="border",
         align_corners=True,
     )
-
-
-def _stretched(cells: Tensor, size: tuple[int, int]) -> Tensor:
-    """Stretch maps (N, M, rows, columns) over the image, as if their cells tiled it."""
-    return F.interpolate(cells, size=size, mode="bilinear", align_corners=False)

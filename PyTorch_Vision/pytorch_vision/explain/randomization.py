@@ -38,8 +38,7 @@ def randomization(
 
     Returns:
         For each method, by the name of the child that was randomised last, the rank correlation
-        (Spearman) of each image's map with the true one: float64 (N,) in [-1, 1]; 0 where one of
-        the two maps is constant.
+        (Spearman) of each image's map with the true one: float64 (N,) in [-1, 1].
 
     Raises:
         NoMapError: the network has no map.
@@ -67,13 +66,14 @@ def randomization(
 
 
 def rank_correlation(some: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return Spearman's correlation of each pair of maps, two arrays (N, H, W): float64 (N,)."""
+    """Return Spearman's correlation of each pair of maps, two arrays (N, H, W): float64 (N,).
+
+    It is 0 where one of the two is constant.
+    """
     pixels = some.shape[1] * some.shape[2]
-    ranks = [
-        scipy.stats.rankdata(maps.reshape(len(maps), pixels), axis=1).astype(np.float64)
+    one, other = (
+        scipy.stats.rankdata(maps.reshape(len(maps), pixels), axis=1) - (pixels + 1) / 2
         for maps in (some, others)
-    ]
-    centred = [values - values.mean(axis=1, keepdims=True) for values in ranks]
-    product = (centred[0] * centred[1]).sum(axis=1)
-    sizes = np.sqrt((centred[0] ** 2).sum(axis=1) * (centred[1] ** 2).sum(axis=1))
-    return np.divide(product, sizes, out=np.zeros(len(some)), where=sizes > 0)
+    )
+    sizes = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return (one * other).sum(axis=1) / np.where(sizes > 0, sizes, 1)

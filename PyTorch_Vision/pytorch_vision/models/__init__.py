@@ -11,16 +11,3 @@ from pytorch_vision.models.history import EpochRecord, History
 from pytorch_vision.models.registry import create
 from pytorch_vision.models.resnet import ResNet, ResNet18, ResNet34
 from pytorch_vision.models.summary import print_summary
-
-__all__ = [
-    "PRETRAINED",
-    "Classifier",
-    "CustomResNet",
-    "EpochRecord",
-    "History",
-    "ResNet",
-    "ResNet18",
-    "ResNet34",
-    "create",
-    "print_summary",
-]

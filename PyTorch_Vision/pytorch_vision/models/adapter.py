@@ -8,7 +8,7 @@ call from then on.
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,6 @@ from pytorch_vision.runtime.devices import is_lack_of_memory, random_state_kept
 from pytorch_vision.runtime.text import first_line
 
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in Pillow's mode "L" (ITU-R BT.601)
-USUAL_SIDES = (32, 64, 128, 224, 299)  # tried to name a size that a network does take
 Precision = Callable[[], contextlib.AbstractContextManager]
 
 
@@ -31,27 +30,18 @@ class LogitsError(ValueError):
 
 @dataclass(frozen=True)
 class Call:
-    """How to call a network.
+    """How to call a network."""
 
-    Attributes:
-        channels: 3, or 1 for a network that takes grayscale images (luma).
-        memory_format: of the images and the network's weights.
-        autocast: False switches autocast off, so that the network runs in its weights' precision.
-        alone: False repeats a single image, for a network that fails on a batch of one.
-    """
-
-    channels: int = 3
-    memory_format: torch.memory_format = torch.channels_last
-    autocast: bool = True
-    alone: bool = True
+    channels: int = 3  # or 1, for a network that takes grayscale images (luma)
+    memory_format: torch.memory_format = torch.channels_last  # of images and weights
+    autocast: bool = True  # False: in the precision of the network's weights
+    alone: bool = True  # False: a single image is repeated, for a network that fails on one
 
     def others(self) -> list["Call"]:
         """Return all other calls, the fastest first."""
         formats = (torch.channels_last, torch.contiguous_format)
         every = itertools.product((3, 1), (True, False), (True, False), formats)
-        calls = [
-            Call(channels, order, autocast, alone) for channels, alone, autocast, order in every
-        ]
+        calls = (Call(channels, order, cast, alone) for channels, alone, cast, order in every)
         return [call for call in calls if call != self]
 
 
@@ -59,8 +49,7 @@ def fastest_first(network: nn.Module) -> list[Call]:
     """Return all calls, the fastest one for a network on its device first.
 
     On a CPU, depthwise convolutions are slow in bfloat16: EfficientNet-Lite0 trains on 24 images of
-    128x128 pixels in a second of an AMD EPYC's core, and on 38 in float32. The grouped convolutions
-    of a small ResNeXt gain by it: 85 and 51.
+    128x128 pixels in a second of an AMD EPYC's core, and on 38 in float32.
     """
     slow = device_of(network).type == "cpu" and any(
         isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.in_channels
@@ -119,21 +108,18 @@ def as_logits(output: Any) -> Tensor:
     Raises:
         LogitsError: there is no tensor in it.
     """
-    if isinstance(output, Tensor):
-        return output
     if isinstance(output, Mapping):
-        values = list(output.values())
-        found = output.get("logits", values[0] if values else None)
-    elif hasattr(output, "logits"):
-        found = output.logits
+        found = output.get("logits", next(iter(output.values()), None))
+    elif isinstance(output, (tuple, list)) and not hasattr(output, "logits"):
+        found = output[0] if output else None
     else:
-        found = output[0] if isinstance(output, (tuple, list)) and output else None
-    if found is None:
+        found = getattr(output, "logits", output)
+    if not isinstance(found, Tensor):
         raise LogitsError(
             f"the network returns {type(output).__name__}, expected logits: a tensor, a tuple that "
             "begins with one, or an object with an attribute logits"
         )
-    return as_logits(found)
+    return found
 
 
 def _checked(logits: Tensor, count: int, classes: int | None) -> Tensor:
@@ -165,12 +151,11 @@ def find_call(
 
     Raises:
         LogitsError: it returns something other than one logit for each class.
-        ValueError: no call works; says why, and names a size at which one does.
+        ValueError: no call works; says why.
     """
-
     device = device_of(network)
 
-    def attempt(call: Call, size: tuple[int, int]) -> None:
+    def attempt(call: Call) -> None:
         image = torch.zeros(1, 3, *size, device=device).to(memory_format=torch.channels_last)
         with evaluating(network), random_state_kept(device), torch.no_grad(), precision():
             Adapter(network, call, classes)(image)
@@ -196,15 +181,22 @@ def find_training_call(
         The call, and the names of the trainable parameters that the logits do not depend on.
 
     Raises:
-        ValueError: no call works; says why, and names a size at which one does.
+        ValueError: no call works; says why.
     """
-    first, unused = adapter.call, list[str]()
+    first, unused, device = adapter.call, list[str](), device_of(adapter.network)
 
-    def attempt(call: Call, size: tuple[int, int]) -> None:
+    def attempt(call: Call) -> None:
         network = copied(adapter.network)
         network.train()
-        gradients = _gradients(network, call, size, precision)
-        unused[:] = [name for name, gradient in gradients.items() if gradient is None]
+        weights = {name: one for name, one in network.named_parameters() if one.requires_grad}
+        gradients: Sequence[Tensor | None] = [None] * len(weights)
+        images = torch.zeros(2, 3, *size, device=device)
+        with torch.inference_mode(False), torch.enable_grad(), random_state_kept(device):
+            with precision():
+                total = Adapter(network, call, hooked=False)(images).sum()
+            if weights and total.requires_grad:
+                gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+        unused[:] = [name for name, one in zip(weights, gradients, strict=True) if one is None]
 
     kind = (first.channels, first.alone)
     others = [one for one in first.others() if (one.channels, one.alone) == kind]
@@ -213,7 +205,7 @@ def find_training_call(
 
 
 def _first_that_works(
-    attempt: Callable[[Call, tuple[int, int]], None],
+    attempt: Callable[[Call], None],
     network: nn.Module,
     size: tuple[int, int],
     calls: Iterable[Call],
@@ -223,72 +215,18 @@ def _first_that_works(
     for call in calls:
         put_in_order(network, call.memory_format)
         try:
-            attempt(call, size)
+            attempt(call)
             return call
         except Exception as error:  # a user's network can raise anything
-            if isinstance(error, torch.OutOfMemoryError) or is_lack_of_memory(error):
+            if is_lack_of_memory(error):
                 raise
             # the error for three channels says more than that for one
             first_error = first_error or error
     assert first_error is not None
     if isinstance(first_error, LogitsError):
         raise first_error
-    reason = first_line(first_error)
-    kind = type(first_error).__name__
-    message = (
+    reason, kind = first_line(first_error), type(first_error).__name__
+    raise ValueError(
         f"{type(network).__name__} cannot {verb} images of {size[0]}x{size[1]} pixels "
         f"({kind if reason == kind else f'{kind}: {reason}'})"
-    )
-    if (side := _side_that_works(attempt, size)) is not None:
-        message += f"; it can {verb} images of {side}x{side} pixels"
-    raise ValueError(message) from first_error
-
-
-def _side_that_works(
-    attempt: Callable[[Call, tuple[int, int]], None], size: tuple[int, int]
-) -> int | None:
-    """Return the side of ``USUAL_SIDES`` nearest to a size that works; None if none does."""
-    others = [side for side in USUAL_SIDES if (side, side) != size]
-    for side in sorted(others, key=lambda side: abs(side - max(size))):
-        for call in (Call(memory_format=torch.contiguous_format), Call(1, torch.contiguous_format)):
-            with contextlib.suppress(Exception):
-                attempt(call, (side, side))
-                return side
-    return None
-
-
-def _gradients(
-    network: nn.Module, call: Call, size: tuple[int, int], precision: Precision
-) -> dict[str, Tensor | None]:
-    """Return the gradient of the logits of two black images by each trainable parameter."""
-    device = device_of(network)
-    parameters = {name: one for name, one in network.named_parameters() if one.requires_grad}
-    with torch.inference_mode(False), torch.enable_grad(), random_state_kept(device), precision():
-        logits = Adapter(network, call, hooked=False)(torch.zeros(2, 3, *size, device=device))
-        if not (parameters and logits.requires_grad):
-            return dict.fromkeys(parameters)
-        gradients = torch.autograd.grad(logits.sum(), list(parameters.values()), allow_unused=True)
-    return dict(zip(parameters, gradients, strict=True))
-
-
-def is_copied_faithfully(adapter: Adapter, size: tuple[int, int]) -> bool:
-    """Tell whether a network's copy uses its own weights: whether gradients reach the same ones.
-
-    The copy of a network whose ``forward`` or hook is a closure still uses the original's weights.
-    """
-
-    def reached(network: nn.Module) -> list[str]:
-        with evaluating(network):
-            gradients = _gradients(network, adapter.call, size, contextlib.nullcontext)
-        return [name for name, gradient in gradients.items() if gradient is not None]
-
-    try:
-        expected = reached(adapter.network)
-    except Exception:  # of any kind; ``find_training_call`` will report it
-        return True
-    try:
-        return reached(copied(adapter.network)) == expected
-    except Exception as error:
-        if isinstance(error, torch.OutOfMemoryError) or is_lack_of_memory(error):
-            raise
-        return False
+    ) from first_error

@@ -54,7 +54,6 @@ from pytorch_vision.models.registry import (
     check_name,
     create,
     describe_network,
-    has_pretrained_weights,
     network_name,
     normalization_of,
 )
@@ -100,8 +99,6 @@ class Classifier:
         options: of ``models.create`` for a network by name, such as ``conv_padding="standard"``.
 
     Attributes: the arguments above, by the same names, but for data, seed and options.
-        is_partly_new: True if its weights come from a training on other classes, so that at least
-            its last layer is random; False once it is trained.
 
     Raises:
         ValueError: one of these is missing or of a wrong kind.
@@ -135,7 +132,6 @@ class Classifier:
         self.class_names = check_class_names(class_names)
         self.size: tuple[int, int] = height_and_width(size)
         self.normalization = normalization
-        self.is_partly_new = isinstance(network, str) and has_pretrained_weights(network)
         if isinstance(network, str):
             with random_state_kept(torch.device("cpu")):
                 set_seed(seed)
@@ -299,7 +295,7 @@ class Classifier:
             yield Adapter(network, self._calls[key], classes)
 
     def classify(
-        self, image: ImageLike, top: int = 3, machine: Machine | None = None
+        self, image: np.ndarray | ImageLike, top: int = 3, machine: Machine | None = None
     ) -> list[tuple[str, float]]:
         """Return the most probable classes of a picture, as in ``[("cat", 0.93), ("dog", 0.05)]``.
 
@@ -353,9 +349,7 @@ class Classifier:
             )
         load_state(self.network, {**own, **fitting.taken})
         self.learns_from(digests)
-        parameters = {name for name, _ in self.network.named_parameters()}
         others = names not in (None, list(self.class_names))
-        self.is_partly_new = others or not parameters.isdisjoint(fitting.missing)
         message = f"Beginning with the weights of {printable(description)}: {fitting}"
         return f"{message}\nits classes are others" if others and not fitting.missing else message
 

@@ -18,11 +18,14 @@ from pytorch_vision.data.images import check_class_names
 from pytorch_vision.models.history import History
 from pytorch_vision.models.module_utils import load_state, ready, tensors_of
 from pytorch_vision.models.registry import (
+    TIMM,
+    TORCHVISION,
     create,
     describe_network,
     has_pretrained_weights,
     is_builtin,
     made_by_of,
+    without_weights,
 )
 from pytorch_vision.models.weights import HOW_TO_USE
 from pytorch_vision.runtime.files import CheckpointError, user_path
@@ -59,12 +62,11 @@ def metadata_of(classifier: Any) -> dict[str, str]:
         "resize": classifier.resize,
         "train_digests": "".join(classifier.train_digests),
     }
-    return {name: json.dumps(value, default=_plain) for name, value in values.items()}
 
+    def plain(value: Any) -> Any:  # a NumPy number as Python's
+        return value.item() if hasattr(value, "item") else repr(value)
 
-def _plain(value: Any) -> Any:
-    """Return a value for JSON: a NumPy number as Python's, anything else as its repr."""
-    return value.item() if hasattr(value, "item") else repr(value)
+    return {name: json.dumps(value, default=plain) for name, value in values.items()}
 
 
 @contextlib.contextmanager
@@ -141,18 +143,16 @@ def network_of(
     if given is None:
         return _made_again(path, made_by, classes, tensors)
     if isinstance(given, str):
-        given = create(given, classes)
+        given = create(given, classes, **without_weights(given))
     network = ready(given if isinstance(given, nn.Module) else given(classes), _size(metadata))
     _fill(path, network, made_by, tensors)
     return network
 
 
 def _made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
-    """Return the arguments of ``models.create`` by which a file's network was made.
+    """Return the arguments of ``models.create`` that made a file's network.
 
-    Args:
-        metadata: of the file.
-        tensors: the number of tensors in the file, which bounds the network that it may ask for.
+    The number of the file's tensors bounds the network that it may ask for.
 
     Raises:
         KeyError, TypeError, ValueError: they are impossible.
@@ -178,10 +178,12 @@ def _made_again(
     """Return a new network of the kind that a file names, with the file's weights."""
     name = "a custom network" if made_by is None else made_by["name"]
     options = {key: value for key, value in (made_by or {}).items() if key != "name"}
-    # options such as weights= and names of pretrained weights would make torchvision download
-    downloads = name.startswith("torchvision:") and (
-        options.keys() - {"transform_input"} or has_pretrained_weights(name)
-    )
+    # options such as weights= and names of pretrained weights would download something
+    if name.startswith(TIMM):
+        downloads = options != without_weights(name)
+    else:
+        unusual = bool(options.keys() - {"transform_input"}) or has_pretrained_weights(name)
+        downloads = name.startswith(TORCHVISION) and unusual
     if made_by is None or not is_builtin(name) or downloads:
         raise CheckpointError(
             f"{path} holds the weights of {name}, which only you can make: give it as "

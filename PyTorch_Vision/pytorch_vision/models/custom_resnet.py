@@ -2,17 +2,77 @@
 
 The original repository's ``custom_resnet``, after David Page's network for DAWNBench, "How to
 Train Your ResNet", 2018.
+
+It can be equivariant to mirroring, with filters in pairs, each the other's mirror image: of a
+feature map's channels, the first ``pairs`` and the last ``pairs`` belong together; mirroring the
+image mirrors the maps of a pair and swaps them. The channels between, if any, are mirrored only.
+Such layers have half as many weights, and learn each from an image and its mirror image: Taco Cohen
+and Max Welling, "Group Equivariant Convolutional Networks", arXiv 1602.07576.
 """
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pytorch_vision.models.init import edges_and_colours
-from pytorch_vision.models.mirrored import MirrorBatchNorm2d, MirrorConv2d
-from pytorch_vision.models.resnet import check_images, check_num_classes
+from pytorch_vision.models.resnet import check_num_classes
 
 STEM_PAIRS = 14  # of the stem's channels, where they come in pairs
+
+
+class MirrorConv2d(nn.Conv2d):
+    """A 3x3 convolution whose second half of filters are the mirror images of the first.
+
+    Args:
+        in_channels: the input channels, of which ``2 * pairs`` are in pairs.
+        out_channels: an even number, all in pairs.
+        pairs: of input channels; None if all are in pairs.
+
+    Attributes:
+        weight: float32 (out_channels / 2, in_channels, 3, 3), the first half.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, pairs: int | None = None) -> None:
+        super().__init__(in_channels, out_channels // 2, 3, padding=1, bias=False)
+        self.pairs = in_channels // 2 if pairs is None else pairs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return maps (N, out_channels, H, W) for maps (N, in_channels, H, W)."""
+        end = self.in_channels - self.pairs
+        first, between, second = self.weight.tensor_split((self.pairs, end), 1)
+        twins = torch.cat([second, between, first], 1).flip(3)
+        return F.conv2d(x, torch.cat([self.weight, twins]), padding=1)
+
+
+class MirrorBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm in which the two channels of a pair share weights and running statistics.
+
+    Args:
+        channels: the channels, of which ``2 * pairs`` are in pairs.
+        pairs: of channels; None if all are in pairs.
+    """
+
+    def __init__(self, channels: int, pairs: int | None = None) -> None:
+        self.pairs = channels // 2 if pairs is None else pairs
+        super().__init__(channels - self.pairs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return normalised maps (N, channels, H, W)."""
+        own: Any = (self.running_mean, self.running_var, self.weight, self.bias)
+        mean, var, weight, bias = (torch.cat([values, values[: self.pairs]]) for values in own)
+        settings: Any = (self.training, self.momentum, self.eps)
+        result = F.batch_norm(x, mean, var, weight, bias, *settings)
+        if self.training:  # batch_norm has updated copies of the statistics
+            self._share(own[0], mean)
+            self._share(own[1], var)
+        return result
+
+    def _share(self, own: Tensor, values: Tensor) -> None:
+        """Store the statistics of all channels, the mean for each pair."""
+        own.copy_(values[: len(own)])
+        own[: self.pairs].add_(values[len(own) :]).div_(2)
 
 
 def convolution(
@@ -26,13 +86,7 @@ def convolution(
 
     The first ``in_channels`` filters begin as the identity, which passes on the features of the
     layers before (Keller Jordan, "94 % on CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv
-    2404.00498).
-
-    Args:
-        in_channels, out_channels: of its feature maps.
-        pool: adds the max pooling.
-        mirrored: makes the filters in pairs, see ``mirrored``.
-        pairs: as for ``MirrorConv2d``.
+    2404.00498). ``mirrored`` makes the filters in pairs, as ``MirrorConv2d`` explains.
     """
     filters: nn.Conv2d
     if mirrored:
@@ -96,7 +150,7 @@ class CustomResNet(nn.Module):
         num_classes: the number of logits.
         logit_scale: multiplies the logits. Features after max pooling are large, and training
             starts faster from small logits.
-        mirrored: makes the filters in pairs (see ``mirrored``); the classifier adds up the two
+        mirrored: makes the filters in pairs (see above); the classifier adds up the two
             features of a pair. An image and its mirror image then have the same logits, so it is
             not for letters or arrows.
 
@@ -126,7 +180,6 @@ class CustomResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, num_classes) for normalised images (N, 3, H, W), H and W >= 16."""
-        check_images(x)
         out = self.layer3(self.layer2(self.layer1(self.stem(x))))
         largest = torch.flatten(F.adaptive_max_pool2d(out, 1), 1)
         if self.mirrored:

@@ -22,13 +22,12 @@ from pytorch_vision.models.classifier import Classifier
 from pytorch_vision.models.module_utils import copied
 from pytorch_vision.runtime import Machine, atomic_write
 from pytorch_vision.runtime.devices import device_settings
-from pytorch_vision.runtime.files import free_path, user_path
+from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.text import first_line
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4  # between probabilities of onnxruntime and PyTorch in float32
 COUNTS = (1, 2, 5)  # batch sizes at which it is compared
-ANY_SIZE = 2**62  # bytes
 # ONNX has one memory format
 CALLS = [
     Call(channels, torch.contiguous_format, alone=alone)
@@ -66,18 +65,16 @@ def check_export() -> None:
         )
 
 
-def export_onnx(classifier: Classifier, path: str | os.PathLike, source: str = "") -> Path:
+def export_onnx(classifier: Classifier, path: str | os.PathLike) -> Path:
     """Write a classifier as an ONNX file, after checking it: onnxruntime predicts as PyTorch does.
 
     Its input "images" is uint8 (N, H, W, 3), RGB, 0 to 255, of the classifier's size, for any N;
     its output "probabilities" is float32 (N, C). Its metadata is JSON: "class_names", "size"
-    (height and width), "resize", "description". Weights are constants, ready for a quantiser.
+    (height and width), "resize", "description".
 
     Args:
         classifier: is not changed.
-        path: the file. One of another source is not replaced: ``model-2.onnx`` is written beside
-            ``model.onnx``.
-        source: what the classifier was loaded from, such as the path of its weights.
+        path: the file; an existing one is replaced.
 
     Returns:
         The path of the file.
@@ -95,16 +92,14 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike, source: str = "
         "size": exact.size,
         "resize": exact.resize,
         "description": exact.description,
-        "source": source,
         "made_by": f"pytorch_vision {__version__}",
     }.items():
         model.metadata_props.add(key=key, value=json.dumps(value))
     content = model.SerializeToString()
     _check_answers(exact, content)
-    path = free_path(user_path(path), lambda there: _source(there) == source)
     with atomic_write(path) as file:
         file.write(content)
-    return path
+    return user_path(path)
 
 
 def _converted(classifier: Classifier) -> Any:
@@ -130,19 +125,7 @@ def _converted(classifier: Classifier) -> Any:
             raise ValueError(
                 f"ONNX cannot express what {classifier} does: {_reason(error)}"
             ) from error
-    _fold(program.model)
     return program.model_proto
-
-
-def _fold(model: Any) -> None:
-    """Compute what depends on weights alone, so that each convolution's weights are constants.
-
-    A quantiser skips convolutions whose weights are computed in the graph, as ``MirrorConv2d``'s.
-    """
-    from onnxscript import optimizer
-
-    optimizer.fold_constants(model, input_size_limit=ANY_SIZE, output_size_limit=ANY_SIZE)
-    optimizer.remove_unused_nodes(model)
 
 
 def _reason(error: BaseException) -> str:
@@ -173,15 +156,3 @@ def _check_answers(classifier: Classifier, content: bytes) -> None:
             f"onnxruntime does not predict what PyTorch does, so nothing was written: "
             f"{first_line(error)}"
         ) from error
-
-
-def _source(path: Path) -> str | None:
-    """Return the source named in a file; None if ``export_onnx`` did not write it."""
-    import onnx
-
-    try:
-        model = onnx.load(path, load_external_data=False)
-        kept = {prop.key: json.loads(prop.value) for prop in model.metadata_props}
-    except Exception:  # whatever it is, it is not replaced
-        return None
-    return kept.get("source")

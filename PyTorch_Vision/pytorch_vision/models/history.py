@@ -1,12 +1,11 @@
 """The history of a training: losses and accuracies by epoch, also as CSV."""
 
 import csv
-import io
 import os
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
-from pytorch_vision.runtime.files import atomic_write, user_path
+from pytorch_vision.runtime.files import user_path, write_csv
 
 
 @dataclass(frozen=True)
@@ -57,27 +56,18 @@ class History:
         """Return the history in a file that ``to_csv`` wrote.
 
         Raises:
-            ValueError: the file is not a whole history; says which line is wrong.
+            ValueError: the file is not a whole history.
             OSError: it cannot be opened.
         """
         with open(user_path(path), encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            names = [column.name for column in fields(EpochRecord)]
-            if reader.fieldnames != names:
-                raise ValueError(f"{path} is no history: its first line is not {','.join(names)}")
             try:
-                saved = [
-                    {
-                        name: int(text) if name == "epoch" else float(text)
-                        for name, text in row.items()
-                    }
-                    for row in reader
+                rows = [
+                    {name: int(v) if name == "epoch" else float(v) for name, v in row.items()}
+                    for row in csv.DictReader(file)
                 ]
-                return cls.from_dicts(saved)
+                return cls.from_dicts(rows)
             except (TypeError, ValueError, AttributeError) as error:
-                raise ValueError(
-                    f"{path} is no whole history, line {reader.line_num}: {error}"
-                ) from error
+                raise ValueError(f"{path} is not a whole history: {error}") from error
 
     def column(self, name: str) -> list[float]:
         """Return one attribute of all records, by epoch."""
@@ -85,12 +75,8 @@ class History:
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Write a header and one line an epoch, making the folder if it is missing."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(column.name for column in fields(EpochRecord))
-        for record in self.records:
-            writer.writerow(
-                f"{value:.6g}" if isinstance(value, float) else value for value in astuple(record)
-            )
-        with atomic_write(path) as file:
-            file.write(text.getvalue().encode())
+        rows = [
+            [f"{value:.6g}" if isinstance(value, float) else value for value in astuple(record)]
+            for record in self.records
+        ]
+        write_csv(path, [column.name for column in fields(EpochRecord)], rows)

@@ -34,9 +34,6 @@ def inference_machine(machine: Machine | None = None) -> Machine:
 
     In lower precision, an image's probabilities would depend on how many images are beside it in
     the batch, as kernels round in different orders.
-
-    Args:
-        machine: ``Machine()`` if None.
     """
     machine = machine or Machine()
     return replace(machine, precision="32-true") if machine.precision == "auto" else machine
@@ -62,13 +59,8 @@ def images_at_once(size: tuple[int, int], device: torch.device, batch_size: int 
     """Return the batch size for a forward pass without training.
 
     The first feature maps take at most a quarter of a gigabyte, in 64 channels of float32; on a
-    CPU, batches of more than ``CPU_BATCH`` are no faster. Small training batches mean that memory
-    is scarce: without a backward pass, four times as many images fit.
-
-    Args:
-        size: height and width of the images.
-        device: on which the network calculates.
-        batch_size: of the training.
+    CPU, batches of more than ``CPU_BATCH`` are no faster. Small training batches (``batch_size``)
+    mean that memory is scarce: without a backward pass, four times as many images fit.
     """
     most = CPU_BATCH if device.type == "cpu" else BATCH
     return max(1, min(most, PIXELS // (size[0] * size[1]), 4 * batch_size))
@@ -87,7 +79,7 @@ def logits_of(
     Args:
         adapter: with the network, which is in evaluation mode while this runs.
         images: uint8 (N, H, W, 3).
-        normalization: of the network's images.
+        normalization: that of the network's images.
         precision: makes the context in which the network runs, such as autocast.
         scale: the fraction of their height and width to which the images are scaled down.
         batch_size: how many images go through the network at once.
@@ -143,24 +135,17 @@ def _read(image: Any, size: tuple[int, int], resize: Resize) -> np.ndarray:
 
 
 def scaled_down(images: Tensor, scale: float) -> Tensor:
-    """Return images at a fraction of their height and width, by antialiased interpolation.
+    """Return images, float (N, C, H, W), at a fraction of their height and width, antialiased.
 
     No side becomes smaller than ``SMALLEST``, which the built-in networks need, unless it was
     before.
-
-    Args:
-        images: float (N, C, H, W).
-        scale: in (0, 1].
     """
-    if scale == 1:
-        return images
     size = scaled_size((images.shape[2], images.shape[3]), scale)
-    return F.interpolate(images, size, mode="bilinear", antialias=True)
+    same = size == images.shape[2:]
+    return images if same else F.interpolate(images, size, mode="bilinear", antialias=True)
 
 
 def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
     """Return the height and width that ``scaled_down`` gives images of a size."""
-    if scale == 1:
-        return size
     height, width = (max(int(scale * side), min(side, SMALLEST)) for side in size)
     return height, width

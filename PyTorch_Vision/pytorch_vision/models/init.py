@@ -29,9 +29,6 @@ def begin_as_identity(network: nn.Module) -> None:
     The first filters of each, one for each input channel, become the identity; the others stay
     random. In a convolution of the three colours of an image, ``edges_and_colours`` and their
     negatives replace the first 54 filters, and the others get the same norm.
-
-    Args:
-        network: with its random weights; changed in place.
     """
     edges = edges_and_colours()
     seen = torch.cat([edges, -edges])

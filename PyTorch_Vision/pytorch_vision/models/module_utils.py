@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
@@ -72,27 +73,17 @@ def device_of(network: nn.Module) -> torch.device:
 
 
 def copied(network: nn.Module) -> nn.Module:
-    """Return a deep copy of a network, even where ``copy.deepcopy`` refuses.
+    """Return a deep copy of a network.
 
     Computed tensors that a layer keeps, as with ``weight_norm`` or a network that stores its last
-    features, are copied without their graph. Attributes that cannot be copied, such as a lock or a
-    SummaryWriter, are shared with the original.
+    features, which ``copy.deepcopy`` refuses, are copied without their graph.
     """
     memo: dict[int, Any] = {}
     values = [value for module in network.modules() for value in vars(module).values()]
     for tensor in _tensors(values):
         if not tensor.is_leaf:
             memo[id(tensor)] = tensor.detach().clone()
-    try:
-        result = copy.deepcopy(network, dict(memo))
-    except Exception:  # the errors of pickling are of many types
-        for value in values:
-            try:
-                copy.deepcopy(value, dict(memo))
-            except Exception:
-                if not isinstance(value, dict):
-                    memo[id(value)] = value
-        result = copy.deepcopy(network, memo)
+    result = copy.deepcopy(network, memo)
     for parameter in result.parameters():
         if not parameter.is_leaf:  # the copy of a traced network's parameter is computed from it
             parameter.detach_().requires_grad_()
@@ -130,6 +121,11 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+def norm_layers(network: nn.Module) -> list[_NormBase]:
+    """Return a network's layers with running statistics: BatchNorm and InstanceNorm."""
+    return [layer for layer in network.modules() if isinstance(layer, _NormBase)]
+
+
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
     """Return a network's ``state_dict`` without its extra state: tensors alone."""
     return {
@@ -145,11 +141,8 @@ def load_state(network: nn.Module, state: dict[str, Any], assign: bool = False) 
     Raises:
         RuntimeError: the network has other names or shapes.
     """
-    whole = network.state_dict()
-    for name in [name for name, value in whole.items() if isinstance(value, Tensor)]:
-        del whole[name]
-    whole.update(state)
-    network.load_state_dict(whole, assign=assign)
+    others = {k: v for k, v in network.state_dict().items() if not isinstance(v, Tensor)}
+    network.load_state_dict({**others, **state}, assign=assign)
 
 
 def memory_order(network: nn.Module) -> torch.memory_format:

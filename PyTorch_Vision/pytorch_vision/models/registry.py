@@ -1,5 +1,6 @@
-"""Networks by name: built-in ones, torchvision's, and those that a user's function makes."""
+"""Networks by name: built-in ones, torchvision's, timm's, and those of a user's function."""
 
+import difflib
 import importlib
 import os
 import sys
@@ -24,7 +25,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "ResNet34": ResNet34,
     "CustomResNet": CustomResNet,
 }
-TORCHVISION = "torchvision:"
+TORCHVISION, TIMM = "torchvision:", "timm:"
 WEIGHTS = "@"  # before the name of torchvision's own weights
 # folders of Python's, torch's and this package's files: a mistake of the user's is elsewhere
 LIBRARIES = (
@@ -37,16 +38,17 @@ WITH_AUXILIARY = {"googlenet", "inception_v3"}
 
 
 def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
-    """Return a new network by name, with random weights or torchvision's pretrained ones.
+    """Return a new network by name, with random weights or pretrained ones.
 
     Args:
         name: "ResNet18", "ResNet34" or "CustomResNet"; "torchvision:NAME" for one of torchvision's
             classification networks, such as "torchvision:mobilenet_v3_small";
             "torchvision:NAME@DEFAULT" (or another of its names of weights) for one with
             torchvision's weights, trained on ImageNet, except for a last layer of other classes
-            (torchvision downloads them; their licence is theirs); or "module:function" for a
-            custom function, which is imported (from the working directory, too) and called with
-            ``num_classes`` and the options.
+            (torchvision downloads them; their licence is theirs); "timm:NAME" for one of timm's
+            networks with timm's weights in the same way, or random ones with ``pretrained=False``;
+            or "module:function" for a custom function, which is imported (from the working
+            directory, too) and called with ``num_classes`` and the options.
         num_classes: the number of logits.
         options: other arguments of the network, such as ``conv_padding="standard"``.
 
@@ -55,8 +57,8 @@ def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
         weights are drawn from torch's global random state.
 
     Raises:
-        ValueError: there is no such network, it refuses an option, or torchvision's weights cannot
-            be downloaded; says where to put their file.
+        ValueError: there is no such network, it refuses an option, or its weights cannot be
+            downloaded; says where to put torchvision's file.
     """
     check_num_classes(num_classes)
     builder, asked = _builder(name), {"num_classes": num_classes, **options}
@@ -79,14 +81,22 @@ def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
 
 
 def has_pretrained_weights(name: str) -> bool:
-    """Tell whether a name asks for torchvision's pretrained weights, by an @ in it."""
-    return name.startswith(TORCHVISION) and WEIGHTS in name
+    """Tell whether a name asks for torchvision's pretrained weights, by an @ in it, or timm's."""
+    return name.startswith(TIMM) or (name.startswith(TORCHVISION) and WEIGHTS in name)
+
+
+def without_weights(name: str) -> dict[str, Any]:
+    """Return the options of ``create`` by which a network downloads no weights."""
+    return {"pretrained": False} if name.startswith(TIMM) else {}
 
 
 def normalization_of(name: str) -> Normalization | None:
-    """Return the normalisation that torchvision's pretrained weights expect; None without any."""
+    """Return the normalisation that pretrained weights expect; None without any."""
     if not has_pretrained_weights(name):
         return None
+    if name.startswith(TIMM):
+        preset = _timm().get_pretrained_cfg(name.removeprefix(TIMM))
+        return None if preset is None else Normalization(preset.mean, preset.std)
     preset = _torchvision_weights(*name.removeprefix(TORCHVISION).split(WEIGHTS, 1)).transforms()
     return Normalization(tuple(preset.mean), tuple(preset.std))
 
@@ -98,7 +108,7 @@ def check_name(name: str) -> None:
 
 def is_builtin(name: str) -> bool:
     """Tell whether ``create`` makes a network of this name without importing a user's code."""
-    return name in MODELS or name == "ResNet" or name.startswith(TORCHVISION)
+    return name in MODELS or name == "ResNet" or name.startswith((TORCHVISION, TIMM))
 
 
 def network_name(network: nn.Module | dict[str, Any]) -> str:
@@ -134,13 +144,15 @@ def _builder(name: str) -> Callable[..., nn.Module]:
         return ResNet
     if name.startswith(TORCHVISION):
         return _torchvision_builder(name.removeprefix(TORCHVISION))
+    if name.startswith(TIMM):
+        return _timm_builder(name.removeprefix(TIMM))
     if name.count(":") == 1:
         return _custom_builder(*name.split(":"))
     known = [*MODELS, *(f"{TORCHVISION}{one}" for one in _torchvision_names())]
     meant = [one for one in known if name.lower() in (one.lower(), one.removeprefix(TORCHVISION))]
     raise ValueError(
         f"model is {name!r}, expected one of {', '.join(MODELS)}, torchvision:NAME, "
-        "torchvision:NAME@DEFAULT, or module:function for a custom function"
+        "torchvision:NAME@DEFAULT, timm:NAME, or module:function for a custom function"
         + (f"; do you mean {' or '.join(meant)}?" if meant else "")
     )
 
@@ -210,6 +222,40 @@ def _fill(model: nn.Module, name: str, weights: Any) -> None:
             f"{weights.url} into {folder}"
         ) from error
     model.load_state_dict(fitting.taken, strict=False)
+
+
+def _timm() -> Any:
+    """Import timm, a package that only its own networks need.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        return importlib.import_module("timm")
+    except ModuleNotFoundError:
+        raise ValueError("models called timm:NAME need timm: pip install timm") from None
+
+
+def _timm_builder(name: str) -> Callable[..., nn.Module]:
+    timm = _timm()
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), 3)
+        advice = f"; do you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"timm has no network {name!r}{advice}")
+
+    def build(num_classes: int, pretrained: bool = True, **options: Any) -> nn.Module:
+        try:
+            model = timm.create_model(name, pretrained, num_classes=num_classes, **options)
+        except Exception as error:  # from the network, or the reader of a file
+            raise ValueError(
+                f"{TIMM}{name} cannot be made ({first_line(error)}); without a connection, give "
+                "the file of its weights (--weights)"
+            ) from error
+        # a file of this network holds its own weights
+        model.made_by = {"name": f"{TIMM}{name}", **without_weights(TIMM)}
+        return model
+
+    return build
 
 
 def _custom_builder(module: str, function: str) -> Callable[..., nn.Module]:

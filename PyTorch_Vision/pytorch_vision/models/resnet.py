@@ -86,7 +86,6 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, num_classes) for normalised images (N, 3, H, W), H and W >= 16."""
-        check_images(x)
         out = F.relu(self.bn1(self.conv1(x)))
         out = self.layer4(self.layer3(self.layer2(self.layer1(out))))
         return self.linear(torch.flatten(F.adaptive_avg_pool2d(out, 1), 1))
@@ -110,12 +109,3 @@ def check_num_classes(num_classes: int) -> None:
     """Raise ValueError unless there is a class."""
     if num_classes < 1:
         raise ValueError(f"num_classes is {num_classes}, expected 1 or more")
-
-
-def check_images(images: Tensor) -> None:
-    """Raise ValueError unless images are (N, 3, H, W), H and W at least 16."""
-    if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < SMALLEST:
-        raise ValueError(
-            f"images have shape {tuple(images.shape)}, expected (N, 3, H, W), H and W at least "
-            f"{SMALLEST}"
-        )

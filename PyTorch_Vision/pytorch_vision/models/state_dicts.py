@@ -39,17 +39,11 @@ HARMLESS: list[Any] = [
 
 @dataclass(frozen=True)
 class Fitting:
-    """How the tensors of a file fit a network.
+    """How the tensors of a file fit a network."""
 
-    Attributes:
-        taken: the tensors that fit, by their names in the network.
-        left: names of the file's tensors that do not fit.
-        missing: names of the network's tensors that the file has nothing for.
-    """
-
-    taken: dict[str, Tensor]
-    left: list[str]
-    missing: list[str]
+    taken: dict[str, Tensor]  # those that fit, by their names in the network
+    left: list[str]  # names of the file's tensors that do not fit
+    missing: list[str]  # names of the network's tensors that the file has nothing for
 
     def __str__(self) -> str:
         lines = [f"{len(self.taken)} of {len(self.taken) + len(self.missing)} tensors taken"]
@@ -115,15 +109,13 @@ def fit_to(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> Fitting:
 
     The names on one side may have a prefix, such as "module." or "model.": the one without which
     most tensors match is removed.
-
-    Args:
-        own: the network's tensors.
-        tensors: those of the file.
     """
     votes: Counter[tuple[str, str]] = Counter({("", ""): 0})
     for names, others, in_file in ((tensors, own, True), (own, tensors, False)):
         for name, tensor in names.items():
-            for prefix in _prefixes(name):
+            parts = name.split(".")
+            for count in range(len(parts)):  # "", "module." and "module.conv1."
+                prefix = ".".join([*parts[:count], ""])
                 other = others.get(name[len(prefix) :])
                 if other is not None and other.shape == tensor.shape:
                     votes[(prefix, "") if in_file else ("", prefix)] += 1
@@ -136,12 +128,6 @@ def fit_to(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> Fitting:
         else:
             left.append(name)
     return Fitting(taken, left, [name for name in own if name not in taken])
-
-
-def _prefixes(name: str) -> Iterator[str]:
-    """Yield the prefixes of a dotted name, as in "", "module." and "module.conv1."."""
-    parts = name.split(".")
-    yield from (".".join([*parts[:count], ""]) for count in range(len(parts)))
 
 
 def listed(names: list[str]) -> str:

@@ -17,9 +17,6 @@ def print_summary(classifier: Classifier) -> None:
     Network and random state are not changed: torchsummary runs a copy in evaluation mode. If it
     cannot list a network's layers, as with attention, one line is printed instead.
 
-    Args:
-        classifier: with its network on any device.
-
     Raises:
         ValueError: the network does not take images of this size.
     """
@@ -31,9 +28,7 @@ def print_summary(classifier: Classifier) -> None:
         with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(table):
             torchsummary.summary(duplicate, (call.channels, *size), device="cpu")
     except Exception:  # it expects each layer to return one tensor, and calls them otherwise
-        total = sum(parameter.numel() for parameter in network.parameters())
-        print(
-            f"{type(network).__name__}: {total:,} parameters (torchsummary cannot list its layers)"
-        )
+        total = f"{sum(parameter.numel() for parameter in network.parameters()):,} parameters"
+        print(f"{type(network).__name__}: {total} (torchsummary cannot list its layers)")
         return
     print(table.getvalue(), end="")

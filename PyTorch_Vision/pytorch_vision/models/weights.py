@@ -25,16 +25,11 @@ def save_weights(
     metadata: dict[str, str],
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write a model's weights and running statistics as safetensors, whole or not at all.
+    """Write a model's weights and running statistics as safetensors, as ``atomic_write`` does.
 
     The metadata gets a checksum of all tensors and strings, as safetensors has none. A tensor with
-    several names is written once for each, as safetensors requires.
-
-    Args:
-        path: the file; its folder is made if it is missing.
-        model: on any device.
-        metadata: strings kept in the file's header.
-        dtype: in which floating-point tensors are stored; None for their own.
+    several names is written once for each, as safetensors requires. With ``dtype``, floating-point
+    tensors are converted.
     """
     tensors = {}
     for name, tensor in tensors_of(model).items():
@@ -79,9 +74,10 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[s
     except Exception as error:  # a damaged or foreign file can fail anywhere inside the reader
         if is_system_error(error):
             raise
-        raise CheckpointError(
-            f"{path} is not a whole safetensors file ({error}){_what_else(start)}"
-        ) from error
+        kind = f": it looks like torch.save's. {HOW_TO_USE}" if is_pickled(start) else ""
+        if start.startswith(b"version https://git-lfs"):
+            kind = ": it is a pointer of Git LFS, and `git lfs pull` fetches the file"
+        raise CheckpointError(f"{path} is not a whole safetensors file ({error}){kind}") from error
     texts = {key: text for key, text in metadata.items() if key != CHECKSUM}
     if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(tensors, texts):
         raise CheckpointError(
@@ -114,13 +110,6 @@ def is_pickled(start: bytes) -> bool:
     """Tell from a file's first bytes whether ``torch.save`` wrote it: a zip archive or a pickle."""
     # a safetensors file begins with eight bytes of length, and a brace
     return start.startswith((b"PK\x03\x04", b"\x80\x02")) and start[8:9] != b"{"
-
-
-def _what_else(start: bytes) -> str:
-    """Say which kind of file begins with these bytes, if that is clear, and what to do with it."""
-    if start.startswith(b"version https://git-lfs"):
-        return ": it is a pointer of Git LFS, and `git lfs pull` fetches the file"
-    return f": it looks like torch.save's. {HOW_TO_USE}" if is_pickled(start) else ""
 
 
 def as_used(path: str | os.PathLike, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

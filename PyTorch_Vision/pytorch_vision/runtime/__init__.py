@@ -10,12 +10,3 @@ from pytorch_vision.runtime.devices import Machine
 from pytorch_vision.runtime.files import CheckpointError, atomic_write
 from pytorch_vision.runtime.launch import start_processes
 from pytorch_vision.runtime.processes import Processes, ProcessLostError
-
-__all__ = [
-    "CheckpointError",
-    "Machine",
-    "ProcessLostError",
-    "Processes",
-    "atomic_write",
-    "start_processes",
-]

@@ -56,26 +56,20 @@ def checked_dataclass(cls: Class) -> Class:
             raise ValueError(explained(error, tuple(declared(checked)))) from None
 
     checked.__init__ = init
-    checked.__signature__ = _plain_signature(checked)
-    described = [f"    {name}: {field.description}" for name, field in declared(checked).items()]
+    types, fields = get_type_hints(checked), declared(checked)
+    parameters = [
+        Parameter(
+            name,
+            Parameter.POSITIONAL_OR_KEYWORD,
+            default=field.get_default(call_default_factory=True),
+            annotation=types[name],
+        )
+        for name, field in fields.items()
+    ]
+    checked.__signature__ = inspect.Signature(parameters)  # without pydantic's annotations
+    described = [f"    {name}: {field.description}" for name, field in fields.items()]
     checked.__doc__ = "\n".join([inspect.getdoc(cls) or "", "\nAttributes:", *described])
     return checked
-
-
-def _plain_signature(checked: type) -> inspect.Signature:
-    """Return the signature of a checked dataclass without pydantic's annotations."""
-    types, fields = get_type_hints(checked), declared(checked)
-    return inspect.Signature(
-        [
-            Parameter(
-                name,
-                Parameter.POSITIONAL_OR_KEYWORD,
-                default=fields[name].get_default(call_default_factory=True),
-                annotation=types[name],
-            )
-            for name in fields
-        ]
-    )
 
 
 def whole_number(value: Any, name: str) -> int:
@@ -106,9 +100,7 @@ def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
 def explained(error: ValidationError, names: tuple[str, ...]) -> str:
     """Return pydantic's errors as one line that names each wrong value once.
 
-    Args:
-        error: raised by a dataclass.
-        names: its fields' names, for values that were passed by position.
+    ``names`` are those of the dataclass's fields, for values that were passed by position.
     """
     found: dict[str, list[str]] = {}
     for one in error.errors():

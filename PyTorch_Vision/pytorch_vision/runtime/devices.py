@@ -5,7 +5,6 @@ import ctypes
 import functools
 import gc
 import logging
-import math
 import random
 import traceback
 from collections.abc import Iterator
@@ -14,14 +13,12 @@ from typing import Annotated, Any, Literal
 
 import lightning_fabric
 import numpy as np
-import psutil
 import torch
 from lightning_fabric.strategies import Strategy
 from pydantic import Field
 
 from pytorch_vision.runtime.checks import checked_dataclass
 
-CPU_ALLOCATOR = "DefaultCPUAllocator"  # begins torch's message where the CPU's memory is full
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
@@ -83,11 +80,7 @@ class Machine:
 
 
 def make_fabric(machine: Machine | None = None) -> lightning_fabric.Fabric:
-    """Return Fabric for one device: it places tensors and casts them to the machine's precision.
-
-    Args:
-        machine: ``Machine()`` if None.
-    """
+    """Return Fabric for one device: it places tensors and casts them to the machine's precision."""
     return fabric_on(machine or Machine(), 1, 1)
 
 
@@ -135,9 +128,7 @@ def _processor() -> dict[str, str]:
 def describe_hardware(fabric: lightning_fabric.Fabric, autocast: bool = True) -> str:
     """Return the names of device and precision, as in "AMD EPYC (2 threads), bf16-mixed".
 
-    Args:
-        fabric: of ``make_fabric``.
-        autocast: False for a network that is calculated in float32, whatever Fabric's precision.
+    ``autocast=False`` is for a network that is calculated in float32, whatever Fabric's precision.
     """
     if fabric.device.type == "cuda":
         device = torch.cuda.get_device_name(fabric.device)
@@ -154,12 +145,8 @@ def describe_hardware(fabric: lightning_fabric.Fabric, autocast: bool = True) ->
 def device_settings(device: torch.device, tf32: bool = True) -> Iterator[None]:
     """Set torch's global options for a fast loop over batches, and restore them afterwards.
 
-    Inside, new tensors have PyTorch's default dtype and device.
-
-    Args:
-        device: the loop's device.
-        tf32: whether a GPU may round the inputs of float32 matrix products to 10 bits of mantissa
-            (TF32), which makes them several times as fast.
+    Inside, new tensors have PyTorch's default dtype and device. With ``tf32``, a GPU may round the
+    inputs of float32 matrix products to 10 bits of mantissa, which is several times as fast.
     """
     if device.type == "cpu":
         with usual_defaults(), _memory_kept():
@@ -184,15 +171,15 @@ def usual_defaults() -> Iterator[None]:
     would not change them.
     """
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
-    casting = [kind for kind in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(kind)]
     torch.set_default_dtype(torch.float32)
     try:
         with contextlib.ExitStack() as stack:
             # a device mode slows down every call of torch, so it is set only if needed
             if device.type != "cpu":
                 stack.enter_context(torch.device("cpu"))
-            for kind in casting:
-                stack.enter_context(torch.autocast(kind, enabled=False, cache_enabled=False))
+            for kind in ("cpu", "cuda", "mps"):
+                if torch.is_autocast_enabled(kind):
+                    stack.enter_context(torch.autocast(kind, enabled=False, cache_enabled=False))
             yield
     finally:
         torch.set_default_dtype(dtype)
@@ -264,10 +251,7 @@ def memory_explained(work: str = "this test", advice: str = "") -> Iterator[None
 
     Args:
         work: what needed the memory.
-        advice: what to do; "free some of it" if empty.
-
-    Raises:
-        NoMemoryError: in place of any out-of-memory error.
+        advice: what to do; default: to free some of it.
     """
     try:
         yield
@@ -289,52 +273,9 @@ def memory_explained(work: str = "this test", advice: str = "") -> Iterator[None
 
 def is_lack_of_memory(error: Exception) -> bool:
     """Tell whether an error of Python, NumPy or torch says that no memory is left."""
+    # "DefaultCPUAllocator" begins torch's message where the CPU's memory is full
     known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    return known or CPU_ALLOCATOR in str(error)
-
-
-def available_memory() -> int:
-    """Return how many more bytes of memory this process can take.
-
-    That is what the machine has available, or less within the limit of a container or of a
-    cluster's job, which is that of a control group.
-    """
-    available = psutil.virtual_memory().available
-    return max(0, int(min([available, *map(_left_in, _control_groups())])))
-
-
-def _control_groups(
-    listed: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
-) -> Iterator[Path]:
-    """Yield the folders of this process's memory control groups (v1 and v2) and their parents.
-
-    In a container, the listed path can be the host's; then only the root exists.
-    """
-    lines = listed.read_text().splitlines() if listed.exists() else []
-    for _, controllers, path in (line.split(":", 2) for line in lines):
-        if controllers in ("", "memory"):
-            group = Path(path)
-            for folder in (group, *group.parents):
-                yield root / controllers / folder.relative_to("/")
-
-
-def _left_in(group: Path) -> float:
-    """Return the bytes of memory left in a control group; infinite without a limit.
-
-    File cache that the kernel can drop counts as left.
-    """
-    for limit, usage, cache in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        try:
-            allowed = float((group / limit).read_text().replace("max", "inf"))
-            used = int((group / usage).read_text())
-            statistics = dict(map(str.split, (group / "memory.stat").read_text().splitlines()))
-        except (OSError, ValueError):
-            continue
-        return allowed - used + int(statistics.get(cache, 0))
-    return math.inf
+    return known or "DefaultCPUAllocator" in str(error)
 
 
 @contextlib.contextmanager

@@ -33,7 +33,6 @@ SYSTEM_ERRORS = {
     errno.ENAMETOOLONG,
 }
 LOCK = ".lock"
-HOLDER = ".in-use-by"
 RUN_MANIFEST = "run.json"  # a folder that holds this file was written by a run
 
 
@@ -42,23 +41,12 @@ class CheckpointError(RuntimeError):
 
 
 class InUseError(RuntimeError):
-    """A folder is locked by another process; the message says by which."""
+    """Another process has locked a folder; the message names the process."""
 
 
 def user_path(path: str | os.PathLike) -> Path:
-    """Return a path with a leading ~ expanded to the home folder, as a shell does.
-
-    Raises:
-        ValueError: the path begins with ~ and the name of an unknown user.
-    """
-    given = os.fspath(path)
-    expanded = Path(os.path.expanduser(given))
-    if given.startswith("~") and str(expanded) == str(Path(given)) and not expanded.exists():
-        raise ValueError(
-            f"{given} has no home folder: there is no such user here. Write ./{given} if a folder "
-            "of that name is meant"
-        )
-    return expanded
+    """Return a path with a leading ~ expanded to the home folder, as a shell does."""
+    return Path(os.path.expanduser(path))
 
 
 def free_path(path: Path, may_replace: Callable[[Path], bool]) -> Path:
@@ -81,10 +69,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator["AtomicFile"]:
     """Open a temporary file in a file's folder, and rename it to the file once it is complete.
 
     After an error the old file is unchanged and the temporary one is removed. Temporary files that
-    killed processes of this host have left are removed as well.
-
-    Args:
-        path: the file; its folder is made if it is missing.
+    killed processes of this host have left are removed as well. A missing folder is made.
 
     Raises:
         OSError: the file cannot be written; the message names it.
@@ -152,16 +137,9 @@ def write_csv(
     rows: Iterable[Sequence[object]],
     mark: bool = False,
 ) -> None:
-    """Write a table as CSV in UTF-8, whole or not at all.
+    """Write a table as CSV in UTF-8, as ``atomic_write`` does; None becomes an empty field.
 
-    Args:
-        path: the file; its folder is made if it is missing.
-        header: the columns' names.
-        rows: the values; None becomes an empty field.
-        mark: begin with a byte order mark, without which Excel misreads non-ASCII letters.
-
-    Raises:
-        OSError: the file cannot be written.
+    With ``mark`` it begins with a byte order mark, without which Excel misreads non-ASCII letters.
     """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
@@ -183,13 +161,14 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
     """
     folder = user_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    holder = folder / HOLDER  # only for messages
+    path = folder / LOCK  # its text is only for messages
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(filelock.FileLock(folder / LOCK).acquire(timeout=0))
+            stack.enter_context(filelock.FileLock(path).acquire(timeout=0))
         except filelock.Timeout:
-            who = holder.read_text() if holder.exists() else "another process"
-            raise InUseError(f"{folder} is in use by {who}") from None
+            raise InUseError(
+                f"{folder} is in use by {path.read_text() or 'another process'}"
+            ) from None
         except (OSError, NotImplementedError) as error:
             if getattr(error, "filename", None) is not None:  # its file cannot be opened
                 raise
@@ -198,14 +177,8 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
                 "runs use it at the same time, as they cannot be kept apart"
             )
         else:
-            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-            stack.callback(_remove, holder)
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
         yield
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):  # the folder can be gone
-        path.unlink()
 
 
 def is_system_error(error: Exception) -> bool:

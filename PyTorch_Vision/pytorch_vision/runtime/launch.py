@@ -4,7 +4,6 @@ import inspect
 import logging
 import os
 import sys
-from pathlib import Path
 from typing import Any, Literal
 
 import lightning_fabric
@@ -29,42 +28,19 @@ def start_processes(machine: Machine) -> lightning_fabric.Fabric:
     devices, nodes = _devices_and_nodes(machine.devices, machine.chosen_accelerator)
     if devices * nodes == 1:
         return fabric_on(machine, 1, 1)
-    if is_interactive():
-        raise _not_started(devices, "an interactive session cannot start other processes")
-    strategy = _data_parallel()
-    fabric = fabric_on(machine, devices, nodes, strategy)
-    environment: Any = strategy.cluster_environment
-    if not environment.creates_processes_externally and (problem := _why_not_again()):
-        raise _not_started(devices, problem)
+    script = getattr(sys.modules["__main__"], "__file__", "")
+    if is_interactive() or not os.path.isfile(script):
+        raise ValueError(
+            f"devices is {devices}, but only a script can be started again: run python -m "
+            f"pytorch_vision train --devices {devices}, or a script of your own with torchrun "
+            f"--nproc-per-node {devices}"
+        )
+    fabric = fabric_on(machine, devices, nodes, _data_parallel())
     if not os.environ.get("LT_CLI_USED"):  # set by ``fabric run``, which has launched it already
         # otherwise each process prints a screenful of stack frames when the first one is lost
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         fabric.launch()
     return fabric
-
-
-def _not_started(devices: int, problem: str) -> ValueError:
-    return ValueError(
-        f"devices is {devices}, but {problem}: run python -m pytorch_vision train --devices "
-        f"{devices}, or a script of your own with torchrun --nproc-per-node {devices}"
-    )
-
-
-def _why_not_again() -> str | None:
-    """Return why running the program's command again, as Fabric does, would not work, if so.
-
-    Fabric runs ``sys.argv``, or ``python -m`` with the module's name, in the current folder.
-    """
-    main = sys.modules["__main__"]
-    spec, script = main.__spec__, getattr(main, "__file__", "")
-    if not os.path.isfile(script) or (spec is not None and spec.name == "__main__"):
-        return "code from python -c, standard input or a folder cannot be run again"
-    if spec is None and not (os.path.exists(sys.argv[0]) and os.path.samefile(sys.argv[0], script)):
-        return f"{sys.argv[0]!r} does not lead from {os.getcwd()} to the running script"
-    start = Path(sys.path[0]).resolve()  # where ``python -m`` looks first
-    if spec is not None and Path(script).resolve().is_relative_to(start) and start != Path.cwd():
-        return f"{spec.name} was not started in the current folder, {os.getcwd()}"
-    return None
 
 
 def _devices_and_nodes(wanted: int | Literal["auto"], accelerator: str) -> tuple[int, int]:

@@ -8,7 +8,6 @@ one.
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -19,7 +18,6 @@ from lightning_fabric.strategies.launchers import subprocess_script
 from torch import Tensor
 
 Made = TypeVar("Made")
-HEARTBEAT = 1.0  # seconds within which a process must answer after another was lost
 
 
 def part_of(count: int, rank: int, world_size: int) -> slice:
@@ -28,17 +26,14 @@ def part_of(count: int, rank: int, world_size: int) -> slice:
 
 
 class ProcessLostError(RuntimeError):
-    """Another process of the run was lost; the message says which, and how to continue."""
+    """Another process of the run was lost; the message says how to continue."""
 
 
 class Processes:
     """This process's rank, and its communication with the run's other processes.
 
     All processes must call the methods that communicate, in the same order. A single process can
-    call them, too.
-
-    Args:
-        fabric: launched, from ``start_processes`` or ``make_fabric``.
+    call them, too. Fabric comes from ``start_processes`` or ``make_fabric``.
     """
 
     def __init__(self, fabric: lightning_fabric.Fabric) -> None:
@@ -47,7 +42,6 @@ class Processes:
         if self.world_size > 1:
             # gloo communicates on the CPU, so it does not wait for a GPU
             self.group: Any = dist.new_group(backend="gloo")
-            self.store = next(dist.rendezvous("env://", self.rank, self.world_size))[0]
 
     @property
     def is_main(self) -> bool:
@@ -125,42 +119,28 @@ class Processes:
         """Raise a ``ProcessLostError`` in place of a communication error.
 
         Where Fabric started the processes, it may notice a lost one first and end the others; then
-        the advice is added to its message, which names the rank.
-
-        Args:
-            advice: returns how to continue; called after the error.
+        the advice, which says how to continue, is added to its message, which names the rank.
         """
 
         def advise(record: logging.LogRecord) -> bool:
             record.msg = f"{record.msg} {advice()}"
             return True
 
-        with _filtered(logging.getLogger(subprocess_script.__name__), advise):
-            try:
-                yield
-            except RuntimeError as error:
-                if self.world_size == 1 or not _is_of_transport(error):
-                    raise
-                lost = ", ".join(map(str, self._lost()))
-                raise ProcessLostError(
-                    f"no sign of life from rank {lost} of {self.world_size}: it was killed, its "
-                    "machine is gone, or it stopped with an error of its own (see above). "
-                    f"{advice()}"
-                ) from error
-
-    def _lost(self) -> list[int]:
-        """Return the ranks that leave no heartbeat in the first process's store."""
+        logger = logging.getLogger(subprocess_script.__name__)
+        logger.addFilter(advise)
         try:
-            self.store.set(f"alive/{self.rank}", "")
-            time.sleep(HEARTBEAT)
-            lost = [
-                rank for rank in range(self.world_size) if not self.store.check([f"alive/{rank}"])
-            ]
-            if self.is_main:
-                time.sleep(HEARTBEAT)  # the others read the store meanwhile
-        except RuntimeError:  # the store is lost, with the first process
-            return [0]
-        return lost
+            yield
+        except RuntimeError as error:
+            if self.world_size == 1 or not (
+                isinstance(error, dist.DistError) or "gloo" in str(error)
+            ):
+                raise
+            raise ProcessLostError(
+                f"one of {self.world_size} processes was lost: it was killed, its machine is "
+                f"gone, or it stopped with an error of its own (see above). {advice()}"
+            ) from error
+        finally:
+            logger.removeFilter(advise)
 
 
 def _tried(work: Callable[[], Made]) -> tuple[Made | None, Exception | None]:
@@ -169,21 +149,6 @@ def _tried(work: Callable[[], Made]) -> tuple[Made | None, Exception | None]:
         return work(), None
     except Exception as error:
         return None, error
-
-
-@contextlib.contextmanager
-def _filtered(
-    logger: logging.Logger, rewrite: Callable[[logging.LogRecord], bool]
-) -> Iterator[None]:
-    logger.addFilter(rewrite)
-    try:
-        yield
-    finally:
-        logger.removeFilter(rewrite)
-
-
-def _is_of_transport(error: RuntimeError) -> bool:
-    return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
 def is_main_process() -> bool:

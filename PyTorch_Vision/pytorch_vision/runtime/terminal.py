@@ -5,13 +5,11 @@ show are escaped; where nothing can be written, the text is dropped.
 """
 
 import contextlib
-import io
-import math
 import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
 from tqdm import tqdm
 
@@ -27,24 +25,20 @@ class Screen:
     Screens of the same stream are equal, so that ``tqdm.write`` finds the bars that it has to move.
 
     Args:
-        stream: where to write; None is ``sys.stdout`` at the time of writing.
+        stream: where to write; default: standard output.
         error: the first error of a write; nothing is written after it.
     """
 
-    stream: IO[str] | None = None
+    stream: Any = field(default_factory=lambda: sys.stdout)
     error: Exception | None = field(default=None, compare=False)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._target, name)
-
-    @property
-    def _target(self) -> Any:
-        return sys.stdout if self.stream is None else self.stream
+        return getattr(self.stream, name)
 
     @property
     def encoding(self) -> str:
         """The stream's encoding."""
-        return getattr(self._target, "encoding", None) or "utf-8"
+        return getattr(self.stream, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
         """Write a text, escaping characters that the encoding lacks."""
@@ -56,9 +50,9 @@ class Screen:
         self._attempt("flush")
 
     def _attempt(self, method: str, *arguments: str) -> None:
-        if self._target is not None and self.error is None:
+        if self.stream is not None and self.error is None:
             try:
-                getattr(self._target, method)(*arguments)
+                getattr(self.stream, method)(*arguments)
             except (OSError, ValueError) as error:  # ValueError: the stream is closed
                 self.error = error
 
@@ -98,48 +92,26 @@ def is_watched() -> bool:
 
 
 class Bar(tqdm):
-    """A progress bar on standard output; a log file gets only its last line.
+    """A progress bar on standard output where it can move; a log file gets none.
 
-    With ``TQDM_DISABLE=1`` nothing is drawn and ``n`` stays 0, so do not count by it.
-
-    Args:
-        settings: tqdm's.
+    Where it is not drawn, as with ``TQDM_DISABLE=1``, ``n`` stays 0, so do not count by it.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
-        self.moves = is_watched()
-        if self.moves:
-            settings |= {"file": Screen(), "dynamic_ncols": True}
-        else:
-            settings |= {"file": io.StringIO(), "mininterval": math.inf, "maxinterval": math.inf}
-        super().__init__(*args, ascii=_lacks_blocks(), **settings)
-
-    def close(self) -> None:
-        """End the bar; print its last line if it has not been drawn."""
-        prints = not (self.disable or self.moves) and self.leave
-        super().close()
-        if prints:
-            say(str(self))
+        if not is_watched():
+            settings["disable"] = True
+        super().__init__(
+            *args, file=Screen(), dynamic_ncols=True, ascii=_lacks_blocks(), **settings
+        )
 
 
 def bar_line(description: str, done: int, total: int, initial: int, seconds: float) -> str:
     """Return a bar as one line of text, also where bars are disabled.
 
-    Args:
-        description: the text before the bar.
-        done, total: how many steps are done, and of how many.
-        initial: how many were done when the bar began.
-        seconds: the time since then.
+    Of ``total`` steps, ``initial`` were done when the bar began, ``seconds`` ago.
     """
-    return tqdm.format_meter(
-        done,
-        total,
-        seconds,
-        prefix=description,
-        ascii=_lacks_blocks(),
-        bar_format=BAR,
-        initial=initial,
-    )
+    shown = {"prefix": description, "ascii": _lacks_blocks(), "bar_format": BAR, "initial": initial}
+    return tqdm.format_meter(done, total, seconds, **shown)
 
 
 def _lacks_blocks() -> bool:

@@ -34,15 +34,11 @@ def aligned(rows: Sequence[Sequence[str]], numbers: bool = False) -> str:
         rows: of equal length; the first can be a header.
         numbers: right-align all columns but the first.
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            text.rjust(width) if numbers and column else text.ljust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    columns = []
+    for number, column in enumerate(zip(*rows, strict=True)):
+        width = max(map(len, column))
+        columns.append([f"{one:{'>' if numbers and number else '<'}{width}}" for one in column])
+    return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
 
 
 def first_line(error: BaseException) -> str:

@@ -2,10 +2,9 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from pytorch_vision.models.module_utils import copied
+from pytorch_vision.models.module_utils import copied, norm_layers
 
 
 class Average:
@@ -50,10 +49,7 @@ def _tensors(network: nn.Module, trained: nn.Module) -> tuple[list[Tensor], list
     for parameter, its in zip(network.parameters(), trained.parameters(), strict=True):
         (averaged if its.requires_grad else copies).append(parameter.detach())
     statistics = {
-        id(buffer)
-        for layer in network.modules()
-        if isinstance(layer, _NormBase)
-        for buffer in layer.buffers(recurse=False)
+        id(buffer) for layer in norm_layers(network) for buffer in layer.buffers(recurse=False)
     }
     copies += [one.detach() for one in network.buffers() if id(one) not in statistics]
     return averaged, copies

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from pytorch_vision.models.adapter import Adapter
-from pytorch_vision.models.module_utils import evaluating
+from pytorch_vision.models.module_utils import evaluating, norm_layers
 from pytorch_vision.runtime.devices import random_state_kept
 
 IMAGES = 10.0  # times the square root of the number of training images
@@ -27,10 +27,9 @@ def train_mode(network: nn.Module) -> None:
     Those keep their running statistics, and normalise by them.
     """
     network.train()
-    for layer in network.modules():
+    for layer in norm_layers(network):
         parameters = list(layer.parameters(recurse=False))
-        frozen = parameters and not any(one.requires_grad for one in parameters)
-        if frozen and isinstance(layer, _NormBase):
+        if parameters and not any(one.requires_grad for one in parameters):
             layer.eval()
 
 
@@ -91,9 +90,8 @@ def _updated_layers(network: nn.Module) -> list[_NormBase]:
         train_mode(network)  # a network can keep some of its layers from training, too
         updated = [
             layer
-            for layer in network.modules()
-            if isinstance(layer, _NormBase) and layer.training
-            if layer.running_mean is not None and layer.momentum != 0
+            for layer in norm_layers(network)
+            if layer.training and layer.running_mean is not None and layer.momentum != 0
         ]
         network.eval()
     return updated

@@ -10,7 +10,6 @@ from pytorch_vision.data import Augmentation
 from pytorch_vision.runtime.checks import checked_dataclass
 from pytorch_vision.training.optimizers import OPTIMIZERS, OptimizerName
 
-TRANSFER_MUON = 0.05  # half of the usual rate
 FEW_IMAGES, FEW_BATCH, BATCH = 5000, 32, 512  # with few images, large batches give too few steps
 Rate = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -72,16 +71,15 @@ class TrainConfig:
             description="peak learning rate of SGD or AdamW; default: " + _defaults("learning_rate")
         ),
     ] = None
-    transfer_learning_rate: Annotated[
-        Rate,
+    transfer: Annotated[
+        Literal["no", "near", "auto"],
         Field(
-            description="where the network begins with weights of other classes, so that its last "
-            "layer is new: fit that layer to the features below it first, then train with AdamW up "
-            "to this rate, in place of optimizer, muon_learning_rate and learning_rate, with "
-            "BatchNorm layers frozen; ResNets of this package are trained with Muon up to "
-            f"{TRANSFER_MUON} instead; default: train as with any weights",
+            description="near: stay near the weights that the network begins with (fit the last "
+            "layer to the features below it first, unless it classifies as well already; freeze "
+            "BatchNorm layers; average the weights over the whole training); auto: near, or, if "
+            "the features fit the images badly, no, with Muon at half of its usual rate"
         ),
-    ] = None
+    ] = "no"
     train: Annotated[
         Literal["all", "head"],
         Field(description="all: train all layers; head: only the last one, the classifier's head"),
@@ -154,26 +152,11 @@ class TrainConfig:
         others = settings - OPTIMIZERS[self.optimizer].defaults.keys()
         return sorted(name for name in others if getattr(self, name) is not None)
 
-    @property
-    def transfers(self) -> bool:
-        """Whether weights of other classes are trained as ``transfer_learning_rate`` says."""
-        return self.transfer_learning_rate is not None
-
-    def for_transfer(self, fitted: bool = True) -> "TrainConfig":
-        """Return the recipe for weights of other classes: see ``transfer_learning_rate``.
-
-        Args:
-            fitted: whether the new last layer is fitted first; otherwise Muon trains all layers.
-        """
-        if self.transfer_learning_rate is None:
-            return self
-        return replace(
-            self,
-            optimizer="adamw" if fitted else "muon",
-            learning_rate=self.transfer_learning_rate if fitted else None,
-            muon_learning_rate=None if fitted else TRANSFER_MUON,
-            weight_decay=None,
-        )
+    def anew(self) -> "TrainConfig":
+        """Return the recipe with which "auto" trains features that fit badly, see ``transfer``."""
+        half = OPTIMIZERS["muon"].defaults["muon_learning_rate"] / 2
+        changes = {"transfer": "no", "optimizer": "muon", "muon_learning_rate": half}
+        return self._changed(changes)
 
     def batch_size_for(self, images: int) -> int:
         """Return the batch size; if it is unset, one for this number of training images."""
@@ -233,30 +216,26 @@ class TrainConfig:
 
     @classmethod
     def finetune(cls, **changes: Any) -> "TrainConfig":
-        """Return a training that begins with weights of an earlier one: five epochs.
+        """Return a training that begins with learned weights: five epochs of AdamW.
 
-        With the same classes it is gentle SGD. Muon moves every filter by a fixed part of its size
-        at each step, whatever it has learned already: one epoch of it took the committed weights
-        from 95 % to 74.8 % of the test images, and one of SGD at this rate to 94.8 %.
+        The last layer is fitted first (see ``linear_probe``). Then the other layers are trained,
+        too, at a rate that rises in half of the steps; BatchNorm layers stay frozen, as statistics
+        of 200 photographs cost 13 points of accuracy. The average of all steps, from the first
+        weights on, is tested: where little has to change, it is better than either end (Mitchell
+        Wortsman et al., "Robust fine-tuning of zero-shot models", arXiv 2109.01903).
 
-        With other classes, the last layer is fitted first (see ``linear_probe``). Then AdamW trains
-        the others, too, at a rate that rises in half of the steps; BatchNorm layers stay frozen, as
-        statistics of 200 photographs cost 13 points of accuracy. The average of all steps, from the
-        first weights on, is tested: where little has to change, it is better than either end
-        (Mitchell Wortsman et al., "Robust fine-tuning of zero-shot models", arXiv 2109.01903).
+        Features that fit the images badly are not worth so much care: see ``transfer``. A chosen
+        optimizer or rate is used in any case. With Muon, ``transfer`` is "no": Muon moves every
+        filter by a fixed part of its size at each step, whatever it has learned already.
         """
         rates = {"optimizer", "learning_rate", "muon_learning_rate"}
-        chosen = rates & {name for name, value in changes.items() if value is not None}
+        chosen = {name for name in rates if changes.get(name) is not None}
         if "muon_learning_rate" in chosen:
             changes = {"optimizer": "muon"} | changes
-        transfer = None if chosen else 3e-4
-        recipe = cls(
-            epochs=5,
-            optimizer="sgd",
-            learning_rate=0.001,
-            transfer_learning_rate=transfer,
-            warm_up=0.5,
-        )
+        if chosen:
+            near = changes.get("optimizer") != "muon"
+            changes = {"transfer": "near" if near else "no"} | changes
+        recipe = cls(epochs=5, optimizer="adamw", learning_rate=3e-4, transfer="auto", warm_up=0.5)
         return recipe._changed(changes)
 
     @classmethod

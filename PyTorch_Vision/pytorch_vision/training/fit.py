@@ -11,6 +11,7 @@ from torch import Tensor
 from pytorch_vision.data import ImageData
 from pytorch_vision.models import Classifier, EpochRecord, History
 from pytorch_vision.models.classifier import set_seed
+from pytorch_vision.models.inference import inference_machine
 from pytorch_vision.runtime import Machine, Processes, start_processes
 from pytorch_vision.runtime.devices import (
     describe_hardware,
@@ -27,13 +28,8 @@ from pytorch_vision.training.checkpoint import NAME, Checkpoints
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Custom, Loss
 from pytorch_vision.training.evaluate import evaluate_on
-from pytorch_vision.training.hints import hints
-from pytorch_vision.training.linear_probe import (
-    begins_with_a_fit,
-    describe_probe,
-    fit_last_layer,
-    partly_frozen,
-)
+from pytorch_vision.training.hints import has_learned, hints
+from pytorch_vision.training.linear_probe import begin_transfer, partly_frozen
 from pytorch_vision.training.optimizers import MakeOptimizer
 from pytorch_vision.training.trainer import Trainer
 
@@ -52,7 +48,7 @@ def fit(
     loss: Loss | None = None,
     optimizer: MakeOptimizer | None = None,
 ) -> History:
-    """Train a classifier in place; return the history, which is also the classifier's.
+    """Train a classifier in place; return its history, to which the new epochs are added.
 
     Prints a progress bar and a line ``Test set: ...`` for each epoch; in a log file, the bar is
     printed once, at the end of the epoch. Ctrl-C, or the notebook's stop button, ends the training
@@ -110,7 +106,8 @@ def fit(
     classifier.check(data)
     config = config or TrainConfig()
     custom = Custom(loss, optimizer)
-    fabric = start_processes(machine or Machine())
+    machine = machine or Machine()
+    fabric = start_processes(machine if config.epochs else inference_machine(machine))
     processes = Processes(fabric)
     batch_size = config.batch_size_for(len(data.train_labels))
     smaller = f"try batch_size={max(1, batch_size // 2)}"
@@ -126,17 +123,22 @@ def fit(
     ):
         # float16's gradient scaler skips the first steps, until its scale fits
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-        with classifier.on(fabric) as adapter, partly_frozen(adapter, classifier, config):
+        with classifier.on(fabric) as adapter:
             if config.epochs == 0:
                 say(f"Testing on {describe_hardware(fabric, adapter.call.autocast)}")
                 say(evaluate_on(processes, classifier, data, adapter, train_batch_size=batch_size))
                 return classifier.history
             _check_small_images(classifier, processes, config)
             kept = Checkpoints(checkpoints, config, data, classifier, custom)
-            if begins_with_a_fit(classifier, config):
-                say(describe_probe(fit_last_layer(fabric, adapter, classifier, data, config)))
-            arguments = (processes, classifier, data, config, adapter, custom)
-            _train(Trainer(*arguments), kept, after_epoch, interrupted)
+            if config.transfer == "no" and optimizer is None and has_learned(classifier.network):
+                say(
+                    "The network begins with learned weights. If this training is not meant to "
+                    "overwrite them, take the recipe finetune"
+                )
+            config = begin_transfer(fabric, adapter, classifier, data, config)
+            with partly_frozen(adapter, classifier.size, config):
+                arguments = (processes, classifier, data, config, adapter, custom)
+                _train(Trainer(*arguments), kept, after_epoch, interrupted)
     return classifier.history
 
 
@@ -286,7 +288,7 @@ def _test(trainer: Trainer, interrupted: Interrupted) -> bool:
     progress = trainer.progress
     train_loss, train_accuracy = trainer.means()
     record = EpochRecord(
-        epoch=progress.epoch + 1,
+        epoch=len(progress.history.records) + 1,
         train_loss=train_loss,
         train_accuracy=train_accuracy,
         test_loss=result.loss,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from pytorch_vision.models.module_utils import evaluating
 from pytorch_vision.models.state_dicts import listed
@@ -41,6 +42,16 @@ def hints(trainer: Trainer) -> Iterator[str]:
                 "The loss has weights of its own, which no optimizer trains: give fit an "
                 "optimizer=lambda weights: AdamW([*weights, *loss.parameters()])"
             )
+
+
+def has_learned(network: nn.Module) -> bool:
+    """Tell whether a network was trained before.
+
+    A normalisation layer's weights are all equal when it is made, and never after a training step.
+    """
+    kinds = (_NormBase, nn.LayerNorm, nn.GroupNorm)
+    weights = [layer.weight for layer in network.modules() if isinstance(layer, kinds)]
+    return any(one is not None and one.numel() > 1 and bool(one.std() > 0) for one in weights)
 
 
 def hidden_layers(network: nn.Module) -> list[str]:

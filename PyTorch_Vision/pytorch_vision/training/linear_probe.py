@@ -10,26 +10,27 @@ be chosen.
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import lightning_fabric
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from pytorch_vision.data import ImageData, Normalization, eval_batches
 from pytorch_vision.data.loaders import epoch_order
-from pytorch_vision.models import Classifier, CustomResNet, ResNet
+from pytorch_vision.models import Classifier
 from pytorch_vision.models.adapter import Adapter
 from pytorch_vision.models.inference import images_at_once
-from pytorch_vision.models.module_utils import evaluating
+from pytorch_vision.models.module_utils import evaluating, norm_layers
 from pytorch_vision.runtime.devices import random_state_kept
+from pytorch_vision.runtime.terminal import say
 from pytorch_vision.training.config import TrainConfig
 
 STRENGTHS = torch.logspace(-3, 3, 13)  # of the ridge, in units of a feature's variance
 SCALES = torch.logspace(0, 3, 61)  # of the logits
+POOR = 0.5  # share of a guess's errors
 MOST_FEATURES = 2**28  # numbers, 1 GB: with more images, as many as have so many features
 
 
@@ -42,49 +43,101 @@ class LinearProbe:
         bias: float32 (C,); zero without an intercept.
         accuracy: percent of the images right when each, with its other views, is left out of the
             fit that predicts it.
-        images: how many it was fitted to.
     """
 
     weight: Tensor
     bias: Tensor
     accuracy: float
-    images: int
 
 
-def begins_with_a_fit(classifier: Classifier, config: TrainConfig) -> bool:
-    """Tell whether a training begins by fitting a new last layer, and keeps near to the others.
+def begin_transfer(
+    fabric: lightning_fabric.Fabric,
+    adapter: Adapter,
+    classifier: Classifier,
+    data: ImageData,
+    config: TrainConfig,
+) -> TrainConfig:
+    """Fit the last layer of a network with learned weights; return the recipe to train it by.
 
-    The ResNets of this package know small images of a few classes alone, and have more to learn, if
-    all of their layers are trained: Muon and statistics of the new images serve them well (see
-    docs/trials.md).
+    The layer's inputs are computed once for each image and, unless ``config.augmentation`` has no
+    flip, for its mirror image, in evaluation mode. The layer stays as it is if it is right more
+    often than the fitted one, as after a training on the same classes. All other layers stay as
+    they are. Prints a line about what was done.
+
+    Args:
+        fabric: of ``make_fabric``; its precision is used.
+        adapter: calls the classifier's network, on Fabric's device.
+        classifier: whose normalisation and size are used.
+        data: training images and their labels.
+        config: the recipe.
+
+    Returns:
+        The recipe with ``transfer`` "near" or "no". If it is "auto", that is "no", with Muon at
+        half of its usual rate, where the fitted layer makes more than half of the errors that
+        guessing the largest class makes: then the features have little to do with the images.
     """
-    moves_far = config.train == "all" and isinstance(classifier.network, (ResNet, CustomResNet))
-    return classifier.is_partly_new and config.transfers and not moves_far
+    if config.transfer == "no":
+        return config
+    near = replace(config, transfer="near")
+    found = last_layer(adapter, classifier.size)
+    if found is None or len(data.train_images) < 2:
+        say(
+            "The network does not end with a linear layer, so all layers are trained from the start"
+        )
+        return near
+    layer, multiple = found
+    views = 1 + (config.augmentation.flip != "none")
+    most = max(2, MOST_FEATURES // (layer.in_features * views))
+    chosen = np.sort(epoch_order(len(data.train_images), config.seed, 0)[:most])
+    features = features_below(
+        fabric, adapter, layer, data.train_images[chosen], classifier.normalization, views
+    )
+    labels = torch.from_numpy(data.train_labels[chosen]).long()
+    probe = fit_probe(
+        features, labels, layer.out_features, layer.bias is not None, config.label_smoothing
+    )
+    fit = (
+        f"A last layer fitted to the features of {len(labels):,} images classifies "
+        f"{probe.accuracy:.2f} % of them correctly, each left out of the fit"
+    )
+    guessed = 100 * float(labels.bincount().max()) / len(labels)
+    is_poor = 100 - probe.accuracy > POOR * (100 - guessed)
+    if is_poor and config.transfer == "auto" and config.train == "all":
+        say(f"{fit}: too few to stay near these weights, so all layers are trained anew")
+        return config.anew()
+    with torch.no_grad():
+        answers = layer(features[0].to(fabric.device)).argmax(1).cpu()
+        if 100 * float((answers == labels).float().mean()) >= probe.accuracy:
+            say(f"The last layer stays as it is. {fit}, which is no better")
+            return near
+        layer.weight.copy_(probe.weight / multiple)
+        if layer.bias is not None:
+            layer.bias.copy_(probe.bias / multiple)
+    say(fit)
+    return near
 
 
 @contextlib.contextmanager
-def partly_frozen(adapter: Adapter, classifier: Classifier, config: TrainConfig) -> Iterator[None]:
+def partly_frozen(adapter: Adapter, size: tuple[int, int], config: TrainConfig) -> Iterator[None]:
     """Freeze what the recipe does not train, for a while.
 
-    That is all but the last layer, if ``config.train`` is "head"; and the normalisation layers, if
-    the last layer is fitted first.
+    That is all but the last layer if ``config.train`` is "head", and the normalisation layers if
+    ``config.transfer`` is "near".
 
     Raises:
         ValueError: the logits are not a linear layer's outputs.
     """
     frozen = set[nn.Parameter]()
     if config.train == "head":
-        found = last_layer(adapter, classifier.size)
+        found = last_layer(adapter, size)
         if found is None:
             raise ValueError(
                 "train is 'head', but the network does not end with a linear layer: train 'all', "
                 "or freeze layers yourself (requires_grad_(False))"
             )
         frozen.update(set(adapter.network.parameters()).difference(found[0].parameters()))
-    if begins_with_a_fit(classifier, config):
-        for layer in adapter.network.modules():
-            if isinstance(layer, _NormBase):
-                frozen.update(layer.parameters())
+    if config.transfer == "near":
+        frozen.update(one for layer in norm_layers(adapter.network) for one in layer.parameters())
     frozen = {parameter for parameter in frozen if parameter.requires_grad}
     for parameter in frozen:
         parameter.requires_grad_(False)
@@ -93,60 +146,6 @@ def partly_frozen(adapter: Adapter, classifier: Classifier, config: TrainConfig)
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)
-
-
-def describe_probe(probe: LinearProbe | None) -> str:
-    """Return a line for the output about what ``fit_last_layer`` returned."""
-    if probe is None:
-        return "The last layer begins with random weights: it is not a linear one"
-    return (
-        f"The last layer is fitted to the features of {probe.images:,} images: "
-        f"{probe.accuracy:.2f} % of them are right when they are left out of the fit"
-    )
-
-
-def fit_last_layer(
-    fabric: lightning_fabric.Fabric,
-    adapter: Adapter,
-    classifier: Classifier,
-    data: ImageData,
-    config: TrainConfig,
-) -> LinearProbe | None:
-    """Fit a network's last layer to the training images, in place; all other layers stay frozen.
-
-    Its inputs are computed once for each image and, unless ``config.augmentation`` has no flip, for
-    its mirror image, in evaluation mode.
-
-    Args:
-        fabric: of ``make_fabric``; its precision is used.
-        adapter: calls the classifier's network, on Fabric's device.
-        classifier: whose normalisation and size are used.
-        data: training images and their labels.
-        config: names flip, label smoothing and seed.
-
-    Returns:
-        What was fitted; None if the logits are not a linear layer's outputs, or their multiple, or
-        if there are fewer than two images. Then the network is left as it was.
-    """
-    found = last_layer(adapter, classifier.size)
-    if found is None or len(data.train_images) < 2:
-        return None
-    layer, multiple = found
-    mirrored = config.augmentation.flip != "none"
-    most = max(2, MOST_FEATURES // (layer.in_features * (1 + mirrored)))
-    chosen = np.sort(epoch_order(len(data.train_images), config.seed, 0)[:most])
-    features = features_below(
-        fabric, adapter, layer, data.train_images[chosen], classifier.normalization, mirrored
-    )
-    labels = torch.from_numpy(data.train_labels[chosen]).long()
-    probe = fit_probe(
-        features, labels, layer.out_features, layer.bias is not None, config.label_smoothing
-    )
-    with torch.no_grad():
-        layer.weight.copy_(probe.weight / multiple)
-        if layer.bias is not None:
-            layer.bias.copy_(probe.bias / multiple)
-    return probe
 
 
 def last_layer(adapter: Adapter, size: tuple[int, int]) -> tuple[nn.Linear, float] | None:
@@ -195,7 +194,7 @@ def features_below(
     layer: nn.Linear,
     images: np.ndarray,
     normalization: Normalization,
-    mirrored: bool,
+    views: int,
 ) -> Tensor:
     """Return a layer's inputs for images, and for their mirror images, in evaluation mode.
 
@@ -204,12 +203,12 @@ def features_below(
         layer: of the adapter's network.
         images: uint8 (N, H, W, 3).
         normalization: of the network's images.
-        mirrored: whether the mirror images are a second view.
+        views: 1, or 2 with the mirror images.
 
     Returns:
-        float32 (V, N, D) on the CPU, of V views.
+        float32 (views, N, D), on the CPU.
     """
-    network, views = adapter.network, 1 + mirrored
+    network = adapter.network
     features = torch.empty(views, len(images), layer.in_features)
     unhooked = Adapter(network, adapter.call, adapter.classes, hooked=False)
     seen: list[Tensor] = []
@@ -286,7 +285,7 @@ def fit_probe(
     weight = scale * (right @ (ridge[:, None] * projected)).T / deviation
     bias = scale * middle - weight @ mean if intercept else torch.zeros(classes)
     accuracy = 100 * float((scores.argmax(1) == labels).float().mean())
-    return LinearProbe(weight, bias, accuracy, count)
+    return LinearProbe(weight, bias, accuracy)
 
 
 def _singular_vectors(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -28,6 +28,7 @@ from pytorch_vision.runtime.devices import (
 )
 from pytorch_vision.runtime.terminal import Bar
 from pytorch_vision.training.config import TrainConfig
+from pytorch_vision.training.linear_probe import begin_transfer, partly_frozen
 from pytorch_vision.training.optimizers import OPTIMIZERS
 from pytorch_vision.training.trainer import Trainer
 
@@ -48,7 +49,8 @@ class RangeTest:
             divided by 10, as by other finders, because few steps of a run have the peak rate. The
             first ten steps do not count, as a mean over few images can be small by chance.
         settings: the arguments of ``TrainConfig`` for a training with the suggestion: "optimizer"
-            and the peaks of all its rates, in the ratio that they had in the test.
+            and the peaks of all its rates, in the ratio that they had in the test; and "transfer"
+            if the recipe sets it.
     """
 
     rate: str
@@ -70,7 +72,7 @@ def find_learning_rate(
     """Train a copy of a classifier for some steps, the rate rising evenly on a logarithmic scale.
 
     The copy is trained as ``fit`` would train the classifier: with its batches, augmentation and
-    loss, and with the optimizer that weights of other classes get. Where an optimizer has two
+    loss, and near the weights that it begins with if the recipe says so. Where an optimizer has two
     rates, both rise, in the ratio that they have in the recipe: at its peak from the start, SGD
     beside Muon would diverge before the filters have learned anything. The test ends when the loss
     diverges. Classifier and random state are unchanged afterwards.
@@ -106,9 +108,7 @@ def find_learning_rate(
     ):
         # float16's gradient scaler skips its first steps
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-        optimizer, peaks, losses = _range_test(
-            fabric, classifier, data, config, lowest, highest, steps
-        )
+        used, peaks, losses = _range_test(fabric, classifier, data, config, lowest, highest, steps)
     rate = list(peaks)[-1]
     rates = lowest * (highest / lowest) ** (np.arange(len(losses)) / (steps - 1))
     if len(losses) < FEWEST:
@@ -116,7 +116,8 @@ def find_learning_rate(
             f"the loss diverges within {len(losses)} steps, from {rate} {lowest:g} on: begin lower"
         )
     suggestion = _suggested(rates, losses)
-    settings: dict[str, str | float] = {"optimizer": optimizer}
+    settings: dict[str, str | float] = {"optimizer": used.optimizer}
+    settings |= {"transfer": used.transfer} if config.transfer != "no" else {}
     settings |= {name: peak * suggestion / peaks[rate] for name, peak in peaks.items()}
     return RangeTest(rate, rates, losses, suggestion, settings)
 
@@ -129,19 +130,22 @@ def _range_test(
     lowest: float,
     highest: float,
     steps: int,
-) -> tuple[str, dict[str, float], np.ndarray]:
-    """Train a copy; return the optimizer's name, the recipe's peak rates and the running mean.
+) -> tuple[TrainConfig, dict[str, float], np.ndarray]:
+    """Train a copy; return the recipe that was used, its peak rates and the running mean.
 
     No frame above this one refers to the copy, as ``memory_explained`` could not clear it.
     """
     duplicate = classifier.with_network(copied(classifier.network))
-    trainer = Trainer(Processes(fabric), duplicate, data, config)
-    optimizer = trainer.config.optimizer
-    names = OPTIMIZERS[optimizer].rates[: len(trainer.schedulers)]
-    peaks = dict(zip(names, map(trainer.config.chosen, names), strict=True))
-    _raise_rates(trainer, list(peaks.values()), lowest, highest, steps)
-    trainer.begin_epoch()
-    return optimizer, peaks, _losses(trainer, steps)
+    fabric.to_device(duplicate.network)
+    adapter = duplicate.check_outputs(fabric)
+    config = begin_transfer(fabric, adapter, duplicate, data, config)
+    with partly_frozen(adapter, duplicate.size, config):
+        trainer = Trainer(Processes(fabric), duplicate, data, config, adapter)
+        names = OPTIMIZERS[config.optimizer].rates[: len(trainer.schedulers)]
+        peaks = {name: config.chosen(name) for name in names}
+        _raise_rates(trainer, list(peaks.values()), lowest, highest, steps)
+        trainer.begin_epoch()
+        return config, peaks, _losses(trainer, steps)
 
 
 def _raise_rates(

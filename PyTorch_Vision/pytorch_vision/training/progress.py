@@ -12,10 +12,10 @@ class Progress:
     """How far a training has come, and what it has printed.
 
     Attributes:
-        epoch, batch: the next batch to train on, both counted from 0.
+        epoch, batch: the next batch to train on, both counted from 0 in this training.
         seconds: the time spent on training in the current epoch.
         learning_rate: that of the last step; Muon's second rate is not recorded.
-        history: the records of the complete epochs.
+        history: the records of the complete epochs, after those of earlier trainings.
         log: for each complete epoch, the "text" that it printed and the "hardware" it ran on.
         bar_line: the current epoch's full progress bar, until the epoch is tested.
     """
@@ -40,7 +40,7 @@ class Progress:
         names = ("text", "hardware")
         log = [{name: checked_text(entry[name], 2000) for name in names} for entry in saved["log"]]
         checked_text(saved["bar_line"], 2000)
-        if not saved["epoch"] == len(history.records) == len(log):
+        if not saved["epoch"] == len(log) <= len(history.records):
             raise ValueError("its epochs and its history do not agree")
         return cls(**{**saved, "history": history, "log": log})
 

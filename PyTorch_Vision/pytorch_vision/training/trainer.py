@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from pytorch_vision.data import ImageData, train_loader
-from pytorch_vision.models import Classifier, CustomResNet, EpochRecord, ResNet
-from pytorch_vision.models.adapter import Adapter, find_training_call, is_copied_faithfully
+from pytorch_vision.models import Classifier, EpochRecord
+from pytorch_vision.models.adapter import Adapter, find_training_call
 from pytorch_vision.models.inference import scaled_down
 from pytorch_vision.models.module_utils import load_state, tensors_of
 from pytorch_vision.runtime import Processes
@@ -20,7 +20,6 @@ from pytorch_vision.training.batchnorm import compute_statistics, image_count, t
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Custom, CustomLoss
 from pytorch_vision.training.epoch_metrics import EpochMetrics
-from pytorch_vision.training.linear_probe import begins_with_a_fit
 from pytorch_vision.training.loss import CrossEntropy
 from pytorch_vision.training.optimizers import OPTIMIZERS, make_optimizer
 from pytorch_vision.training.progress import Progress
@@ -61,10 +60,8 @@ class Trainer:
         adapter: Adapter | None = None,
         custom: Custom = NOTHING,
     ) -> None:
-        fitted = begins_with_a_fit(classifier, config)
-        self.config = config.for_transfer(fitted) if classifier.is_partly_new else config
         self.processes, self.classifier, self.custom = processes, classifier, custom
-        self.data = data
+        self.data, self.config = data, config
         self.fabric = fabric = processes.fabric
         fabric.to_device(classifier.network)
         self.adapter = adapter or classifier.check_outputs(fabric)
@@ -82,16 +79,17 @@ class Trainer:
             processes.world_size,
         )
         self.pruning = Pruning(self.loader, config, processes, fabric.device)
-        self.average = Average(self.network, config.average_weights, whole=fitted)
+        self.average = Average(
+            self.network, config.average_weights, whole=config.transfer == "near"
+        )
         self.unreached: list[str] = []
-        if type(self.network) not in (ResNet, CustomResNet):
-            self._try_a_step()
+        self._try_a_step()
         if processes.world_size > 1 and self.unreached:
             expect_unused_parameters(fabric)
         self.model: Any = fabric.setup_module(self.adapter)
         steps = self.pruning.steps()
         make = custom.optimizer and custom.make_optimizer
-        optimizer, self.schedulers = make_optimizer(self.network, self.config, steps, make)
+        optimizer, self.schedulers = make_optimizer(self.network, config, steps, make)
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
         if custom.loss is None:
             self.criterion: Any = CrossEntropy(data, config, fabric.device)
@@ -101,23 +99,11 @@ class Trainer:
         capturable = alone and custom.loss is None and is_capturable(self.network)
         self.graphs = CudaGraphs(capturable, list(self.network.parameters()))
         self.metrics = EpochMetrics(processes)
-        self.progress = Progress()
+        self.progress = Progress(history=classifier.history)
         self.hardware = describe_hardware(fabric, self.adapter.call.autocast)
 
     def _try_a_step(self) -> None:
-        """Try a training step with a copy of a custom network: which call works, what it reaches.
-
-        A network whose copies use the original's weights is trained without this trial.
-        """
-        if not is_copied_faithfully(self.adapter, self.classifier.size):
-            if self.average.network is self.network:
-                return
-            raise ValueError(
-                f"a copy of {type(self.network).__name__}, for averaged weights, still calculates "
-                "with the weights of the original: a function in place of its forward, or a hook, "
-                "holds the network itself. Make it a method of the class, or set "
-                "average_weights=False"
-            )
+        """Find the call that works in a training step, and the parameters that it reaches."""
         size, precision = self.classifier.size, self.fabric.autocast
         call, self.unreached = find_training_call(self.adapter, size, precision)
         self.adapter = Adapter(self.network, call, self.adapter.classes)
@@ -236,4 +222,3 @@ class Trainer:
             load_state(self.network, tensors_of(self.average.network))
         self.classifier.learns_from(self.data.train_digests)
         self.classifier.history = self.progress.history
-        self.classifier.is_partly_new = False

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pytorch_vision.models import create
-from pytorch_vision.models.mirrored import MirrorBatchNorm2d, MirrorConv2d
+from pytorch_vision.models.custom_resnet import MirrorBatchNorm2d, MirrorConv2d
 
 
 def mirror_image(maps: Tensor, pairs: int) -> Tensor:
