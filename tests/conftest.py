@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import sync_playwright
 from small import few_images, tiny_classifier
 
 from pytorch_vision.data import DataError, ImageData, load_data
@@ -52,6 +51,8 @@ def tiny(few) -> Classifier:
 @pytest.fixture(scope="module")
 def browser():
     """Chromium, whose camera films a test picture; required in CI, skipped where there is none."""
+    from playwright.sync_api import sync_playwright  # here, as tests on a lent GPU go without it
+
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     found = next(filter(None, map(shutil.which, names)), None)
     if found is None:

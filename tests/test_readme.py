@@ -14,7 +14,7 @@ import pytest
 from small import few_images
 from torch.distributed.run import get_args_parser
 
-from pytorch_vision.app.command_line import OWN, make_parser
+from pytorch_vision.app.command_line import OWN, OWN_OF, make_parser
 from pytorch_vision.app.settings import FIELDS, Settings
 from pytorch_vision.models import PRETRAINED, Classifier
 
@@ -127,15 +127,17 @@ def check(words: list[str], folder: Path) -> None:
             compile((folder / script).read_text(encoding="utf-8"), script, "exec")
             assert all(one.split("=")[0] in FIELDS for one in trials if "=" in one), said
         case ["pip", "install", *what]:
-            assert all((folder / path).exists() for path in what if path.startswith(".")), said
+            folders = [one.partition("[")[0] for one in what if one.startswith(".")]
+            assert all((folder / one).exists() for one in folders), said
         case [option, *_] if option.startswith("--"):
             options = [word for word in words if word.startswith("--")]
             known = {f"--{name.replace('_', '-')}" for name in (*FIELDS, *OWN)}
             known |= {"--help", "--image"}
             assert set(options) <= known, said
             if options[0] not in ("--help", "--image") and len(words) > len(options):
-                one_of_predict = options[0].removeprefix("--") in OWN
-                check_options([*(["predict", "new"] if one_of_predict else ["train"]), *words])
+                name = options[0].removeprefix("--")
+                command = next((one for one, names in OWN_OF.items() if name in names), "train")
+                check_options([command, *(["new"] if command == "predict" else []), *words])
         case _:
             assert program in ("cp",), f"no check for {said}"
             assert shutil.which(program)

@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from pytorch_vision.analysis import Predictions, galleries, plots
-from pytorch_vision.data import Augmentation
+from pytorch_vision.data import Augmentation, find_duplicates
 from pytorch_vision.explain import Explanation
 from pytorch_vision.training import TrainConfig
 
@@ -38,6 +38,20 @@ def test_gallery_shows_each_image_sharp_under_its_classes(count, some_prediction
         assert picture.get_interpolation() == "nearest"
         both = [caption(predictions, kind, i) for kind in ("true", "predicted")]
         assert picture.axes.get_title() == "\n".join(both)
+
+
+def test_a_title_is_that_of_the_predictions_unless_it_is_given(some_predictions):
+    predictions = replace(some_predictions(5), description="a network", choice="5 errors")
+    maps = np.zeros((5, 32, 32))
+    for draw in (
+        galleries.gallery,
+        lambda some, title="": galleries.gradcam_gallery(some, maps, title=title),
+        plots.confusion_matrix,
+        plots.class_accuracy,
+        plots.reliability,
+    ):
+        assert draw(predictions).get_suptitle() == "a network: 5 errors"
+        assert draw(predictions, title="mine").get_suptitle() == "mine"
 
 
 def test_galleries_of_no_error_say_so(some_predictions):
@@ -154,6 +168,49 @@ def test_overlay_of_white_is_no_brighter_than_white():
     heat = np.geomspace(1e-9, 1, 1024, dtype=np.float32).reshape(32, 32)
     drawn = galleries.overlay(np.full((32, 32, 3), 255, np.uint8), heat)
     assert drawn.max() <= 1
+
+
+def test_examples_of_each_class_with_how_many_it_has(few):
+    lacking = few.train_labels != 3
+    labels, images = few.train_labels[lacking], few.train_images[lacking]
+    data = replace(few, train_images=images, train_labels=labels)
+    figure = galleries.class_examples(data)
+    shown = [np.asarray(picture.get_array()) for picture in pictures(figure)]
+    assert len(shown) == len(data.class_names)
+    counts = [np.bincount(one, minlength=10) for one in (labels, data.test_labels)]
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == [
+        f"{name} ({train} + {test})"
+        for name, train, test in zip(data.class_names, *counts, strict=True)
+    ]
+    first = images[labels == 0]
+    assert np.array_equal(shown[0][:32, :32], first[0])
+    last = min(len(first), 9) - 1
+    row, column = divmod(last, 3)
+    corner = shown[0][34 * row :, 34 * column :]
+    assert np.array_equal(corner[:32, :32], first[-1])
+    assert (shown[3] == 255).all()  # it has none
+
+
+def test_of_a_thousand_classes_the_first_fifty_have_examples(few):
+    names = tuple(f"class {n} of {'a long name ' * 9}" for n in range(1000))
+    figure = galleries.class_examples(replace(few, class_names=names))
+    assert len(pictures(figure)) == 50
+    assert "the first 50 classes" in figure.get_suptitle()
+
+
+def test_pairs_that_are_there_twice_are_drawn_with_their_classes(few):
+    test = few.test_images.copy()
+    test[[2, 5]] = few.train_images[[1, 3]]
+    labels = few.test_labels.copy()
+    labels[[2, 5]] = few.train_labels[[1, 3]] + [0, -1]
+    data = replace(few, test_images=test, test_labels=labels)
+    figure = galleries.duplicate_pairs(find_duplicates(data), count=1)
+    assert [axes.get_title().replace("\n", " ") for axes in figure.axes if axes.images] == [
+        f"train image 3 ({data.class_names[data.train_labels[3]]})",
+        f"test image 5 ({data.class_names[labels[5]]})",
+    ]  # the pair of two classes first
+    assert all(np.array_equal(one.get_array(), test[5]) for one in pictures(figure))
 
 
 def test_training_views_are_what_the_epochs_show(few):

@@ -64,6 +64,22 @@ def test_values_are_kept_as_text():
     assert parse(["predict", "a.png", "b", "--ids"])["files"] == ["a.png", "b"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("new", "a.png", "--weights", "1.safetensors", "2.safetensors"),
+        ("--weights", "1.safetensors", "2.safetensors", "new", "a.png"),
+    ],
+)
+def test_pictures_are_told_from_several_weights(words):
+    options = parse(["predict", *words])
+    assert options["weights"] == ["1.safetensors", "2.safetensors"]
+    assert options["files"] == ["new", "a.png"]
+    assert parse(["predict", "--weights", "any", "new"])["files"] == ["new"]
+    with pytest.raises(SystemExit):
+        parse(["predict", "--weights", "1.safetensors", "2.safetensors"])
+
+
 def test_every_setting_is_an_option_and_every_command_has_a_function():
     """Google Drive is the notebook's alone."""
     names = {name for names in SETTINGS.values() for name in names}

@@ -206,6 +206,25 @@ def test_another_run_is_not_replaced_and_runs_are_compared(trained, run, refused
     assert f"Weights in {OUTPUT}/weights.safetensors" in told
 
 
+def test_all_pictures_are_trained_on_and_several_classifiers_asked(folder, trained, run):
+    told = run(*TRAIN, "--held-out-share", "0", "--output", "all")
+    assert "All pictures of mine are trained on, and there is no test." in told
+    assert "No pictures of errors: there are no test images" in told
+    run("report", *OF_WEIGHTS[:2], "--weights", "all/weights.safetensors", "--split", "train")
+    assert (folder / "all" / "training_errors.html").exists()
+    told = run("predict", *OF_WEIGHTS, "all/weights.safetensors", "mine/red", "--output", "mean")
+    assert told.count("Weights: ") == 2
+    assert "20 pictures in mean/predictions.csv" in told
+
+
+def test_kept_pictures_are_deleted(folder, trained, run):
+    run("evaluate", *OF_WEIGHTS)
+    kept = sum(path.stat().st_size for path in (folder / "data").glob("pictures-*"))
+    assert run("empty-cache") == f"Deleted {kept / 1e6:,.1f} MB of pictures in data\n"
+    assert kept > 0
+    assert not list((folder / "data").glob("pictures-*"))
+
+
 def test_results_on_other_pictures_go_into_a_folder_beside(trained, mine, run, refused):
     before = contents(trained)
     shutil.copytree(mine / "red", "new/red")

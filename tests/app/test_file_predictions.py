@@ -13,7 +13,7 @@ from pytorch_vision.app.file_predictions import (
     write_file_predictions,
     write_submission,
 )
-from pytorch_vision.models import Classifier
+from pytorch_vision.models import Classifier, ResNet18
 from pytorch_vision.runtime import Machine
 
 EXACT = Machine(accelerator="cpu", precision="32-true")
@@ -42,6 +42,29 @@ def test_each_file_has_its_two_most_probable_classes(tmp_path, few, tiny, pictur
     assert [one.probability for one in found] == pytest.approx(shares.max(1).tolist(), abs=1e-6)
     second = np.sort(shares, 1)[:, -2]
     assert [one.runner_up_probability for one in found] == pytest.approx(second.tolist(), abs=1e-6)
+
+
+def test_files_of_16_bits_are_scaled_as_the_training_images_were(tmp_path, tiny):
+    Image.fromarray(np.arange(1024, dtype=np.uint16).reshape(32, 32)).save(tmp_path / "grey.png")
+    tiny.scales = {"uint16": (0.0, 4095.0)}
+    (found,) = classify_files(tiny, [tmp_path / "grey.png"], EXACT)
+    (expected,) = tiny.predict(tmp_path / "grey.png", EXACT)
+    np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
+
+
+def test_the_probabilities_of_several_classifiers_are_averaged(few, tiny, pictures):
+    """Each reads pictures in its own size; their classes must be the same."""
+    other = Classifier(ResNet18(), few, size=(40, 32))
+    broken = Path(pictures[0]).with_name("broken.png")
+    found = list(classify_files([tiny, other], [*pictures, broken], EXACT))
+    shares = (tiny.predict(pictures, EXACT) + other.predict(pictures, EXACT)) / 2
+    for one, expected in zip(found, shares, strict=False):
+        np.testing.assert_allclose(one.probabilities, expected, atol=1e-6)
+        assert one.class_name == few.class_names[expected.argmax()]
+    assert found[-1].problem
+    other.class_names = ("tree", *few.class_names[1:])
+    with pytest.raises(ValueError, match=r"has the classes airplane, .*, and ResNet18 on .* tree"):
+        list(classify_files([tiny, other], pictures, EXACT))
 
 
 @pytest.mark.parametrize("at_once", [1, 3 * 3 * 32 * 32, 2**26])

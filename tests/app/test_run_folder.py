@@ -5,11 +5,14 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hooks import at_step
 from small import equal, state_of, tiny_network
 
+from pytorch_vision.analysis import plots
+from pytorch_vision.app.compare import FinishedRun, compare_runs
 from pytorch_vision.app.run_folder import Output, RunFolder, describe_run, short_name, train_into
 from pytorch_vision.data import Augmentation, ImageData
 from pytorch_vision.models import Classifier, History
@@ -43,6 +46,22 @@ def test_prepare_makes_the_folder_and_check_makes_nothing(tmp_path):
     for path in (run.weights, run.history, run.page, run.plots, run.manifest):
         assert path.is_relative_to(run.folder)
     assert (os.listdir(run.folder), os.listdir(run.plots)) == (["plots"], [])
+
+
+def test_a_training_without_test_images_says_so_everywhere(tmp_path, few, tiny, capsys):
+    data = replace(few, test_images=few.test_images[:0], test_labels=few.test_labels[:0])
+    run = train_into(RunFolder.prepare(tmp_path / "run"), tiny, data, CONFIG)
+    assert capsys.readouterr().out.count("No test: there are no test images") == CONFIG.epochs
+    figures = (run.read() or {})["figures"]
+    assert (figures["epochs"], figures["best_epoch"], figures["test_loss"]) == (2, None, None)
+    saved = Classifier.load(run.weights, tiny_network()).history
+    assert np.isnan([*saved.column("test_loss"), *saved.column("test_accuracy")]).all()
+    found = FinishedRun.read(run.folder)
+    assert "no test" in compare_runs([found, found])
+    for figure in (plots.training_curves(saved), plots.compare({"run": found.history})):
+        figure.savefig(tmp_path / "figure.png")
+    (legend,) = plots.training_curves(saved).axes[0].get_legend().get_texts()[1:]
+    assert legend.get_text() == "no test: there are no test images"
 
 
 @pytest.mark.parametrize("name", ["run", "run/deeper", "run/" + "x" * 300, "weights", "history"])

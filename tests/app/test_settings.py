@@ -24,8 +24,8 @@ ROOT = Path(__file__).parents[2]
 
 
 OWN = (
-    "data=full root=elsewhere size=48 resize=pad held_out=5 labels=t.csv model=ResNet34 "
-    "conv_padding=standard filters=identity weights=some.safetensors recipe=default "
+    "data=full root=elsewhere size=48 resize=pad held_out=5 held_out_share=0.1 labels=t.csv "
+    "model=ResNet34 conv_padding=standard filters=identity weights=some.safetensors recipe=default "
     "checkpoints=kept keep_on_drive=False order=spread count=3 split=train output=pictures "
     "overwrite=True"
 )
@@ -249,6 +249,10 @@ def test_images_are_larger_for_weights_that_name_no_size(mine, tmp_path):
         ({"model": "CustomResNet", "conv_padding": "standard"}, "conv_padding=standard and model="),
         ({"conv_padding": "original"}, ""),
         ({"model": "ResNet18"}, ""),
+        (
+            {"held_out_share": 0.0},
+            "held_out_share=0.0 is not used: .*, CIFAR-10 has labels and",
+        ),
         ({"model": "ResNet34"}, "model=ResNet34 is not used: the weights are of ResNet18"),
         ({"size": 48}, "size=48 is not used: the weights are of .*, the images have 32x32 pixels"),
         ({}, ""),

@@ -94,7 +94,7 @@ def test_wrong_arguments_are_named(tmp_path):
     for arguments, message in {
         ("size", 0): "size is .* expected 1 pixel or more",
         ("resize", "stretch"): "resize is 'stretch', expected 'crop', 'pad', 'squash'",
-        ("held_out_share", 1.0): "held_out_share is 1.0",
+        ("held_out_share", 1.0): "held_out_share is 1.0, expected 0 or more, less than 1",
     }.items():
         with pytest.raises(ValueError, match=message):
             load_folder(tmp_path, **{arguments[0]: arguments[1]})

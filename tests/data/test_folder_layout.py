@@ -272,6 +272,14 @@ def test_many_classes_are_told_in_short(tmp_path, capsys):
     ) in printed
 
 
+def test_all_pictures_can_be_trained_on(tmp_path, capsys):
+    fill(tmp_path, "cat=20, dog=1")
+    assert counts_of(load(tmp_path, held_out_share=0)) == {"cat": (20, 0), "dog": (1, 0)}
+    printed = capsys.readouterr().out
+    assert "are trained on, and there is no test" in printed
+    assert "Not tested" not in printed
+
+
 def test_pictures_that_are_in_both_parts_are_told(tmp_path, capsys):
     paint(tmp_path / "train", {"cat": 6, "dog": 6})
     paint(tmp_path / "test", {"cat": 3, "dog": 3}, first=4)
@@ -342,8 +350,9 @@ class TestOnlyTested:
         assert len(trained & {image.tobytes() for image in again.test_images}) <= 2
         for file in now.test_files:
             (tmp_path / file).unlink()
-        with pytest.raises(ValueError, match="no picture that the weights were not trained on"):
-            load(tmp_path, **known)
+        whole = load(tmp_path, **known)
+        assert (len(whole.train_labels), len(whole.test_labels)) == (31, 0)
+        assert "are trained on, and there is no test" in capsys.readouterr().out
 
     @pytest.mark.parametrize("there", ["cat=4, rat=4", "test/cat=4, test/rat=4"])
     def test_classes_that_are_not_known_are_refused(self, tmp_path, there):

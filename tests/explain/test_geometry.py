@@ -165,6 +165,11 @@ def windows(self, x: torch.Tensor) -> torch.Tensor:
     return x.reshape(1, 16, 16, 16).permute(0, 3, 1, 2)
 
 
+def channels_last(work, x: torch.Tensor) -> torch.Tensor:
+    """Return what becomes of a map (N, H, W, C), as (N, C, H, W)."""
+    return work(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 def behind_a_token(x: torch.Tensor) -> torch.Tensor:
     """Return the cells as a sequence behind a class token, as a transformer has them."""
     return torch.cat([x.new_zeros(1, 1, 16), x.flatten(2).transpose(1, 2)], 1)
@@ -187,6 +192,12 @@ def behind_a_token(x: torch.Tensor) -> torch.Tensor:
         (lambda self, x: x.flip((2, 3)), -2, 30),
         (lambda self, x: behind_a_token(x)[:, 1:].transpose(1, 2).reshape(x.shape), 2, 0),
         (lambda self, x: nn.functional.pad(x, (0, 0, 0, 0, 8, 8)), 2, 0),  # more channels
+        (
+            lambda self, x: channels_last(lambda y: nn.functional.pad(y, (0, 0, 1, 2, 1, 0)), x),
+            2,
+            -2,
+        ),
+        (lambda self, x: x.repeat(2, 1, 1, 1), 2, 0),
         (lambda self, x: x * x.mean((2, 3), keepdim=True).sigmoid(), 2, 0),
     ],
 )

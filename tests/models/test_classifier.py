@@ -170,6 +170,16 @@ def test_pictures_are_resized_as_the_training_images_were(tmp_path, few, tiny):
     np.testing.assert_allclose(tiny.predict(picture), expected, atol=1e-6)
 
 
+def test_one_picture_of_16_bits_is_scaled_as_the_training_images_were(tmp_path, few, tiny):
+    values = few.test_images[0, ..., 0].astype(np.uint16) * 10
+    Image.fromarray(values).save(tmp_path / "grey.png")
+    tiny.scales = Classifier(tiny.network, replace(few, scales={"uint16": (0, 5100)})).scales
+    grey = np.repeat((values / 20).astype(np.uint8)[..., None], 3, axis=2)  # 255 / 5100
+    expected = tiny.predict(grey[None])
+    for image in (tmp_path / "grey.png", Image.fromarray(values)):
+        np.testing.assert_allclose(tiny.predict(image), expected, atol=1e-6)
+
+
 def test_a_picture_is_classified_in_one_call(tmp_path, few, tiny):
     Image.fromarray(few.test_images[0]).save(tmp_path / "cat.png")
     (shares,) = tiny.predict(few.test_images[:1])

@@ -23,10 +23,12 @@ from pytorch_vision.runtime import CheckpointError
 
 def test_a_saved_classifier_loads_with_everything(tmp_path, trained):
     trained.size, trained.resize = (48, 64), "pad"
+    trained.scales = {"uint16": (0.0, 4095.0)}
     trained.save(tmp_path / "weights.safetensors")
     loaded = Classifier.load(tmp_path / "weights.safetensors")
     assert describe_network(loaded.network) == "ResNet10 (conv_padding='standard')"
     assert equal(loaded.network, trained.network)
+    assert loaded.scales == {"uint16": (0, 4095)}
     for name in ("class_names", "normalization", "size", "resize", "history", "description"):
         assert getattr(loaded, name) == getattr(trained, name)
 

@@ -40,6 +40,8 @@ def training_curves(history: History, title: str = "", config: TrainConfig | Non
             for split, style in {"train": "C0o-", "test": "C1s-"}.items():
                 values = history.column(f"{split}_{name}")
                 last = f"{split}: {values[-1]:{form}} after epoch {epochs[-1]}"
+                if np.isnan(values).all():
+                    last = "no test: there are no test images"
                 if (split, name) == ("train", "loss"):
                     last += "\n(label smoothing included)"
                 axes.plot(epochs, values, style, markersize=4, label=last)
@@ -108,7 +110,7 @@ def compare(histories: Mapping[str, History], title: str = "") -> Figure:
                 marker="osD^v"[number % 5],
                 markersize=4,
             )
-            if len(drawn):
+            if np.isfinite(histories[name].column("test_accuracy")).any():  # there was a test
                 outside = " (off the scale)" if name not in near else ""
                 texts[name] += f", {label.split(' (')[0].lower()} {drawn[-1]:{form}}{outside}"
         _set_scale(axes, [values[name] for name in near])

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from pytorch_vision.analysis.drawing import LINE, SMALL, finished, fit_text, new_figure
 from pytorch_vision.analysis.predictions import Predictions
 from pytorch_vision.data import ImageData, Normalization, TrainLoader, denormalize
+from pytorch_vision.data.duplicates import Duplicates
 from pytorch_vision.data.splits import balanced_indices
 from pytorch_vision.explain import Explanation
 from pytorch_vision.models.inference import scaled_down
@@ -21,12 +22,63 @@ ACROSS = 5  # images in a row
 PANEL = 1.9  # inches, the width of one image
 MARGIN = 0.12  # inches, between one caption and the next
 BOLD = 1.15  # width of bold letters, as a multiple of regular ones
+MOST_CLASSES = 50  # in one figure
+SIDE = 3  # images of a class in a row and in a column
 BAR = 1.0  # inches, the width of a colour bar with its label
 HEAT = "inferno"  # perceptually uniform: equal steps of heat look equally large
 ALPHA = 0.7  # how much the hottest colour covers the image
 GREY = 128  # of the image under the colour bar
 
 Stack = list[tuple[np.ndarray, str]]  # images with their captions, one below the other
+
+
+def class_examples(data: ImageData) -> Figure:
+    """Draw nine training images of each class, and write how many images the class has.
+
+    They are spread evenly over the class's images. Of more than 50 classes, the first 50 are drawn.
+    """
+    trained, tested = (
+        np.bincount(labels, minlength=len(data.class_names))
+        for labels in (data.train_labels, data.test_labels)
+    )
+    most = min(SIDE**2, trained.max())
+    stacks = []
+    for label, name in enumerate(data.class_names[:MOST_CLASSES]):
+        of_class = np.flatnonzero(data.train_labels == label)
+        places = np.linspace(0, len(of_class) - 1, min(most, len(of_class))).round().astype(int)
+        form = f"{{}} ({trained[label]:,} + {tested[label]:,})"
+        caption = fit_text(name, PANEL - MARGIN, lines=2, form=form)
+        mosaic = _mosaic(data.train_images[of_class[places]], rows=-(-most // SIDE))
+        stacks.append([(mosaic, caption)])
+    first = f", the first {len(stacks)} classes" if len(stacks) < len(trained) else ""
+    figure, _ = _draw(stacks, f"{data.name}{first}: class (training + test images)")
+    return finished(figure)
+
+
+def _mosaic(images: np.ndarray, rows: int) -> np.ndarray:
+    """Return images as one, in rows of three, with white in between."""
+    count, height, width, _ = images.shape
+    gap = max(height, width) // 16
+    cells = np.full((rows * SIDE, height + gap, width + gap, 3), 255, np.uint8)
+    cells[:count, :height, :width] = images
+    grid = cells.reshape(rows, SIDE, *cells.shape[1:]).swapaxes(1, 2)
+    return grid.reshape(rows * (height + gap), SIDE * (width + gap), 3)
+
+
+def duplicate_pairs(duplicates: Duplicates, count: int = 5) -> Figure:
+    """Draw pairs of images that are the same, or nearly so, one above the other.
+
+    Args:
+        duplicates: what ``find_duplicates`` returned.
+        count: at most so many, in the order of its ``motifs``.
+    """
+    stacks = []
+    for pair in duplicates.motifs[:count]:
+        texts = [f"{duplicates.name(i)} ({duplicates.class_name(i)})" for i in pair[:2]]
+        captions = [fit_text(text, PANEL - MARGIN, lines=2) for text in texts]
+        stacks.append([(duplicates.image(i), c) for i, c in zip(pair[:2], captions, strict=True)])
+    figure, _ = _draw(stacks, f"{duplicates.data.name}: images that are there twice")
+    return finished(figure)
 
 
 def training_views(data: ImageData, config: TrainConfig, count: int = 4) -> Figure:
@@ -66,12 +118,13 @@ def gallery(predictions: Predictions, title: str = "") -> Figure:
 
     Args:
         predictions: those to draw; without any, the figure says so.
-        title: how they were chosen.
+        title: of the figure; default: that of the predictions.
     """
     true = _captions("true", predictions, predictions.labels)
     predicted = _captions("predicted", predictions, predictions.predicted)
     captions = [f"{one}\n{other}" for one, other in zip(true, predicted, strict=True)]
-    figure, _ = _draw([[one] for one in zip(predictions.images, captions, strict=True)], title)
+    stacks = [[one] for one in zip(predictions.images, captions, strict=True)]
+    figure, _ = _draw(stacks, title or predictions.title)
     return finished(figure)
 
 
@@ -90,7 +143,7 @@ def gradcam_gallery(
         predicted_maps: float32 (N, H, W) in [0, 1], what ``grad_cam`` returned for the predicted
             classes.
         true_maps: the same for the true classes; None draws one map for each image.
-        title: how the images were chosen.
+        title: of the figure; default: that of the predictions.
     """
     names = [fit_text(name, PANEL - MARGIN, BOLD * SMALL, lines=2) for name in predictions.names]
     maps = [(predicted_maps, _captions("predicted", predictions, predictions.predicted))]
@@ -103,7 +156,7 @@ def gradcam_gallery(
         ]
         for i, image in enumerate(predictions.images)
     ]
-    figure, panels = _draw(stacks, title, beside=BAR)
+    figure, panels = _draw(stacks, title or predictions.title, beside=BAR)
     for panel in panels[:: len(maps) + 1].flat:
         panel.title.set_fontweight("bold")
     if stacks:

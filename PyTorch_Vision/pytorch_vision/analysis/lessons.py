@@ -71,9 +71,9 @@ def _gaps(group: str, maps: dict[str, Removal]) -> str:
     """Compare the gap between Grad-CAM's two removal curves with those of the baseline maps."""
     gaps = {name: float(one.score.mean()) for name, one in maps.items()}
     ours, nothing = gaps.pop("Grad-CAM"), sorted(gaps, key=lambda name: -gaps[name])
-    listed = ", ".join(f"{name} {gaps[name]:.2f}" for name in nothing)
+    listed = ", ".join(f"{name} {gaps[name]:z.2f}" for name in nothing)
     text = (
-        f"On {counted(_count(maps), f'{group} image')}, Grad-CAM's mean gap is {ours:.2f}; those "
+        f"On {counted(_count(maps), f'{group} image')}, Grad-CAM's mean gap is {ours:z.2f}; those "
         f"of the baseline maps, which ignore the network: {listed}."
     )
     low, high = interval(maps["Grad-CAM"].score - maps[nothing[0]].score)
@@ -94,7 +94,7 @@ def _after_randomization(randomized: dict[str, dict[str, np.ndarray]]) -> str:
     }
     if not means:
         return "No map was compared with that of a randomised network."
-    listed = ", ".join(f"{name} {mean:.2f}" for name, mean in means.items())
+    listed = ", ".join(f"{name} {mean:z.2f}" for name, mean in means.items())
     least, most = max(means, key=lambda name: means[name]), min(means, key=lambda name: means[name])
     return (
         f"With new random weights in the last layer (`{layer}`) alone, the rank correlation with "

@@ -47,7 +47,7 @@ def confusion_matrix(predictions: Predictions, title: str = "") -> Figure:
     counts = matrix.sum(axis=1, keepdims=True)
     names = [fit_text(name, NAME) for name in predictions.class_names]
     side = max(5.2, 0.42 * len(names))
-    figure = new_figure(side + 2.4, side + 1.6, title)
+    figure = new_figure(side + 2.4, side + 1.6, title or predictions.title)
     axes = figure.subplots()
     shares = matrix / np.maximum(counts, 1)
     display = ConfusionMatrixDisplay(shares, display_labels=names)
@@ -79,7 +79,7 @@ def _largest_confusions(predictions: Predictions, title: str) -> Figure:
     """Draw the most frequent confusions of one class with another, as bars."""
     every = largest_confusions(predictions)
     largest = every[:LARGEST]
-    figure = new_figure(9, 1.4 + 2 * LINE * max(len(largest), 3), title)
+    figure = new_figure(9, 1.4 + 2 * LINE * max(len(largest), 3), title or predictions.title)
     axes = figure.subplots()
     places = np.arange(len(largest))
     axes.barh(places, [one.count for one in largest], color="C0")
@@ -122,7 +122,8 @@ def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
         order = np.concatenate([order[:LARGEST], order[-LARGEST:]])
         places = np.concatenate([np.arange(LARGEST), np.arange(LARGEST) + LARGEST + 1])
     overall = 100 * np.mean(predictions.predicted == predictions.labels)
-    figure = new_figure(8, 1.2 + (0.33 if total < LARGEST else 0.25) * len(order), title)
+    height = 1.2 + (0.33 if total < LARGEST else 0.25) * len(order)
+    figure = new_figure(8, height, title or predictions.title)
     axes = figure.subplots()
     if len(order) < total:
         axes.set_title(
@@ -237,10 +238,10 @@ def reliability(
 
     Args:
         predictions: of the test images.
-        title: which network was tested.
+        title: of the figure; default: that of the predictions.
         scaled: the same predictions with the logits divided by a temperature, drawn beside them.
     """
-    figure = new_figure(6.4, 6.4, title)
+    figure = new_figure(6.4, 6.4, title or predictions.title)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     drawn = {"original": predictions} | ({} if scaled is None else {"with temperature": scaled})
     for number, (name, some) in enumerate(drawn.items()):

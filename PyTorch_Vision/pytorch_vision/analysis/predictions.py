@@ -28,7 +28,8 @@ class Predictions:
         class_names: the C names, by label.
         files: N files that the images came from; None where the data does not know them.
         split: "test" for test images, "train" for training images.
-        choice: how they were chosen, for a title, as in "the first 10 errors in test order".
+        choice: how they were chosen, as in "the first 10 errors in test order".
+        description: of the classifier that made them.
     """
 
     images: np.ndarray
@@ -39,6 +40,7 @@ class Predictions:
     files: tuple[str | None, ...] | None = None
     split: Split = "test"
     choice: str = ""
+    description: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -60,6 +62,11 @@ class Predictions:
         return [
             file or f"{self.kind} {index}" for file, index in zip(files, self.indices, strict=True)
         ]
+
+    @property
+    def title(self) -> str:
+        """Who predicted, and how these were chosen: the title of a figure."""
+        return ": ".join(filter(None, (self.description, self.choice)))
 
     @property
     def kind(self) -> str:
@@ -111,6 +118,7 @@ def predict(
         class_names=data.class_names,
         files=getattr(data, f"{split}_files"),
         split=split,
+        description=classifier.description,
     )
 
 

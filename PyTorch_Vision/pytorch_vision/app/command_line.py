@@ -17,7 +17,7 @@ PROGRAM = "python -m pytorch_vision"
 OPTIONS: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("options.json").read_text(encoding="utf-8")
 )
-DATA = ("data", "root", "size", "resize", "labels", "held_out")
+DATA = ("data", "root", "size", "resize", "labels", "held_out", "held_out_share")
 NETWORK = ("model", "conv_padding", "weights")
 MACHINE = ("accelerator", "devices", "precision")
 OUTPUT = ("output", "overwrite", "checkpoints", "order", "count", "split")
@@ -38,6 +38,7 @@ HELP = {
     "compare": "Compare runs, given by their folders: print a table and draw their curves.",
     "export": "Write weights as ONNX, for programs without PyTorch.",
     "find-lr": "Find a learning rate by a range test: a short training in which it rises.",
+    "empty-cache": "Delete the decoded pictures that are kept in --root, and print their size.",
 }
 SETTINGS = {
     "check": (*DATA, "output"),
@@ -50,6 +51,7 @@ SETTINGS = {
     "compare": ("output",),
     "export": (*NETWORK, "output"),
     "find-lr": (*DATA, *NETWORK, *RECIPE, *MACHINE, "output"),
+    "empty-cache": ("root",),
 }
 # the commands that use trained weights, and the defaults that differ for them
 OF_WEIGHTS = ("evaluate", "predict", "explain", "report", "serve", "export")
@@ -73,10 +75,15 @@ VALUES: dict[str, dict[str, Any]] = {  # of those that take one
     "host": {"metavar": "ADDRESS"},
     "port": {"metavar": "NUMBER", "type": int},
 }
-SEVERAL = {("train", "seed")}  # the options that take several values
+# the options that take several values, and what is done with these
+SEVERAL = {
+    ("train", "seed"): "several values train one run each",
+    ("predict", "weights"): "of several files, the mean of their probabilities counts",
+}
+WEIGHTS = ".safetensors"  # ends the names of their files
 # the commands that take files or folders: the help, and how many
 FILES = {
-    "predict": ("a picture, or a folder of pictures at any depth", "+"),
+    "predict": ("a picture, or a folder of pictures at any depth", "*"),
     "explain": ("an image file, or a folder of them, to explain in place of the test errors", "*"),
     "compare": ("the folder of a run", "+"),
 }
@@ -97,6 +104,12 @@ def parse(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     if unknown:
         known = map(_flag, SETTINGS[options.command])
         parser.error(f"there is no option {unknown[0]}{_nearest(unknown[0], known)}")
+    if options.command == "predict":
+        weights = options.weights
+        while isinstance(weights, list) and not weights[-1].endswith(WEIGHTS) and weights[1:]:
+            options.files.insert(0, weights.pop())  # pictures that follow the weights
+        if not options.files:
+            parser.error("the following arguments are required: FILE")
     return vars(options)
 
 
@@ -112,7 +125,7 @@ def make_parser() -> argparse.ArgumentParser:
             group = added.add_argument_group(title)
             for name in names:
                 if name in SETTINGS[command]:
-                    _add(group, name, defaults.get(name), several=(command, name) in SEVERAL)
+                    _add(group, name, defaults.get(name), SEVERAL.get((command, name)))
         for name in OWN_OF.get(command, ()):
             kind = VALUES.get(name, {"action": "store_true"})
             added.add_argument(_flag(name), help=OWN[name], **kind)
@@ -124,13 +137,13 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(group: Any, name: str, default: str | None, several: bool) -> None:
+def _add(group: Any, name: str, default: str | None, several: str | None) -> None:
     """Add the option of a setting, with its description and its default."""
     option = OPTIONS[name]
     text, _, described = option["description"].partition("; default: ")
     default = default or described or option["default"]
     if several:
-        text += "; several values train one run each"
+        text += f"; {several}"
     if default not in ("", None):
         text += f" (default: {default})"
     metavar = f"{{{','.join(option['choices'])}}}" if option["choices"] else name.upper()

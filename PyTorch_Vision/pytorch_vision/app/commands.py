@@ -36,6 +36,7 @@ from pytorch_vision.app.run_folder import RunFolder, short_name
 from pytorch_vision.app.settings import FIELDS, Settings
 from pytorch_vision.data import DataError, ImageData, find_duplicates, read_image
 from pytorch_vision.data.folder_layout import find_files
+from pytorch_vision.data.image_cache import empty_cache
 from pytorch_vision.data.image_files import pictures_of
 from pytorch_vision.data.load import is_cifar10, short_data_name
 from pytorch_vision.explain import NoMapError
@@ -123,6 +124,10 @@ def _call(command: str, options: dict[str, Any]) -> None:
     if command in FILES:
         given["files"] = [*options["files"], *(options.get("image") or ())]
     if command in OF_WEIGHTS:
+        if command == "predict":
+            several = values.get("weights", "pretrained")
+            given["weights"] = several if isinstance(several, list) else [several]
+            values["weights"] = given["weights"][0]
         needs_data = "data" in SETTINGS[command] and not given.get("files")
         values = _with_data_of_weights({"weights": "pretrained"} | values, needs_data)
     COMMANDS[command](Settings.of(**values), **given)
@@ -186,8 +191,10 @@ def train(settings: Settings) -> None:
     if len(classifier.history.records) < config.epochs:
         raise KeyboardInterrupt(f"Interrupted: the unfinished run is in {written.folder}")
     curves = plots.training_curves(classifier.history, classifier.description, config)
-    curves.savefig(written.plots / "training_curves.png")
-    if reason := _draw_errors(classifier, data, written.plots, settings):
+    written.keep(curves, "training_curves")
+    if not len(data.test_labels):
+        print("No pictures of errors: there are no test images")
+    elif reason := _draw_errors(classifier, data, written.plots, settings):
         print(f"No Grad-CAM pictures: {reason}")  # the training counts all the same
 
 
@@ -232,6 +239,7 @@ def evaluate_weights(settings: Settings, byte_order_mark: bool = False) -> None:
 def classify(
     settings: Settings,
     files: list[str],
+    weights: list[str],
     probabilities: bool = False,
     ids: bool = False,
     like: str | None = None,
@@ -239,9 +247,9 @@ def classify(
 ) -> None:
     """Classify new pictures, files or folders, and write a table."""
     folder = _output(settings).folder
-    classifier = _load(settings)
-    rows = list(classify_files(classifier, files, settings.machine))
-    names = classifier.class_names
+    classifiers = [_load(replace(settings, weights=one)) for one in weights]
+    rows = list(classify_files(classifiers, files, settings.machine))
+    names = classifiers[0].class_names
     if like is not None:
         path = folder / "submission.csv"
         table = write_submission(rows, names, like, path, mark=byte_order_mark)
@@ -289,7 +297,7 @@ def _explain_images(settings: Settings, paths: list[str]) -> None:
     failed, output, explainer = [], _output(settings), Explainer(classifier)
     for path in dict.fromkeys(files):
         try:
-            image, summary = read_image(path, classifier.size, classifier.resize)
+            image, summary = read_image(path, classifier.size, classifier.resize, classifier.scales)
         except (ValueError, OSError) as error:
             failed.append(describe_os_error(error) if isinstance(error, OSError) else str(error))
             continue
@@ -349,6 +357,11 @@ def export(settings: Settings) -> None:
     )
 
 
+def delete_kept_pictures(settings: Settings) -> None:
+    """Delete the decoded pictures that are kept in a folder, and print their size."""
+    print(f"Deleted {empty_cache(settings.root) / 1e6:,.1f} MB of pictures in {settings.root}")
+
+
 def _load(settings: Settings) -> Classifier:
     """Load the weights, and print what they are and which settings they override."""
     classifier = settings.load_classifier()
@@ -369,16 +382,15 @@ def _restore(settings: Settings) -> tuple[Classifier, ImageData]:
 def _draw_errors(classifier: Classifier, data: ImageData, folder: Path, settings: Settings) -> str:
     """Draw what a classifier gets wrong; return why there are no maps, or an empty text."""
     predictions = predict(classifier, data, settings.machine)
-    title, reason = classifier.description, ""
+    reason = ""
     errors = misclassified(predictions, settings.count, settings.order)
     right = correctly_classified(predictions, settings.count, settings.order)
-    chosen, chosen_right = f"{title}: {errors.choice}", f"{title}: {right.choice}"
     scaled = cross_fitted(predictions)[0] if len(predictions) > 1 else None
     figures = {
-        "misclassified": galleries.gallery(errors, chosen),
-        "confusion_matrix": plots.confusion_matrix(predictions, title),
-        "class_accuracy": plots.class_accuracy(predictions, title),
-        "reliability": plots.reliability(predictions, title, scaled),
+        "misclassified": galleries.gallery(errors),
+        "confusion_matrix": plots.confusion_matrix(predictions),
+        "class_accuracy": plots.class_accuracy(predictions),
+        "reliability": plots.reliability(predictions, scaled=scaled),
     }
     try:
         explainer, both = Explainer(classifier), np.stack([errors.predicted, errors.labels])
@@ -388,8 +400,8 @@ def _draw_errors(classifier: Classifier, data: ImageData, folder: Path, settings
         reason = str(error)
     else:
         figures |= {
-            "misclassified_gradcam": galleries.gradcam_gallery(errors, predicted, true, chosen),
-            "correct_gradcam": galleries.gradcam_gallery(right, of_right, title=chosen_right),
+            "misclassified_gradcam": galleries.gradcam_gallery(errors, predicted, true),
+            "correct_gradcam": galleries.gradcam_gallery(right, of_right),
         }
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")
@@ -464,4 +476,5 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compare": compare,
     "export": export,
     "find-lr": find_lr,
+    "empty-cache": delete_kept_pictures,
 }

@@ -1,5 +1,6 @@
 """Runs side by side: their results, the settings that differ, mean and deviation over seeds."""
 
+import math
 import os
 import statistics
 from collections import defaultdict
@@ -120,11 +121,11 @@ def differing_settings(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def _by_setting(runs: Iterable[FinishedRun]) -> list[list[FinishedRun]]:
-    """Group the runs that differ in nothing but their seed."""
+    """Group the runs with a test that differ in nothing but their seed."""
     groups = defaultdict(list)
     for run in runs:
         settings = {**run.part("settings")}
-        if run.history.records and "seed" in settings:
+        if not math.isnan(run.figures.get("test_loss", math.nan)) and "seed" in settings:
             for name in NOT_SHOWN - {"epochs"} | {"seed"}:
                 settings.pop(name, None)
             begins_with = run.part("network").get("begins_with")
@@ -152,6 +153,8 @@ def _row(run: FinishedRun) -> list[str]:
     shown, figures = [_short(run.name), _short(run.network)], run.figures
     if not figures["epochs"]:
         return [*shown, "0", "", "", "", ""]
+    if math.isnan(figures["test_accuracy"]):
+        return [*shown, str(figures["epochs"]), "no test", "", "", f"{figures['seconds']:,.1f}"]
     return [
         *shown,
         str(figures["epochs"]),

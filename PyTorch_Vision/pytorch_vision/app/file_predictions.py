@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pytorch_vision.data.folder_layout import find_files
-from pytorch_vision.data.image_files import read_picture
+from pytorch_vision.data.image_cache import Request, read_all
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.files import free_path, user_path, write_csv
@@ -48,39 +48,59 @@ class FilePrediction:
 
 
 def classify_files(
-    classifier: Classifier,
+    classifier: Classifier | Sequence[Classifier],
     paths: Iterable[str | os.PathLike],
     machine: Machine | None = None,
 ) -> Iterator[FilePrediction]:
     """Predict the classes of picture files, in order, a batch at a time, and show a bar.
 
     Args:
-        classifier: what predicts.
+        classifier: what predicts; of several, the mean of their probabilities counts.
         paths: files, and folders, whose files are taken at any depth, without hidden files and
             those of other programs.
         machine: ``Machine()`` if None.
 
     Raises:
-        ValueError: there is no such file or folder, or no file in any of them.
+        ValueError: there is no such file or folder, or no file in any of them; or the classifiers
+            have different classes.
         MemoryError: there is too little memory.
     """
-    files = _files(paths)
-    batch_size = max(1, AT_ONCE // (3 * classifier.size[0] * classifier.size[1]))
-    with Bar(total=len(files), desc="Classifying", unit=" files", mininterval=0.5) as bar:
+    several = list(classifier) if isinstance(classifier, Sequence) else [classifier]
+    files, names = _files(paths), several[0].class_names
+    for other in several:
+        if other.class_names != names:
+            raise ValueError(
+                f"{several[0]} has the classes {', '.join(names)}, and {other} has "
+                f"{', '.join(other.class_names)}: only probabilities of the same have a mean"
+            )
+    batch_size = max(1, AT_ONCE // max(3 * one.size[0] * one.size[1] for one in several))
+    total = len(several) * len(files)
+    with Bar(total=total, desc="Classifying", unit=" files", mininterval=0.5) as bar:
         for start in range(0, len(files), batch_size):
-            batch, images = [], []
-            for file in files[start : start + batch_size]:
-                problem = ""
-                try:
-                    images.append(read_picture(file, classifier.size, classifier.resize).image)
-                except (ValueError, OSError) as error:
-                    problem = first_line(error)
-                batch.append(FilePrediction(file, problem=problem))
-                bar.update()
-            probabilities = iter(classifier.predict(np.stack(images), machine) if images else ())
-            for one in batch:
-                names = classifier.class_names
-                yield one if one.problem else _predicted(one.file, names, next(probabilities))
+            batch = files[start : start + batch_size]
+            answers = [_answers(one, batch, machine, bar) for one in several]
+            for file, *of_file in zip(batch, *answers, strict=True):
+                problem = next((one for one in of_file if isinstance(one, str)), None)
+                if problem is not None:
+                    yield FilePrediction(file, problem=problem)
+                else:
+                    yield _predicted(file, names, np.mean(of_file, axis=0))
+
+
+def _answers(
+    classifier: Classifier, files: list[str], machine: Machine | None, bar: Bar
+) -> list[np.ndarray | str]:
+    """Return the probabilities of each file, or why it cannot be read."""
+    request = Request(files, classifier.size, classifier.resize, "", classifier.scales)
+    images: list[np.ndarray] = []
+    problems: list[str] = []
+    for found in read_all(files, request, {}):
+        problems.append(first_line(found) if isinstance(found, Exception) else "")
+        if not isinstance(found, Exception):
+            images.append(found.image)
+        bar.update()
+    shares = iter(classifier.predict(np.stack(images), machine) if images else ())
+    return [problem or next(shares) for problem in problems]
 
 
 def _files(paths: Iterable[str | os.PathLike]) -> list[str]:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import importlib
 import json
+import math
 import os
 import platform
 import re
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from pytorch_vision import __version__
 from pytorch_vision.data import ImageData
@@ -170,6 +172,11 @@ class RunFolder:
         """
         classifier.save(self.weights)
         classifier.history.to_csv(self.history)
+
+    def keep(self, figure: Figure, name: str) -> Figure:
+        """Save a figure among the pictures, as NAME.png, and return it."""
+        figure.savefig(self.plots / f"{name}.png")
+        return figure
 
     def remove(self) -> None:
         """Remove the files of a run, and the folders if nothing else is in them."""
@@ -368,14 +375,16 @@ def _figures(history: History) -> dict[str, Any]:
         return {"epochs": 0}
     last = asdict(history.records[-1])
     best = max(history.records, key=lambda record: record.test_accuracy)
-    return {
+    figures = {
         "epochs": last.pop("epoch"),
         **{name: last[name] for name in last if not name.endswith("seconds")},
-        "best_epoch": best.epoch,
+        "best_epoch": math.nan if math.isnan(best.test_accuracy) else best.epoch,
         "best_test_accuracy": best.test_accuracy,
         "train_seconds": round(sum(history.column("train_seconds")), 3),
         "test_seconds": round(sum(history.column("test_seconds")), 3),
     }
+    # JSON has no NaN, which the figures of a test are without test images
+    return {name: None if math.isnan(value) else value for name, value in figures.items()}
 
 
 def _now() -> str:

@@ -112,6 +112,15 @@ class Settings:
             "images, for choosing settings",
         ),
     ] = 0
+    held_out_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="share of each class of a folder's pictures to hold out and test on, where "
+            "it has no folder to test on; 0 trains on all, without a test",
+        ),
+    ] = 0.2
     model: Annotated[
         str,
         Field(
@@ -218,6 +227,7 @@ class Settings:
 
         Raises:
             ValueError: a variable with this prefix or an override is unknown, or as for ``of``.
+            OSError: nothing can be written into the output folder.
         """
         values = {name: constants.get(name.upper(), "") for name in FIELDS}
         overrides = constants.get("OVERRIDES", "")
@@ -242,6 +252,7 @@ class Settings:
             drive.mount(DRIVE)
             folder = f"{DRIVE}/MyDrive/S8_ResNet18/{settings.name}"
             settings = replace(settings, checkpoints=folder)
+        RunFolder.check(settings.notebook_output)  # now, rather than after the training
         return settings
 
     @property
@@ -297,6 +308,8 @@ class Settings:
             like.class_names if like else (),
             like.train_digests if like else (),
             labels=self.labels or None,
+            scales=like.scales if like else None,
+            held_out_share=self.held_out_share,
         )
         self.tell_unused(like, data)
         say(data)
@@ -331,6 +344,9 @@ class Settings:
             if classifier is not None or is_cifar10(self.data):
                 used["resize"] = classifier and classifier.resize
             reasons.append(f"the images have {_pixels(data.size)} pixels")
+        if is_cifar10(self.data) and self.given & {"held_out_share", "labels"}:
+            used |= {"held_out_share": None, "labels": ""}
+            reasons.append("CIFAR-10 has labels and test images")
         unused = sorted(
             f"{name}={value}"
             for name in self.given & used.keys()
@@ -382,7 +398,7 @@ class Settings:
     def train(
         self,
         data: ImageData,
-        output: RunFolder,
+        output: RunFolder | None = None,
         config: TrainConfig | None = None,
         loss: Loss | None = None,
         optimizer: MakeOptimizer | None = None,
@@ -392,7 +408,7 @@ class Settings:
 
         Args:
             data: what ``load_data`` returned.
-            output: the folder to write into.
+            output: the folder to write into; None for the notebook's.
             config: a recipe to use in place of the settings' own, such as one with custom
                 augmentation steps.
             loss, optimizer: custom ones, as for ``fit``.
@@ -403,7 +419,7 @@ class Settings:
         """
         config, classifier = config or self.config, classifier or self.classifier(data)
         written = train_into(
-            output,
+            output or RunFolder.prepare(self.notebook_output),
             classifier,
             data,
             config,

@@ -67,8 +67,8 @@ def load_folder(
             networks of this library need 32 or more.
         resize: "crop", "pad" or "squash", as ``image_files.resized`` explains. "crop" is the
             default, as most objects are in the middle. Choose "pad" where the edges matter.
-        held_out_share: the share of each class to hold out, in (0, 1), where there is no folder
-            to test on.
+        held_out_share: the share of each class to hold out, in [0, 1), where there is no folder
+            to test on; 0 trains on all pictures, without a test.
         seed: of the random choice of what is held out.
         labels: where the classes come from, as ``labels.labeller_of`` explains: a table such as
             "train.csv", "name:(.+)_[0-9]+", "folders:2", "level:2" or a function of the path
@@ -95,8 +95,8 @@ def load_folder(
     """
     path, size, known = user_path(path), height_and_width(size), tuple(class_names)
     resize, seed = check_resize(resize), whole_number(seed, "seed")
-    if not 0 < held_out_share < 1:
-        raise ValueError(f"held_out_share is {held_out_share}, expected more than 0, less than 1")
+    if not 0 <= held_out_share < 1:
+        raise ValueError(f"held_out_share is {held_out_share}, expected 0 or more, less than 1")
     if not path.is_dir():
         raise ValueError(f"{printable(str(path))} is not a folder")
     left_out: LeftOut = defaultdict(list)
@@ -120,12 +120,15 @@ def load_folder(
     digests, in_train = pictures["digest"], in_train[decoded.readable]
     if known and not layout.has_splits:
         in_train = _trained(digests, train_digests)
+    elif not layout.has_splits and not held_out_share:
+        in_train = np.ones(len(numbers), bool)
     elif not layout.has_splits:
         counts = stratified_by_share(numbers, len(layout.class_names), held_out_share)
         in_train = ~stratified_draw(numbers, counts, seed, digests.tolist())
     order, count = np.argsort(~in_train, kind="stable"), int(in_train.sum())
     pictures, numbers = pictures[order], numbers[order]
-    _check_every_class(path, layout, numbers[:count], numbers[count:], bool(known))
+    needs_test = layout.has_splits or bool(held_out_share and not known)
+    _check_every_class(path, layout, numbers[:count], numbers[count:], needs_test)
     images = arranged(decoded, order, kept, cache_limit)
     read = np.flatnonzero(decoded.readable)[order]
     names = tuple(_inside(printable(files[i]), path) for i in read)
@@ -180,7 +183,7 @@ def _trained(digests: np.ndarray, train_digests: Sequence[str]) -> np.ndarray:
 
 
 def _check_every_class(
-    path: Path, layout: Layout, train_labels: np.ndarray, test_labels: np.ndarray, known: bool
+    path: Path, layout: Layout, train_labels: np.ndarray, test_labels: np.ndarray, needs_test: bool
 ) -> None:
     shown, needed = printable(str(path)), layout.train
     if not layout.has_splits:
@@ -191,9 +194,7 @@ def _check_every_class(
                 f"{shown} has no readable picture of class {name!r} to train on; add some, or take "
                 "its folder away"
             )
-    if not len(test_labels) and train_labels.size and not layout.has_splits and known:
-        raise ValueError(f"{shown} has no picture that the weights were not trained on")
-    if not len(test_labels):
+    if not len(test_labels) and (needs_test or not train_labels.size):
         few = "" if layout.has_splits else ": no class has three pictures or more, to hold one out"
         raise ValueError(f"{shown} has no readable picture to test on{few}")
 
@@ -222,6 +223,8 @@ def _tell_splits(data: ImageData, layout: Layout, of_weights: bool) -> None:
     elif not len(data.train_labels):
         unknown = "; none of them is known from the training of the weights" if of_weights else ""
         say(f"Tested on: all pictures of {folder}{unknown}.")
+    elif not len(data.test_labels):
+        say(f"All pictures of {folder} are trained on, and there is no test.")
     elif of_weights:
         say(f"Tested on: what {folder} has that the weights were not trained on, {tested}.")
     else:

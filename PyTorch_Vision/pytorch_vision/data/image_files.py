@@ -252,7 +252,9 @@ def _opened(path: ImageFile) -> IO[bytes]:
     return BytesIO(path if isinstance(path, bytes) else path.read())
 
 
-def as_array(picture: Image.Image, size: tuple[int, int], resize: Resize) -> np.ndarray:
+def as_array(
+    picture: Image.Image, size: tuple[int, int], resize: Resize, scales: Scales | None = None
+) -> np.ndarray:
     """Return an open Pillow picture as ``read_image`` returns one from a file.
 
     Raises:
@@ -265,7 +267,7 @@ def as_array(picture: Image.Image, size: tuple[int, int], resize: Resize) -> np.
     try:
         values = np.asarray(picture) if _is_deep(picture) else None
         decoded = _Decoded(picture, picture.size, picture.size, values)
-        return _brought(decoded, size, check_resize(resize), {}).image
+        return _brought(decoded, size, check_resize(resize), scales or {}).image
     except _RefusedError as error:
         raise ValueError(f"the picture {error}") from None
     except Exception as error:  # Pillow decodes it only now, and it can be damaged in any way

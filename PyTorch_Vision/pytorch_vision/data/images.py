@@ -18,7 +18,7 @@ class ImageData:
 
     Attributes:
         train_images, test_images: uint8 (N, H, W, 3), RGB, 0..255; both of the same H and W.
-            ``train_images`` may be empty, for a network that is only tested.
+            One of them may be empty: of a network that is only tested, or trained without a test.
         train_labels, test_labels: int64 (N,), each in 0..C-1. Other integers are converted, and
             bool where there are two classes.
         class_names: the C names, by label, each different; a list becomes a tuple.
@@ -53,7 +53,7 @@ class ImageData:
         for part in ("train", "test"):
             images = _as_array(getattr(self, f"{part}_images"), f"{part}_images")
             labels = _as_array(getattr(self, f"{part}_labels"), f"{part}_labels")
-            if part == "test" or images.shape[:1] != (0,):
+            if images.shape[:1] != (0,) or (part == "test" and not self.train_labels.size):
                 check_images(images, f"{part}_images")
             truth_values = labels.dtype.kind == "b" and len(self.class_names) == 2
             if truth_values or not labels.size:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pytorch_vision.data.cifar10 import load_cifar10, load_sample
 from pytorch_vision.data.folder import load_folder
-from pytorch_vision.data.image_files import Resize
+from pytorch_vision.data.image_files import Resize, Scales
 from pytorch_vision.data.images import ImageData
 from pytorch_vision.data.labels import Labels
 from pytorch_vision.data.splits import hold_out, subset
@@ -24,6 +24,8 @@ def load_data(
     class_names: Sequence[str] = (),
     train_digests: Sequence[str] = (),
     labels: Labels = None,
+    scales: Scales | None = None,
+    held_out_share: float = 0.2,
 ) -> ImageData:
     """Return images by name.
 
@@ -36,9 +38,9 @@ def load_data(
         size, resize: for a folder, the size of the images and how pictures are brought to it.
         held_out: if not 0, this many training images are held out and tested on, as by
             ``hold_out``, in place of the test images.
-        class_names, train_digests: for a folder on which a trained classifier is tested, its
-            classes and the digests of its training images, as in ``load_folder``.
-        labels: for a folder, where the classes come from, as in ``load_folder``.
+        class_names, train_digests, scales: for a folder on which a trained classifier is tested,
+            its classes, the digests of its training images and its scales, as in ``load_folder``.
+        labels, held_out_share: for a folder, as in ``load_folder``.
 
     Raises:
         ValueError: ``which`` is not such a name, the folder cannot be used, or ``held_out`` is
@@ -60,10 +62,12 @@ def load_data(
             which,
             size,
             resize,
+            held_out_share,
             labels=labels,
             cache=root,
             class_names=known,
             train_digests=train_digests,
+            scales=scales,
         )
     return hold_out(data, held_out) if held_out else data
 

@@ -29,7 +29,8 @@ MOVES = (
 )
 RESHAPES = ("view", "_unsafe_view", "reshape", "_reshape_alias", "unsqueeze", "squeeze")
 PRODUCTS = ("mm", "bmm", "addmm", "linear", "matmul")
-WINDOWED = re.compile("convolution|pool|pad|upsample")
+WINDOWED = re.compile("convolution|pool|upsample")
+PADS = ("constant_pad_nd", "reflection_pad2d", "replication_pad2d")
 Windows = list[tuple[float, float]]  # the centre of the first and the step, down and across
 
 
@@ -154,8 +155,10 @@ def _as_map(places: Tensor | None) -> MapGeometry | None:
     """Return the geometry of a tensor (N, C, H, W); None if H and W are not rows and columns."""
     if places is None or places.ndim != 4 or (grid := _evenly_spaced(places)) is None:
         return None
-    first, down, across = (complex(values.mean()) for values in grid)
-    if len(places) > 1 or not down.real or down.imag or across.real or not across.imag:
+    if any((values != values[:1]).any() for values in grid):  # windows, each of its own place
+        return None
+    first, down, across = (complex(values[0]) for values in grid)
+    if not down.real or down.imag or across.real or not across.imag:
         return None
     return MapGeometry((down.real, across.imag), (first.real, first.imag))
 
@@ -249,6 +252,8 @@ def _behind(name: str, args: tuple, places: Tensor, before: Tensor, after: Tenso
     """
     if name in RESHAPES:
         return places.reshape(after.shape)
+    if name in PADS:
+        return _padded(places, args[1])
     if name in PRODUCTS:  # each row is a mean over the entries of the row before
         same_rows = before.shape[:-1] == after.shape[:-1]
         return _mean(places, -1).expand(after.shape) if same_rows else None
@@ -267,12 +272,21 @@ def _behind(name: str, args: tuple, places: Tensor, before: Tensor, after: Tenso
     return (first + down * rows[:, None] + across * columns).expand(after.shape)
 
 
+def _padded(places: Tensor, sides: list[int]) -> Tensor:
+    """Return places that go on evenly beyond the edges; ``sides`` begin with the last dimension."""
+    for number, (first, last) in enumerate(zip(sides[::2], sides[1::2], strict=True), 1):
+        size = places.shape[-number]
+        index = torch.arange(-first, size + last)
+        inside = index.clamp(0, size - 1)
+        step = places.select(-number, min(1, size - 1)) - places.select(-number, 0)
+        beyond = (index - inside).view(-1, *[1] * (number - 1))
+        places = places.index_select(-number, inside) + step.unsqueeze(-number) * beyond
+    return places
+
+
 def _windows(name: str, args: tuple, before: Tensor, after: Tensor) -> Windows | None:
     """Return where an operation's windows lie, in cells; None if they are not evenly spaced."""
     sizes = list(zip(before.shape[2:], after.shape[2:], strict=True))
-    if "pad" in name:  # args[1] is left, right, top and bottom
-        sides = (*args[1], 0, 0)
-        return [(-sides[2], 1.0), (-sides[0], 1.0)]
     if "upsample" in name:
         if "nearest" in name and any(new < old for old, new in sizes):
             return None  # cells are left out

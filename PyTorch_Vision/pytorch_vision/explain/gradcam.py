@@ -136,12 +136,13 @@ class Explainer:
             OSError: the file cannot be opened.
         """
         one = picture[None] if isinstance(picture, np.ndarray) and picture.ndim == 3 else picture
-        images = as_pixels(one, self.classifier.size, self.classifier.resize)[:1]
-        probabilities = self.classifier.predict(images, machine)[0]
+        classifier = self.classifier
+        images = as_pixels(one, classifier.size, classifier.resize, classifier.scales)[:1]
+        probabilities = classifier.predict(images, machine)[0]
         likely = probabilities.argsort(kind="stable")[::-1][:top]
         return Explanation(
             image=images[0],
-            class_names=tuple(self.classifier.class_names[label] for label in likely),
+            class_names=tuple(classifier.class_names[label] for label in likely),
             probabilities=probabilities[likely],
             maps=self.maps(images, likely[:, None], method)[:, 0],
             name=Path(picture).name if isinstance(picture, (str, os.PathLike)) else "",

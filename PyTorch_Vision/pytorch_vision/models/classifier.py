@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from pytorch_vision.data import ImageData, Normalization
-from pytorch_vision.data.image_files import Resize, check_resize
+from pytorch_vision.data.image_files import Resize, Scales, check_resize
 from pytorch_vision.data.images import check_class_names, check_images
 from pytorch_vision.models.adapter import Adapter, Call, find_call
 from pytorch_vision.models.classifier_file import (
@@ -90,6 +90,9 @@ class Classifier:
         size: height and width of the images, in pixels.
         resize: how pictures of other sizes are resized. Default: as those of ``data`` were if they
             come from a folder, else "crop".
+        scales: for each type of values of more than 8 bits in pictures, those that become black and
+            white, as in ``ImageData``. Default: those of ``data``; of other types, each picture has
+            its own.
         history: of the training.
         description: for print-outs. Default: the names of network and data, as in "ResNet18 on
             bundled sample, 1,000 images".
@@ -113,6 +116,7 @@ class Classifier:
         normalization: Normalization | None = None,
         size: tuple[int, int] | None = None,
         resize: Resize | None = None,
+        scales: Scales | None = None,
         history: History | None = None,
         description: str = "",
         train_digests: Sequence[str] = (),
@@ -141,6 +145,7 @@ class Classifier:
         else:
             self.network = network
         self.resize = check_resize(resize or (data.resize if data else "") or "crop")
+        self.scales = dict(scales or (data.scales if data else {}))
         self.history = history or History()
         self.train_digests = tuple(train_digests or (data.train_digests if data else ()))
         usual = network_name(self.network) + (f" on {data.name}" if data else "")
@@ -254,7 +259,7 @@ class Classifier:
             OSError: a file cannot be opened.
             MemoryError: there is too little memory.
         """
-        pixels = as_pixels(images, self.size, self.resize)
+        pixels = as_pixels(images, self.size, self.resize, self.scales)
         check_images(pixels)
         if pixels.shape[1:3] != self.size:
             (height, width), (rows, columns) = self.size, pixels.shape[1:3]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pytorch_vision.data import Normalization
-from pytorch_vision.data.image_files import MAX_SIDE, check_resize
+from pytorch_vision.data.image_files import MAX_SIDE, Scales, check_resize
 from pytorch_vision.data.images import check_class_names
 from pytorch_vision.models.history import History
 from pytorch_vision.models.module_utils import load_state, ready, tensors_of
@@ -60,6 +60,7 @@ def metadata_of(classifier: Any) -> dict[str, str]:
         "description": classifier.description,
         "size": classifier.size,
         "resize": classifier.resize,
+        "scales": classifier.scales,
         "train_digests": "".join(classifier.train_digests),
     }
 
@@ -94,6 +95,7 @@ def arguments_of(metadata: dict[str, Any]) -> dict[str, Any]:
         "normalization": Normalization(*metadata["normalization"]),
         "size": _size(metadata),
         "resize": check_resize(metadata["resize"]),
+        "scales": _scales(metadata),
         "history": History.from_dicts(metadata["history"]),
         "description": checked_text(metadata["description"]),
         "train_digests": train_digests_of(metadata),
@@ -112,6 +114,13 @@ def _size(metadata: dict[str, Any]) -> tuple[int, int]:
     if len(size) != 2 or not all(type(side) is int and 1 <= side <= MAX_SIDE for side in size):
         raise ValueError(f"its images' size is {size}")
     return size[0], size[1]
+
+
+def _scales(metadata: dict[str, Any]) -> Scales:
+    found = metadata.get("scales", {})  # older files have none
+    return {
+        checked_text(kind): (float(black), float(white)) for kind, (black, white) in found.items()
+    }
 
 
 def train_digests_of(metadata: dict[str, Any]) -> list[str]:

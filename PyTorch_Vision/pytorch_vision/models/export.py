@@ -70,7 +70,7 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike) -> Path:
 
     Its input "images" is uint8 (N, H, W, 3), RGB, 0 to 255, of the classifier's size, for any N;
     its output "probabilities" is float32 (N, C). Its metadata is JSON: "class_names", "size"
-    (height and width), "resize", "description".
+    (height and width), "resize", "scales", "description".
 
     Args:
         classifier: is not changed.
@@ -91,6 +91,7 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike) -> Path:
         "class_names": exact.class_names,
         "size": exact.size,
         "resize": exact.resize,
+        "scales": exact.scales,
         "description": exact.description,
         "made_by": f"pytorch_vision {__version__}",
     }.items():

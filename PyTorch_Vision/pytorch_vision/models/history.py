@@ -13,7 +13,8 @@ class EpochRecord:
     """The record of one epoch; losses are means over images, accuracies are in percent.
 
     ``train_loss`` is the loss that was minimised: with label smoothing, on augmented images.
-    ``learning_rate`` is SGD's at the epoch's last step; seconds are wall-clock time.
+    Without test images, test loss and accuracy are NaN. ``learning_rate`` is SGD's at the epoch's
+    last step; seconds are wall-clock time.
     """
 
     epoch: int

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from pytorch_vision.data import Normalization, read_image
-from pytorch_vision.data.image_files import Resize, as_array
+from pytorch_vision.data.image_files import Resize, Scales, as_array
 from pytorch_vision.data.loaders import as_tensor
 from pytorch_vision.data.normalization import Normalizer
 from pytorch_vision.models.adapter import Adapter, Precision
@@ -101,9 +101,12 @@ def logits_of(
 
 
 def as_pixels(
-    images: np.ndarray | ImageLike | Sequence[ImageLike], size: tuple[int, int], resize: Resize
+    images: np.ndarray | ImageLike | Sequence[ImageLike],
+    size: tuple[int, int],
+    resize: Resize,
+    scales: Scales,
 ) -> np.ndarray:
-    """Return images as an array, uint8 (N, H, W, 3); image files are read and resized.
+    """Return images as an array, uint8 (N, H, W, 3); files are read as ``read_image`` reads them.
 
     Raises:
         ValueError: a file cannot be read as an image, or a value is no image.
@@ -118,7 +121,7 @@ def as_pixels(
             "images are neither an array uint8 (N, H, W, 3) nor image files, given as paths, "
             "bytes, open binary files or Pillow images"
         )
-    return np.stack([_read(one, size, resize) for one in found])
+    return np.stack([_read(one, size, resize, scales) for one in found])
 
 
 def is_image(value: Any) -> bool:
@@ -126,12 +129,12 @@ def is_image(value: Any) -> bool:
     return isinstance(value, IMAGE_TYPES) or hasattr(value, "read")
 
 
-def _read(image: Any, size: tuple[int, int], resize: Resize) -> np.ndarray:
+def _read(image: Any, size: tuple[int, int], resize: Resize, scales: Scales) -> np.ndarray:
     if isinstance(image, Image.Image):
-        return as_array(image, size, resize)
+        return as_array(image, size, resize, scales)
     if isinstance(image, (str, os.PathLike)) and user_path(image).is_dir():
         raise ValueError(f"{image} is a folder: app.file_predictions.classify_files takes one")
-    return read_image(image, size, resize)[0]
+    return read_image(image, size, resize, scales)[0]
 
 
 def scaled_down(images: Tensor, scale: float) -> Tensor:

@@ -1,6 +1,7 @@
 """Testing: one forward pass of each test image, without augmentation."""
 
 import contextlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ class Evaluation:
     """Loss and accuracy on the test images.
 
     Attributes:
-        loss: the mean cross-entropy.
+        loss: the mean cross-entropy; NaN without test images.
         correct: the number of correctly classified images, out of ``count``.
         scale: the fraction of their height and width at which the images were shown.
         only: the only class that was predicted, if there was just one though the images have
@@ -43,10 +44,12 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """In percent."""
-        return 100 * self.correct / self.count
+        """In percent; NaN without test images."""
+        return 100 * self.correct / self.count if self.count else math.nan
 
     def __str__(self) -> str:
+        if not self.count:
+            return "No test: there are no test images"
         return (
             f"Test set: Average loss: {self.loss:.4f}, "
             f"Accuracy: {self.correct}/{self.count} ({self.accuracy:.2f}%)"
@@ -113,4 +116,4 @@ def evaluate_on(
         return None
     one_class = np.count_nonzero(predictions) == 1 and len(np.unique(data.test_labels)) > 1
     only = classifier.class_names[int(np.argmax(predictions))] if one_class else None
-    return Evaluation(loss / count, round(all_correct), count, scale, only)
+    return Evaluation(loss / count if count else math.nan, round(all_correct), count, scale, only)
