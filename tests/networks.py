@@ -250,6 +250,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "foreign state": Foreign,
     "frozen": frozen,
     "one pooling": OnePool,
+    "filters of zero": Zero,
     "no answer to train": FrozenNorm,
     "frozen below": FrozenBelow,
     "half": lambda: tiny_network().half(),

@@ -1,9 +1,14 @@
 """Images and a network small enough for a test, for the tests and for the jobs that they start."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from pytorch_vision.data import ImageData, load_data, subset
@@ -19,6 +24,47 @@ def few_images() -> ImageData:
         test_labels=sample.test_labels[:50],
         name="a few images",
     )
+
+
+def paint(folder: Path, counts: Mapping[str, int], first: int = 0, side: int = 8) -> None:
+    """Write so many square pictures into each folder; they differ, most of all between folders."""
+    for label, (name, count) in enumerate(counts.items()):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(first, first + count):
+            picture = np.full((side, side, 3), (number % 200, 60 * label % 256, 50), np.uint8)
+            picture[0] = 255
+            Image.fromarray(picture).save(folder / name / f"{number}.png")
+
+
+State = dict[str, torch.Tensor]
+
+
+def state_of(network: nn.Module) -> State:
+    """Return a copy of a network's state dict, on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+
+
+def equal(one: State | nn.Module, other: State | nn.Module) -> bool:
+    """Tell whether two networks, or the states of networks, have the same bits."""
+    first, second = (state_of(x) if isinstance(x, nn.Module) else x for x in (one, other))
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+@contextmanager
+def left_alone(network: nn.Module) -> Iterator[None]:
+    """Assert that whatever is done leaves a network and torch's random state as they were."""
+
+    def now() -> tuple:
+        modules = list(network.modules())
+        hooks = [(len(one._forward_hooks), len(one._backward_hooks)) for one in modules]
+        weights = [(one.requires_grad, one.grad) for one in network.parameters()]
+        return [one.training for one in modules], hooks, weights
+
+    before, state, random_state = now(), state_of(network), torch.get_rng_state()
+    yield
+    assert now() == before
+    assert equal(network, state)
+    assert torch.equal(torch.get_rng_state(), random_state)
 
 
 def tiny_network(normalization: bool = True, classes: int = 10) -> nn.Module:

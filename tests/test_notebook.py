@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +189,7 @@ def test_it_clones_a_repository_that_holds_the_folder(notebook, tmp_path):
     assert done.stdout.endswith("\nPyTorch_Vision/PyTorch_Vision/pytorch_vision/__init__.py\n")
 
 
-@pytest.mark.parametrize("url", ["nowhere", "nowhere --branch branch", "another"])
+@pytest.mark.parametrize("url", ["nowhere --branch branch", "another"])
 def test_a_wrong_address_says_what_to_do(notebook, tmp_path, url):
     if url == "another":
         (tmp_path / "another").mkdir()
@@ -224,30 +223,6 @@ def test_its_setup_is_short_and_its_settings_are_a_form_of_eight(notebook):
         name, value = re.fullmatch(r"([A-Z_]+) = (.+?)  # @param [\[{].*[\]}]", line).groups()
         assert isinstance(ast.literal_eval(value), (str, int, bool)), name
         assert name == "OVERRIDES" or name.lower() in FIELDS
-
-
-def test_it_installs_what_is_missing_and_keeps_torch(notebook, tmp_path):
-    project = '[project]\ndependencies = ["not-there>=1", "numpy>=1", "torch>=2"]\n'
-    (tmp_path / "library").mkdir()
-    ours = (ROOT / "PyTorch_Vision" / "pytorch_vision" / "install.py").read_text()
-    files = {
-        "pyproject.toml": project,
-        "pytorch_vision/__init__.py": "",
-        "pytorch_vision/install.py": ours,
-    }
-    url = repository_of(tmp_path / "library", files)
-    pip = tmp_path / "pip" / "pip" / "__main__.py"  # stands in for pip and keeps what it is told
-    pip.parent.mkdir(parents=True)
-    (pip.parent / "__init__.py").touch()
-    pip.write_text("import json, sys; json.dump(sys.argv[1:], open('told.json', 'w'))")
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    done = setup(notebook, empty, url, PYTHONPATH=str(pip.parents[1]))
-    assert done.returncode == 0, done.stderr
-    told = json.loads((empty / "told.json").read_text())
-    kept = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "numpy")]
-    assert told == ["install", "--quiet", "not-there>=1", *kept]
-    assert "installed just now: not-there" in done.stdout
 
 
 Names = dict[str, Any]

@@ -1,8 +1,5 @@
 """What must hold for any input: a right answer, or the error that the docstring names."""
 
-import contextlib
-from pathlib import Path
-
 import numpy as np
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -15,15 +12,10 @@ from pytorch_vision.data import (
     Normalization,
     TrainLoader,
     denormalize,
-    subset,
 )
-from pytorch_vision.data.cifar10 import tile, untile
-from pytorch_vision.data.load import check_data_name
-from pytorch_vision.data.loaders import DeviceTrainLoader, epoch_order
+from pytorch_vision.data.loaders import DeviceTrainLoader
 from pytorch_vision.data.splits import balanced_indices
 from pytorch_vision.runtime.processes import part_of
-from pytorch_vision.runtime.text import checked_text
-from pytorch_vision.training.muon import orthogonalized
 
 # the same examples in every run, and however slow the machine is
 settings.register_profile(
@@ -54,18 +46,6 @@ def test_balanced_indices_are_even_over_the_classes(labels, data):
     taken, there = np.bincount(labels[chosen], minlength=6), np.bincount(labels, minlength=6)
     most = taken.max()
     assert ((taken >= most - 1) | (taken == there)).all()
-
-
-@given(st.integers(1, 500), st.integers(0, 2**32), st.integers(0, 100))
-def test_an_epochs_order_is_a_permutation(count, seed, epoch):
-    assert sorted(epoch_order(count, seed, epoch).tolist()) == list(range(count))
-
-
-@given(st.integers(1, 6), st.integers(1, 6))
-def test_tiles_come_back(rows, columns):
-    random = np.random.default_rng(rows)
-    images = random.integers(0, 256, (rows * columns, 32, 32, 3), np.uint8)
-    assert np.array_equal(untile(tile(images, columns)), images)
 
 
 sizes = st.integers(1, 40)
@@ -104,15 +84,6 @@ def test_any_images_make_batches_and_both_ways_agree(data, flip, padding, more):
     assert seen == len(data.train_images)
 
 
-@quickly
-@given(image_data(), st.integers(-2, 20))
-def test_a_subset_is_one_or_is_refused(data, count):
-    try:
-        assert len(subset(data, count).train_images) == count
-    except ValueError:
-        assert not 1 <= count <= len(data.train_images)
-
-
 # what is not looked at when the settings are made, or looks for itself
 others = {"root", "weights", "checkpoints", "output", "keep_on_drive", "data", "model"}
 
@@ -133,31 +104,3 @@ def test_settings_are_sound_or_refused_by_name(changes):
     assert config.batch_size_for(100) >= 1
     assert 0 <= config.small_epochs <= config.epochs
     assert machine.devices == "auto" or machine.devices >= 1
-
-
-@given(st.one_of(anything, st.just("sample"), st.integers(0, 60_000)))
-def test_data_is_known_or_refused(which):
-    try:
-        known = check_data_name(which) in ("full", "sample") or Path(str(which)).is_dir()
-        assert known or 10 <= int(which) <= 50_000
-    except ValueError as error:
-        assert "data is" in str(error)  # noqa: PT017
-
-
-@given(st.text(max_size=50), st.integers(0, 60))
-def test_checked_text_can_be_printed(text, longest):
-    with contextlib.suppress(ValueError):
-        checked = checked_text(text, longest)
-        assert checked == text
-        assert "\x1b" not in checked
-        assert len(checked) <= longest
-
-
-@quickly
-@given(st.integers(1, 3), st.integers(1, 40), st.integers(1, 40), st.floats(1e-3, 1e3))
-def test_orthogonalized_matrices_have_singular_values_near_one(count, rows, columns, scale):
-    torch.manual_seed(rows)
-    matrices = scale * torch.randn(count, rows, columns)
-    values = torch.linalg.svdvals(orthogonalized(matrices))
-    assert values.isfinite().all()
-    assert values.max() < 1.4

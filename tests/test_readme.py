@@ -217,5 +217,6 @@ def test_the_stored_weights_are_those_of_the_stored_run():
     with open(ROOT / "plots" / "history.csv", newline="") as file:
         last = float(list(csv.DictReader(file))[-1]["test_accuracy"])
     assert Classifier.load("pretrained").history.records[-1].test_accuracy == pytest.approx(last)
+    assert PRETRAINED.stat().st_size <= 23 * 2**20
     digest = hashlib.sha256(PRETRAINED.read_bytes()).hexdigest()
     assert digest in text_of(ROOT / "docs" / "results.md")

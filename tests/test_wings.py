@@ -68,15 +68,21 @@ def test_what_a_wing_names_is_there(wing):
     assert all(hasattr(module, name) for name in getattr(module, "__all__", ()))
 
 
-@pytest.mark.parametrize("name", ["pytorch_vision", "pytorch_vision.install"])
+@pytest.mark.parametrize("name", ["pytorch_vision.__main__", "pytorch_vision.install"])
 def test_importing_the_package_loads_nothing(name):
     command = [sys.executable, "-c", f"import sys, {name}; print(*sys.modules)"]
     done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
     loaded = {module.partition(".")[0] for module in done.stdout.split()}
     assert "pytorch_vision" in loaded
-    assert not loaded & {"torch", "numpy", "albumentations", "matplotlib", "lightning_fabric"}
+    assert not loaded & {"torch", "numpy", "pydantic", "albumentations", "matplotlib"}
 
 
 def test_install_needs_only_what_every_kernel_has():
     names = {name.partition(".")[0] for name in imported_names(PACKAGE / "install.py")}
     assert names <= {*sys.stdlib_module_names, "packaging"}
+
+
+def test_pyplot_is_the_users_alone():
+    """Imported, it would ask for a backend that a server may not have."""
+    for path in PACKAGE.rglob("*.py"):
+        assert "matplotlib.pyplot" not in path.read_text(), path

@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from unittest.mock import Mock
 
 import nbformat
 import numpy as np
@@ -62,16 +63,10 @@ def test_text_and_numbers_of_numpy_are_converted():
     assert Settings.of(data=np.int64(2000)).data == Settings.of(data=2000).data == "2000"
 
 
-@pytest.mark.parametrize("value", ["three", "1.5", "1e3", "--2", 1.5, np.float64(2.5), None, [3]])
-def test_a_value_that_is_no_whole_number_is_named(value):
-    with pytest.raises(ValueError, match=r"^epochs is .*, expected a whole number$") as caught:
-        Settings.of(epochs=value)
-    assert repr(value) in str(caught.value)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"epochs": None}, "epochs is None, expected a whole number"),
         ({"learning_rate": "fast"}, "learning_rate is 'fast', expected a number"),
         ({"learning_rate": "nan"}, "learning_rate is 'nan', expected "),
         ({"recipe": "best"}, "recipe is 'best', expected 'auto', 'default', "),
@@ -209,12 +204,11 @@ def test_weights_are_loaded_into_a_custom_network(few, tmp_path, monkeypatch):
 
 @pytest.fixture
 def mine(tmp_path, few) -> dict[str, str]:
-    """A folder of grey pictures of all classes."""
+    """A folder of pictures of all classes, higher than wide."""
     for name in few.class_names:
+        (tmp_path / "mine" / name).mkdir(parents=True)
         for number in range(5):
-            path = tmp_path / "mine" / name / f"{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (60, 40)).save(path)
+            Image.new("RGB", (40, 60)).save(tmp_path / "mine" / name / f"{number}.png")
     return {"data": str(tmp_path / "mine"), "root": str(tmp_path)}
 
 
@@ -273,9 +267,11 @@ def test_settings_that_weights_override_are_told(few, capsys, given, told):
 
 def test_settings_train_with_a_custom_loss_and_optimizer(few, tiny, tmp_path):
     settings, run = Settings.of(data="sample", epochs=1), RunFolder.prepare(tmp_path)
-    custom = {"loss": torch.nn.CrossEntropyLoss(), "optimizer": torch.optim.AdamW}
-    _, written = settings.train(few, run, classifier=tiny, **custom)
+    loss, optimizer = Mock(wraps=torch.nn.CrossEntropyLoss()), Mock(wraps=torch.optim.AdamW)
+    _, written = settings.train(few, run, classifier=tiny, loss=loss, optimizer=optimizer)
     assert written == run
+    assert loss.called
+    assert optimizer.called
     assert run.read()["command"] is None  # no command line makes the same
 
 
@@ -344,10 +340,6 @@ def test_checkpoints_are_kept_on_a_drive(monkeypatch):
 )
 def test_only_the_full_training_writes_into_the_working_folder(settings, folder):
     assert Settings.of(**settings).notebook_output == folder
-
-
-def test_a_folder_is_named_after_itself(tmp_path):
-    assert Settings.of(data=str(tmp_path)).notebook_output == f"runs/{tmp_path.name}"
 
 
 def test_the_notebooks_form_is_the_defaults():

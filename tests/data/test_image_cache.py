@@ -77,15 +77,26 @@ def test_pictures_are_read_once(folder, reads, capsys):
     assert f"Read from {kept}, as no file has changed since" in told_again
 
 
+KINDS = ("files", "images", "labels")
+
+
 def test_images_are_mapped_and_both_splits_are_slices_of_them(folder):
     """So they may be larger than memory, kept or not."""
-    kept, temporary = load(folder), load_folder(folder / "mine", 8)
+    kept, temporary = (
+        load_data(folder / "mine", folder / "kept", 8),
+        load_folder(folder / "mine", 8),
+    )
     for data in (kept, temporary):
         whole = data.train_images.base
         assert isinstance(whole.base, np.memmap)
         assert data.test_images.base is whole
     assert not kept.train_images.flags.writeable
     assert equal(kept, temporary)
+    for part in ("train", "test"):
+        files, images, labels = (getattr(kept, f"{part}_{kind}") for kind in KINDS)
+        for file, image, label in zip(files, images, labels, strict=True):
+            assert np.array_equal(read_image(folder / "mine" / file, (8, 8))[0], image)
+            assert file.split("/")[0] == kept.class_names[label]
 
 
 def test_each_size_way_and_split_is_kept(folder, reads):
@@ -291,14 +302,3 @@ def test_what_the_system_refuses_once_is_asked_for_again(folder, monkeypatch, ca
         assert len(load(folder).train_files) + len(load(folder).test_files) == 9
         assert "Permission denied" in capsys.readouterr().out
     assert len(load(folder).train_files) + len(load(folder).test_files) == 10
-
-
-def test_the_files_of_the_images_are_known(folder):
-    data = load_data(folder / "mine", folder / "kept", 8)
-    for part in ("train", "test"):
-        files = getattr(data, f"{part}_files")
-        images, labels = getattr(data, f"{part}_images"), getattr(data, f"{part}_labels")
-        assert len(files) == len(images)
-        for file, image, label in zip(files, images, labels, strict=True):
-            assert np.array_equal(read_image(folder / "mine" / file, (8, 8))[0], image)
-            assert file.split("/")[0] == data.class_names[label]

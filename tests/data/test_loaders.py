@@ -80,16 +80,6 @@ def test_eval_batches_are_the_images_in_order(few, batch_size):
     assert all(batch.is_contiguous() for batch in batches)
 
 
-def test_both_loaders_show_the_same_images(few):
-    settings = (few, Augmentation(), 16, 0)
-    for epoch in (1, 2):
-        for (ours, labels), (theirs, other_labels) in zip(
-            on_host(*settings).epoch(epoch), on_device(*settings).epoch(epoch), strict=True
-        ):
-            assert torch.equal(ours, theirs)
-            assert torch.equal(labels, other_labels)
-
-
 @pytest.mark.parametrize("build", [on_host, on_device])
 @pytest.mark.parametrize("processes", [2, 3, 7])
 def test_several_processes_share_the_images_of_one(few, build, processes):

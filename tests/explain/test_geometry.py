@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
+from small import left_alone
 from torch import nn
 from torchvision.models import vgg
 from torchvision.models.maxvit import RelativePositionalMultiHeadAttention
@@ -85,45 +86,27 @@ def measured_centre(network: nn.Module, layer: str, side: int, cell: int, seeds:
     return float((weights * torch.arange(side)).sum() / weights.sum())
 
 
-@pytest.mark.parametrize("build", [ResNet18, partial(ResNet18, conv_padding="standard"), ResNet34])
+@pytest.mark.parametrize("build", [ResNet18, partial(ResNet18, conv_padding="standard")])
 def test_geometry_is_where_the_gradient_comes_from(build):
     network, cell = build().eval().requires_grad_(False), 10
     geometry = map_geometry(at(network, 160), "layer4")
     expected = geometry.offset[0] + geometry.stride[0] * cell  # far enough from every edge
-    measured = measured_centre(network, "layer4", 160, cell, seeds=4)
+    measured = measured_centre(network, "layer4", 160, cell, seeds=2)
     assert measured == pytest.approx(expected, abs=0.5)
 
 
 # one of every family of networks that torchvision has, and the tolerance in cells
 FAMILIES = {
-    "alexnet": 0.2,
-    "convnext_tiny": 0.1,
-    "densenet121": 0.2,
-    "efficientnet_b0": 0.2,
-    "googlenet": 0.2,
-    "inception_v3": 0.2,
-    "maxvit_t": 0.2,
-    "mnasnet0_5": 0.2,
-    "mobilenet_v2": 0.2,
-    "mobilenet_v3_small": 0.2,
-    "regnet_y_400mf": 0.2,
-    "resnet18": 0.05,
-    "shufflenet_v2_x0_5": 0.2,
-    "squeezenet1_1": 0.2,
-    "swin_t": 0.1,
-    "swin_v2_t": 0.2,
-    "vgg11": 0.05,
-    "vit_b_16": 0.1,
+    **{"alexnet": 0.2, "convnext_tiny": 0.1, "densenet121": 0.2, "efficientnet_b0": 0.2},
+    **{"googlenet": 0.2, "inception_v3": 0.2, "maxvit_t": 0.2, "mnasnet0_5": 0.2},
+    **{"mobilenet_v2": 0.2, "mobilenet_v3_small": 0.2, "regnet_y_400mf": 0.2, "resnet18": 0.05},
+    **{"shufflenet_v2_x0_5": 0.2, "squeezenet1_1": 0.2, "swin_t": 0.1, "swin_v2_t": 0.2},
+    **{"vgg11": 0.05, "vit_b_16": 0.1},
 }
 # where a cell sees so much that on 224 pixels the middle draws its centre, whatever the geometry
 WIDE = {
-    "efficientnet_b0",
-    "inception_v3",
-    "mobilenet_v2",
-    "mobilenet_v3_small",
-    "regnet_y_400mf",
-    "resnet18",
-    "shufflenet_v2_x0_5",
+    *("efficientnet_b0", "inception_v3", "mobilenet_v2", "mobilenet_v3_small", "regnet_y_400mf"),
+    *("resnet18", "shufflenet_v2_x0_5"),
 }
 
 
@@ -157,7 +140,7 @@ def test_every_family_of_torchvisions_agrees_with_its_gradients(name):
     middle = ((side - 1) / 2 - geometry.offset[0]) / geometry.stride[0]  # in cells
     cell = math.ceil(middle - 0.25) - 1  # any offset is right for one in the very middle
     expected = geometry.offset[0] + geometry.stride[0] * cell
-    measured = measured_centre(network, layer, side, cell, seeds=2)
+    measured = measured_centre(network, layer, side, cell, seeds=1)
     assert measured == pytest.approx(expected, abs=FAMILIES[name] * geometry.stride[0])
 
 
@@ -276,9 +259,5 @@ def test_layers_by_name_and_by_module():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_network_is_left_as_it_was(tiny, training):
-    network = tiny.network.train(training)
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    map_geometry(tiny, "3")
-    assert network.training is training
-    assert all(torch.equal(before[n], tensor) for n, tensor in network.state_dict().items())
-    assert not any(module._forward_hooks for module in network.modules())
+    with left_alone(tiny.network.train(training)):
+        map_geometry(tiny, "3")

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
+from small import left_alone
 from torch import nn
 
 from pytorch_vision.models import Classifier
@@ -34,21 +36,37 @@ class Viewed(nn.Module):
         return self.last(maps.view(maps.size(0), -1)), maps
 
 
-@pytest.mark.parametrize("kind", ["mirrored", "viewed"])
-def test_a_file_predicts_what_the_classifier_does(tmp_path, few, kind):
-    options = {"mirrored": True} if kind == "mirrored" else {}
-    classifier = Classifier("CustomResNet" if options else Viewed(), few, **options)
-    state = {n: t.clone() for n, t in classifier.network.state_dict().items()}
-    training = classifier.network.train().training
-    path = export_onnx(classifier, tmp_path / "new" / "model.onnx")
+class Mixed(nn.Module):
+    """Channels shuffled, maps rolled and resized, a product by einsum, attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 8, 5, 4), nn.GroupNorm(2, 8)
+        self.attention, self.last = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = self.norm(self.conv(images)).relu()
+        count, channels, *size = maps.shape
+        maps = maps.view(count, 2, channels // 2, *size).transpose(1, 2).reshape(maps.shape)
+        maps = F.interpolate(torch.roll(maps, (1, 1), (2, 3)), size=(9, 9), mode="bilinear")
+        tokens = maps.flatten(2).transpose(1, 2)
+        attended = self.attention(tokens, tokens, tokens)[0].mean(1)
+        return self.last(attended + torch.einsum("nchw,nchw->nc", maps, maps) / 100)
+
+
+@pytest.mark.parametrize(
+    ("network", "options"), [("CustomResNet", {"mirrored": True}), (Viewed(), {}), (Mixed(), {})]
+)
+def test_a_file_predicts_what_the_classifier_does(tmp_path, few, network, options):
+    classifier = Classifier(network, few, **options)
+    with left_alone(classifier.network.train()):
+        path = export_onnx(classifier, tmp_path / "new" / "model.onnx")
     session = onnxruntime.InferenceSession(path)
     for count in (1, 3):
         images = few.test_images[:count]
         (found,) = session.run(["probabilities"], {"images": images})
         assert found.dtype == np.float32
         assert found == pytest.approx(classifier.predict(images, EXACT), abs=1e-4)
-    assert classifier.network.training is training
-    assert all(torch.equal(t, state[n]) for n, t in classifier.network.state_dict().items())
     metadata = session.get_modelmeta().custom_metadata_map
     assert tuple(json.loads(metadata["class_names"])) == few.class_names
     assert json.loads(metadata["size"]) == [32, 32]

@@ -6,8 +6,8 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def start(*command: str | Path) -> subprocess.CompletedProcess:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
 
 
@@ -68,9 +68,7 @@ def out(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def done(out) -> subprocess.CompletedProcess:
     """Two processes, which Fabric starts by running the script again, until one is killed."""
-    started = time.monotonic()
     done = start(sys.executable, job.__file__, "main", out, "2")
-    assert time.monotonic() - started < 90
     assert (out / "main0.json").exists(), done.stderr
     return done
 
@@ -162,7 +160,7 @@ def test_a_killed_process_is_named_and_the_run_can_be_resumed(few, out, done, ca
     assert "Going on from the checkpoint at epoch 2, batch 2" in capsys.readouterr().out
 
 
-def test_three_processes_resume_the_run_of_one(few, tiny, out, alone):
+def test_two_processes_of_torchrun_resume_the_run_of_one(few, tiny, out, alone):
     at_step(tiny.network, job.STOPPED_AT, lambda _: os.kill(os.getpid(), signal.SIGTERM))
     terminated = []
     before = signal.signal(signal.SIGTERM, lambda *_: terminated.append(True))
@@ -172,11 +170,11 @@ def test_three_processes_resume_the_run_of_one(few, tiny, out, alone):
         signal.signal(signal.SIGTERM, before)
     assert terminated  # what was asked for happens once the checkpoint is written
     assert len(stopped.records) == 1
-    done = start(*TORCHRUN, "3", job.__file__, "resumed", out, "1")
+    done = start(*TORCHRUN, "2", job.__file__, "resumed", out, "1")
     assert done.returncode == 0, done.stderr
     assert "Going on from the checkpoint at epoch 2, batch 3" in done.stdout
-    seen = [json.loads((out / f"resumed{rank}.json").read_text()) for rank in range(3)]
-    assert all(one["history"] == seen[0]["history"] and one["world_size"] == 3 for one in seen)
+    seen = [json.loads((out / f"resumed{rank}.json").read_text()) for rank in range(2)]
+    assert all(one["history"] == seen[0]["history"] and one["world_size"] == 2 for one in seen)
     last = seen[0]["history"][-1]
     assert last["train_loss"] == pytest.approx(alone[-1].train_loss, rel=0.05)
 
@@ -203,15 +201,15 @@ def test_torchrun_decides_the_number_of_processes(monkeypatch):
         start_processes(Machine(accelerator="cpu", devices=3))
 
 
-@pytest.mark.parametrize("options", [["-c"], ["-i", "-c"]])
-def test_several_devices_without_a_script_are_refused_in_one_sentence(options):
-    program = (
-        "from pytorch_vision.runtime import Machine, start_processes\n"
-        "try: start_processes(Machine(accelerator='cpu', devices=2, precision='32-true'))\n"
-        "except ValueError as error: print(error)"
-    )
-    done = start(sys.executable, *options, program)
-    assert done.stdout == (
+@pytest.mark.parametrize("interactive", [False, True])
+def test_several_devices_without_a_script_are_refused_in_one_sentence(monkeypatch, interactive):
+    """Whether Python is interactive, or runs code from its command line."""
+    monkeypatch.setattr(launch, "is_interactive", lambda: interactive)
+    if not interactive:
+        monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+    with pytest.raises(ValueError, match="devices is 2") as caught:
+        start_processes(Machine(accelerator="cpu", devices=2, precision="32-true"))
+    assert str(caught.value) == (
         "devices is 2, but only a script can be started again: run python -m pytorch_vision train "
-        "--devices 2, or a script of your own with torchrun --nproc-per-node 2\n"
+        "--devices 2, or a script of your own with torchrun --nproc-per-node 2"
     )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from small import equal, left_alone, state_of
 
 from pytorch_vision.data import eval_batches
 from pytorch_vision.models import Classifier
@@ -26,11 +27,8 @@ def test_the_test_loss_is_a_mean_over_images(few, tiny):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_evaluate_leaves_the_network_as_it_was(few, tiny, training):
-    network = tiny.network.train(training)
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    evaluate(tiny, few)
-    assert network.training is training
-    assert all(torch.equal(before[n], tensor) for n, tensor in network.cpu().state_dict().items())
+    with left_alone(tiny.network.train(training)):
+        evaluate(tiny, few)
 
 
 @pytest.mark.parametrize("work", [fit, evaluate])
@@ -43,14 +41,14 @@ def test_data_that_does_not_fit_the_network_is_refused_before_training(few, tiny
         test_labels=few.test_labels % 2,
     )
     small = {name: getattr(few, name)[:, :24] for name in ("train_images", "test_images")}
-    before = [tensor.clone() for tensor in tiny.network.state_dict().values()]
+    before = state_of(tiny.network)
     with pytest.raises(ValueError, match=r"returns \(1, 10\) for one image, expected \(1, 2\)"):
         work(Classifier(tiny.network, two), two)
     with pytest.raises(ValueError, match=r"has other classes \(airplane, .* \(left, right\)"):
         work(tiny, two)
     with pytest.raises(ValueError, match=r"takes images of 32x32 pixels, .* have 24x32"):
         work(tiny, replace(few, **small))
-    assert all(map(torch.equal, before, tiny.network.cpu().state_dict().values()))
+    assert equal(tiny.network, before)
 
 
 def test_a_network_without_weights_can_be_tested(few):

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from hooks import at_step, batches_shown, recognized
 from lightning_fabric.plugins import MixedPrecision
-from small import tiny_classifier, tiny_network
+from small import equal, state_of, tiny_classifier, tiny_network
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -44,14 +44,6 @@ BAR = re.compile(
 TEST = re.compile(r"Test set: Average loss: (\d+\.\d{4}), Accuracy: (\d+)/50 \((\d+\.\d\d)%\)")
 
 
-def state(classifier: Classifier) -> dict[str, torch.Tensor]:
-    return {name: tensor.cpu().clone() for name, tensor in classifier.network.state_dict().items()}
-
-
-def equal(some: dict, others: dict) -> bool:
-    return all(torch.equal(some[name], others[name]) for name in some)
-
-
 def without_seconds(history: History) -> list[EpochRecord]:
     return [replace(r, train_seconds=0, test_seconds=0) for r in history.records]
 
@@ -71,7 +63,7 @@ def assert_goes_on_to(
     torch.manual_seed(99)  # what the new process draws must not matter
     history = fit(resumed, data, config, ON_CPU, folder)
     assert without_seconds(history) == without_seconds(whole.history)
-    assert equal(state(whole), state(resumed))
+    assert equal(state_of(whole.network), state_of(resumed.network))
 
 
 def test_it_learns(sample):
@@ -172,7 +164,7 @@ def test_after_epoch_gets_the_classifier_as_it_was_tested(few, tiny, tmp_path, a
     def look(tested: Classifier) -> None:
         last, result = tested.history.records[-1], evaluate(tested, few, EXACT)
         assert (last.test_loss, last.test_accuracy) == (result.loss, result.accuracy)
-        alike.append(equal(state(tested), state(tiny)))
+        alike.append(equal(state_of(tested.network), state_of(tiny.network)))
         tested.save(tmp_path / "best.safetensors")
         tested.predict(few.test_images)
         lengths.append(len(tested.history.records))
@@ -183,7 +175,7 @@ def test_after_epoch_gets_the_classifier_as_it_was_tested(few, tiny, tmp_path, a
     assert without_seconds(history) == without_seconds(expected)
     kept = Classifier.load(tmp_path / "best.safetensors", tiny_network())
     assert kept.history == history
-    assert equal(state(kept), state(tiny))
+    assert equal(state_of(kept.network), state_of(tiny.network))
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "sgd"])
@@ -222,10 +214,10 @@ def test_the_training_loss_is_a_mean_over_images(few):
 
 def test_zero_epochs_only_test_and_keep_the_history(few, tiny, capsys):
     fit(tiny, few, replace(CONFIG, epochs=1))
-    before, history = state(tiny), tiny.history
+    before, history = state_of(tiny.network), tiny.history
     capsys.readouterr()
     assert fit(tiny, few, TrainConfig(epochs=0)) == tiny.history == history
-    assert equal(before, state(tiny))
+    assert equal(before, state_of(tiny.network))
     assert len(TEST.findall(capsys.readouterr().out)) == 1
 
 
@@ -259,12 +251,12 @@ def use_float16(monkeypatch: pytest.MonkeyPatch, scale: float = 65536.0) -> torc
 
 def test_a_gradient_scaler_that_skips_steps_trains_without_a_warning(few, tiny, monkeypatch):
     scaler = use_float16(monkeypatch, 2.0**40)
-    before = state(tiny)
+    before = state_of(tiny.network)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         history = fit(tiny, few, replace(CONFIG, epochs=10))
     assert scaler.get_scale() < 2.0**40  # it did skip
-    assert not equal(before, state(tiny))
+    assert not equal(before, state_of(tiny.network))
     assert history.records[-1].train_loss < history.records[0].train_loss
 
 
@@ -359,7 +351,7 @@ def finished(few, tmp_path_factory) -> dict[str, Finished]:
 def test_a_finished_run_is_not_trained_again(few, tiny, finished, capsys):
     folder, classifier, printed = finished["muon"]
     assert fit(tiny, few, CONFIG, ON_CPU, folder) == classifier.history
-    assert equal(state(classifier), state(tiny))
+    assert equal(state_of(classifier.network), state_of(tiny.network))
     shown = capsys.readouterr().out
     assert "From the checkpoint, run on " in shown
     assert re.findall(TEST, shown) == re.findall(TEST, printed)
