@@ -73,7 +73,7 @@ def duplicate_pairs(duplicates: Duplicates, count: int = 5) -> Figure:
         count: at most so many pairs.
     """
     stacks = []
-    for pair in sorted(duplicates.motifs, key=lambda pair: -pair.similarity)[:count]:
+    for pair in sorted(duplicates.motifs, key=lambda pair: -pair[2])[:count]:
         texts = [f"{duplicates.name(i)} ({duplicates.class_name(i)})" for i in pair[:2]]
         captions = [fit_text(text, PANEL - MARGIN, lines=2) for text in texts]
         stacks.append([(duplicates.image(i), c) for i, c in zip(pair[:2], captions, strict=True)])
