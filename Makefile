@@ -26,8 +26,9 @@ quick: .venv/installed  ## execute the notebook on all 50,000 images with a smal
 	@echo "AVX512-BF16, and two hours or more without."
 	$(BIN)/python run_notebook.py
 
+# each file stays in one worker: its fixtures are made once, and the notebook has one kernel
 test: .venv/installed lint  ## run all tests, the notebook on a CPU subset among them
-	$(BIN)/python -m pytest --nbval-lax tests $(NOTEBOOK).ipynb
+	$(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax $(NOTEBOOK).ipynb tests
 
 SEEDS ?= 1
 gpu: .venv/installed  ## on a CUDA GPU: all tests, five benchmarks, SEEDS=1 whole runs; print a table

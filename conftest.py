@@ -1,10 +1,9 @@
-"""Settings of the notebook under `pytest --nbval-lax S8_ResNet18.ipynb`: a short run on a CPU."""
+"""Settings of ``make test``: the notebook runs for a short time, and workers have one thread each."""
 
 import os
 
-for setting, value in {
-    "S8_DATA": "sample",
-    "S8_EPOCHS": "1",
-    "S8_OUTPUT": "runs/nbval",
-}.items():
+settings = {"S8_DATA": "sample", "S8_EPOCHS": "1", "S8_OUTPUT": "runs/nbval"}
+if "PYTEST_XDIST_WORKER" in os.environ:  # of pytest -n: they share the cores, and what they start
+    settings["OMP_NUM_THREADS"] = "1"
+for setting, value in settings.items():
     os.environ.setdefault(setting, value)

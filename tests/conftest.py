@@ -3,16 +3,13 @@
 import os
 import shutil
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
 from small import few_images, tiny_classifier
 
-from pytorch_vision.data import DataError, ImageData, load_data
+from pytorch_vision.data import ImageData, load_data
 from pytorch_vision.models import Classifier
-
-ROOT = Path(__file__).parents[1]
 
 # Where the tests run in the background or under nohup, signals are ignored, by us and by what we
 # start; the tests that send one need it.
@@ -20,17 +17,6 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:
         usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, usual)
-
-
-@pytest.fixture(scope="session")
-def cifar10() -> ImageData:
-    """All of CIFAR-10, downloaded once into data/; required in CI, skipped where it can't be."""
-    try:
-        return load_data("full", ROOT / "data")
-    except DataError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

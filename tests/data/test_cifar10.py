@@ -1,24 +1,41 @@
 import errno
 import hashlib
 import json
+import os
 import shutil
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
 from small_cifar10 import batches, npm_package, official, small_cifar10
 
-from pytorch_vision.data import DataError, Normalization, load_data
+from pytorch_vision.data import DataError, ImageData, Normalization, load_data
 from pytorch_vision.data import cifar10 as cifar10_module
 from pytorch_vision.data.cifar10 import load_cifar10
 from pytorch_vision.data.downloads import DownloadError
 
+ROOT = Path(__file__).parents[2]
 EXPECTED = {
     "train_images": "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
     "train_labels": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
     "test_images": "f9b1e2130bab680db56eb06d886f7f1ad0f1183907ceff4659d1735c890f5b04",
     "test_labels": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
 }
+
+
+@pytest.fixture(scope="module")
+def cifar10() -> ImageData:
+    """All of CIFAR-10, downloaded once into data/; required in CI, skipped where it can't be.
+
+    No other file uses it: ``pytest -n`` could download it twice.
+    """
+    try:
+        return load_data("full", ROOT / "data")
+    except DataError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
 
 
 def test_the_real_data_has_the_known_hashes_and_statistics(cifar10):

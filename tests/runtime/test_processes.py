@@ -28,7 +28,7 @@ from pytorch_vision.training.checkpoint import load
 TESTS = Path(__file__).parents[1]
 PATH = os.pathsep.join([str(TESTS), str(TESTS.parent / "PyTorch_Vision")])
 ENVIRONMENT = {**os.environ, "PYTHONPATH": PATH, "OMP_NUM_THREADS": "1"}
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 
 
 def start(*command: str | Path) -> subprocess.CompletedProcess:
