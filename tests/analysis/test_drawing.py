@@ -48,10 +48,10 @@ def test_no_line_exceeds_the_width(name, lines):
 
 def test_a_usual_text_opens_no_other_fonts(caplog):
     """matplotlib logs those whose weight it does not know, in red in a notebook."""
-    for remembered in (drawing._family, drawing._installed, drawing._characters):
+    for remembered in (drawing._family, drawing._largest_first, drawing._characters):
         remembered.cache_clear()
     finished(new_figure(5, 2, "a title"))
-    assert not drawing._installed.cache_info().currsize
+    assert not drawing._largest_first.cache_info().currsize
     assert not caplog.records
 
 

@@ -435,10 +435,9 @@ def test_a_page_without_errors_or_with_a_single_one(sample, tmp_path, prediction
     assert "How far to believe the probabilities" not in page
 
 
-def test_the_page_has_the_maps_and_what_they_are_worth(sample, tmp_path, predictions, capsys):
+def test_the_page_has_the_maps_and_what_they_are_worth(sample, tmp_path, predictions):
     classifier, some = tiny_classifier(sample), predictions.select(np.arange(12))
     page = write(tmp_path, some, classifier, 3)
-    assert "100%" in capsys.readouterr().out  # a bar
     errors, correct = misclassified(some), correctly_classified(some, 3, "spread")
     assert page.count("<li ") == len(errors) + len(correct)
     assert f"<h1>Errors of {classifier}</h1>" in page

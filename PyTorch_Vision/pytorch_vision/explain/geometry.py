@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.adapter import Adapter, find_call
 from pytorch_vision.models.module_utils import copied_to_look, device_of
-from pytorch_vision.runtime.devices import random_state_kept
+from pytorch_vision.runtime.devices import random_state_kept, usual_defaults
 
 # operations by their names in torch's dispatcher: they move entries, and their places alike
 MOVES = (
@@ -90,6 +90,7 @@ def adapter_to_look(classifier: Classifier, device: torch.device) -> Adapter:
     return Adapter(duplicate, find_call(duplicate, classifier.size))
 
 
+@usual_defaults()
 def trace_geometry(
     adapter: Adapter, name: str | None, input_size: tuple[int, int]
 ) -> tuple[str, MapGeometry]:
