@@ -1,4 +1,4 @@
-"""Settings of ``make test``: short runs of the notebook, and workers of one thread each."""
+"""Settings of ``make test``: the notebook runs for a short time, each worker has one thread."""
 
 import os
 

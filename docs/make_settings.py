@@ -27,24 +27,24 @@ INTRODUCTION = """\
 
 For readers who want to change something: every setting, with its default and what it means.
 
-Most runs need five of them: `data`, `model`, `epochs`, `seed` and `weights`. There are three ways
-to set one; these do the same:
+Most runs need five of them: `data`, `model`, `epochs`, `seed` and `weights`. You can set one in
+three ways: by an environment variable, by an option of the command line,
 
 ```
 S8_BATCH_SIZE=256 make run
 .venv/bin/python -m pytorch_vision train --batch-size 256
 ```
 
-and, in the notebook's form, `OVERRIDES = "batch_size=256"`. The form has fields of their own for
-the most useful ones, such as `EPOCHS = 3`. An environment variable wins over the form. `split`
-is a setting of `report` alone, and `keep_on_drive` of the notebook. `evaluate`, `predict`,
-`explain`, `report` and `export` use `pretrained`, and the data that the weights were trained on,
-unless told otherwise.
+or in the notebook's form, as `OVERRIDES = "batch_size=256"`; the most useful settings have fields
+of their own there, such as `EPOCHS = 3`. An environment variable overrides the form. Only `report`
+has `split`, and only the notebook has `keep_on_drive`. Unless told otherwise, `evaluate`,
+`predict`, `explain`, `report`, `serve` and `export` use the weights `pretrained`, and the data that
+the weights were trained on.
 
-`PYTORCH_VISION_URL` is no setting of a run: it is the git repository that the notebook clones
-PyTorch_Vision from, if the folder is not beside it.
+The environment variable `PYTORCH_VISION_URL` names the git repository from which the notebook
+clones PyTorch_Vision if that folder is not beside it.
 
-This page is made from the code by `make docs`.
+`make docs` writes this page from the code.
 """
 
 

@@ -8,8 +8,12 @@ Seven wings, each importing only from those before it::
 """
 
 import os
+import warnings
 
 __version__ = "2.0.0"
 
 # without this, albumentations asks the network for its newest version when it is imported
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+# with gradio or timm installed, albumentations imports a tqdm that asks notebooks for widgets
+warnings.filterwarnings("ignore", "IProgress not found")

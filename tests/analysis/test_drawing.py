@@ -8,7 +8,7 @@ from matplotlib import font_manager, rc_context
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 
-from pytorch_vision.analysis import galleries, plots
+from pytorch_vision.analysis import drawing, galleries, plots
 from pytorch_vision.analysis.drawing import finished, fit_text, new_figure
 from pytorch_vision.explain import Explanation
 
@@ -44,6 +44,15 @@ def test_no_line_exceeds_the_width(name, lines):
     assert text.count("\n") < lines
     assert drawn.get_window_extent().width / figure.dpi <= 1.8
     assert text.replace("\n", " ").endswith("(7 %)")
+
+
+def test_a_usual_text_opens_no_other_fonts(caplog):
+    """matplotlib logs those whose weight it does not know, in red in a notebook."""
+    for remembered in (drawing._family, drawing._installed, drawing._characters):
+        remembered.cache_clear()
+    finished(new_figure(5, 2, "a title"))
+    assert not drawing._installed.cache_info().currsize
+    assert not caplog.records
 
 
 def test_a_figure_grows_with_its_title():

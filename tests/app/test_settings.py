@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from small import tiny_classifier, tiny_network
 
+from pytorch_vision.analysis import plots
 from pytorch_vision.app.run_folder import RunFolder
 from pytorch_vision.app.settings import FIELDS, Settings, default_data
 from pytorch_vision.data import Augmentation
@@ -263,13 +264,22 @@ def test_settings_that_weights_override_are_told(few, capsys, given, told):
 
 
 def test_settings_train_with_a_custom_loss_and_optimizer(few, tiny, tmp_path):
-    settings, run = Settings.of(data="sample", epochs=1), RunFolder.prepare(tmp_path)
+    settings = Settings.of(data="sample", epochs=1, output=str(tmp_path / "mine"))
     loss, optimizer = Mock(wraps=torch.nn.CrossEntropyLoss()), Mock(wraps=torch.optim.AdamW)
-    _, written = settings.train(few, run, classifier=tiny, loss=loss, optimizer=optimizer)
-    assert written == run
+    _, written = settings.train(few, classifier=tiny, loss=loss, optimizer=optimizer)
+    assert written == RunFolder(tmp_path / "mine")
     assert loss.called
     assert optimizer.called
-    assert run.read()["command"] is None  # no command line makes the same
+    assert written.read()["command"] is None  # no command line makes the same
+    figure = plots.training_curves(tiny.history)
+    assert written.keep(figure, "curves") is figure
+    assert (tmp_path / "mine" / "plots" / "curves.png").exists()
+
+
+def test_the_notebook_says_at_once_where_nothing_can_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file is not a folder"):
+        Settings.from_notebook({"OVERRIDES": f"output={tmp_path / 'file'}"}, "T9_")
 
 
 def test_the_command_has_what_is_not_a_default():

@@ -144,19 +144,25 @@ def _default_families() -> tuple[str, ...]:
 @cache
 def _family(character: str, families: tuple[str, ...]) -> str | None:
     """Return a family that has a character, one of ``families`` if possible; None for no font."""
-    every = (*families, *_installed())
-    return next((one for one in every if ord(character) in _characters(one)), None)
+    for family in families:
+        if ord(character) in _characters(family):
+            return family
+    return next((one for one in _largest_first() if ord(character) in _characters(one)), None)
 
 
 @cache
-def _installed() -> tuple[str, ...]:
-    """Return the installed families, the largest fonts first.
+def _installed() -> frozenset[str]:
+    return frozenset(font_manager.get_font_names())
+
+
+@cache
+def _largest_first() -> list[str]:
+    """Return the installed families, those with the most characters first.
 
     Not the last resort, which has a box for everything, nor coloured fonts, which have no outlines.
     """
-    names = set(font_manager.get_font_names())
-    usable = [one for one in names if not re.search("last resort|color", one, re.IGNORECASE)]
-    return tuple(sorted(usable, key=lambda name: (-len(_characters(name)), name)))
+    usable = [one for one in _installed() if not re.search("last resort|color", one, re.IGNORECASE)]
+    return sorted(usable, key=lambda name: (-len(_characters(name)), name))
 
 
 @cache

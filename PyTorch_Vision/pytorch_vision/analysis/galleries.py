@@ -66,18 +66,18 @@ def _mosaic(images: np.ndarray, rows: int) -> np.ndarray:
 
 
 def duplicate_pairs(duplicates: Duplicates, count: int = 5) -> Figure:
-    """Draw pairs of images that are the same, or nearly so, one above the other.
+    """Draw the pairs of images that are most alike, one above the other, each motif once.
 
     Args:
         duplicates: what ``find_duplicates`` returned.
-        count: at most so many, in the order of its ``motifs``.
+        count: at most so many pairs.
     """
     stacks = []
-    for pair in duplicates.motifs[:count]:
+    for pair in sorted(duplicates.motifs, key=lambda pair: -pair[2])[:count]:
         texts = [f"{duplicates.name(i)} ({duplicates.class_name(i)})" for i in pair[:2]]
         captions = [fit_text(text, PANEL - MARGIN, lines=2) for text in texts]
         stacks.append([(duplicates.image(i), c) for i, c in zip(pair[:2], captions, strict=True)])
-    figure, _ = _draw(stacks, f"{duplicates.data.name}: images that are there twice")
+    figure, _ = _draw(stacks, f"{duplicates.data.name}: the pairs that are most alike")
     return finished(figure)
 
 

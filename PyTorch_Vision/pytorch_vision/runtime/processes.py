@@ -8,6 +8,7 @@ one.
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from lightning_fabric.strategies.launchers import subprocess_script
 from torch import Tensor
 
 Made = TypeVar("Made")
+HEARTBEAT = 1.0  # seconds within which a process must answer after another was lost
 
 
 def part_of(count: int, rank: int, world_size: int) -> slice:
@@ -26,7 +28,7 @@ def part_of(count: int, rank: int, world_size: int) -> slice:
 
 
 class ProcessLostError(RuntimeError):
-    """Another process of the run was lost; the message says how to continue."""
+    """Another process of the run was lost; the message says which, and how to continue."""
 
 
 class Processes:
@@ -42,6 +44,7 @@ class Processes:
         if self.world_size > 1:
             # gloo communicates on the CPU, so it does not wait for a GPU
             self.group: Any = dist.new_group(backend="gloo")
+            self.store = next(dist.rendezvous("env://", self.rank, self.world_size))[0]
 
     @property
     def is_main(self) -> bool:
@@ -135,12 +138,27 @@ class Processes:
                 isinstance(error, dist.DistError) or "gloo" in str(error)
             ):
                 raise
+            lost = ", ".join(map(str, self._lost()))
             raise ProcessLostError(
-                f"one of {self.world_size} processes was lost: it was killed, its machine is "
-                f"gone, or it stopped with an error of its own (see above). {advice()}"
+                f"no heartbeat from rank {lost} of {self.world_size}: it was killed, its machine "
+                f"is gone, or it stopped with an error of its own (see above). {advice()}"
             ) from error
         finally:
             logger.removeFilter(advise)
+
+    def _lost(self) -> list[int]:
+        """Return the ranks that leave no heartbeat in the first process's store."""
+        try:
+            self.store.set(f"alive/{self.rank}", "")
+            time.sleep(HEARTBEAT)
+            lost = [
+                rank for rank in range(self.world_size) if not self.store.check([f"alive/{rank}"])
+            ]
+            if self.is_main:
+                time.sleep(HEARTBEAT)  # the others read the store meanwhile
+        except RuntimeError:  # the store is lost, with the first process
+            return [0]
+        return lost
 
 
 def _tried(work: Callable[[], Made]) -> tuple[Made | None, Exception | None]:

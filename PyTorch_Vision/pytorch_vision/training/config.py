@@ -76,8 +76,8 @@ class TrainConfig:
         Field(
             description="near: stay near the weights that the network begins with (fit the last "
             "layer to the features below it first, unless it classifies as well already; freeze "
-            "BatchNorm layers; average the weights over the whole training); auto: near, or, if "
-            "the features fit the images badly, no, with Muon at half of its usual rate"
+            "BatchNorm layers; average the weights over the whole training); auto: near; but "
+            "if the features fit the images badly, no, with Muon at half its usual rate"
         ),
     ] = "no"
     train: Annotated[
