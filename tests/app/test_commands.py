@@ -420,7 +420,6 @@ def test_the_committed_weights_are_evaluated_by_default(folder, run):
         ("train --data .", ". has no folders, expected one for each class"),
         ("train --data notes.txt --model torchvision:resnet19", "data is 'notes.txt'"),
         ("train --data . --model torchvision:resnet19", "torchvision has no network 'resnet19'"),
-        ("train --data ~nobody-here/x", "data is '~nobody-here/x', expected 'full', 'sample'"),
         ("evaluate --weights none.safetensors", "there are no weights at none"),
         ("explain --image notes.txt", "notes.txt is not an image"),
         ("explain --image none.png", "cannot open none.png: no such file"),

@@ -95,9 +95,6 @@ def test_defaults():
     assert Settings.of().data == Settings.of(data="auto").data == default_data()
     devices = [Settings.of(**one).machine.devices for one in ({}, {"devices": "auto"})]
     assert devices == [1, "auto"]
-    config = Settings.of(data="full").config
-    assert [config.batch_size_for(count) for count in (1, 5000, 5001, 50_000)] == [32, 32, 512, 512]
-    assert Settings.of(batch_size=64).config.batch_size_for(1000) == 64
 
 
 @pytest.mark.parametrize(

@@ -92,35 +92,20 @@ def near(image: np.ndarray, expected: np.ndarray = RAMP, tolerance: int = 2) -> 
 
 
 @pytest.mark.parametrize(
-    ("top", "dtype"),
+    ("dtype", "low", "top"),
     [
-        (255, np.uint16),
-        (1023, np.uint16),
-        (4095, np.uint16),
-        (65_535, np.uint16),
-        (65_535, np.int32),
-        (4095, np.int32),
-        (1_000_000, np.int32),
-        (1.0, np.float32),
-        (0.02, np.float32),
-        (255.0, np.float32),
-        (2000.0, np.float32),
+        *((np.uint16, 0, top) for top in (255, 1023, 4095, 65_535)),
+        *((np.int32, 0, top) for top in (4095, 65_535, 1_000_000)),
+        *((np.float32, 0, top) for top in (0.02, 1.0, 255.0, 2000.0)),
+        *((np.float32, -top, top) for top in (1.0, 1000.0)),
     ],
 )
-def test_values_of_any_range_are_scaled(tmp_path, top, dtype):
+def test_values_of_any_range_are_scaled(tmp_path, dtype, low, top):
     """Nothing becomes black because its values take less than their file has room for."""
-    Image.fromarray((RAMP * top).astype(dtype)).save(tmp_path / "ramp.tif")
-    assert near(read_image(tmp_path / "ramp.tif")[0])
-    if dtype == np.uint16:
-        Image.fromarray((RAMP * top).astype(dtype)).save(tmp_path / "ramp.png")
-        assert near(read_image(tmp_path / "ramp.png")[0])
-
-
-@pytest.mark.parametrize("low", [-1.0, -1000.0])
-def test_negative_values_are_not_cut_off(tmp_path, low):
-    values = (low + RAMP * -2 * low).astype(np.float32)
-    Image.fromarray(values).save(tmp_path / "ramp.tif")
-    assert near(read_image(tmp_path / "ramp.tif")[0])
+    picture = Image.fromarray((low + RAMP * (top - low)).astype(dtype))
+    for name in ("ramp.tif", "ramp.png")[: 1 + (dtype is np.uint16)]:
+        picture.save(tmp_path / name)
+        assert near(read_image(tmp_path / name)[0])
 
 
 @pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf, -9999.0, -3.4028235e38])

@@ -72,21 +72,6 @@ def test_other_outputs_are_refused(network, message):
         find_call(network, SIZE, 10)
 
 
-def lenet(side: int) -> nn.Module:
-    flat = nn.LazyLinear(10)
-    network = nn.Sequential(nn.Conv2d(3, 6, 5, 2), nn.Flatten(), flat)
-    network(torch.zeros(1, 3, side, side))
-    return network
-
-
-def test_another_size_is_refused():
-    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 28 * 28, 10))
-    with pytest.raises(
-        ValueError, match=r"cannot take images of 32x32 pixels \(RuntimeError: .*\)$"
-    ):
-        find_call(network, SIZE, 10)
-
-
 class AuxiliaryHead(Body):
     """As inception's: only training has it, and it needs large images."""
 

@@ -71,24 +71,32 @@ def test_help_shows_the_fields_as_they_are_declared():
     assert "FieldInfo(" not in text.partition("Methods defined here")[0]
 
 
-@pytest.mark.parametrize("value", [3, 3.0, np.int8(3), np.float64(3), np.array(3), torch.tensor(3)])
-def test_a_whole_number_can_be_of_numpy_or_torch(value):
-    assert whole_number(value, "count") == 3
-    assert type(whole_number(value, "count")) is int
+def whole_size(value: object) -> int:
+    return whole_number(value, "size")
 
 
-@pytest.mark.parametrize("value", [2.5, np.float32(2.5), None, "many", [3], float("nan")])
-def test_another_value_is_named(value):
-    with pytest.raises(ValueError, match=r"^count is .*, expected a whole number$"):
-        whole_number(value, "count")
+@pytest.mark.parametrize(
+    ("check", "values", "expected"),
+    [
+        (whole_size, [3, 3.0, np.int8(3), np.float64(3), np.array(3), torch.tensor(3)], 3),
+        (height_and_width, [32, np.int64(32), (32, 32), [32, 32], np.array([32, 32])], (32, 32)),
+    ],
+)
+def test_numbers_can_be_of_numpy_or_torch(check, values, expected):
+    for value in values:
+        found = check(value)
+        assert found == expected
+        assert type(found) is type(expected)
 
 
-@pytest.mark.parametrize("size", [32, np.int64(32), (32, 32), [32, 32], np.array([32, 32])])
-def test_a_size_is_one_number_or_two(size):
-    assert height_and_width(size) == (32, 32)
-
-
-@pytest.mark.parametrize("size", [0, (32, 0), (32,), (1, 2, 3), "large", 1.5])
-def test_a_wrong_size_is_named(size):
-    with pytest.raises(ValueError, match="size is "):
-        height_and_width(size)
+@pytest.mark.parametrize(
+    ("check", "values"),
+    [
+        (whole_size, [2.5, np.float32(2.5), None, "many", [3], float("nan")]),
+        (height_and_width, [0, (32, 0), (32,), (1, 2, 3), "large", 1.5]),
+    ],
+)
+def test_another_value_is_named(check, values):
+    for value in values:
+        with pytest.raises(ValueError, match=r"^size is .*, expected "):
+            check(value)

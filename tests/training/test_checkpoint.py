@@ -4,7 +4,6 @@ import pytest
 import torch
 from small import tiny_classifier
 
-from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import CheckpointError, Machine
 from pytorch_vision.training import TrainConfig, fit
 from pytorch_vision.training.checkpoint import NAME, load, save
@@ -55,16 +54,3 @@ def test_a_checkpoint_of_another_version_or_edited_is_refused(few, tiny, tmp_pat
     torch.save(state, tmp_path / NAME)
     with pytest.raises(CheckpointError, match=rf"checkpoint\.pt is not a checkpoint .*{reason}"):
         fit(tiny_classifier(few), few, CONFIG, EXACT, tmp_path)
-
-
-def test_two_runs_cannot_use_one_folder(few, tiny, tmp_path):
-    messages = []
-
-    def second(_: Classifier) -> None:
-        with pytest.raises(CheckpointError) as caught:
-            fit(tiny_classifier(few), few, CONFIG, EXACT, tmp_path)
-        messages.append(str(caught.value))
-
-    fit(tiny, few, CONFIG, EXACT, tmp_path, second)
-    assert f"{tmp_path} is in use by process {os.getpid()} on " in messages[0]
-    fit(tiny_classifier(few), few, CONFIG, EXACT, tmp_path)  # nobody is in it any more

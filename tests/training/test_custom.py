@@ -1,7 +1,5 @@
 """A custom loss and optimizer, and what ``after_epoch`` can do."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,7 @@ from torch import nn
 
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import CheckpointError, Machine
-from pytorch_vision.training import TrainConfig, evaluate, fit
+from pytorch_vision.training import TrainConfig, fit
 from pytorch_vision.training.fit import is_yes
 
 EXACT = Machine(accelerator="cpu", precision="32-true")
@@ -90,23 +88,6 @@ def test_what_cannot_be_a_loss_or_an_optimizer_is_named(few, tiny, custom, messa
 )
 def test_only_true_ends_a_training(answer, expected):
     assert is_yes(answer) is expected
-
-
-def test_after_epoch_can_keep_the_best_epoch_and_stop(few, tiny):
-    best: list[Classifier] = []
-
-    def keep(tested: Classifier) -> bool:
-        losses = tested.history.column("test_loss")
-        if losses[-1] == min(losses):
-            best[:] = [tested.copy()]
-        return len(losses) == 3
-
-    fit(tiny, few, replace(CONFIG, epochs=5, learning_rate=0.5), EXACT, after_epoch=keep)
-    losses = tiny.history.column("test_loss")
-    assert len(losses) == 3
-    assert evaluate(tiny, few, EXACT).loss == losses[-1]
-    assert evaluate(best[0], few, EXACT).loss == min(losses)
-    assert len(best[0].history.records) == losses.index(min(losses)) + 1
 
 
 def test_a_custom_optimizer_trains_all_trainable_parameters(few, tiny):
