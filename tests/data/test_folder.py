@@ -131,7 +131,8 @@ def test_each_class_is_held_out_by_its_share(tmp_path, capsys):
     assert np.bincount(data.train_labels).tolist() == [80, 1, 6, 3, 2]
     assert np.bincount(data.test_labels, minlength=5).tolist() == [20, 0, 2, 1, 0]
     printed = capsys.readouterr().out
-    assert "30 of 145 files were left out:" in printed
+    assert "30 of 145 files were left out:\n  common/100.png, common/101.png" in printed
+    assert "and 25 more: is not an image that Pillow can read\n" in printed
     assert "  one: 1 to train on, 0 to test on\n" in printed
     assert "very unequal: one has 1 to train on, common 80. Accuracy tells most of" in printed
     assert "or let them weigh more (class_weights)" in printed

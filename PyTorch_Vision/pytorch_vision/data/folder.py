@@ -25,8 +25,8 @@ from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.terminal import say
 from pytorch_vision.runtime.text import counted, printable
 
-LISTED = 100  # unreadable files that are named
-NAMED = 5  # other files that are named
+LISTED = 20  # reasons why files cannot be read
+NAMED = 5  # files that are named of each kind
 CLASSES_LISTED = 20
 UNEQUAL = 10  # times as many pictures in one class as in another: reported
 
@@ -115,7 +115,7 @@ def load_folder(
     )
     kept = None if cache is None else cache_path(user_path(cache), path, size, resize)
     decoded = decode_files(Request(files, size, resize, name, scales or {}), kept)
-    _tell_what_cannot_be_read(decoded)
+    _tell_what_cannot_be_read(decoded, path)
     pictures, numbers = decoded.pictures, numbers[decoded.readable]
     digests, in_train = pictures["digest"], in_train[decoded.readable]
     if known and not layout.has_splits:
@@ -199,13 +199,20 @@ def _check_every_class(
         raise ValueError(f"{shown} has no readable picture to test on{few}")
 
 
-def _tell_what_cannot_be_read(decoded: Decoded) -> None:
-    if reasons := decoded.reasons:
-        more = len(reasons) - LISTED
-        listed = reasons[:LISTED] + ([f"and {more:,} more"] if more > 0 else [])
-        were = "was" if len(reasons) == 1 else "were"
-        total = len(decoded.readable)
-        say(f"{len(reasons):,} of {total:,} files {were} left out:", *listed, sep="\n  ")
+def _tell_what_cannot_be_read(decoded: Decoded, path: Path) -> None:
+    """Say which files could not be read, by the reason."""
+    unread, by_reason = np.flatnonzero(~decoded.readable), defaultdict(list)
+    for number, reason in zip(unread, decoded.reasons, strict=True):
+        by_reason[reason].append(_inside(printable(decoded.request.files[number]), path))
+    lines = [
+        f"{_listing(files)}{':' if files[1:] else ''} {reason}"
+        for reason, files in by_reason.items()
+    ]
+    if more := lines[LISTED:]:
+        lines[LISTED:] = [f"and {len(more):,} more reasons"]
+    if lines:
+        were, total = "was" if len(unread) == 1 else "were", len(decoded.readable)
+        say(f"{len(unread):,} of {total:,} files {were} left out:", *lines, sep="\n  ")
 
 
 def _listing(names: Sequence[str]) -> str:

@@ -102,7 +102,7 @@ class Decoded:
         request: which files, and how they were read.
         images: uint8 (N, H, W, 3), of the N files that could be read; mapped from a file.
         table: of type ``FILE``, one entry for each file.
-        reasons: why the others could not be read, in order.
+        reasons: why the others could not be read, in order, to follow the file's name.
         is_kept: whether the images are those of the cache.
     """
 
@@ -304,8 +304,9 @@ def read_all(
 
 
 def _reason(file: str, error: Exception) -> str:
-    shown, reason = printable(file), printable(str(error))
-    return reason if shown in reason else f"{shown}: {reason}"
+    if isinstance(error, OSError):
+        return f"cannot be opened ({error.strerror or error})"
+    return printable(str(error)).removeprefix(printable(file)).lstrip()
 
 
 def _facts(file: str) -> bytes:
