@@ -67,12 +67,11 @@ def test_recipes_take_changes_by_name_and_check_them():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, ("adamw", 3e-4, None, "auto")),
-        ({"learning_rate": 0.01}, ("adamw", 0.01, None, "near")),
-        ({"muon_learning_rate": 0.2}, ("muon", 0.05, 0.2, "no")),
+        ({}, ("muon", 0.01, 0.005, "auto")),
+        ({"learning_rate": 0.02}, ("muon", 0.02, 0.005, "near")),
+        ({"muon_learning_rate": 0.2}, ("muon", 0.01, 0.2, "near")),
         ({"optimizer": "sgd"}, ("sgd", 0.2, None, "near")),
-        ({"optimizer": "adamw"}, ("adamw", 3e-4, None, "near")),
-        ({"learning_rate": 0.01, "transfer": "no"}, ("adamw", 0.01, None, "no")),
+        ({"learning_rate": 0.02, "transfer": "no"}, ("muon", 0.02, 0.005, "no")),
     ],
 )
 def test_a_chosen_rate_or_optimizer_is_what_finetune_trains_with(changes, expected):
@@ -82,10 +81,9 @@ def test_a_chosen_rate_or_optimizer_is_what_finetune_trains_with(changes, expect
 
 
 def test_another_optimizer_has_its_own_rates_in_every_recipe():
-    for name, recipe in RECIPES.items():
-        optimizer, rates = ("sgd", (0.2, 5e-4)) if name == "finetune" else ("adamw", (1e-3, 0.01))
-        config = recipe(optimizer=optimizer)
-        assert (config.peak_learning_rate, config.chosen("weight_decay")) == rates
+    for recipe in RECIPES.values():
+        config = recipe(optimizer="adamw")
+        assert (config.peak_learning_rate, config.chosen("weight_decay")) == (1e-3, 0.01)
 
 
 def test_sgds_default_rate_is_lower_beside_muon():

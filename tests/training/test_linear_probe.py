@@ -188,7 +188,7 @@ def test_features_that_fit_badly_are_trained_anew(
     assert changed | {"1.num_batches_tracked"} == set(classifier.network.state_dict())
     assert "all layers are trained anew" in capsys.readouterr().out
     anew = TrainConfig.finetune().anew()
-    assert (anew.optimizer, anew.muon_learning_rate, anew.transfer) == ("muon", 0.05, "no")
+    assert (anew.muon_learning_rate, anew.peak_learning_rate, anew.transfer) == (0.05, 0.05, "no")
 
 
 @pytest.mark.parametrize("recipe", [TrainConfig, TrainConfig.finetune])

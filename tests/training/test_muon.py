@@ -27,6 +27,19 @@ def test_a_step_is_that_of_torchs_muon():
         assert torch.allclose(weight.flatten(1), matrix, atol=3e-3)
 
 
+def test_weights_keep_their_norms_if_that_is_asked_for():
+    """And move as far, by their own size, as weights of the usual norm do."""
+    first = torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    usual = nn.Parameter(first * 8**0.5 / first.norm())
+    kept, zero = nn.Parameter(0.1 * usual.detach()), nn.Parameter(torch.zeros_like(first))
+    for weight, keeps_norms in ((usual, False), (kept, True), (zero, True)):
+        weight.grad = first.flip(0)
+        FilterMuon([weight], lr=0.1, keeps_norms=keeps_norms).step()
+    assert kept.norm().item() == pytest.approx(0.1 * 8**0.5)
+    assert torch.allclose(kept / kept.norm(), usual / usual.norm(), atol=1e-6)
+    assert zero.norm() > 0  # it can be trained, too
+
+
 @pytest.mark.parametrize("shape", [(2, 16, 144), (1, 8, 8), (1, 30, 5)])
 def test_orthogonalized_is_three_iterations_on_the_whole_matrix(shape):
     """Though it computes them with the square of the shorter side; singular values are near 1."""

@@ -19,17 +19,20 @@ class FilterMuon(Optimizer):
 
     Every step scales each weight to the Frobenius norm sqrt(out) and moves it along its
     orthogonalised Nesterov momentum, so the rate is the relative size of a step in every layer.
-    Weights of one shape are computed as one batch of matrices, which launches fewer kernels.
+    Learned weights can keep their own norms, which frozen layers after them depend on. Weights
+    of one shape are computed as one batch of matrices, which launches fewer kernels.
 
     Keller Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
 
     Args:
         filters: convolution weights (out, in, k, k), in any memory format.
         lr: the relative size of a step.
+        keeps_norms: whether each weight has its first norm after every step, in place of sqrt(out).
     """
 
-    def __init__(self, filters: list[nn.Parameter], lr: float) -> None:
+    def __init__(self, filters: list[nn.Parameter], lr: float, keeps_norms: bool = False) -> None:
         super().__init__(filters, {"lr": lr})
+        self._keeps_norms = keeps_norms
         self._graphs = CudaGraphs(all(weight.is_cuda for weight in filters))
 
     @torch.no_grad()
@@ -41,7 +44,7 @@ class FilterMuon(Optimizer):
                 by_shape.setdefault(weight.shape, []).append(weight)
             directions = self._graphs(_all_orthogonalized, *map(self._pushed, by_shape.values()))
             for weights, moves in zip(by_shape.values(), directions, strict=True):
-                _move(weights, moves, group["lr"])
+                _move(weights, moves, group["lr"], self._keeps_norms)
 
     def _pushed(self, weights: list[nn.Parameter]) -> Tensor:
         """Return the Nesterov momentum of weights of one shape, (N, out, in * k * k)."""
@@ -53,15 +56,18 @@ class FilterMuon(Optimizer):
         return gradients.lerp(momentum, MOMENTUM)
 
 
-def _move(weights: list[nn.Parameter], moves: Tensor, lr: float) -> None:
+def _move(weights: list[nn.Parameter], moves: Tensor, lr: float, keeps_norms: bool) -> None:
     out, inputs = moves.shape[1:]
     length = lr * max(1, out / inputs) ** 0.5
     for weight, move in zip(weights, moves, strict=True):
         if weight.grad is None:  # the loss does not depend on it
             continue
-        growth = out**0.5 / weight.norm()
+        norm = weight.norm()
+        growth = out**0.5 / norm
         weight.mul_(growth.where(growth.isfinite(), 1))  # zero filters cannot be scaled
         weight.sub_(move.view_as(weight), alpha=length)
+        if keeps_norms:
+            weight.mul_((norm / weight.norm()).where(norm > 0, 1))
 
 
 def _all_orthogonalized(*matrices: Tensor) -> list[Tensor]:

@@ -19,6 +19,8 @@ class Recipe(Protocol):
     @property
     def optimizer(self) -> str: ...
     @property
+    def transfer(self) -> str: ...
+    @property
     def warm_up(self) -> float: ...
     @property
     def momentum(self) -> float: ...
@@ -90,7 +92,8 @@ def make_muon(model: nn.Module, config: Recipe) -> list[Optimizer]:
     filters = [weight for weight in _weights(model, nn.Conv2d) if weight.requires_grad]
     optimizers = make_sgd(model, config, filters)
     if filters:
-        optimizers.append(FilterMuon(filters, config.chosen("muon_learning_rate")))
+        rate, keeps_norms = config.chosen("muon_learning_rate"), config.transfer == "near"
+        optimizers.append(FilterMuon(filters, rate, keeps_norms))
     return optimizers
 
 
