@@ -30,11 +30,11 @@ def test_a_history_is_read_from_csv(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text.replace("epoch,", "step,"), "is not a whole history: .*step"),
-        (lambda text: text.replace("41.1235", "many"), "is not a whole history: could not convert"),
-        (lambda text: text[: text.rindex(",")], "is not a whole history"),
-        (lambda text: text.replace("\n3,", "\n5,"), "is not a whole history: record 3"),
-        (lambda text: text + "4,1,1,1,1,1,1,1,1\n", "is not a whole history"),
+        (lambda text: text.replace("epoch,", "step,"), "is not a complete history: .*step"),
+        (lambda text: text.replace("41.1235", "many"), "is not a complete history: could not convert"),
+        (lambda text: text[: text.rindex(",")], "is not a complete history"),
+        (lambda text: text.replace("\n3,", "\n5,"), "is not a complete history: record 3"),
+        (lambda text: text + "4,1,1,1,1,1,1,1,1\n", "is not a complete history"),
     ],
 )
 def test_another_table_is_refused(tmp_path, change, message):
