@@ -1,7 +1,7 @@
-"""Networks, and the classifier that holds one with all that is needed to use it.
+"""Networks, and the classifier that holds one with everything needed to use it.
 
-``registry`` makes networks by name, among them those of ``resnet`` and ``custom_resnet``;
-``adapter`` calls any network, ``inference`` predicts with it; ``classifier_file``, ``weights`` and
+``registry`` makes networks by name, such as those of ``resnet`` and ``custom_resnet``; ``adapter``
+calls any network, ``inference`` predicts with it; ``classifier_file``, ``weights`` and
 ``state_dicts`` read and write files; ``export`` writes ONNX.
 """
 
