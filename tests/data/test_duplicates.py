@@ -32,7 +32,7 @@ def data(sample) -> ImageData:
     return replace(few, test_images=sample.test_images[:50], test_labels=sample.test_labels[:50])
 
 
-def test_nothing_is_found_where_nothing_is(data):
+def test_without_duplicates_nothing_is_found(data):
     found = find_duplicates(data)
     assert not found.pairs
     assert not found.in_training.any()
@@ -63,7 +63,7 @@ def test_a_copy_on_the_other_side_is_found(data, kind):
         ("grey and mirrored", lambda image: image[:, ::-1, 1:2].repeat(3, axis=2)),
     ],
 )
-def test_what_a_copy_is_has_a_name(data, tmp_path, name, change):
+def test_each_kind_of_copy_is_named(data, tmp_path, name, change):
     test = data.test_images.copy()
     test[3] = change(data.train_images[30])
     found = find_duplicates(replace(data, test_images=test))
@@ -107,7 +107,7 @@ def test_the_same_images_are_told_from_near_ones(data):
     assert "Test images that are in training too, or nearly so: 2 of 50. They say nothing" in told
 
 
-def test_names_classes_and_a_table(data, tmp_path):
+def test_pairs_have_names_classes_and_a_table(data, tmp_path):
     """A pair of two classes is reported, as one of them is wrong."""
     files = {
         "train_files": tuple(f"train/{i}.png" for i in range(100)),
@@ -132,7 +132,7 @@ def test_names_classes_and_a_table(data, tmp_path):
     assert row == ["1.0000", "train/4.png", first, "train", other, second, "test", "the same"]
 
 
-def test_what_matters_most_is_named_first_and_each_motif_once(data):
+def test_the_worst_pairs_come_first_and_each_motif_once(data):
     train, test = data.train_images.copy(), data.test_images.copy()
     labels, other = np.zeros(100, np.int64), np.zeros(50, np.int64)
     train[1:30] = train[0]

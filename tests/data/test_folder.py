@@ -74,7 +74,7 @@ def test_a_folder_is_resized_as_a_single_image_is(tmp_path):
     assert (found["pad"][:, 0] == 128).all()
 
 
-def test_what_cannot_be_read_is_left_out_and_listed(tmp_path, capsys):
+def test_unreadable_files_are_left_out_and_listed(tmp_path, capsys):
     pictures(tmp_path, 5)
     (tmp_path / "red" / "notes.txt").write_text("no picture")
     (tmp_path / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing more")
@@ -89,21 +89,22 @@ def test_what_cannot_be_read_is_left_out_and_listed(tmp_path, capsys):
     assert "17 pictures of 32x32 pixels take 0.1 MB of disk" in printed
 
 
-def test_wrong_arguments_are_named(tmp_path):
-    pictures(tmp_path, 2)
-    for arguments, message in {
-        ("size", 0): "size is .* expected 1 pixel or more",
-        ("resize", "stretch"): "resize is 'stretch', expected 'crop', 'pad', 'squash'",
-        ("held_out_share", 1.0): "held_out_share is 1.0, expected 0 or more, less than 1",
-    }.items():
-        with pytest.raises(ValueError, match=message):
-            load_folder(tmp_path, **{arguments[0]: arguments[1]})
-    with pytest.raises(ValueError, match="nowhere is not a folder"):
-        load_folder(tmp_path / "nowhere")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": 0}, "size is .* expected 1 pixel or more"),
+        ({"resize": "stretch"}, "resize is 'stretch', expected 'crop', 'pad', 'squash'"),
+        ({"held_out_share": 1.0}, "held_out_share is 1.0, expected 0 or more, less than 1"),
+        ({"path": "nowhere"}, "nowhere is not a folder"),
+    ],
+)
+def test_wrong_arguments_are_named(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        load_folder(**{"path": tmp_path, **change})
 
 
 @pytest.mark.parametrize("name", ["2024", "sample", "full"])
-def test_a_folder_that_is_there_is_meant_whatever_its_name(tmp_path, monkeypatch, capsys, name):
+def test_an_existing_folder_takes_precedence_over_cifar10(tmp_path, monkeypatch, capsys, name):
     pictures(tmp_path / name, 5)
     monkeypatch.chdir(tmp_path)
     assert load_data(name, size=32).class_names == tuple(COLOURS)
@@ -160,7 +161,7 @@ def test_training_digests_add_up(tmp_path):
     assert len(again.test_labels) == 4 + 4  # held out by load_folder and by hold_out
 
 
-def test_weights_know_the_folder_that_they_were_trained_on(tmp_path):
+def test_weights_recognise_their_training_folder(tmp_path):
     """Its held-out pictures are tested; in another folder, all pictures are."""
     for name, first in (("mine", 0), ("new", 10)):
         paint(tmp_path / name, {"cat": 10, "dog": 10}, first)

@@ -146,7 +146,7 @@ CREME = [unicodedata.normalize(form, "crème brûlée") for form in ("NFC", "NFD
         ),
     ],
 )
-def test_what_is_meant_is_found_and_told(tmp_path, capsys, there, expected, told):
+def test_classes_and_splits_are_found_and_reported(tmp_path, capsys, there, expected, told):
     fill(tmp_path, there)
     assert counts_of(load(tmp_path)) == expected
     assert told.replace("{}", str(tmp_path)) in capsys.readouterr().out
@@ -195,7 +195,7 @@ def test_what_is_meant_is_found_and_told(tmp_path, capsys, there, expected, told
         ("cat=2, dog=2", "to test on: no class has three pictures"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(tmp_path, capsys, there, message):
+def test_unclear_folders_are_refused(tmp_path, capsys, there, message):
     fill(tmp_path, there)
     with pytest.raises(ValueError, match=message):
         load(tmp_path)
@@ -262,7 +262,7 @@ def test_a_name_that_is_not_utf8_can_be_written(tmp_path):
     assert data.class_names == ("caf\\udce9", "tea")
 
 
-def test_many_classes_are_told_in_short(tmp_path, capsys):
+def test_many_classes_are_summarised(tmp_path, capsys):
     paint(tmp_path, {f"class {i:03}": 3 + i // 20 for i in range(60)})
     load(tmp_path)
     printed = capsys.readouterr().out
@@ -354,7 +354,7 @@ class TestOnlyTested:
         assert "are trained on, and there is no test" in capsys.readouterr().out
 
     @pytest.mark.parametrize("there", ["cat=4, rat=4", "test/cat=4, test/rat=4"])
-    def test_classes_that_are_not_known_are_refused(self, tmp_path, there):
+    def test_unknown_classes_are_refused(self, tmp_path, there):
         fill(tmp_path, there)
         with pytest.raises(ValueError, match=r"has classes .*rat"):
             load(tmp_path, class_names=("cat", "dog"))

@@ -118,7 +118,7 @@ def test_each_size_resize_and_split_is_cached(folder, reads):
 
 
 @pytest.mark.parametrize("change", ["content", "time", "new", "gone", "name"])
-def test_only_what_has_changed_is_read_again(folder, reads, change):
+def test_only_changed_files_are_read_again(folder, reads, change):
     load(folder)
     path = folder / "mine" / "cat" / "1.png"
     times = path.stat()

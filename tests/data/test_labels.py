@@ -95,7 +95,7 @@ def test_columns_can_be_named(tmp_path):
         (["same.png,cat", *ROWS], "names 'same.png', which may be .*: give its path"),
     ],
 )
-def test_what_a_table_cannot_mean_is_refused(tmp_path, rows, told):
+def test_a_contradictory_table_is_refused(tmp_path, rows, told):
     paint(tmp_path, *CATS, *DOGS, "a/same.png", "b/same.png")
     table(tmp_path, *rows)
     with pytest.raises(ValueError, match=told):

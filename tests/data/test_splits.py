@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -42,9 +40,8 @@ def labelled(counts: dict[str, int]) -> ImageData:
     images = np.arange(len(labels), dtype=np.uint8)[:, None, None, None].repeat(3, axis=3)
     files = tuple(f"{number}.png" for number in range(len(labels)))
     digests = tuple(f"digest {number}" for number in range(len(labels)))
-    names = tuple(counts)
-    data = ImageData(images, labels, images, labels, names, "unequal", files, files)
-    return replace(data, train_digests=digests)
+    both = (images, labels, images, labels)
+    return ImageData(*both, tuple(counts), "unequal", files, files, train_digests=digests)
 
 
 @pytest.mark.parametrize(

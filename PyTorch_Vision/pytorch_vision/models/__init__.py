@@ -5,7 +5,8 @@ calls any network, ``inference`` predicts with it; ``classifier_file``, ``weight
 ``state_dicts`` read and write files; ``export`` writes ONNX.
 """
 
-from pytorch_vision.models.classifier import PRETRAINED, Classifier
+from pytorch_vision.models.classifier import Classifier
+from pytorch_vision.models.classifier_file import PRETRAINED
 from pytorch_vision.models.custom_resnet import CustomResNet
 from pytorch_vision.models.history import EpochRecord, History
 from pytorch_vision.models.registry import create

@@ -20,7 +20,6 @@ from pytorch_vision.data.image_files import Resize, Scales, check_resize
 from pytorch_vision.data.images import check_class_names, check_images
 from pytorch_vision.models.adapter import Adapter, Call, find_call
 from pytorch_vision.models.classifier_file import (
-    PRETRAINED,
     arguments_of,
     foreign_refused,
     metadata_of,
@@ -65,7 +64,6 @@ from pytorch_vision.runtime.devices import memory_explained, random_state_kept
 from pytorch_vision.runtime.files import CheckpointError
 from pytorch_vision.runtime.text import checked_text, printable
 
-__all__ = ["PRETRAINED", "Classifier", "weights_path"]
 # a prediction switches the network to evaluation mode and back: one thread at a time
 PREDICTING = threading.RLock()
 
