@@ -90,7 +90,7 @@ def test_images_that_have_little_in_them_are_not_pairs(few, images):
     assert not [pair for pair in found.pairs if max(pair[:2]) < len(images)]
 
 
-def test_the_same_images_are_told_from_near_ones(data):
+def test_equal_images_are_distinguished_from_similar_ones(data):
     train, test = data.train_images.copy(), data.test_images.copy()
     train[20] = train[4]
     test[0] = train[4]

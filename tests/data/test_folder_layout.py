@@ -96,7 +96,7 @@ CREME = [unicodedata.normalize(form, "crème brûlée") for form in ("NFC", "NFD
             "Trained on: {}/a/train. Tested on: {}/a/test.",
         ),
         ("cat/indoors=3, cat/outdoors=2, dog=5", BOTH, ""),
-        # words of splits in names of classes; CIFAR-100 has a class called train
+        # class names that look like splits; CIFAR-100 has a class called train
         (
             "test tube=4, bullet train=4, valid=4, invalid=4",
             dict.fromkeys(("bullet train", "invalid", "test tube", "valid"), (3, 1)),
@@ -165,7 +165,7 @@ def test_classes_and_splits_are_found_and_reported(tmp_path, capsys, there, expe
             for there in ("images=20, labels.csv=0", "train/images=2, test/images=2")
         ),
         ("train/cat=1, train/dog=1", "no test folder: add one called test or val"),
-        # what can be meant in two ways
+        # ambiguous names
         *(
             (f"bus=4, car=4, {name}=4", f"a folder '{name}' beside bus, car: if that is a class")
             for name in ("train", "Test", "training")

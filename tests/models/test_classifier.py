@@ -155,7 +155,8 @@ def test_image_files_are_predicted_like_their_pixels(tmp_path, few, tiny):
         ([1, 2], "images are neither"),
         (3, "images are neither"),
         (b"no picture", "the image is not an image that Pillow can read"),
-        (Image.new("RGB", (900, 3)), "the picture is 900x3 pixels, of which 'crop' leaves"),
+        (Image.new("RGB", (900, 3)), "the image is 900x3 pixels, of which 'crop' leaves"),
+        (Image.new("RGB", (0, 3)), "the image has 0x3 pixels, expected 1 to "),
     ],
 )
 def test_other_values_than_images_are_refused(tiny, images, message):

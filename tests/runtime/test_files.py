@@ -146,7 +146,7 @@ def test_a_leading_tilde_is_the_home_folder(tmp_path, monkeypatch):
         (ValueError("damaged"), False),
     ],
 )
-def test_system_errors_are_told_from_damaged_content(error, expected):
+def test_system_errors_are_distinguished_from_damaged_content(error, expected):
     assert is_system_error(error) is expected
 
 

@@ -30,9 +30,9 @@ def download(url: str, known_hash: str, folder: Path) -> Path:
     """Download a file over HTTP into an empty folder, check its hash, and return its path.
 
     Args:
-        url: where it is.
-        known_hash: as pooch takes it, such as "md5:0123…".
-        folder: the folder.
+        url: the file's URL.
+        known_hash: its hash as pooch takes it, such as "md5:0123…".
+        folder: an empty folder for the file.
 
     Raises:
         DownloadError: the server cannot be reached, stalls, or serves another file.

@@ -18,7 +18,7 @@ from pytorch_vision.runtime.terminal import Bar
 
 LOW = 8  # low frequencies in each direction: their 64 coefficients make a hash
 HASHED_SIDE = 32  # pixels: the side of the grey image that is hashed
-NEAR_BITS = 10  # at most, by which the hashes of two images differ if their pixels are compared
+NEAR_BITS = 10  # images are compared by their pixels if at most so many bits of the hashes differ
 NEAREST = 10  # candidates, those with the nearest hashes, with which an image is compared
 SIMILAR = 0.8  # correlation of the pixels from which two images are nearly the same
 FRAME = 16  # at each edge, 1/16 of the side is cut off, to compare images without their frames

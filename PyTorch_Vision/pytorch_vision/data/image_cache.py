@@ -350,7 +350,7 @@ def _mapped(cache: Path, request: Request) -> Decoded | None:
         images = (
             np.memmap(cache, np.uint8, "r", shape=shape) if pixels else np.empty(shape, np.uint8)
         )
-    except Exception:  # a damaged file is written anew
+    except Exception:  # a damaged cache is written again
         return None
     return Decoded(request, np.asarray(images), table, reasons.tolist(), is_kept=True)
 

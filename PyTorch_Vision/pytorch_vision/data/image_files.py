@@ -21,6 +21,7 @@ from pytorch_vision.runtime.text import first_line, printable
 
 Resize = Literal["crop", "pad", "squash"]
 ImageFile = str | os.PathLike | bytes | IO[bytes]  # a path, the content, or an open binary file
+ImageLike = ImageFile | Image.Image
 Scale = tuple[float, float]  # the values that become black and white
 Scales = dict[str, Scale]  # by their type, such as "uint16"
 MAX_SIDE = 8192  # pixels: the largest image that a network may ask for
@@ -152,7 +153,7 @@ def resized(
 
 
 def read_image(
-    path: ImageFile,
+    path: ImageLike,
     size: int | tuple[int, int] = 32,
     resize: Resize = "crop",
     scales: Scales | None = None,
@@ -169,8 +170,8 @@ def read_image(
     bicubic interpolation from the full size differ by 1.5 and 19.
 
     Args:
-        path: a file of any format and mode that Pillow can read; its bytes; or the file, opened
-            for reading in binary mode.
+        path: a file of any format and mode that Pillow can read; its bytes; the file, opened for
+            reading in binary mode; or a Pillow image.
         size: target height and width, or one number for both, in pixels.
         resize: "crop", "pad" or "squash", as ``resized`` explains.
         scales: for each type of values of more than 8 bits, such as "uint16", those that become
@@ -207,7 +208,7 @@ def read_image(
 
 
 def decode_picture(
-    path: ImageFile, size: tuple[int, int], resize: Resize, scales: Scales | None = None
+    path: ImageLike, size: tuple[int, int], resize: Resize, scales: Scales | None = None
 ) -> Picture:
     """Read an image file as ``read_image`` does, and return what is known about it.
 
@@ -216,6 +217,8 @@ def decode_picture(
     name = _name(path)
     check_resize(resize)
     try:
+        if isinstance(path, Image.Image):
+            return _brought(_decode_pillow(path), size, resize, scales or {})
         with _opened(path) as file:
             return _brought(_decode(file, size), size, resize, scales or {})
     except _RefusedError as error:
@@ -233,7 +236,7 @@ def decode_picture(
         raise ValueError(f"{name} is a damaged image ({first_line(error)})") from error
 
 
-def _name(path: ImageFile, only_file: bool = False) -> str:
+def _name(path: ImageLike, only_file: bool = False) -> str:
     """Return the name of an image file for messages."""
     if not isinstance(path, (str, os.PathLike)):
         return "the image"
@@ -244,30 +247,6 @@ def _opened(path: ImageFile) -> IO[bytes]:
     if isinstance(path, (str, os.PathLike)):
         return open(user_path(path), "rb")
     return BytesIO(path if isinstance(path, bytes) else path.read())
-
-
-def as_array(
-    picture: Image.Image, size: tuple[int, int], resize: Resize, scales: Scales | None = None
-) -> np.ndarray:
-    """Return an open Pillow picture as ``read_image`` returns one from a file.
-
-    Raises:
-        ValueError: it is empty, too large or damaged, cannot be converted to RGB, or is so long
-            and narrow that almost nothing of it would be left.
-    """
-    if not 1 <= picture.width * picture.height <= _most_pixels():
-        shown = f"{picture.width}x{picture.height}"
-        raise ValueError(f"the picture has {shown} pixels, expected 1 to {_most_pixels():,}")
-    try:
-        values = np.asarray(picture) if _is_deep(picture) else None
-        decoded = _Decoded(picture, picture.size, picture.size, values)
-        return _brought(decoded, size, check_resize(resize), scales or {}).image
-    except _RefusedError as error:
-        raise ValueError(f"the picture {error}") from None
-    except Exception as error:  # Pillow decodes lazily, and a picture can be damaged in any way
-        if is_system_error(error):
-            raise
-        raise ValueError(f"the picture is damaged ({first_line(error)})") from error
 
 
 def pictures_of(files: list[str]) -> list[str]:
@@ -317,7 +296,7 @@ def _most_pixels() -> int:
     return 2 * (Image.MAX_IMAGE_PIXELS or 1 << 60)
 
 
-def _why_unknown(path: ImageFile) -> str:
+def _why_unknown(path: ImageLike) -> str:
     if not isinstance(path, (str, os.PathLike)):
         return "is not an image that Pillow can read"
     with open(user_path(path), "rb") as file:
@@ -370,6 +349,14 @@ def _decode_file(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
         file.seek(0)
         return replace(decoded, values=_deep_colours(file.read(), picture.size))
     return replace(decoded, values=np.asarray(picture)) if _is_deep(picture) else decoded
+
+
+def _decode_pillow(picture: Image.Image) -> _Decoded:
+    if not 1 <= picture.width * picture.height <= _most_pixels():
+        shown = f"{picture.width}x{picture.height}"
+        raise _RefusedError(f"has {shown} pixels, expected 1 to {_most_pixels():,}")
+    values = np.asarray(picture) if _is_deep(picture) else None
+    return _Decoded(picture, picture.size, picture.size, values)
 
 
 def _without_metadata(content: bytes) -> bytes:

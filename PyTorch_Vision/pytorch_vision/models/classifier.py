@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from pytorch_vision.data import ImageData, Normalization
-from pytorch_vision.data.image_files import Resize, Scales, check_resize
+from pytorch_vision.data.image_files import ImageLike, Resize, Scales, check_resize
 from pytorch_vision.data.images import check_class_names, check_images
 from pytorch_vision.models.adapter import Adapter, Call, find_call
 from pytorch_vision.models.classifier_file import (
@@ -30,7 +30,6 @@ from pytorch_vision.models.classifier_file import (
 )
 from pytorch_vision.models.history import History
 from pytorch_vision.models.inference import (
-    ImageLike,
     as_pixels,
     images_at_once,
     inference_machine,

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from pytorch_vision.data import Normalization, read_image
-from pytorch_vision.data.image_files import ImageFile, Resize, Scales, as_array
+from pytorch_vision.data.image_files import ImageLike, Resize, Scales
 from pytorch_vision.data.loaders import as_tensor
 from pytorch_vision.data.normalization import Normalizer
 from pytorch_vision.models.adapter import Adapter, Precision
@@ -26,7 +26,6 @@ from pytorch_vision.runtime.files import user_path
 BATCH, CPU_BATCH = 500, 64  # images per batch, at most
 PIXELS = 2**20  # per batch, at most
 IMAGE_TYPES = (str, os.PathLike, bytes, Image.Image)  # and open binary files
-ImageLike = ImageFile | Image.Image
 
 
 def inference_machine(machine: Machine | None = None) -> Machine:
@@ -130,8 +129,6 @@ def is_image(value: Any) -> bool:
 
 
 def _read(image: Any, size: tuple[int, int], resize: Resize, scales: Scales) -> np.ndarray:
-    if isinstance(image, Image.Image):
-        return as_array(image, size, resize, scales)
     if isinstance(image, (str, os.PathLike)) and user_path(image).is_dir():
         raise ValueError(f"{image} is a folder: use app.file_predictions.classify_files")
     return read_image(image, size, resize, scales)[0]

@@ -132,7 +132,7 @@ def _made_by(network: nn.Module | dict[str, Any]) -> dict[str, Any]:
 
 
 def made_by_of(network: nn.Module) -> dict[str, Any] | None:
-    """Return the name and options by which ``create`` made a network; None for any other."""
+    """Return the name and options with which ``create`` made a network; None for any other."""
     own = getattr(network, "made_by", None)  # a user's network may have an attribute of this name
     return own if isinstance(own, dict) and isinstance(own.get("name"), str) else None
 

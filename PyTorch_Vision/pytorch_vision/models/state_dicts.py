@@ -28,7 +28,7 @@ from pytorch_vision.runtime.files import CheckpointError, is_system_error
 from pytorch_vision.runtime.text import first_line, printable
 
 LISTED = 6  # names in a message, at most
-# types that training scripts store beside the weights, and that can run no code
+# types that training scripts store with the weights, and that cannot run code
 HARMLESS: list[Any] = [
     argparse.Namespace,
     np.dtype,

@@ -174,7 +174,7 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
                 raise
             say(
                 f"{folder} is on a file system without locks ({first_line(error)}): do not let two "
-                "runs use it at the same time, as they cannot be kept apart"
+                "runs use it at the same time, as nothing prevents it"
             )
         else:
             path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
