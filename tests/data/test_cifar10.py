@@ -12,16 +12,10 @@ from small_cifar10 import batches, npm_package, official, small_cifar10
 
 from pytorch_vision.data import DataError, ImageData, Normalization, load_data
 from pytorch_vision.data import cifar10 as cifar10_module
-from pytorch_vision.data.cifar10 import load_cifar10
+from pytorch_vision.data.cifar10 import SHA256, load_cifar10
 from pytorch_vision.data.downloads import DownloadError
 
 ROOT = Path(__file__).parents[2]
-EXPECTED = {
-    "train_images": "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
-    "train_labels": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
-    "test_images": "f9b1e2130bab680db56eb06d886f7f1ad0f1183907ceff4659d1735c890f5b04",
-    "test_labels": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
-}
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +33,8 @@ def cifar10() -> ImageData:
 
 
 def test_the_real_data_has_the_known_hashes_and_statistics(cifar10):
-    arrays = {name: getattr(cifar10, name).astype(np.uint8) for name in EXPECTED}
-    assert {n: hashlib.sha256(a.tobytes()).hexdigest() for n, a in arrays.items()} == EXPECTED
+    arrays = {name: getattr(cifar10, name).astype(np.uint8) for name in SHA256}
+    assert {n: hashlib.sha256(a.tobytes()).hexdigest() for n, a in arrays.items()} == SHA256
     normalization = Normalization.of(cifar10.train_images)
     np.testing.assert_allclose(normalization.mean, (0.4914, 0.4822, 0.4465), atol=5e-5)
     np.testing.assert_allclose(normalization.std, (0.2470, 0.2435, 0.2616), atol=5e-5)
@@ -105,7 +99,7 @@ def test_an_unknown_data_set_is_named(which):
 
 @pytest.fixture
 def small(monkeypatch, tmp_path) -> cifar10_module.Arrays:
-    """Sixty random images, which the module takes for all of CIFAR-10."""
+    """Sixty random images, which the module accepts as all of CIFAR-10."""
     arrays, settings = small_cifar10()
     for (module, name), value in settings.items():
         monkeypatch.setattr(module, name, value)
@@ -169,7 +163,7 @@ def test_torchvisions_folder_is_used_in_root_or_as_root(small, tmp_path, where):
     assert is_the_same(load_cifar10(tmp_path / "root"), small)
     assert content(tmp_path / "root") == before
     (folder / "data_batch_2").write_bytes((folder / "data_batch_1").read_bytes())
-    with pytest.raises(DataError, match=rf"{folder} is damaged: a file in it is missing or does"):
+    with pytest.raises(DataError, match=rf"{folder} is damaged: a file in it is missing or has"):
         load_cifar10(tmp_path / "root")
 
 
@@ -247,7 +241,7 @@ def test_an_intact_copy_that_cannot_be_read_is_not_called_damaged(
     assert "damaged" not in str(caught.value)
 
 
-def test_a_root_that_cannot_be_written_is_told(served, tmp_path, capsys):
+def test_a_root_that_cannot_be_written_is_reported(served, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     assert is_the_same(load_cifar10(tmp_path / "file" / "root"), served)
-    assert "cannot be kept as" in capsys.readouterr().out
+    assert "cannot be saved as" in capsys.readouterr().out

@@ -67,7 +67,7 @@ def test_a_file_is_downloaded(address, tmp_path):
     ],
 )
 def test_a_server_that_misbehaves_is_given_up(address, tmp_path, monkeypatch, path, reason):
-    """``torture.hostile`` has more of them."""
+    """``torture.hostile`` has more such servers."""
     monkeypatch.setattr(downloads, "STALL_SECONDS", 3 if path == "drips" else 20)
     monkeypatch.setattr(downloads, "LARGEST_DOWNLOAD", 2_000_000)
     with pytest.raises(downloads.DownloadError, match=reason):
@@ -80,7 +80,7 @@ def test_a_server_that_is_not_there_is_given_up(tmp_path):
 
 
 def fake_npm(folder: Path, script: str) -> None:
-    """Write a program called npm; it is called as npm pack NAME --pack-destination FOLDER."""
+    """Write a program called npm, which runs as npm pack NAME --pack-destination FOLDER."""
     program = folder / "npm"
     program.write_text(f"#!{sys.executable}\nimport sys, time, pathlib\n{script}\n")
     program.chmod(0o755)

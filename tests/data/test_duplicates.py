@@ -1,4 +1,4 @@
-"""Images that are there twice are found; images that are merely alike are not."""
+"""Images that occur twice are found; images that are merely alike are not."""
 
 import csv
 from dataclasses import replace
@@ -12,7 +12,7 @@ from pytorch_vision.data import ImageData, find_duplicates, subset
 
 
 def changed(image: np.ndarray, kind: str) -> np.ndarray:
-    """Return an image as a second copy of it looks, after somebody has worked on it."""
+    """Return a copy of an image as if somebody had edited it."""
     picture = Image.fromarray(image)
     if kind == "brighter":
         return (image * 0.8 + 40).astype(np.uint8)
@@ -27,12 +27,12 @@ def changed(image: np.ndarray, kind: str) -> np.ndarray:
 
 @pytest.fixture
 def data(sample) -> ImageData:
-    """Images of which no two are alike, as far as the test below shows."""
+    """Images of which no two are alike, as the next test shows."""
     few = subset(sample, 100)
     return replace(few, test_images=sample.test_images[:50], test_labels=sample.test_labels[:50])
 
 
-def test_nothing_is_found_where_nothing_is(data):
+def test_without_duplicates_nothing_is_found(data):
     found = find_duplicates(data)
     assert not found.pairs
     assert not found.in_training.any()
@@ -41,7 +41,7 @@ def test_nothing_is_found_where_nothing_is(data):
 
 @pytest.mark.parametrize("kind", ["brighter", "blurred", "resized", "palette"])
 def test_a_copy_on_the_other_side_is_found(data, kind):
-    """Whatever its brightness, sharpness, size or colours were."""
+    """Whatever has become of its brightness, sharpness, size or colours."""
     test = data.test_images.copy()
     for place in (3, 7):
         test[place] = changed(data.train_images[10 * place], kind)
@@ -63,7 +63,7 @@ def test_a_copy_on_the_other_side_is_found(data, kind):
         ("grey and mirrored", lambda image: image[:, ::-1, 1:2].repeat(3, axis=2)),
     ],
 )
-def test_what_a_copy_is_has_a_name(data, tmp_path, name, change):
+def test_each_kind_of_copy_is_named(data, tmp_path, name, change):
     test = data.test_images.copy()
     test[3] = change(data.train_images[30])
     found = find_duplicates(replace(data, test_images=test))
@@ -90,7 +90,7 @@ def test_images_that_have_little_in_them_are_not_pairs(few, images):
     assert not [pair for pair in found.pairs if max(pair[:2]) < len(images)]
 
 
-def test_the_same_images_are_told_from_near_ones(data):
+def test_equal_images_are_distinguished_from_similar_ones(data):
     train, test = data.train_images.copy(), data.test_images.copy()
     train[20] = train[4]
     test[0] = train[4]
@@ -107,8 +107,8 @@ def test_the_same_images_are_told_from_near_ones(data):
     assert "Test images that are in training too, or nearly so: 2 of 50. They say nothing" in told
 
 
-def test_names_classes_and_a_table(data, tmp_path):
-    """A pair with two classes is told, as one of them is wrong."""
+def test_pairs_have_names_classes_and_a_table(data, tmp_path):
+    """A pair of two classes is reported, as one of them is wrong."""
     files = {
         "train_files": tuple(f"train/{i}.png" for i in range(100)),
         "test_files": tuple(f"test/{i}, a.png" for i in range(50)),
@@ -132,7 +132,7 @@ def test_names_classes_and_a_table(data, tmp_path):
     assert row == ["1.0000", "train/4.png", first, "train", other, second, "test", "the same"]
 
 
-def test_what_matters_most_is_named_first_and_each_motif_once(data):
+def test_the_worst_pairs_come_first_and_each_motif_once(data):
     train, test = data.train_images.copy(), data.test_images.copy()
     labels, other = np.zeros(100, np.int64), np.zeros(50, np.int64)
     train[1:30] = train[0]
@@ -149,7 +149,7 @@ def test_what_matters_most_is_named_first_and_each_motif_once(data):
 
 
 def test_each_frame_of_a_film_is_found_in_training(data):
-    """Though each has more than ten others to test on that are nearer."""
+    """Even if more than ten other frames in the test set are nearer."""
     random = np.random.default_rng(0)
 
     def frames(image: np.ndarray, count: int) -> np.ndarray:
@@ -167,7 +167,7 @@ def test_each_frame_of_a_film_is_found_in_training(data):
 
 
 def test_many_of_one_colour_cost_no_more(few):
-    """Nor are they near: there is nothing in them to compare."""
+    """Nor do different ones match: there is nothing in them to compare."""
     plain = np.zeros((2000, 32, 32, 3), np.uint8)
     plain += np.arange(2000, dtype=np.uint8)[:, None, None, None] // 2
     labels = np.zeros(2000, np.int64)
@@ -193,7 +193,7 @@ def test_the_command_line_checks_a_folder(tmp_path, few, capsys):
     for text in (
         "1 of 23 files was left out:",
         " to train on, 2 to test on\n",
-        "In their files, pictures have from 32x32 to 90x70 pixels, a median one 32x32.",
+        "In their files, pictures have from 32x32 to 90x70 pixels, in the median 32x32.",
         "Images that occur twice: 1 the same, ",
         f"Table in {tmp_path / 'out' / 'duplicates.csv'}",
     ):

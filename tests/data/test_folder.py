@@ -17,7 +17,7 @@ COLOURS = {"blue": (0, 0, 250), "green": (0, 250, 0), "red": (250, 0, 0)}
 
 
 def pictures(folder: Path, count: int, classes: tuple[str, ...] = tuple(COLOURS)) -> None:
-    """Write pictures of one colour a class, of several sizes, formats and modes."""
+    """Write pictures in one colour for each class, in several sizes, formats and modes."""
     kinds = [("png", "RGB"), ("jpg", "RGB"), ("webp", "RGB"), ("gif", "P"), ("png", "RGBA")]
     for name in classes:
         for number in range(count):
@@ -56,8 +56,8 @@ def test_a_share_of_each_class_is_held_out_by_the_seed(tmp_path):
     assert splits[0].test_files == splits[1].test_files != splits[2].test_files
 
 
-def test_pictures_are_resized_as_one_image_is(tmp_path):
-    """By the same function, so a network is asked what it was trained on."""
+def test_a_folder_is_resized_as_a_single_image_is(tmp_path):
+    """So a network sees new pictures as it saw those of its training."""
     rows = np.linspace(0, 255, 90, dtype=np.uint8)[:, None, None]
     Image.fromarray(np.broadcast_to(rows, (90, 60, 3)).copy()).save(tmp_path / "ramp.png")
     for name in ("one/0.png", "one/1.png", "two/0.png", "one/2.png"):
@@ -74,7 +74,7 @@ def test_pictures_are_resized_as_one_image_is(tmp_path):
     assert (found["pad"][:, 0] == 128).all()
 
 
-def test_what_cannot_be_read_is_left_out_and_listed(tmp_path, capsys):
+def test_unreadable_files_are_left_out_and_listed(tmp_path, capsys):
     pictures(tmp_path, 5)
     (tmp_path / "red" / "notes.txt").write_text("no picture")
     (tmp_path / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing more")
@@ -89,34 +89,35 @@ def test_what_cannot_be_read_is_left_out_and_listed(tmp_path, capsys):
     assert "17 pictures of 32x32 pixels take 0.1 MB of disk" in printed
 
 
-def test_wrong_arguments_are_named(tmp_path):
-    pictures(tmp_path, 2)
-    for arguments, message in {
-        ("size", 0): "size is .* expected 1 pixel or more",
-        ("resize", "stretch"): "resize is 'stretch', expected 'crop', 'pad', 'squash'",
-        ("held_out_share", 1.0): "held_out_share is 1.0, expected 0 or more, less than 1",
-    }.items():
-        with pytest.raises(ValueError, match=message):
-            load_folder(tmp_path, **{arguments[0]: arguments[1]})
-    with pytest.raises(ValueError, match="nowhere is not a folder"):
-        load_folder(tmp_path / "nowhere")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": 0}, "size is .* expected 1 pixel or more"),
+        ({"resize": "stretch"}, "resize is 'stretch', expected 'crop', 'pad', 'squash'"),
+        ({"held_out_share": 1.0}, "held_out_share is 1.0, expected 0 or more, less than 1"),
+        ({"path": "nowhere"}, "nowhere is not a folder"),
+    ],
+)
+def test_wrong_arguments_are_named(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        load_folder(**{"path": tmp_path, **change})
 
 
 @pytest.mark.parametrize("name", ["2024", "sample", "full"])
-def test_a_folder_that_is_there_is_meant_whatever_its_name(tmp_path, monkeypatch, capsys, name):
+def test_an_existing_folder_takes_precedence_over_cifar10(tmp_path, monkeypatch, capsys, name):
     pictures(tmp_path / name, 5)
     monkeypatch.chdir(tmp_path)
     assert load_data(name, size=32).class_names == tuple(COLOURS)
-    assert f"{name} is a folder here, and its pictures are read; CIFAR" in capsys.readouterr().out
+    assert f"{name} is a folder here: its pictures are read, not CIF" in capsys.readouterr().out
     settings = Settings.of(data=name)
     assert settings.load_data().class_names == tuple(COLOURS)
     assert settings.name == name
-    if Settings.of().data == name:  # what nobody has named is CIFAR-10's
+    if Settings.of().data == name:  # the default is CIFAR-10's
         assert is_cifar10(Settings.of().data)
 
 
 def test_each_class_is_held_out_by_its_share(tmp_path, capsys):
-    """And of one or two pictures nothing; a file that cannot be read counts nowhere."""
+    """But nothing from one or two pictures; a file that cannot be read never counts."""
     counts = {"common": 100, "rare": 8, "seldom": 4, "two": 2, "one": 1}
     for name, count in counts.items():
         for number in range(count + 6):
@@ -134,12 +135,12 @@ def test_each_class_is_held_out_by_its_share(tmp_path, capsys):
     assert "30 of 145 files were left out:\n  common/100.png, common/101.png" in printed
     assert "and 25 more: is not an image that Pillow can read\n" in printed
     assert "  one: 1 to train on, 0 to test on\n" in printed
-    assert "very unequal: one has 1 to train on, common 80. Accuracy tells most of" in printed
-    assert "or let them weigh more (class_weights)" in printed
+    assert "very unequal: one has 1 to train on, common 80. Accuracy depends most on" in printed
+    assert "or give them more weight (class_weights)" in printed
 
 
-def test_what_was_trained_on_adds_up(tmp_path):
-    """Over the trainings of one network, in Python and from a file."""
+def test_training_digests_add_up(tmp_path):
+    """Over several trainings of one network, in Python and from a file."""
     for part, first in (("one", 0), ("two", 10)):
         paint(tmp_path / part, {"cat": 10, "dog": 10}, first)
     one, two = (load_folder(tmp_path / part, 32) for part in ("one", "two"))
@@ -157,11 +158,11 @@ def test_what_was_trained_on_adds_up(tmp_path):
     again = load_folder(
         tmp_path / "two", 32, class_names=two.class_names, train_digests=classifier.train_digests
     )
-    assert len(again.test_labels) == 4 + 4  # what the folder and what hold_out held out
+    assert len(again.test_labels) == 4 + 4  # held out by load_folder and by hold_out
 
 
-def test_weights_know_the_folder_that_they_were_trained_on(tmp_path):
-    """Of it, what was held out is tested; of another folder, everything."""
+def test_weights_recognise_their_training_folder(tmp_path):
+    """Its held-out pictures are tested; in another folder, all pictures are."""
     for name, first in (("mine", 0), ("new", 10)):
         paint(tmp_path / name, {"cat": 10, "dog": 10}, first)
     settings = {

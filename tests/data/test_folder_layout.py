@@ -1,4 +1,4 @@
-"""Folders as they lie on disks, by the names and files in them."""
+"""Folders as they lie on people's disks, with the names and files in them."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from small import paint
 
 from pytorch_vision.data import ImageData, load_folder
 
-BOTH = {"cat": (4, 1), "dog": (4, 1)}  # what becomes of five pictures each
+BOTH = {"cat": (4, 1), "dog": (4, 1)}  # how five pictures of each are split
 
 
 def load(folder: Path, **settings) -> ImageData:
@@ -19,7 +19,7 @@ def load(folder: Path, **settings) -> ImageData:
 
 
 def fill(folder: Path, there: str) -> None:
-    """Write what a text lists, as "train/cat=3, notes.txt=0": pictures, or a file without any."""
+    """Write what a text lists, as in "train/cat=3, notes.txt=0": pictures, or a text file."""
     for place, _, count in (one.rpartition("=") for one in there.split(", ")):
         if Path(place).suffix:
             (folder / place).parent.mkdir(parents=True, exist_ok=True)
@@ -42,8 +42,8 @@ def counts_of(data: ImageData) -> dict[str, tuple[int, int]]:
     "helper",
     [".ipynb_checkpoints", ".thumbnails", "@eaDir", "__MACOSX", "lost+found", "$RECYCLE.BIN"],
 )
-def test_what_other_programs_keep_there_is_left_out(tmp_path, capsys, helper, below):
-    """At any depth; it would be trained on a second time, and be in both parts."""
+def test_files_of_other_programs_are_left_out(tmp_path, capsys, helper, below):
+    """At any depth; they would be trained on a second time, and be in both splits."""
     fill(tmp_path, "cat=5, dog=5")
     for place in (tmp_path / "cat" / below / helper, tmp_path / helper):
         place.mkdir(parents=True)
@@ -96,7 +96,7 @@ CREME = [unicodedata.normalize(form, "crème brûlée") for form in ("NFC", "NFD
             "Trained on: {}/a/train. Tested on: {}/a/test.",
         ),
         ("cat/indoors=3, cat/outdoors=2, dog=5", BOTH, ""),
-        # words of splits in names of classes; CIFAR-100 has a class called train
+        # class names that look like splits; CIFAR-100 has a class called train
         (
             "test tube=4, bullet train=4, valid=4, invalid=4",
             dict.fromkeys(("bullet train", "invalid", "test tube", "valid"), (3, 1)),
@@ -128,7 +128,7 @@ CREME = [unicodedata.normalize(form, "crème brûlée") for form in ("NFC", "NFD
         (
             "train/cat=2, train/dog=1, test/cat=1, test/dog=1, val/cat=1, val/dog=1, old/cat=1",
             {"cat": (2, 1), "dog": (1, 1)},
-            "Left out, beside the splits that are read: old\n"
+            "Left out, not in one of the splits: old\n"
             "Left out, not read, as test is tested on: val\n",
         ),
         (
@@ -146,7 +146,7 @@ CREME = [unicodedata.normalize(form, "crème brûlée") for form in ("NFC", "NFD
         ),
     ],
 )
-def test_what_is_meant_is_found_and_told(tmp_path, capsys, there, expected, told):
+def test_classes_and_splits_are_found_and_reported(tmp_path, capsys, there, expected, told):
     fill(tmp_path, there)
     assert counts_of(load(tmp_path)) == expected
     assert told.replace("{}", str(tmp_path)) in capsys.readouterr().out
@@ -155,17 +155,17 @@ def test_what_is_meant_is_found_and_told(tmp_path, capsys, there, expected, told
 @pytest.mark.parametrize(
     ("there", "message"),
     [
-        ("notes.txt=0", r"has no folders, expected one for each class.*\(\.txt 1\)"),
-        (".=4", "expected one for each class.* its 4 pictures lie in it"),
-        ("train=4, test=4", "train has no folders, expected one for each class"),
-        ("cat/1.npy=0, dog/1.npy=0", r"its files are no pictures \(\.npy 2\)"),
-        ("red=1, blue/.hidden.txt=0", "has one class alone, 'red'"),
+        ("notes.txt=0", r"has no folders of pictures, expected one for each class.*\(\.txt 1\)"),
+        (".=4", "expected one for each class.* its 4 pictures lie directly in it"),
+        ("train=4, test=4", "train has no folders of pictures, expected one for each class"),
+        ("cat/1.npy=0, dog/1.npy=0", r"its files are not pictures \(\.npy 2\)"),
+        ("red=1, blue/.hidden.txt=0", "has only one class, 'red'"),
         *(
-            (there, "has one class alone, 'images': expected two classes or more")
+            (there, "has only one class, 'images': expected two classes or more")
             for there in ("images=20, labels.csv=0", "train/images=2, test/images=2")
         ),
-        ("train/cat=1, train/dog=1", "none to test on: name it test or val"),
-        # what can be meant in two ways
+        ("train/cat=1, train/dog=1", "no test folder: add one called test or val"),
+        # ambiguous names
         *(
             (f"bus=4, car=4, {name}=4", f"a folder '{name}' beside bus, car: if that is a class")
             for name in ("train", "Test", "training")
@@ -176,34 +176,34 @@ def test_what_is_meant_is_found_and_told(tmp_path, capsys, there, expected, told
         ),
         (
             "seg_train/cat=2, seg_train/dog=2, seg_test/cat=2, seg_test/dog=2",
-            "folders called seg_test, seg_train: if they are to train and to test on",
+            "folders called seg_test, seg_train: if they are for training and testing",
         ),
-        ("cat=5, dog=5, copy/cat=5, copy/dog=5", "copy looks like a copy of .* in itself"),
-        # a class too many is no reason to test on val
+        ("cat=5, dog=5, copy/cat=5, copy/dog=5", "copy looks like a copy of .* inside itself"),
+        # an extra class is no reason to test on val
         (
             "train/cat=3, train/dog=3, val/cat=2, val/dog=1, test/cat=2, test/rat=1",
-            "test has classes that .*train has not: rat",
+            "test has classes that .*train does not have: rat",
         ),
         (
             "train/cat=3, train/dog=3, test=5",
-            "test has no folders.* To hold out a share of .*train in its place, name that",
+            "test has no folders.* To hold out a share of .*train instead, load only that",
         ),
         ("train/cat=3, train/dog=3, test/unknown=5", "test has classes that .*unknown"),
         # pictures that cannot be read
         ("train/cat=1, train/dog/1.png=0, val/cat=1", "no readable picture of class 'dog'"),
         ("train/cat=1, train/dog=1, val/dog/1.png=0", "has no readable picture to test on"),
-        ("cat=2, dog=2", "to test on: no class has three pictures or more"),
+        ("cat=2, dog=2", "to test on: no class has three pictures"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(tmp_path, capsys, there, message):
+def test_unclear_folders_are_refused(tmp_path, capsys, there, message):
     fill(tmp_path, there)
     with pytest.raises(ValueError, match=message):
         load(tmp_path)
-    assert "without labels" not in capsys.readouterr().out  # it is refused, and not left out
+    assert "without labels" not in capsys.readouterr().out  # the folder is refused, not left out
 
 
 def test_the_folder_of_a_run_is_not_a_class(tmp_path, capsys):
-    """It holds run.json, and its pictures lie below."""
+    """It holds run.json, and its pictures lie deeper."""
     fill(tmp_path, "cat=5, dog=5, runs/mine/run.json=0, runs/other/run.json=0, results/run.json=0")
     fill(tmp_path, "data/pictures-123456789abc.kept=0")
     for name in ("runs/mine", "results"):
@@ -234,8 +234,8 @@ def test_links_that_lead_round_or_nowhere(tmp_path, capsys):
     os.mkfifo(tmp_path / "mine" / "dog" / "pipe.png")
     assert counts_of(load(tmp_path / "mine")) == {**BOTH, "rat": (4, 1)}
     printed = capsys.readouterr().out
-    assert "Left out, links to folders that are read already: all, best, cat/up\n" in printed
-    told = "Left out, not files, or links that lead nowhere: dog/gone.png, dog/itself, dog/pipe.png"
+    assert "Left out, links to folders that were already read: all, best, cat/up\n" in printed
+    told = "Left out, not files, or broken links: dog/gone.png, dog/itself, dog/pipe.png"
     assert told in printed
 
 
@@ -249,7 +249,7 @@ def test_any_name_is_a_class(tmp_path, name):
 
 
 def test_a_name_that_is_not_utf8_can_be_written(tmp_path):
-    """Of classes, of files, and of the folder itself."""
+    """The name of a class, of a file, and of the folder itself."""
     fill(tmp_path, "mine/cafe=5, mine/tea=5, mine/tea/broken.png=0")
     inside = os.fsencode(tmp_path / "mine" / "cafe")
     os.rename(inside + b"/0.png", inside + b"/\xe9.png")
@@ -262,7 +262,7 @@ def test_a_name_that_is_not_utf8_can_be_written(tmp_path):
     assert data.class_names == ("caf\\udce9", "tea")
 
 
-def test_many_classes_are_told_in_short(tmp_path, capsys):
+def test_many_classes_are_summarised(tmp_path, capsys):
     paint(tmp_path, {f"class {i:03}": 3 + i // 20 for i in range(60)})
     load(tmp_path)
     printed = capsys.readouterr().out
@@ -277,19 +277,18 @@ def test_all_pictures_can_be_trained_on(tmp_path, capsys):
     assert counts_of(load(tmp_path, held_out_share=0)) == {"cat": (20, 0), "dog": (1, 0)}
     printed = capsys.readouterr().out
     assert "are trained on, and there is no test" in printed
-    assert "Not tested" not in printed
 
 
-def test_pictures_that_are_in_both_parts_are_told(tmp_path, capsys):
+def test_pictures_in_both_splits_are_reported(tmp_path, capsys):
     paint(tmp_path / "train", {"cat": 6, "dog": 6})
     paint(tmp_path / "test", {"cat": 3, "dog": 3}, first=4)
     load(tmp_path)
     printed = capsys.readouterr().out
-    assert "To test on, but to train on too, with the same pixels: 4, test/cat/4.png, " in printed
+    assert "also training pictures, pixel for pixel: 4, test/cat/4.png, " in printed
 
 
 class TestOnlyTested:
-    """A folder that a network is tested on."""
+    """A folder on which a trained network is tested."""
 
     @pytest.mark.parametrize(
         ("there", "expected", "told"),
@@ -311,26 +310,26 @@ class TestOnlyTested:
             ),
         ],
     )
-    def test_all_pictures_are_or_those_of_a_part_alone(
+    def test_all_pictures_or_those_of_a_split_are_tested(
         self, tmp_path, capsys, there, expected, told
     ):
         fill(tmp_path, there)
         assert counts_of(load(tmp_path, class_names=tuple(expected))) == expected
         assert told in capsys.readouterr().out
 
-    def test_only_what_was_held_out_of_the_folder_that_was_trained_on(self, tmp_path):
+    def test_only_held_out_pictures_of_the_training_folder_are_tested(self, tmp_path):
         paint(tmp_path / "mine", {"cat": 10, "dog": 5})
         trained = load(tmp_path / "mine")
         known = {"class_names": trained.class_names, "train_digests": trained.train_digests}
         again = load(tmp_path / "mine", **known)
         assert np.array_equal(again.test_images, trained.test_images)
         assert again.test_files == trained.test_files
-        paint(tmp_path / "new", {"cat": 10, "dog": 5}, first=50)  # of the same names
+        paint(tmp_path / "new", {"cat": 10, "dog": 5}, first=50)
         other = load(tmp_path / "new", **known)
         assert len(other.test_labels) == 15
         assert other.test_files == tuple(sorted(other.test_files))
 
-    def test_what_was_trained_on_is_known_in_a_folder_that_has_changed(self, tmp_path, capsys):
+    def test_training_pictures_are_recognised_in_a_folder_that_has_changed(self, tmp_path, capsys):
         """One picture more, one gone, one with another name, one in another class."""
         paint(tmp_path, {"cat": 20, "dog": 20})
         before = load(tmp_path)
@@ -342,11 +341,11 @@ class TestOnlyTested:
         paint(tmp_path, {"cat": 3}, first=90)
         capsys.readouterr()
         now = load(tmp_path, **known)
-        assert "that the weights were not trained on, 11 pictures." in capsys.readouterr().out
+        assert f"Tested on: 11 pictures of {tmp_path}, those that the" in capsys.readouterr().out
         assert len(now.test_labels) == 8 + 3
         assert not trained & {image.tobytes() for image in now.test_images}
         assert len(now.train_labels) == 31  # to look through for wrong labels
-        again = load(tmp_path)  # what is tested is nearly the same as before
+        again = load(tmp_path)  # the held-out pictures are nearly the same as before
         assert len(trained & {image.tobytes() for image in again.test_images}) <= 2
         for file in now.test_files:
             (tmp_path / file).unlink()
@@ -355,7 +354,7 @@ class TestOnlyTested:
         assert "are trained on, and there is no test" in capsys.readouterr().out
 
     @pytest.mark.parametrize("there", ["cat=4, rat=4", "test/cat=4, test/rat=4"])
-    def test_classes_that_are_not_known_are_refused(self, tmp_path, there):
+    def test_unknown_classes_are_refused(self, tmp_path, there):
         fill(tmp_path, there)
-        with pytest.raises(ValueError, match=r"(other )?classes .*rat"):
+        with pytest.raises(ValueError, match=r"has classes .*rat"):
             load(tmp_path, class_names=("cat", "dog"))

@@ -1,4 +1,4 @@
-"""What was read once is kept, and never believed blindly."""
+"""Decoded pictures are cached, and the cache is never trusted blindly."""
 
 import errno
 import os
@@ -28,6 +28,12 @@ def load(folder: Path, size: int = 8, **settings) -> ImageData:
     return load_folder(folder / "mine", size, cache=folder / "kept", **settings)
 
 
+def count(folder: Path) -> int:
+    """Return the number of images in the folder's data."""
+    data = load(folder)
+    return len(data.train_labels) + len(data.test_labels)
+
+
 def equal(one: ImageData, other: ImageData) -> bool:
     return all(np.array_equal(value, vars(other)[name]) for name, value in vars(one).items())
 
@@ -46,8 +52,8 @@ def reads(monkeypatch) -> list[str]:
     return found
 
 
-def test_files_that_have_changed_places_are_read_anew(folder):
-    """Of the same size, and of the same time."""
+def test_files_that_have_changed_places_are_read_again(folder):
+    """Even if they have the same size and the same time."""
     cat, dog = (folder / "mine" / name / "0.png" for name in ("cat", "dog"))
     for path in (cat, dog):
         path.write_bytes(path.read_bytes().ljust(1000, b"\0"))
@@ -61,7 +67,7 @@ def test_files_that_have_changed_places_are_read_anew(folder):
 
 
 def test_pictures_are_read_once(folder, reads, capsys):
-    """And files that could not be read once more each time."""
+    """Except for unreadable files, which are tried each time."""
     first = load(folder)
     told = capsys.readouterr().out
     assert len(reads) == 11
@@ -73,7 +79,7 @@ def test_pictures_are_read_once(folder, reads, capsys):
         assert "1 of 11 files was left out:" in printed
         assert "notes.txt is not an image" in printed
     (kept,) = (folder / "kept").iterdir()
-    assert f"Kept for the next time in {kept}: 0.0 MB, of 0.0 MB kept there in all" in told
+    assert f"Cached in {kept}: 0.0 MB, of 0.0 MB in all caches there" in told
     assert f"Read from {kept}, as no file has changed since" in told_again
 
 
@@ -81,7 +87,7 @@ KINDS = ("files", "images", "labels")
 
 
 def test_images_are_mapped_and_both_splits_are_slices_of_them(folder):
-    """So they may be larger than memory, kept or not."""
+    """So they may be larger than memory, cached or not."""
     kept, temporary = (
         load_data(folder / "mine", folder / "kept", 8),
         load_folder(folder / "mine", 8),
@@ -99,8 +105,8 @@ def test_images_are_mapped_and_both_splits_are_slices_of_them(folder):
             assert file.split("/")[0] == kept.class_names[label]
 
 
-def test_each_size_way_and_split_is_kept(folder, reads):
-    """Each size and each way in a file of its own; a split is another order in one of them."""
+def test_each_size_resize_and_split_is_cached(folder, reads):
+    """Each size and ``resize`` has a file of its own; another split only changes the order."""
     for settings in ({"size": 9}, {"resize": "pad"}, {"held_out_share": 0.5, "seed": 3}, {}):
         load(folder)
         load(folder, **settings)
@@ -112,7 +118,7 @@ def test_each_size_way_and_split_is_kept(folder, reads):
 
 
 @pytest.mark.parametrize("change", ["content", "time", "new", "gone", "name"])
-def test_only_what_has_changed_is_read_again(folder, reads, change):
+def test_only_changed_files_are_read_again(folder, reads, change):
     load(folder)
     path = folder / "mine" / "cat" / "1.png"
     times = path.stat()
@@ -136,7 +142,7 @@ def test_only_what_has_changed_is_read_again(folder, reads, change):
 
 
 def test_a_format_that_is_registered_later_counts(folder):
-    """As pillow_heif and others register theirs; and what they have read goes with them."""
+    """As pillow_heif and others do; without them, their pictures are not read any more."""
 
     class Toy(ImageFile.ImageFile):
         format, format_description = "TOY", "a toy"
@@ -147,20 +153,16 @@ def test_a_format_that_is_registered_later_counts(folder):
             self._mode, self._size = "RGB", (8, 8)
             self.tile = [ImageFile._Tile("raw", (0, 0, 8, 8), 4, ("RGB", 0, 1))]
 
-    def count() -> int:
-        data = load(folder)
-        return len(data.train_labels) + len(data.test_labels)
-
     for number in range(3):
         (folder / "mine" / "cat" / f"{number}.toy").write_bytes(b"TOY!" + bytes([number] * 192))
-    assert count() == 10
+    assert count(folder) == 10
     Image.register_open("TOY", Toy, lambda start: start.startswith(b"TOY!"))
     try:
-        assert [count(), count()] == [13, 13]
+        assert [count(folder), count(folder)] == [13, 13]
     finally:
         del Image.OPEN["TOY"]
         Image.ID.remove("TOY")
-    assert count() == 10
+    assert count(folder) == 10
 
 
 @pytest.mark.parametrize(
@@ -168,15 +170,15 @@ def test_a_format_that_is_registered_later_counts(folder):
     [(ImageFile, "LOAD_TRUNCATED_IMAGES", True), (Image, "MAX_IMAGE_PIXELS", 9)],
 )
 def test_settings_of_pillow_count(folder, monkeypatch, module, setting, value):
-    """One picture is cut off; and none has as few as 18 pixels."""
+    """One picture is cut off, and all have more than 18 pixels."""
     path = folder / "mine" / "cat" / "1.png"
     path.write_bytes(path.read_bytes()[:-60])
     before = load(folder)
-    assert len(before.train_files + before.test_files) == 9
+    assert count(folder) == 9
     with monkeypatch.context() as patch:
         patch.setattr(module, setting, value)
         if value is True:
-            assert len(load(folder).train_files + load(folder).test_files) == 10
+            assert count(folder) == 10
         else:
             with pytest.raises(ValueError, match="has no readable picture of class"):
                 load(folder)
@@ -193,7 +195,7 @@ def damaged(content: bytes, kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["cut", "changed", "empty", "foreign"])
-def test_a_damaged_one_is_written_anew(folder, reads, kind):
+def test_a_damaged_cache_is_written_again(folder, reads, kind):
     first = load(folder)
     (kept,) = (folder / "kept").iterdir()
     whole = kept.read_bytes()
@@ -209,14 +211,14 @@ def full(*_, **__):
 
 
 @pytest.mark.parametrize("fault", ["full", "a file"])
-def test_what_cannot_be_kept_costs_a_line(folder, monkeypatch, capsys, fault):
+def test_a_cache_that_cannot_be_written_costs_a_line(folder, monkeypatch, capsys, fault):
     if fault == "full":
         monkeypatch.setattr(np, "savez", full)
     else:
         (folder / "kept").write_text("")
     data = load(folder)
     printed = capsys.readouterr().out
-    assert "The pictures are not kept for the next time in" in printed
+    assert "The pictures cannot be cached in" in printed
     assert ("No space left" if fault == "full" else "exists") in printed
     assert equal(data, load_folder(folder / "mine", 8))
     assert fault == "a file" or not list((folder / "kept").iterdir())
@@ -230,7 +232,7 @@ def test_a_disk_without_room_is_named_before_anything_is_read(folder, monkeypatc
     assert not reads
 
 
-def test_what_was_used_longest_ago_goes_first(folder, capsys):
+def test_the_least_recently_used_cache_is_deleted_first(folder, capsys):
     for size in (8, 9, 10):
         load(folder, size)
     load(folder, 8)
@@ -238,7 +240,7 @@ def test_what_was_used_longest_ago_goes_first(folder, capsys):
     limit = sum(sizes.values()) / 1e9
     capsys.readouterr()
     load(folder, 11, cache_limit=limit)
-    assert "deleted what was used longest ago" in capsys.readouterr().out
+    assert "deleted the least recently used" in capsys.readouterr().out
     names = [
         image_cache.cache_path(folder / "kept", folder / "mine", (n, n), "crop") for n in (8, 9)
     ]
@@ -262,7 +264,7 @@ def deep(folder: Path, name: str, peak: int) -> None:
 
 @pytest.mark.parametrize("batch", [1, 1 << 26])
 def test_values_of_more_than_8_bits_have_one_scale(folder, monkeypatch, capsys, reads, batch):
-    """Whatever order they are read in, and also after some were added or given another scale."""
+    """In whatever order they are read, and also after some were added or given another scale."""
     monkeypatch.setattr(image_cache, "BATCH", batch)
 
     def greys(**settings) -> set[int]:
@@ -276,8 +278,8 @@ def test_values_of_more_than_8_bits_have_one_scale(folder, monkeypatch, capsys, 
     for number, peak in enumerate((3000, 4095, 4096, 2000)):
         deep(folder, f"cat/deep{number}.png", peak)
     assert greys() == {255 * 1000 // 4096}
-    told = "Values of more than 8 bits (uint16), in 4 pictures: scaled by one scale, on which 0 is"
-    assert f"{told} black and 4,096 is white" in capsys.readouterr().out
+    told = "Values of more than 8 bits (uint16), in 4 pictures: all scaled so that 0 is black and"
+    assert f"{told} 4,096 is white" in capsys.readouterr().out
     deep(folder, "dog/deep.png", 8000)
     assert greys() == {255 * 1000 // 8000}
     assert load(folder).scales == {"uint16": (0, 8000)}
@@ -289,7 +291,7 @@ def test_values_of_more_than_8_bits_have_one_scale(folder, monkeypatch, capsys, 
     assert greys() == {255 * 1000 // 4096}
 
 
-def test_what_the_system_refuses_once_is_asked_for_again(folder, monkeypatch, capsys):
+def test_a_file_that_the_system_refuses_once_is_tried_again(folder, monkeypatch, capsys):
     usual = image_cache.decode_picture
 
     def refuse(path, *arguments):
@@ -299,6 +301,6 @@ def test_what_the_system_refuses_once_is_asked_for_again(folder, monkeypatch, ca
 
     with monkeypatch.context() as patch:
         patch.setattr(image_cache, "decode_picture", refuse)
-        assert len(load(folder).train_files) + len(load(folder).test_files) == 9
+        assert count(folder) == 9
         assert "Permission denied" in capsys.readouterr().out
-    assert len(load(folder).train_files) + len(load(folder).test_files) == 10
+    assert count(folder) == 10

@@ -1,4 +1,4 @@
-"""Pictures as cameras, microscopes and painting programs write them: read right, or refused."""
+"""Pictures as cameras, microscopes and paint programs write them: read correctly, or refused."""
 
 import io
 import struct
@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from pytorch_vision.data import load_folder, read_image
-from pytorch_vision.data.image_files import read_picture
+from pytorch_vision.data.image_files import decode_picture
 
 RANDOM = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
 RAMP = np.tile(np.linspace(0, 1, 32), (32, 1))  # from black at the left to white at the right
@@ -53,7 +53,7 @@ def test_a_good_png_with_broken_metadata_is_read(tmp_path, metadata):
     assert np.array_equal(read_image(tmp_path / "made.png")[0], RANDOM)
 
 
-def test_damaged_pixels_are_named_whatever_the_texts(tmp_path):
+def test_damaged_pixels_are_an_error_whatever_the_metadata(tmp_path):
     content = png_with(chunk(b"zTXt", b"parameters\0\0" + LONG))
     (tmp_path / "cut.png").write_bytes(content[: len(content) - 500])
     with pytest.raises(ValueError, match=r"cut\.png is a damaged image"):
@@ -87,7 +87,7 @@ def test_every_orientation_is_turned_upright(tmp_path, orientation):
 
 
 def near(image: np.ndarray, expected: np.ndarray = RAMP, tolerance: int = 2) -> bool:
-    """Tell whether an image is grey, and as bright as expected in [0, 1]."""
+    """Return whether an image is grey, and as bright as expected, in [0, 1]."""
     return bool((np.abs(image.astype(int) - 255 * expected[..., None]) <= tolerance).all())
 
 
@@ -101,7 +101,7 @@ def near(image: np.ndarray, expected: np.ndarray = RAMP, tolerance: int = 2) -> 
     ],
 )
 def test_values_of_any_range_are_scaled(tmp_path, dtype, low, top):
-    """Nothing becomes black because its values take less than their file has room for."""
+    """A picture does not become black because its values use a small part of their range."""
     picture = Image.fromarray((low + RAMP * (top - low)).astype(dtype))
     for name in ("ramp.tif", "ramp.png")[: 1 + (dtype is np.uint16)]:
         picture.save(tmp_path / name)
@@ -125,14 +125,14 @@ def test_missing_values_change_no_others(tmp_path, missing):
     assert near(image, expected)
 
 
-def test_a_picture_without_any_value_is_refused(tmp_path):
+def test_a_picture_without_finite_values_is_refused(tmp_path):
     Image.fromarray(np.full((32, 32), np.nan, np.float32)).save(tmp_path / "none.tif")
     with pytest.raises(ValueError, match=r"none\.tif has no finite value"):
         read_image(tmp_path / "none.tif")
 
 
 def deep_png(top: int) -> bytes:
-    """Return a PNG of 16 bits a colour, which Pillow cannot write."""
+    """Return a PNG with 16 bits per colour, which Pillow cannot write."""
     values = np.repeat((RAMP * top).astype(">u2")[..., None], 3, axis=2)
     rows = b"".join(b"\0" + row.tobytes() for row in values)
     header = struct.pack(">IIBBBBB", 32, 32, 16, 2, 0, 0, 0)
@@ -148,7 +148,7 @@ def test_colours_of_16_bits_are_scaled(tmp_path, top):
     assert f"values from 0 to {top:,} scaled to 8 bits" in summary
 
 
-def test_a_given_scale_counts_more_than_the_pictures_own(tmp_path):
+def test_a_given_scale_overrides_the_pictures_own(tmp_path):
     Image.fromarray((RAMP * 2000).astype(np.uint16)).save(tmp_path / "ramp.png")
     image, _ = read_image(tmp_path / "ramp.png", scales={"uint16": (0, 4000)})
     assert near(image, RAMP / 2)
@@ -158,7 +158,7 @@ def test_a_given_scale_counts_more_than_the_pictures_own(tmp_path):
 
 @pytest.mark.parametrize("declared", [None, 0, 2])
 def test_bands_that_are_not_colours_are_left_out(tmp_path, declared):
-    """Of red, green, blue and infrared, only a declared transparency is laid over white."""
+    """A fourth band counts as transparency only if the file declares it; it may be infrared."""
     bands = np.dstack([RANDOM, RANDOM[..., :1]])
     path = tmp_path / "bands.tif"
     Image.fromarray(bands).save(path)
@@ -185,7 +185,7 @@ def test_a_size_is_one_number_or_two(tmp_path):
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
 def test_a_scaled_decode_looks_like_a_whole_one(tmp_path, resize, orientation):
-    """Within what the docstring says; sides that no scale divides are not shifted."""
+    """Within the docstring's bounds; sides that no scale divides are not shifted."""
     rows, columns = np.mgrid[:611, :437] / 40
     waves = 128 + 60 * np.sin(rows + columns) + 60 * np.cos(rows - 2 * columns)
     exif = Image.Exif()
@@ -202,10 +202,10 @@ def test_a_scaled_decode_looks_like_a_whole_one(tmp_path, resize, orientation):
 
 
 def test_the_digest_is_of_the_pixels(tmp_path):
-    """Whatever the name, metadata, compression and wanted size."""
+    """Whatever the name, metadata, compression and target size."""
 
     def digest(name: str, size: int = 32) -> str:
-        return read_picture(tmp_path / name, (size, size), "crop").digest
+        return decode_picture(tmp_path / name, (size, size), "crop").digest
 
     picture = Image.fromarray(np.tile(RANDOM, (20, 20, 1)))
     text, exif = PngInfo(), Image.Exif()
@@ -231,7 +231,7 @@ def test_a_picture_is_refused_by_its_number_of_pixels(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("size", [(1, 2000), (2000, 1), (2, 100)])
-def test_of_odd_proportions_something_is_left_or_it_is_refused(tmp_path, size):
+def test_a_long_narrow_picture_is_refused_or_squashed(tmp_path, size):
     picture = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     Image.fromarray(picture).save(tmp_path / "line.png")
     for resize in ("crop", "pad"):
@@ -239,7 +239,7 @@ def test_of_odd_proportions_something_is_left_or_it_is_refused(tmp_path, size):
         with pytest.raises(ValueError, match=told):
             read_image(tmp_path / "line.png", (32, 32), resize)
     assert read_image(tmp_path / "line.png", (32, 32), "squash")[0].std() > 5
-    if size[1] == 100:  # for a network that wants such pictures they are not odd
+    if size[1] == 100:  # a network for such pictures takes it
         assert read_image(tmp_path / "line.png", (100, 2), "crop")[0].shape == (100, 2, 3)
 
 
@@ -251,8 +251,8 @@ def test_small_pictures_are_read(tmp_path, resize, size):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "PA"])
-def test_a_white_picture_on_nothing_is_laid_over_black(tmp_path, mode):
-    """Over white, nothing of it would be seen; and a black one is laid over white."""
+def test_a_white_picture_on_transparency_is_composited_over_black(tmp_path, mode):
+    """Over white, it would be invisible; and a black one is composited over white."""
     suffix = "tif" if mode == "PA" else "png"
     for ink, paper in ((255, 0), (0, 255)):
         icon = np.full((32, 32, 4), ink, np.uint8)
@@ -274,7 +274,7 @@ def test_a_white_picture_on_nothing_is_laid_over_black(tmp_path, mode):
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
-def test_of_several_pictures_the_first_is_read(tmp_path, suffix):
+def test_the_first_frame_of_an_animation_is_read(tmp_path, suffix):
     first, *others = (Image.new("RGB", (32, 32), colour) for colour in ("red", "blue", "green"))
     path = tmp_path / f"many.{suffix}"
     first.save(path, save_all=True, append_images=others)
@@ -296,27 +296,26 @@ def test_cmyk_and_lab_have_their_colours(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("photo.heic", b"\0\0\0\x18ftypheic", "is of a format that Pillow does not read"),
         (
             "drawing.svg",
             b"<svg/>",
-            r"is of a format that Pillow does not read \(image/svg\+xml\): convert it to PNG",
+            r"has a format that Pillow cannot read \(image/svg\+xml\): convert it to PNG",
         ),
         ("empty.jpg", b"", "is empty"),
-        ("pointer.jpg", b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
+        ("pointer.jpg", b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
         ("bands.tif", b"II*\0\x08\0\0\0\0\0", "is a TIFF whose bands .* tifffile or rasterio"),
         ("page.jpg", b"<html>not found</html>", "is not an image that Pillow can read"),
         ("field.grib", b"GRIB\0\0\0\2" + bytes(30), "is not an image that Pillow can read"),
     ],
 )
-def test_the_true_reason_is_told(tmp_path, name, content, told):
+def test_the_error_gives_the_true_reason(tmp_path, name, content, told):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=f"{name} {told}"):
         read_image(tmp_path / name)
 
 
 def test_a_class_that_pillow_cannot_read_does_not_vanish(tmp_path):
-    """Photographs of a telephone are pictures, though they cannot be read here."""
+    """A phone's HEIC files are pictures, though Pillow cannot read them."""
     for name, suffix in {"cat": "heic", "dog": "png", "rat": "png"}.items():
         for number in range(4):
             path = tmp_path / name / f"{number}.{suffix}"
@@ -332,7 +331,7 @@ def test_a_class_that_pillow_cannot_read_does_not_vanish(tmp_path):
     ("size", "told"),
     [((32, 32), "32x32 pixels, mode RGB; not resized"), ((32, 60), "central 32x32 pixels resized")],
 )
-def test_what_was_done_is_told(tmp_path, size, told):
+def test_the_summary_says_what_was_done(tmp_path, size, told):
     height, width = size
     picture = np.zeros((height, width, 3), np.uint8)
     left = (width - 32) // 2
@@ -345,9 +344,9 @@ def test_what_was_done_is_told(tmp_path, size, told):
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"])
 def test_an_image_of_any_mode_is_read(tmp_path, mode):
-    """A black-to-white step, in whatever way the file holds it."""
+    """A step from black to white, however the file stores it."""
     if mode == "YCbCr" and int(PIL.__version__.split(".")[0]) < 13:
-        pytest.skip("before version 13, Pillow could not read the YCbCr that it wrote itself")
+        pytest.skip("before version 13, Pillow could not read its own YCbCr files")
     step = np.zeros((64, 64))
     step[:, 32:] = 1
     kinds = {"I;16": (65_535, np.uint16), "I": (65_535, np.int32), "F": (1, np.float32)}

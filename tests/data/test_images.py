@@ -57,7 +57,7 @@ def test_images_say_what_they_are():
     assert str(own) == ("my photographs: 6 training and 6 test images of 40x48 pixels in 2 classes")
 
 
-def test_what_is_harmless_is_converted(few):
+def test_lists_and_other_integers_are_converted(few):
     own = ImageData(
         list(few.train_images),
         few.train_labels.astype(np.int32),
@@ -72,7 +72,7 @@ def test_what_is_harmless_is_converted(few):
     assert replace(few).train_images is few.train_images  # nothing is copied
 
 
-def test_a_fingerprint_is_computed_once_and_of_all_arrays(few, monkeypatch):
+def test_a_fingerprint_is_computed_once_from_all_arrays(few, monkeypatch):
     data = replace(few)
     assert data.fingerprint == few.fingerprint
     monkeypatch.setattr(hashlib, "sha256", None)
@@ -86,7 +86,7 @@ def test_a_fingerprint_is_computed_once_and_of_all_arrays(few, monkeypatch):
 
 
 def test_reversed_and_read_only_arrays_are_used(few):
-    """Such as BGR turned to RGB, or mapped from a file; torch takes none of them."""
+    """Such as BGR turned into RGB, or mapped from a file; torch accepts none of them."""
     normalization = Normalization.of(few.train_images)
     frozen = few.train_images.copy()
     frozen.flags.writeable = False

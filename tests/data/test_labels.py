@@ -1,4 +1,4 @@
-"""Classes by a table, by the names of files, by nested folders, or by a function."""
+"""Classes from a table, from file names, from nested folders, or from a function."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from pytorch_vision.data import ImageData, load_folder
 
 
 def paint(folder: Path, *names: str) -> None:
-    """Write pictures of these names, no two of them equal."""
+    """Write pictures with these names, no two of them equal."""
     random = np.random.default_rng(len(list(folder.rglob("*"))))
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -91,11 +91,11 @@ def test_columns_can_be_named(tmp_path):
     [
         ([*ROWS, "0.png,dog"], r"several classes to 1 picture, such as .*0\.png \(cat, dog\)"),
         (["x.png,cat", "y.png,dog"], "names none of the folder's pictures in any column"),
-        ([row for row in ROWS if "cat" in row], "has one class alone, 'cat': expected two classes"),
-        (["same.png,cat", *ROWS], "names 'same.png', which may be .*: write its path"),
+        ([row for row in ROWS if "cat" in row], "has only one class, 'cat': expected two classes"),
+        (["same.png,cat", *ROWS], "names 'same.png', which may be .*: give its path"),
     ],
 )
-def test_what_a_table_cannot_mean_is_refused(tmp_path, rows, told):
+def test_a_contradictory_table_is_refused(tmp_path, rows, told):
     paint(tmp_path, *CATS, *DOGS, "a/same.png", "b/same.png")
     table(tmp_path, *rows)
     with pytest.raises(ValueError, match=told):
@@ -126,7 +126,7 @@ def test_names_folders_or_a_function_say_the_class(tmp_path, labels, class_names
 
 
 def test_train_and_test_folders_are_the_splits(tmp_path):
-    """Where both have labels; else a share of what has is held out."""
+    """If both have labels; otherwise a share of the pictures with labels is held out."""
     for split in ("train", "test"):
         paint(tmp_path / split, *(f"{label}_{split}{n}.png" for label in "ab" for n in range(5)))
     data = load_folder(tmp_path, 8, labels="name:(.)_")
@@ -143,7 +143,7 @@ def test_a_network_is_tested_by_labels(tmp_path):
     table(tmp_path, *ROWS)
     names = ("cat", "dog", "rat")
     assert len(load_folder(tmp_path, 8, labels="labels.csv", class_names=names).test_labels) == 8
-    with pytest.raises(ValueError, match=r"has other classes \(dog\) than are known"):
+    with pytest.raises(ValueError, match=r"has classes \(dog\) that the network does not know"):
         load_folder(tmp_path, 8, labels="labels.csv", class_names=("cat", "rat"))
 
 
@@ -153,8 +153,8 @@ def test_a_network_is_tested_by_labels(tmp_path):
         ("none.csv", r"expected a table \(there is no such file\), name:<pattern>"),
         ("name:cat", "has no group in parentheses"),
         ("name:(cat", "is not a regular expression"),
-        ("folders:two", "expected a number from 1 on, as in folders:2"),
-        ("level:0", "expected a number from 1 on, as in level:2"),
+        ("folders:two", "expected 1 or more folders, as in folders:2"),
+        ("level:0", "expected 1 or more folders, as in level:2"),
         ("0.png", "is not a table"),
         (7, "expected a text, a path or a function"),
     ],

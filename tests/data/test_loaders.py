@@ -20,12 +20,12 @@ NORMALIZATION = Normalization((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
 def on_host(data: ImageData, *arguments) -> TrainLoader:
-    """The loader of albumentations, with a normalisation of no concern to most tests."""
+    """The loader that uses albumentations, with a normalisation that most tests ignore."""
     return TrainLoader(data, NORMALIZATION, *arguments)
 
 
 def on_device(data: ImageData, *arguments) -> DeviceTrainLoader:
-    """The device's loader, on the one device that every machine has."""
+    """The loader for a GPU, on the one device that every machine has."""
     return DeviceTrainLoader(data, NORMALIZATION, *arguments, device=torch.device("cpu"))
 
 
@@ -83,12 +83,12 @@ def test_eval_batches_are_the_images_in_order(few, batch_size):
 @pytest.mark.parametrize("build", [on_host, on_device])
 @pytest.mark.parametrize("processes", [2, 3, 7])
 def test_several_processes_share_the_images_of_one(few, build, processes):
-    """Batches of 32: the last has 4 images, two each for two processes: none trains on one."""
+    """Of batches of 32, the last has 4 images: two for each of two processes, never one."""
     settings = (few, Augmentation(), 32, 5)
     parts = [list(build(*settings, rank, processes).epoch(1)) for rank in range(processes)]
     for batch, (images, labels) in enumerate(build(*settings).epoch(1)):
         shares = [part[batch] for part in parts]
-        # who has no share has two images that do not count
+        # a process without a share gets two images that do not count
         seen = [share for share in shares if (share[1] != IGNORED).all()]
         assert torch.equal(torch.cat([share[0] for share in seen]), images)
         assert torch.equal(torch.cat([share[1] for share in seen]), labels)
@@ -102,7 +102,7 @@ def test_several_processes_share_the_images_of_one(few, build, processes):
     [(33, 16, [16, 17]), (34, 16, [16, 16, 2]), (1, 16, [1]), (3, 1, [1, 1, 1]), (5, 2, [2, 3])],
 )
 def test_no_image_is_left_alone(few, images, batch_size, counts):
-    """BatchNorm after pooling cannot be trained on one; the order is that of all the others."""
+    """BatchNorm after pooling cannot train on one; the order of the images stays the same."""
     loader = on_host(subset(few, images), PLAIN, batch_size, 0)
     batches = [labels for _, labels in loader.epoch(0)]
     assert [len(labels) for labels in batches] == counts
@@ -112,11 +112,10 @@ def test_no_image_is_left_alone(few, images, batch_size, counts):
 
 
 def test_the_device_decides_on_the_loader(few):
-    assert type(train_loader(few, NORMALIZATION, PLAIN, 16, 0, torch.device("cpu"))) is TrainLoader
-    meta = train_loader(
-        few, NORMALIZATION, PLAIN, 16, 0, torch.device("meta")
-    )  # stands in for a GPU
-    assert type(meta) is DeviceTrainLoader
+    settings = (few, NORMALIZATION, PLAIN, 16, 0)
+    assert type(train_loader(*settings, torch.device("cpu"))) is TrainLoader
+    meta = torch.device("meta")  # stands in for a GPU
+    assert type(train_loader(*settings, meta)) is DeviceTrainLoader
 
 
 @pytest.mark.parametrize("batches", ["training", "test"])

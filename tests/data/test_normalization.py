@@ -10,8 +10,8 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 NORMALIZATION = Normalization(MEAN, STD)
 
 
-def test_normalisation_has_the_bits_of_albumentations(few):
-    """So a user's own pipeline, which ends with ``A.Normalize``, gives a network what ours does."""
+def test_normalisation_equals_albumentations_bit_by_bit(few):
+    """So a user's own pipeline that ends with ``A.Normalize`` gives a network the same input."""
     images = few.train_images[:10]
     found = Normalizer(NORMALIZATION)(torch.from_numpy(images))
     theirs = A.Normalize(MEAN, STD)
@@ -30,12 +30,12 @@ def test_denormalisation_undoes_it_in_a_new_tensor(few):
     assert denormalize(torch.full((2, 3, 4, 4), 99.0), NORMALIZATION).max() == 1
 
 
-def test_mean_and_standard_deviation_are_numpys(few):
+def test_mean_and_standard_deviation_equal_numpys(few):
     pixels = few.train_images.reshape(-1, 3) / 255
     found = Normalization.of(few.train_images)
     np.testing.assert_allclose(found.mean, pixels.mean(0), rtol=1e-9)
     np.testing.assert_allclose(found.std, pixels.std(0), rtol=1e-9)
-    with pytest.raises(ValueError, match="no images to compute mean"):
+    with pytest.raises(ValueError, match="no images from which to compute mean"):
         Normalization.of(few.train_images[:0])
 
 
@@ -49,7 +49,7 @@ def test_a_channel_of_equal_pixels_can_be_normalised(few):
 
 
 def test_a_normalisation_is_plain_numbers():
-    """Of whatever type they were: it is compared, and written into weights files."""
+    """Whatever type they had: normalisations are compared, and written into weights files."""
     given = Normalization(np.float32([0, 0.5, 1]), [1, 2, 3])
     assert given == Normalization((0.0, 0.5, 1.0), (1.0, 2.0, 3.0))
     assert str(given) == "Normalization(mean=(0.0, 0.5, 1.0), std=(1.0, 2.0, 3.0))"

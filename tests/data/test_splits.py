@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -37,14 +35,13 @@ def test_a_held_out_part_is_stratified_and_repeatable(sample):
 
 
 def labelled(counts: dict[str, int]) -> ImageData:
-    """Return images of unequal classes, each with its number as its colour and in its file."""
+    """Return images in unequal classes; an image's number is its colour and in its file name."""
     labels = np.repeat(np.arange(len(counts)), list(counts.values()))
     images = np.arange(len(labels), dtype=np.uint8)[:, None, None, None].repeat(3, axis=3)
     files = tuple(f"{number}.png" for number in range(len(labels)))
     digests = tuple(f"digest {number}" for number in range(len(labels)))
-    names = tuple(counts)
-    data = ImageData(images, labels, images, labels, names, "unequal", files, files)
-    return replace(data, train_digests=digests)
+    both = (images, labels, images, labels)
+    return ImageData(*both, tuple(counts), "unequal", files, files, train_digests=digests)
 
 
 @pytest.mark.parametrize(
@@ -74,14 +71,14 @@ def test_files_and_digests_go_with_their_images():
 
 
 def test_images_are_held_out_by_their_digests():
-    """So the same ones are, after others were added."""
+    """So they are the same after others were added."""
     data, more = labelled({"a": 40, "b": 40}), labelled({"a": 40, "b": 44})
     names = [set(hold_out(one, 20).test_files) for one in (data, more)]
     assert len(names[0] & names[1]) >= 18
 
 
 @pytest.mark.parametrize("held_out", [0, 991, -1])
-def test_a_number_that_cannot_be_held_out_is_named(sample, held_out):
+def test_too_many_held_out_images_are_refused(sample, held_out):
     message = f"held_out is {held_out}, expected 1 to 990: there are 1,000 training images"
     with pytest.raises(ValueError, match=message):
         hold_out(sample, held_out)

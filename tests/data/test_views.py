@@ -19,7 +19,7 @@ from pytorch_vision.data.views import (
 
 DRAWS = 4000
 SIZE, FILL = (32, 32), (125, 123, 114)
-PIXELS = Normalizer(Normalization((0.0,) * 3, (1 / 255,) * 3))  # leaves values of 0 to 255
+PIXELS = Normalizer(Normalization((0.0,) * 3, (1 / 255,) * 3))  # leaves values as they are
 PIXELS.fill = torch.tensor(FILL, dtype=torch.uint8)
 FLIP, CROP = Flip("random", 0, DRAWS), Crop(4, SIZE, FILL)
 CUTOUT = CutOut(16, 0.5, SIZE, FILL)
@@ -31,7 +31,7 @@ def draw(views: list[View], count: int) -> list[np.ndarray]:
 
 
 def at_once(views: list[View], images: np.ndarray, drawn: list[np.ndarray]) -> np.ndarray:
-    """Return what ``view_batch`` makes of images, as uint8 (N, H, W, 3)."""
+    """Return the result of ``view_batch`` as uint8 (N, H, W, 3)."""
     tensors = view_batch(views, torch.from_numpy(images), drawn, PIXELS)
     return tensors.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
@@ -125,7 +125,7 @@ def test_the_hole_is_cutouts(position):
     for sides in (rows, columns):
         lengths, firsts = sides.sum(axis=1), sides.argmax(axis=1)
         assert lengths.max() == 16
-        assert lengths.min() == 8  # half over the edge
+        assert lengths.min() == 8  # half of it lies over the edge
         # the centre is uniform: -8..24 are the 33 places where a hole of 16 can begin
         begins = np.where(firsts > 0, firsts, lengths - 16)
         assert begins.min() == -8

@@ -8,7 +8,7 @@ from pytorch_vision.models import Classifier, EpochRecord, History, ResNet
 
 @pytest.fixture
 def trained(few) -> Classifier:
-    """A small network with all that a file keeps of it."""
+    """A small network, with everything that its file stores."""
     torch.manual_seed(0)
     network = ResNet((1, 1, 1, 1), 10, "standard")
     history = History((EpochRecord(1, 2.5, 10.0, 2.25, 20.0, 0.05, 3.0, 1.0),))

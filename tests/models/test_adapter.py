@@ -1,4 +1,4 @@
-"""Finding how a network is called, in a test and in a training step."""
+"""Finding how to call a network, in a test and in a training step."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_without_16_bits_there_is_no_autocast():
 
 
 @pytest.mark.parametrize(("groups", "autocast"), [(1, True), (4, True), (8, False)])
-def test_depthwise_convolutions_are_calculated_in_float32_on_a_cpu(groups, autocast):
+def test_depthwise_convolutions_run_in_float32_on_a_cpu(groups, autocast):
     network = tiny_network()
     network.insert(1, nn.Conv2d(8, 8, 3, groups=groups))
     assert find_call(network, SIZE, 10) == Call(autocast=autocast)
@@ -73,7 +73,7 @@ def test_other_outputs_are_refused(network, message):
 
 
 class AuxiliaryHead(Body):
-    """As inception's: only training has it, and it needs large images."""
+    """Like inception's: it runs only in training, and needs large images."""
 
     def forward(self, x: Tensor) -> Tensor:
         maps = self.features(x)

@@ -22,7 +22,7 @@ EXACT = Machine(accelerator="cpu", precision="32-true")
 
 
 def test_a_classifier_is_made_for_data(few):
-    """From a network or from its name: they differ in the description alone."""
+    """From a network or from its name: they differ only in the description."""
     named = Classifier("ResNet18", few, conv_padding="standard", resize="pad")
     given = Classifier(ResNet18(10, "standard"), few, resize="pad", description="mine")
     for classifier in (named, given):
@@ -56,7 +56,7 @@ def test_a_classifier_is_made_without_data(few):
 @pytest.mark.parametrize(
     ("network", "options", "message"),
     [
-        (Body(), {"conv_padding": "standard"}, "conv_padding: only for a network that is made by"),
+        (Body(), {"conv_padding": "standard"}, "conv_padding: only for a network that is given by"),
         (Body(), {"resize": "stretch"}, "resize is 'stretch', expected 'crop', 'pad', 'squash'"),
         (Body(), {"class_names": "ab"}, "class_names is 'ab', expected a sequence of names"),
         (Body(), {"class_names": ()}, "class_names is empty"),
@@ -67,7 +67,7 @@ def test_a_classifier_is_made_without_data(few):
             r"'CustomResNet' cannot be made with .*padding='x'",
         ),
         (Body, {}, r"network is the class Body, expected a network: Body\(\)"),
-        (Body().state_dict(), {}, "network is a dict, of weights maybe: make the network"),
+        (Body().state_dict(), {}, "network is a dict, perhaps of weights: make a network"),
         ([1], {}, r"network is list, expected a torch\.nn\.Module"),
     ],
 )
@@ -76,8 +76,8 @@ def test_a_wrong_network_or_option_is_refused(few, network, options, message):
         Classifier(network, few, **options)
 
 
-def test_first_weights_follow_the_seed_alone(few):
-    """The same cell gives the same weights; the global random state is left alone."""
+def test_initial_weights_depend_only_on_the_seed(few):
+    """A cell that runs again gives the same weights; the global random state does not change."""
     torch.manual_seed(1)
     state, numpys, pythons = torch.get_rng_state(), np.random.get_state()[1], random.getstate()
     first, again, other = (
@@ -155,7 +155,8 @@ def test_image_files_are_predicted_like_their_pixels(tmp_path, few, tiny):
         ([1, 2], "images are neither"),
         (3, "images are neither"),
         (b"no picture", "the image is not an image that Pillow can read"),
-        (Image.new("RGB", (900, 3)), "the picture is 900x3 pixels, of which 'crop' leaves"),
+        (Image.new("RGB", (900, 3)), "the image is 900x3 pixels, of which 'crop' leaves"),
+        (Image.new("RGB", (0, 3)), "the image has 0x3 pixels, expected 1 to "),
     ],
 )
 def test_other_values_than_images_are_refused(tiny, images, message):
@@ -192,7 +193,7 @@ def test_a_picture_is_classified_in_one_call(tmp_path, few, tiny):
 
 
 def test_a_changed_network_gives_other_predictions(few):
-    """The cached call belongs to the present layers."""
+    """The cached call is only for the layers for which it was found."""
     classifier, machine = Classifier(tiny_network(), few), CPU
     first = classifier.predict(few.test_images[:1], machine)
     with torch.no_grad():
@@ -237,7 +238,7 @@ def test_with_network_keeps_everything_else(trained):
     assert trained.with_network(network, History()).history == History()
 
 
-def test_data_of_another_kind_is_refused(trained, few, sample):
+def test_data_with_other_classes_or_sizes_is_refused(trained, few, sample):
     trained.check(few)
     trained.check(sample)
     others = replace(few, class_names=("plane", *few.class_names[1:]))
@@ -255,7 +256,7 @@ def test_data_of_another_kind_is_refused(trained, few, sample):
         trained.check([1, 2])
 
 
-def test_data_of_a_reloaded_class_is_taken(few, tiny):
-    """%autoreload makes another class of the same name."""
+def test_data_of_a_reloaded_class_is_accepted(few, tiny):
+    """%autoreload makes another class with the same name."""
     values = {field.name: getattr(few, field.name) for field in fields(ImageData)}
     tiny.check(SimpleNamespace(**values, size=few.size))

@@ -9,13 +9,13 @@ from pytorch_vision.models.custom_resnet import MirrorBatchNorm2d, MirrorConv2d
 
 
 def mirror_image(maps: Tensor, pairs: int) -> Tensor:
-    """Return the maps that mirrored layers give for the mirror image of what they were given."""
+    """Return the feature maps of mirrored layers for the mirror image of their input."""
     first, between, second = maps.tensor_split((pairs, maps.shape[1] - pairs), 1)
     return torch.cat([second, between, first], 1).flip(3)
 
 
 def with_random_numbers(model: nn.Module) -> nn.Module:
-    """Replace all weights and statistics that training changes."""
+    """Replace all weights and statistics that training would change."""
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.weight, 0.5, 1.5)
@@ -33,7 +33,7 @@ def test_a_mirrored_convolution_turns_with_the_image(pairs):
     assert torch.allclose(layer(mirror_image(maps, pairs)), mirror_image(layer(maps), 4), atol=1e-5)
 
 
-def test_mirrored_normalisation_is_batchnorms_with_shared_statistics():
+def test_mirrored_batchnorm_is_batchnorm_with_shared_statistics():
     layer, usual = MirrorBatchNorm2d(6, pairs=2), nn.BatchNorm2d(6)
     maps = torch.randn(4, 6, 5, 7) * torch.arange(1, 7)[:, None, None]
     assert torch.allclose(layer.train()(maps), usual.train()(maps), atol=1e-5)
@@ -48,7 +48,7 @@ def test_mirrored_normalisation_is_batchnorms_with_shared_statistics():
 
 
 @pytest.mark.parametrize(("mirrored", "parameters"), [(True, 3_287_460), (False, 6_573_120)])
-def test_a_mirrored_network_does_not_see_the_mirror(mirrored, parameters):
+def test_a_mirrored_network_gives_mirror_images_the_same_logits(mirrored, parameters):
     model = with_random_numbers(create("CustomResNet", mirrored=mirrored)).eval()
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
     images = torch.randn(2, 3, 32, 32)
@@ -60,7 +60,7 @@ def test_a_mirrored_network_does_not_see_the_mirror(mirrored, parameters):
 
 
 def test_a_mirrored_stem_whitens_as_the_other_does():
-    """Filters and their negatives are the same cosines; only their order is another."""
+    """The filters and their negatives are the same cosines, only in another order."""
     usual, mirrored = (
         create("CustomResNet", mirrored=mirrored).stem[0].weight.flatten(1)
         for mirrored in (False, True)
@@ -71,17 +71,17 @@ def test_a_mirrored_stem_whitens_as_the_other_does():
     assert differences.amin(1).max() < 1e-6
 
 
-def test_a_mirrored_layer_begins_as_the_identity():
-    model, images = create("CustomResNet", mirrored=True).eval(), torch.randn(1, 64, 8, 8)
-    first, _, second = images.tensor_split((14, 50), 1)
-    passed_on = model.layer1[0][0](images)
-    assert torch.allclose(passed_on[:, :50], images[:, :50], atol=1e-6)
-    assert torch.allclose(passed_on[:, 64:78], second, atol=1e-6)
-    assert not torch.allclose(first, second)
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_convolutions_begin_as_the_identity(mirrored):
+    layer = create("CustomResNet", mirrored=mirrored).layer1[0][0]
+    images = torch.randn(1, 64, 8, 8)
+    maps = layer(images)
+    passed_on = torch.cat([maps[:, :50], maps[:, 64:78]], 1) if mirrored else maps[:, :64]
+    assert torch.allclose(passed_on, images, atol=1e-6)
 
 
 def test_a_mirrored_network_learns_from_an_image_what_its_mirror_image_teaches():
-    """In float64: where a map is zero but for rounding, float32 turns a gradient off or on."""
+    """In float64, as rounding around zero in float32 can switch a gradient on or off."""
     model = with_random_numbers(create("CustomResNet", mirrored=True)).double().train()
     twin, images = copy.deepcopy(model), torch.randn(2, 3, 16, 16, dtype=torch.float64)
     labels = torch.arange(2)

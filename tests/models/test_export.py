@@ -24,7 +24,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 
 
 class Viewed(nn.Module):
-    """As in many courses: gray, never a batch of one image, flattened by ``view``, a tuple."""
+    """As in many courses: grey images, no batch of one, flattened by ``view``, returns a tuple."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Mixed(nn.Module):
 @pytest.mark.parametrize(
     ("network", "options"), [("CustomResNet", {"mirrored": True}), (Viewed(), {}), (Mixed(), {})]
 )
-def test_a_file_predicts_what_the_classifier_does(tmp_path, few, network, options):
+def test_a_file_predicts_the_same_as_the_classifier(tmp_path, few, network, options):
     classifier = Classifier(network, few, **options)
     with left_alone(classifier.network.train()):
         path = export_onnx(classifier, tmp_path / "new" / "model.onnx")
@@ -96,8 +96,8 @@ def test_missing_packages_are_named(tmp_path, few, tiny, monkeypatch):
         export_onnx(tiny, tmp_path / "model.onnx")
 
 
-def test_the_program_of_the_page_runs_without_pytorch(tmp_path, few, tiny):
-    """It gives what ``predict`` gives for the same picture."""
+def test_the_program_in_the_docs_runs_without_pytorch(tmp_path, few, tiny):
+    """It gives the same probabilities as ``predict``."""
     export_onnx(tiny, tmp_path / "model.onnx")
     (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert len([line for line in program.splitlines() if line]) <= 21

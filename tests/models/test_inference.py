@@ -3,8 +3,8 @@ import torch
 from pytorch_vision.models.inference import scaled_down
 
 
-def test_images_are_scaled_down_in_place():
-    """An edge between two halves stays in its place, at three quarters of the size."""
+def test_scaling_down_does_not_shift_images():
+    """At three quarters of the size, the edge between two halves stays between them."""
     images = torch.zeros(2, 3, 32, 48)
     images[:, :, :, 24:] = 1.0
     small = scaled_down(images, 0.75)
@@ -14,6 +14,6 @@ def test_images_are_scaled_down_in_place():
     assert torch.equal(scaled_down(images, 1.0), images)
 
 
-def test_no_side_becomes_smaller_than_networks_take():
+def test_no_side_becomes_too_small_for_networks():
     assert scaled_down(torch.ones(1, 3, 20, 224), 0.5).shape == (1, 3, 16, 112)
     assert scaled_down(torch.ones(1, 3, 8, 16), 0.5).shape == (1, 3, 8, 16)

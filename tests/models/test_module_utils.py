@@ -11,7 +11,7 @@ from pytorch_vision.models.module_utils import copied, ready, unwrapped
 
 
 @pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile])
-def test_wrappers_are_taken_off(wrap):
+def test_wrappers_are_removed(wrap):
     network = Body()
     assert unwrapped(wrap(network)) is network
 
@@ -39,13 +39,13 @@ def test_lazy_layers_are_initialised_for_the_images():
 
 @pytest.mark.parametrize("kind", ["remembering", "weight_norm", "traced"])
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-def test_what_deepcopy_refuses_is_copied(kind):
+def test_networks_that_deepcopy_refuses_are_copied(kind):
     network = made(kind)
     network(torch.randn(2, 3, 32, 32)).sum().backward()
-    with_grad = copied(network)
+    duplicate = copied(network)
     images = torch.randn(2, 3, 32, 32)
-    torch.testing.assert_close(with_grad.eval()(images), network.eval()(images))
-    for own, theirs in zip(with_grad.parameters(), network.parameters(), strict=True):
+    torch.testing.assert_close(duplicate.eval()(images), network.eval()(images))
+    for own, theirs in zip(duplicate.parameters(), network.parameters(), strict=True):
         assert own.is_leaf
         assert own.data_ptr() != theirs.data_ptr()
 

@@ -40,10 +40,8 @@ def test_options_go_to_the_network():
         create("CustomResNet", conv_padding="standard")
 
 
-def test_custom_resnet_is_the_original_repositorys():
-    """Its number of parameters with ten classes, and its last map of 4x4 cells."""
+def test_custom_resnets_last_map_has_an_eighth_of_the_side():
     model = create("CustomResNet").eval()
-    assert sum(parameter.numel() for parameter in model.parameters()) == 6_573_120
     kept = []
     model.layer3.register_forward_hook(lambda _m, _i, output: kept.append(output.shape))
     model(torch.zeros(1, 3, 32, 32))
@@ -52,7 +50,7 @@ def test_custom_resnet_is_the_original_repositorys():
 
 
 def test_custom_resnets_stem_whitens_photographs(sample):
-    """What its fixed filters see is nearly uncorrelated; what random filters see is not."""
+    """The outputs of its fixed filters are nearly uncorrelated; those of random filters are not."""
     shown = sample.train_images[:200]
     images = next(eval_batches(shown, Normalization.of(shown)))
 
@@ -66,12 +64,6 @@ def test_custom_resnets_stem_whitens_photographs(sample):
     torch.manual_seed(0)
     assert mean_correlation(torch.nn.Conv2d(3, 27, 3).weight) > 0.3
     assert not stem.weight.requires_grad
-
-
-def test_custom_resnets_convolutions_begin_as_the_identity():
-    layer = create("CustomResNet").layer1[0][0]
-    images = torch.randn(1, 64, 8, 8)
-    assert torch.allclose(layer(images)[:, :64], images, atol=1e-6)
 
 
 def test_custom_resnets_logits_are_scaled():
@@ -108,8 +100,8 @@ def test_timms_come_with_weights_except_for_other_classes(tmp_path):
     assert torch.equal(again.network.fc.weight, model.fc.weight)
 
 
-def test_timm_is_asked_for_and_its_names_are_suggested(monkeypatch):
-    with pytest.raises(ValueError, match="timm has no network 'resnet10'; do you mean "):
+def test_a_missing_timm_is_named_and_its_networks_are_suggested(monkeypatch):
+    with pytest.raises(ValueError, match="timm has no network 'resnet10'; did you mean "):
         create("timm:resnet10")
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ValueError, match="timm:NAME need timm: pip install timm"):
@@ -141,8 +133,8 @@ def test_a_custom_function_makes_a_network(tmp_path, monkeypatch):
     ("name", "message"),
     [
         ("ResNet19", "'ResNet19', expected one of ResNet18, ResNet34, CustomResNet, torch"),
-        ("resnet18", r"'resnet18'.*; do you mean ResNet18 or torchvision:resnet18\?"),
-        ("VGG11", r"'VGG11'.*; do you mean torchvision:vgg11\?"),
+        ("resnet18", r"'resnet18'.*; did you mean ResNet18 or torchvision:resnet18\?"),
+        ("VGG11", r"'VGG11'.*; did you mean torchvision:vgg11\?"),
         ("torchvision:resnet19", "torchvision has no network 'resnet19'; it has alexnet, "),
         ("torchvision:resnet18@BEST", "no weights 'BEST' for resnet18; it has IMAGENET1K_V1"),
         ("not_there:function", "not_there:function, which cannot be imported: No module named"),
@@ -173,7 +165,7 @@ def hub(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def theirs(hub) -> torch.nn.Module:
-    """Put random weights of a thousand classes there; return the network that has them."""
+    """Put random weights for a thousand classes there; return the network that has them."""
     torch.manual_seed(7)
     network = torchvision.models.get_model("mobilenet_v3_small")
     torch.save(network.state_dict(), hub / "mobilenet_v3_small-047dcff4.pth")
@@ -220,7 +212,7 @@ def test_a_file_without_torchvisions_weights_is_named(hub, few, content):
         file.write_bytes(content)
     else:
         torch.save(content, file)
-    with pytest.raises(ValueError, match=r"047dcff4.pth does not hold the weights .*: move it awa"):
+    with pytest.raises(ValueError, match=r"047dcff4.pth does not hold the weights .*: remove it,"):
         Classifier(NAME, few)
 
 

@@ -5,7 +5,7 @@ from pytorch_vision.models import ResNet18, ResNet34
 
 
 def map_sides(model: torch.nn.Module, side: int) -> list[int]:
-    """Return the side of the map behind each of the four stages."""
+    """Return the side of the feature map after each of the four stages."""
     sides = []
     for stage in (model.layer1, model.layer2, model.layer3, model.layer4):
         stage.register_forward_hook(lambda _m, _i, output: sides.append(output.shape[-1]))
@@ -34,8 +34,8 @@ def test_parameters(build, count, conv_padding):
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 
-@pytest.mark.parametrize("shape", [(32, 32), (33, 50), (64, 32)])
-def test_any_number_of_classes_and_any_size_from_32(shape):
+@pytest.mark.parametrize("shape", [(16, 16), (33, 50)])
+def test_any_number_of_classes_and_any_size_from_16(shape):
     with torch.device("meta"):
         logits = ResNet18(num_classes=3).eval()(torch.zeros(2, 3, *shape))
     assert logits.shape == (2, 3)
@@ -51,9 +51,7 @@ def test_the_whole_last_map_counts():
     assert (gradient[0].abs().amax(dim=0) > 0).all()
 
 
-def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="num_classes is 0"):
-        ResNet18(num_classes=0)
+def test_another_padding_is_refused():
     with pytest.raises(
         ValueError, match="conv_padding is 'imagenet', expected 'original' or 'standard'"
     ):

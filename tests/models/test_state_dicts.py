@@ -62,7 +62,7 @@ def test_a_last_layer_of_other_classes_stays_new(tmp_path, few):
     assert classifier.begin_with(tmp_path / "w.pt").splitlines() == [
         "Beginning with the weights of w.pt: 8 of 10 tensors taken",
         "left in the file: backbone.7.weight, backbone.7.bias (2)",
-        "new, as they were: 7.weight, 7.bias (2)",
+        "new, not in the file: 7.weight, 7.bias (2)",
     ]
 
 
@@ -104,7 +104,7 @@ class Harmful:
             r"more than weights \(torch\.nn.*\), and could run code\. If you trust it",
         ),
         ({"epoch": 3}, "holds no weights: there is no dict of tensors in it"),
-        ({"w": torch.tensor([torch.nan])}, "cannot be used: w in it holds NaN"),
+        ({"w": torch.tensor([torch.nan])}, "cannot be used: its tensor w holds NaN"),
     ],
 )
 def test_files_without_usable_weights_are_refused(tmp_path, content, message, capsys):

@@ -25,8 +25,8 @@ def test_network_and_random_state_are_untouched(few, capsys):
         print_summary(Classifier(model, few))
 
 
-def test_a_network_that_torchsummary_cannot_list_has_a_line(few, capsys):
-    """Attention gives a tuple, which torchsummary trips over."""
+def test_a_network_that_torchsummary_cannot_list_gets_a_line(few, capsys):
+    """Attention returns a tuple, which torchsummary cannot handle."""
     model = torch.nn.Sequential(torch.nn.Flatten(2), Attention())
     print_summary(Classifier(model, few))
     assert "Sequential: 4,198,400 parameters (torchsummary cannot list" in capsys.readouterr().out

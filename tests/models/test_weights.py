@@ -45,7 +45,7 @@ def test_a_file_that_cannot_be_opened_is_not_called_missing_or_damaged(
         (lambda path, _: path.write_bytes(b"\x80\x02}q\x00."), "is not a whole safetensors file"),
         (
             lambda path, _: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha"),
-            "a pointer of Git LFS, and `git lfs pull` fetches",
+            "a Git LFS pointer, and `git lfs pull` fetches",
         ),
         (lambda path, state: torch.save(state, path), r"looks like torch\.save's\. Begin a train"),
         (
@@ -66,5 +66,5 @@ def test_weights_that_hold_nan_are_refused(tmp_path, trained):
     with torch.no_grad():
         trained.network.layer2[0].conv1.weight[3, 2, 1, 0] = torch.nan
     trained.save(tmp_path / "weights.safetensors")
-    with pytest.raises(CheckpointError, match=r"layer2\.0\.conv1\.weight in it holds NaN"):
+    with pytest.raises(CheckpointError, match=r"its tensor layer2\.0\.conv1\.weight holds NaN"):
         Classifier.load(tmp_path / "weights.safetensors")

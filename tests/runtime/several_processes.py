@@ -25,7 +25,7 @@ from pytorch_vision.training import TrainConfig, checkpoint, fit
 from pytorch_vision.training.trainer import Trainer
 
 CONFIG = TrainConfig(epochs=3, batch_size=16, learning_rate=0.01, pruning=0.1)
-# nearly no learning, so that losses do not change, and images that can be recognised
+# almost no learning, so that losses do not change, and images that can be recognised
 STILL = replace(
     CONFIG,
     optimizer="sgd",
@@ -34,7 +34,7 @@ STILL = replace(
     augmentation=Augmentation(padding=0, flip="none", cutout=0),
 )
 MACHINE = Machine(accelerator="cpu", precision="32-true")
-STOPPED_AT = 10  # the training step, counted from 1, in which rank 1 is disturbed
+STOPPED_AT = 10  # the training step, counted from 1, at which rank 1 is disturbed
 
 
 def digest(tensors: Iterable[torch.Tensor]) -> str:
@@ -47,9 +47,9 @@ def numbers(history: History) -> list[dict]:
 
 
 def gradients(processes: Processes) -> list[list[float]]:
-    """Return the gradients of a batch of 33 images and of one of a single image.
+    """Return the gradients of a batch of 33 images and of a batch of one.
 
-    Two processes cannot share them equally. The network has no BatchNorm, whose statistics would
+    Two processes cannot share these equally. The network has no BatchNorm, whose statistics would
     depend on the shares.
     """
     found, data = [], few_images()
@@ -69,17 +69,17 @@ def whole_run(machine: Machine) -> dict[str, Any]:
 
     def note(module: nn.Module, _: object) -> None:
         if not module.training:
-            # running statistics are each process's own, but for those of what is tested
+            # running statistics differ between processes, except in the weights that are tested
             tested = digest(module.state_dict().values())
             digests.append((digest(classifier.network.parameters()), tested))
 
     classifier.network.register_forward_pre_hook(note)
     history = fit(classifier, data, CONFIG, machine)
-    return {"digests": digests[2:], "history": numbers(history)}  # first, it sees black images
+    return {"digests": digests[2:], "history": numbers(history)}  # the first two: black images
 
 
 def shown(machine: Machine) -> list[list[int]]:
-    """Train a network at rest; return the images that this process was shown in each epoch."""
+    """Train almost without learning; return the images that this process saw in each epoch."""
     data = few_images()
     classifier = Classifier(tiny_network(normalization=False), data)
     batches = batches_shown(classifier.network)
@@ -121,7 +121,7 @@ def disturbed(rank: int, act: Any) -> Classifier:
 
 
 def main(machine: Machine, out: Path) -> None:
-    """Do everything that is tested with two processes; at the end, one is killed."""
+    """Do everything that the tests need from two processes; at the end, one is killed."""
     data, processes = few_images(), Processes(start_processes(machine))
     rank = processes.rank
     seen = {

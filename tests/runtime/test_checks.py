@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 
 from pytorch_vision.runtime.checks import (
     checked_dataclass,
-    declared,
     height_and_width,
     whole_number,
 )
@@ -54,14 +53,9 @@ def test_text_and_numpys_numbers_are_converted():
     assert type(Recipe(count=np.int64(2)).count) is int
 
 
-def test_it_is_frozen_and_describes_its_fields():
+def test_it_is_frozen():
     with pytest.raises(AttributeError):
         Recipe().count = 3
-    assert [one.description for one in declared(Recipe).values()] == [
-        "how many",
-        "how fast",
-        "of which kind",
-    ]
 
 
 def test_help_shows_the_fields_as_they_are_declared():
@@ -82,7 +76,7 @@ def whole_size(value: object) -> int:
         (height_and_width, [32, np.int64(32), (32, 32), [32, 32], np.array([32, 32])], (32, 32)),
     ],
 )
-def test_numbers_can_be_of_numpy_or_torch(check, values, expected):
+def test_numbers_of_numpy_and_torch_are_converted(check, values, expected):
     for value in values:
         found = check(value)
         assert found == expected

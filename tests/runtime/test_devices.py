@@ -52,7 +52,6 @@ def test_a_gpu_is_used_if_there_is_one(monkeypatch, there):
         ({"devices": 0}, "devices is 0, expected 1 or more or 'auto'"),
         ({"devices": "many"}, "devices is 'many', expected a whole number or 'auto'"),
         ({"devices": 1.5}, "devices is 1.5, expected a whole number"),
-        ({"nodes": 2}, "there is no setting 'nodes'"),
     ],
 )
 def test_a_wrong_value_of_a_machine_is_named(change, message):
@@ -74,7 +73,7 @@ def test_make_fabric_uses_one_device_in_the_machines_precision():
     assert devices.describe_hardware(fabric).endswith(" threads), 32-true")
 
 
-def test_the_hardware_is_described_with_the_precision_that_a_network_is_calculated_in():
+def test_the_hardware_is_described_with_the_precision_in_which_a_network_runs():
     fabric = make_fabric(Machine(accelerator="cpu", precision="bf16-mixed"))
     assert devices.describe_hardware(fabric).endswith(", bf16-mixed")
     assert devices.describe_hardware(fabric, autocast=False).endswith(", 32-true")
@@ -95,7 +94,7 @@ def test_random_states_are_restored():
 
 
 def test_torchs_global_options_are_restored():
-    """Asked for a GPU's settings, which can be set without one."""
+    """A GPU's options can be set without a GPU."""
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
     for tf32, precision in ((True, "high"), (False, "highest")):
         with device_settings(torch.device("cuda"), tf32):

@@ -146,11 +146,11 @@ def test_a_leading_tilde_is_the_home_folder(tmp_path, monkeypatch):
         (ValueError("damaged"), False),
     ],
 )
-def test_system_errors_are_told_from_damaged_content(error, expected):
+def test_system_errors_are_distinguished_from_damaged_content(error, expected):
     assert is_system_error(error) is expected
 
 
-def test_a_csv_is_utf_8_with_a_byte_order_mark_if_set(tmp_path):
+def test_a_csv_is_utf_8_with_a_byte_order_mark_if_asked(tmp_path):
     path = tmp_path / "new" / "table.csv"
     write_csv(path, ["name", "count"], [["é, \udcff", 1], ["b", None]])
     assert path.read_bytes() == b'name,count\n"\xc3\xa9, \\udcff",1\nb,\n'

@@ -1,4 +1,4 @@
-"""Several processes on one CPU, which communicate by gloo; all else is as with several GPUs."""
+"""Several processes on one CPU, which communicate by gloo; all else is the same as on GPUs."""
 
 import json
 import os
@@ -94,7 +94,7 @@ def test_all_processes_have_the_same_weights_after_every_epoch(both):
 
 
 def test_pruning_uses_the_losses_of_all_processes(few, both):
-    """Later epochs leave out the same images in both: some of small loss in either."""
+    """Later epochs leave out the same images in both: some with a small loss in either."""
     classifier = Classifier(tiny_network(normalization=False), few)
     (images,) = eval_batches(few.train_images, classifier.normalization, torch.device("cpu"))
     with torch.no_grad():
@@ -115,7 +115,7 @@ def test_the_gradient_is_that_of_one_process_for_any_shares(both):
 
 
 def test_the_loss_of_an_epoch_is_that_of_one_process(both, alone):
-    """But for BatchNorm, which takes its statistics from a process's part of the batch."""
+    """Except for BatchNorm, which takes its statistics from a process's part of the batch."""
     first = both[0]["history"][0]
     assert first["train_loss"] == pytest.approx(alone[0].train_loss, rel=0.02)
     assert both[0]["history"] == both[1]["history"]
@@ -168,7 +168,7 @@ def test_two_processes_of_torchrun_resume_the_run_of_one(few, tiny, out, alone):
         stopped = fit(tiny, few, job.CONFIG, job.MACHINE, out / "alone")
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert terminated  # what was asked for happens once the checkpoint is written
+    assert terminated  # the signal takes effect once the checkpoint is written
     assert len(stopped.records) == 1
     done = start(*TORCHRUN, "2", job.__file__, "resumed", out, "1")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""What cannot be printed is escaped or dropped, and the program goes on."""
+"""Text that cannot be printed is escaped or dropped, and the program goes on."""
 
 import io
 import os
@@ -76,7 +76,7 @@ def test_at_a_terminal_a_bar_moves(monkeypatch):
 
 
 def test_tqdm_disable_hides_bars():
-    """In a log file and at a terminal; tqdm reads the variable at its import."""
+    """In a log file and at a terminal; tqdm reads the variable when it is imported."""
     code = (
         "import sys; from pytorch_vision.runtime.terminal import Bar\n"
         "for _ in Bar(range(3)): sys.stdout.isatty = lambda: True\n"

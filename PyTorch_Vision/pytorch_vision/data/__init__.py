@@ -1,9 +1,9 @@
 """Labelled images in memory, and what happens to them before a network sees them.
 
 ``images`` holds them. ``cifar10`` reads CIFAR-10, with ``downloads``; ``image_files`` reads a
-picture; ``folder_layout``, ``labels``, ``image_cache`` and ``folder`` read a folder of them;
-``load`` chooses. ``splits`` makes parts. ``augment``, ``views``, ``normalization`` and ``loaders``
-make batches. ``duplicates`` finds images that are there twice.
+picture; ``folder_layout``, ``labels``, ``image_cache`` and ``folder`` read a folder of pictures;
+``load`` chooses between these. ``splits`` makes subsets. ``augment``, ``views``, ``normalization``
+and ``loaders`` make batches. ``duplicates`` finds images that occur twice.
 """
 
 from pytorch_vision.data.augment import Augmentation

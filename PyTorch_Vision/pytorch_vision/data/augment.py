@@ -1,4 +1,4 @@
-"""The settings of the augmentation: how training images are varied. ``views`` varies them."""
+"""The settings of the augmentation, which ``views`` applies to training images."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -17,7 +17,7 @@ class Augmentation:
     """How training images are varied.
 
     Raises:
-        ValueError: a value is out of range, or a step is not a transform of albumentations.
+        ValueError: a value is out of range, or a step is not an albumentations transform.
     """
 
     padding: Annotated[
@@ -59,10 +59,10 @@ class Augmentation:
     @classmethod
     def _check_steps(cls, steps: Any) -> Any:
         if steps is not None and not isinstance(steps, Sequence):
-            raise ValueError(f"steps is {steps!r}, expected a list of albumentations' transforms")
+            raise ValueError(f"steps is {steps!r}, expected a list of albumentations transforms")
         for step in steps or ():
             if not isinstance(step, (A.BasicTransform, A.BaseCompose)):
-                raise ValueError(f"steps has {step!r}, expected transforms of albumentations")
+                raise ValueError(f"steps has {step!r}, expected albumentations transforms")
             _check_does_not_normalize(step)
         return steps
 
@@ -74,5 +74,5 @@ def _check_does_not_normalize(step: Any) -> None:
     if isinstance(step, DONE_AFTERWARDS):
         raise ValueError(
             f"steps has {type(step).__name__}: leave it out, as every image is normalised after "
-            "the steps, with the classifier's mean and standard deviation, and made a tensor"
+            "the steps, with the classifier's mean and standard deviation, and made into a tensor"
         )

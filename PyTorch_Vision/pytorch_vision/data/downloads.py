@@ -1,4 +1,4 @@
-"""Downloads that cannot hang: another process fetches a file, and is ended when it stalls."""
+"""Downloads that cannot hang: a child process fetches the file, and is killed if it stalls."""
 
 import shutil
 import subprocess
@@ -11,10 +11,10 @@ from pytorch_vision.runtime.terminal import Bar
 from pytorch_vision.runtime.text import cut
 
 STALL_SECONDS = 20.0
-STALL_BYTES = 1_000_000  # the least that must arrive in that time: 50 kB/s
-LARGEST_DOWNLOAD = 500_000_000  # bytes: npm packs 139 MB, and keeps them in its cache as well
+STALL_BYTES = 1_000_000  # that must arrive in that time: 50 kB/s
+LARGEST_DOWNLOAD = 500_000_000  # bytes: npm downloads 139 MB, and stores them in its cache as well
 LONGEST_REASON = 200  # characters
-# in a process of its own, as no time limit of a socket stops a server that sends byte by byte
+# in its own process, as a socket's timeout does not stop a server that sends byte by byte
 RETRIEVE = """
 import sys, pooch
 url, known_hash, folder, name = sys.argv[1:]
@@ -23,19 +23,19 @@ pooch.retrieve(url, known_hash, name, folder, downloader=pooch.HTTPDownloader(ti
 
 
 class DownloadError(Exception):
-    """A source did not give the file that was expected; another one may."""
+    """A source did not deliver the expected file; another one may."""
 
 
 def download(url: str, known_hash: str, folder: Path) -> Path:
     """Download a file over HTTP into an empty folder, check its hash, and return its path.
 
     Args:
-        url: where it is.
-        known_hash: as pooch takes it, such as "md5:0123…".
-        folder: the folder.
+        url: the file's URL.
+        known_hash: its hash as pooch takes it, such as "md5:0123…".
+        folder: an empty folder for the file.
 
     Raises:
-        DownloadError: the server cannot be reached, stalls, or serves something else.
+        DownloadError: the server cannot be reached, stalls, or serves another file.
     """
     path = folder / "download"
     _run([sys.executable, "-P", "-c", RETRIEVE, url, known_hash, str(folder), path.name], folder)
@@ -51,7 +51,7 @@ def npm_pack(package: str, folder: Path) -> Path:
     npm = shutil.which("npm")
     if npm is None:
         raise DownloadError("npm is not on PATH")
-    cache = folder / "npm-cache"  # in this folder, to be measured and removed with it
+    cache = folder / "npm-cache"  # in this folder, so that it is measured and removed with it
     _run([npm, "pack", package, "--pack-destination", str(folder), "--cache", str(cache)], folder)
     if (path := next(folder.glob("*.tgz"), None)) is None:
         raise DownloadError("npm pack wrote no file")
@@ -59,10 +59,10 @@ def npm_pack(package: str, folder: Path) -> Path:
 
 
 def _run(command: list[str], folder: Path) -> None:
-    """Run a command that downloads into a folder, and show how the folder grows.
+    """Run a command that downloads into a folder, with a progress bar of the folder's size.
 
     Raises:
-        DownloadError: it failed, stalled, or wrote too much; it has ended by then.
+        DownloadError: it failed, stalled, or wrote too much, and was killed.
     """
     bar = Bar(desc="CIFAR-10", unit="B", unit_scale=True, leave=False)
     with bar, tempfile.TemporaryFile() as log:

@@ -1,7 +1,7 @@
 """Find images that occur twice: the same motif on both sides of a split flatters the result.
 
 Barz and Denzler, "Do We Train on Test Data? Purging CIFAR of Near-Duplicates" (arXiv 1902.00423),
-looked at CIFAR-10's by eye; here, a perceptual hash proposes pairs and their pixels decide.
+judged CIFAR-10's by eye; here, a perceptual hash proposes pairs, and their pixels decide.
 """
 
 import hashlib
@@ -17,15 +17,15 @@ from pytorch_vision.runtime.files import write_csv
 from pytorch_vision.runtime.terminal import Bar
 
 LOW = 8  # low frequencies in each direction: their 64 coefficients make a hash
-HASHED_SIDE = 32  # pixels of the grey image that is hashed
-NEAR_BITS = 10  # images are compared if no more bits of their hashes differ
-NEAREST = 10  # images of the nearest hashes are compared with an image
-SIMILAR = 0.8  # correlation of the pixels of images that are nearly the same
-FRAME = 16  # one part in so many is left out at each edge, to look behind a frame
-GREY = 8  # of 255: channels of a grey image differ by no more
+HASHED_SIDE = 32  # pixels: the side of the grey image that is hashed
+NEAR_BITS = 10  # images are compared by their pixels if at most so many bits of the hashes differ
+NEAREST = 10  # candidates, those with the nearest hashes, with which an image is compared
+SIMILAR = 0.8  # correlation of the pixels from which two images are nearly the same
+FRAME = 16  # at each edge, 1/16 of the side is cut off, to compare images without their frames
+GREY = 8  # of 255: the largest difference between the channels of a grey image
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-PLAIN = 1.0  # norm of an image around its mean, below which it has a single colour
-ENTRIES = 4_000_000  # of a matrix that is held at once
+PLAIN = 1.0  # the norm of an image minus its mean, below which it has a single colour
+ENTRIES = 4_000_000  # of the matrix of hash distances that is in memory at once
 BATCH = 1000  # pairs whose pixels are compared at once
 COLUMNS = (
     "similarity",
@@ -45,7 +45,7 @@ def _unframed(images: np.ndarray) -> np.ndarray:
     return images[:, rows:-rows, columns:-columns]
 
 
-# how an image can be a copy of another, what is done to both, and what to the first, to see that
+# how an image can be a copy of another, and to compare them: the change to both, and to the first
 KINDS: tuple[tuple[str, Change, Change], ...] = (
     ("", _whole, _whole),
     ("framed or cropped", _unframed, _whole),
@@ -58,12 +58,12 @@ KINDS: tuple[tuple[str, Change, Change], ...] = (
 
 @dataclass(frozen=True, eq=False)
 class Duplicates:
-    """Pairs of images that are the same, or nearly so. Training images are counted first.
+    """Pairs of images that are the same, or nearly so. Test images are numbered after training's.
 
     Attributes:
         data: the images.
-        pairs: each image with the first of its like and the correlation of their pixels, from 0.8
-            to 1, which means the same pixels; the most similar first.
+        pairs: the numbers of two images, and the correlation of their pixels, from 0.8 to 1, which
+            means the same pixels; the most similar first. Equal images are paired with the first.
         kinds: how one image of each pair is a copy of the other: "the same", "nearly the same", or
             some of "grey", "framed or cropped", "mirrored" and "turned".
         in_training: bool, which test images are also in training, or nearly so.
@@ -76,7 +76,7 @@ class Duplicates:
 
     @property
     def motifs(self) -> list[tuple[int, int, float]]:
-        """One pair of each motif: those of two classes, then those in training and test, first."""
+        """One pair for each motif: first pairs of two classes, then those across the splits."""
         count, named = len(self.data.train_labels), dict[int, tuple[int, int, float]]()
         for pair in sorted(self.pairs, key=lambda one: (self._of_one_class(one), one[1] < count)):
             named.setdefault(pair[0], pair)
@@ -88,18 +88,18 @@ class Duplicates:
         return getattr(self.data, f"{split}_images")[place]
 
     def name(self, index: int) -> str:
-        """Return the file of an image, or its split and its place there."""
+        """Return the file of an image, or its split and its index there."""
         split, place = self._find(index)
         files = getattr(self.data, f"{split}_files")
         return f"{split} image {place}" if files is None else files[place]
 
     def class_name(self, index: int) -> str:
-        """Return the class that an image is labelled with."""
+        """Return the name of an image's class."""
         split, place = self._find(index)
         return self.data.class_names[getattr(self.data, f"{split}_labels")[place]]
 
     def _find(self, index: int) -> tuple[str, int]:
-        """Return the split of an image and its place there."""
+        """Return the split of an image and its index there."""
         count = len(self.data.train_labels)
         return ("train", index) if index < count else ("test", index - count)
 
@@ -107,7 +107,7 @@ class Duplicates:
         return self.class_name(pair[0]) == self.class_name(pair[1])
 
     def describe(self, most: int = 10) -> str:
-        """Return a few lines that say how many pairs there are, and name the first ``motifs``."""
+        """Return lines that say how many pairs there are, and name the first ``motifs``."""
         pairs, count = self.pairs, len(self.data.train_labels)
         if not pairs:
             return "No two images are the same, or nearly so."
@@ -138,10 +138,10 @@ class Duplicates:
         return "\n".join(lines)
 
     def to_csv(self, path: str | os.PathLike) -> None:
-        """Write all pairs as a table.
+        """Write all pairs as CSV.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
 
         def row(index: int) -> tuple[str, str, str]:
@@ -157,12 +157,11 @@ class Duplicates:
 def find_duplicates(data: ImageData) -> Duplicates:
     """Find the images of both splits that are the same, or nearly so.
 
-    A perceptual hash (pHash: the signs of 64 low frequencies against their median) proposes for
-    each image the ten nearest ones of other pixels, in its split and, for a test image, in training
-    too, if no more than 10 bits differ; the correlation of their pixels decides. So copies of
-    another size, brightness or compression are found. The same is done for copies that are
-    mirrored, turned by right angles, or have a frame; a grey copy is compared with the other image
-    in grey. Images of a single colour are near none.
+    A perceptual hash (pHash: which of 64 low frequencies exceed their median) proposes up to ten
+    candidates for each image, in its split and, for a test image, in training too, whose hashes
+    differ by 10 bits or fewer; the correlation of the pixels decides. This finds copies of another
+    size, brightness or compression, and those that are mirrored, turned by right angles, or framed.
+    A grey copy is compared with the other image in grey. Two images of one colour each never match.
     """
     count = len(data.train_images)
 
@@ -173,13 +172,13 @@ def find_duplicates(data: ImageData) -> Duplicates:
         hashlib.sha256(image(i).tobytes()).digest() for i in range(count + len(data.test_images))
     ]
     _, first, group = np.unique(digests, return_index=True, return_inverse=True)
-    by_place = np.argsort(first)  # groups are numbered in the order in which they come
+    by_place = np.argsort(first)  # number the groups in the order in which they occur
     first, group = first[by_place], np.argsort(by_place)[group]
     learned = int((first < count).sum())
     is_grey = np.array([np.ptp(image(i), axis=-1).max() <= GREY for i in first])
     changes: tuple[Change, ...] = (_whole, _unframed)
     small = {change: _small(image, first, change) for change in changes}
-    near: dict[tuple[int, int], tuple[float, str]] = {}  # by the first kind that fits
+    near: dict[tuple[int, int], tuple[float, str]] = {}  # with the first kind that fits
     for name, both, turn in Bar(KINDS, desc="Comparing", unit=" kinds"):
         hashes = _hashes(turn(small[both])), _hashes(small[both])
         for pairs in _proposed(*hashes, learned):
@@ -192,7 +191,7 @@ def find_duplicates(data: ImageData) -> Duplicates:
                 a, b = sorted(pairs[place].tolist())
                 grey = "grey" if greys[place, 0] != greys[place, 1] else ""
                 kind = " and ".join(filter(None, (grey, name))) or "nearly the same"
-                # images that differ correlate by less than 1, whatever rounding says
+                # images that differ correlate by less than 1, even if that rounds to 1
                 near.setdefault((a, b), (min(float(similarity[place]), np.nextafter(1, 0)), kind))
     return _arranged(data, first, group, near)
 
@@ -209,7 +208,7 @@ def _arranged(
         data: the images.
         first: int64 (G,), the first image of each group.
         group: int64 (N,), the group of each image.
-        near: similarity and kind of two groups that are near.
+        near: similarity and kind of each two groups that are nearly the same.
     """
     count = len(data.train_labels)
     others = np.setdiff1d(np.arange(len(group)), first)
@@ -226,7 +225,7 @@ def _arranged(
 
 
 def _small(image: Callable[[int], np.ndarray], which: np.ndarray, change: Change) -> np.ndarray:
-    """Return small grey images, uint8 (N, 32, 32)."""
+    """Return the changed images in grey and resized, uint8 (N, 32, 32)."""
     found = np.empty((len(which), HASHED_SIDE, HASHED_SIDE), np.uint8)
     for place, index in enumerate(Bar(which.tolist(), desc="Hashing", unit=" images")):
         grey = Image.fromarray(change(image(index)[None])[0]).convert("L")
@@ -236,7 +235,7 @@ def _small(image: Callable[[int], np.ndarray], which: np.ndarray, change: Change
 
 
 def _hashes(small: np.ndarray) -> np.ndarray:
-    """Return the perceptual hash of each small grey image, float32 (N, 64), of 1 and -1."""
+    """Return the perceptual hashes of small grey images, float32 (N, 64), each number 1 or -1."""
     import scipy.fft  # here, as few need it
 
     flat = np.empty((len(small), LOW * LOW), np.float32)
@@ -248,7 +247,7 @@ def _hashes(small: np.ndarray) -> np.ndarray:
 
 
 def _proposed(turned: np.ndarray, hashes: np.ndarray, learned: int) -> Iterator[np.ndarray]:
-    """Yield pairs of images whose hashes are near, int64 (P, 2): those nearest to each image.
+    """Yield int64 (P, 2), each image's candidates: the pairs whose hashes differ least.
 
     The first ``learned`` images are training images. Each image is compared with later ones of its
     split, and each test image with all training images.
@@ -259,7 +258,8 @@ def _proposed(turned: np.ndarray, hashes: np.ndarray, learned: int) -> Iterator[
         for start in range(begin, end, step):
             later = start if begin == low else low
             agreeing = turned[start : min(start + step, end)] @ hashes[later:high].T
-            one, other = np.nonzero(agreeing >= LOW**2 - 2 * NEAR_BITS)  # less those that differ
+            # agreeing is the number of equal bits minus that of different ones
+            one, other = np.nonzero(agreeing >= LOW**2 - 2 * NEAR_BITS)
             if begin == low:
                 one, other = one[one < other], other[one < other]
             order = np.lexsort((-agreeing[one, other], one))
@@ -270,7 +270,7 @@ def _proposed(turned: np.ndarray, hashes: np.ndarray, learned: int) -> Iterator[
 
 
 def _correlation(one: np.ndarray, other: np.ndarray, in_grey: np.ndarray) -> np.ndarray:
-    """Return how far pixels of pairs of images correlate, each channel around its mean.
+    """Return the correlation of the pixels of each pair, with each channel's mean subtracted.
 
     Args:
         one, other: uint8 (P, H, W, 3).

@@ -26,9 +26,9 @@ from pytorch_vision.runtime.terminal import say
 from pytorch_vision.runtime.text import counted, printable
 
 LISTED = 20  # reasons why files cannot be read
-NAMED = 5  # files that are named of each kind
+NAMED = 5  # files that a message names
 CLASSES_LISTED = 20
-UNEQUAL = 10  # times as many pictures in one class as in another: reported
+UNEQUAL = 10  # a class with so many times the pictures of another is reported
 
 
 def load_folder(
@@ -47,29 +47,29 @@ def load_folder(
 ) -> ImageData:
     """Read a folder of pictures with their classes.
 
-    The folder holds ``train/<class>/...`` and ``test/<class>/...`` (or val), or ``<class>/...``
-    alone. Where test and val are both there, test is used; where test has no labels, val is. The
-    splits may also be called training_set, Testing, valid and the like; all of it may lie in one
-    more folder, and the pictures of a class in subfolders. With ``labels``, the classes come from a
-    table, from the names of the files, or from any function instead.
+    The folder holds ``train/<class>/...`` and ``test/<class>/...`` (or val), or only
+    ``<class>/...``. If there are both test and val, test is used, unless it has no labels. The
+    splits may also be called training_set, Testing, valid and the like. All this may lie one folder
+    deeper, and the pictures of a class in subfolders. With ``labels``, the classes come from a
+    table, from the file names, or from any function instead.
 
-    Without a folder to test on, a share of each class is held out for testing, but nothing of a
-    class of one or two pictures. A hash of their pixels decides which pictures: the same ones at
-    every size, and nearly the same ones when files are renamed or a few are added.
+    Without a test folder, a share of each class is held out for testing, but nothing from a class
+    with one or two pictures. A hash of the pixels decides which pictures: the same ones at every
+    size, and nearly the same ones after files are renamed or a few are added.
 
     Files of other programs and files that Pillow cannot read are skipped. Values of more than 8
-    bits are scaled in the same way in all pictures. Prints what is trained on, what is tested on,
-    and what was skipped and why.
+    bits are scaled in the same way in all pictures. Prints which pictures are for training and for
+    testing, and which were skipped and why.
 
     Args:
         path: the folder.
-        size: height and width to bring every picture to, in pixels, or one number for both. The
-            networks of this library need 32 or more.
+        size: height and width to which every picture is resized, in pixels, or one number for both.
+            The networks of this library need 16 or more.
         resize: "crop", "pad" or "squash", as ``image_files.resized`` explains. "crop" is the
-            default, as most objects are in the middle. Choose "pad" where the edges matter.
-        held_out_share: the share of each class to hold out, in [0, 1), where there is no folder
-            to test on; 0 trains on all pictures, without a test.
-        seed: of the random choice of what is held out.
+            default, as most objects are in the middle. Choose "pad" if the edges matter.
+        held_out_share: the share of each class to hold out, in [0, 1), if there is no test folder;
+            0 trains on all pictures, without a test.
+        seed: the seed of the random choice of the held-out pictures.
         labels: where the classes come from, as ``labels.labeller_of`` explains: a table such as
             "train.csv", "name:(.+)_[0-9]+", "folders:2", "level:2" or a function of the path
             inside the folder; default: the folders.
@@ -79,17 +79,17 @@ def load_folder(
         cache_limit: gigabytes that all caches in that folder may take; the least recently used are
             deleted first. ``image_cache.empty_cache`` deletes all.
         class_names: the classes of a trained network that is to be tested. The folder may have
-            only some of them, and needs no pictures to train on. Without a folder to test on, the
-            network is tested on all pictures but those in ``train_digests``.
-        train_digests: the digests of its training pictures, as in ``ImageData``.
-        scales: the scales that it was trained with for values of more than 8 bits, as in
+            only some of them, and needs no training pictures. Without a test folder, the network is
+            tested on all pictures except those in ``train_digests``.
+        train_digests: the digests of that network's training pictures, as in ``ImageData``.
+        scales: the scales with which that network was trained for values of more than 8 bits, as in
             ``ImageData``; default: those that span the values of all pictures.
 
     Returns:
-        The images, classes in alphabetical order, or as in ``class_names``.
+        The images, with classes in alphabetical order, or as in ``class_names``.
 
     Raises:
-        ValueError: there is no such folder; its layout is another or ambiguous; a class has no
+        ValueError: there is no such folder, its layout is unknown or ambiguous, or a class has no
             readable picture.
         OSError: the disk has no room for the images.
     """
@@ -103,7 +103,7 @@ def load_folder(
     labeller = None if labels is None else labeller_of(labels, path, left_out)
     try:
         layout = find_layout(path, known, left_out, labeller)
-    finally:  # it may also be why there is no layout
+    finally:  # what was left out may also explain an error
         for reason, paths in sorted(left_out.items()):
             if paths:
                 say(f"Left out, {reason}: {_listing([_inside(one, path) for one in paths])}")
@@ -155,7 +155,7 @@ def load_folder(
 
 
 def _listed(layout: Layout) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return all files, the label of each, and whether it is trained on."""
+    """Return all files, their labels, and which of them are for training, bool (N,)."""
     number = {name: label for label, name in enumerate(layout.class_names)}
     rows = [
         (file, number[name], split is layout.train)
@@ -173,7 +173,7 @@ def _inside(file: str, path: Path) -> str:
 
 
 def _trained(digests: np.ndarray, train_digests: Sequence[str]) -> np.ndarray:
-    """Return which pictures were trained on, bool (N,): of equal ones the last, as when drawn."""
+    """Return which pictures were trained on, bool (N,): the last of equal ones, as when drawn."""
     left, trained = Counter(train_digests), np.zeros(len(digests), bool)
     for number in reversed(range(len(digests))):
         digest = str(digests[number])
@@ -191,16 +191,16 @@ def _check_every_class(
     for label, name in enumerate(layout.class_names):
         if needed and name in needed.classes and not (train_labels == label).any():
             raise ValueError(
-                f"{shown} has no readable picture of class {name!r} to train on; add some, or take "
-                "its folder away"
+                f"{shown} has no readable picture of class {name!r} to train on; add some, or "
+                "remove its folder"
             )
     if not len(test_labels) and (needs_test or not train_labels.size):
-        few = "" if layout.has_splits else ": no class has three pictures or more, to hold one out"
+        few = "" if layout.has_splits else ": no class has three pictures, enough to hold one out"
         raise ValueError(f"{shown} has no readable picture to test on{few}")
 
 
 def _tell_what_cannot_be_read(decoded: Decoded, path: Path) -> None:
-    """Say which files could not be read, by the reason."""
+    """Print which files could not be read, grouped by reason."""
     unread, by_reason = np.flatnonzero(~decoded.readable), defaultdict(list)
     for number, reason in zip(unread, decoded.reasons, strict=True):
         by_reason[reason].append(_inside(printable(decoded.request.files[number]), path))
@@ -221,28 +221,28 @@ def _listing(names: Sequence[str]) -> str:
 
 
 def _tell_splits(data: ImageData, layout: Layout, of_weights: bool) -> None:
-    """Say which folders are trained and tested on."""
+    """Print which folders are for training and for testing."""
     folder, tested = layout.test.folder, counted(len(data.test_labels), "picture")
     if layout.train:
         say(f"Trained on: {layout.train.folder}. Tested on: {folder}.")
     elif layout.has_splits:
         say(f"Tested on: {folder}.")
     elif not len(data.train_labels):
-        unknown = "; none of them is known from the training of the weights" if of_weights else ""
+        unknown = "; the weights were not trained on any of them" if of_weights else ""
         say(f"Tested on: all pictures of {folder}{unknown}.")
     elif not len(data.test_labels):
         say(f"All pictures of {folder} are trained on, and there is no test.")
     elif of_weights:
-        say(f"Tested on: what {folder} has that the weights were not trained on, {tested}.")
+        say(f"Tested on: {tested} of {folder}, those that the weights were not trained on.")
     else:
         say(
-            f"Trained on: {folder}, which has no folder to test on: a share of each class is held "
-            f"out for that, {tested}."
+            f"Trained on: {folder}, which has no test folder: a share of each class is held out "
+            f"for testing, {tested}."
         )
 
 
 def _tell_classes(data: ImageData, layout: Layout, of_weights: bool) -> None:
-    """Say how many pictures each class has, and which classes may have too few."""
+    """Print how many pictures each class has, and whether some may have too few."""
     names = data.class_names
     train, test = (
         np.bincount(labels, minlength=len(names))
@@ -262,42 +262,42 @@ def _tell_classes(data: ImageData, layout: Layout, of_weights: bool) -> None:
     if train.any() and not of_weights and train.max() >= UNEQUAL * train.min():
         say(
             f"The classes are very unequal: {names[train.argmin()]} has {train.min():,} to train "
-            f"on, {names[train.argmax()]} {train.max():,}. Accuracy tells most of the large ones: "
-            "look at each class's own, and find more pictures of the small ones, or let them "
-            "weigh more (class_weights)."
+            f"on, {names[train.argmax()]} {train.max():,}. Accuracy depends most on the large "
+            "ones: look at that of each class, and find more pictures of the small ones, or give "
+            "them more weight (class_weights)."
         )
 
 
 def _tell_what_is_in_both(digests: np.ndarray, count: int, names: tuple[str, ...]) -> None:
-    """Say which pictures are tested on that are trained on, too; the first ``count`` are."""
+    """Print which test pictures also occur among the first ``count``, the training pictures."""
     both = np.flatnonzero(np.isin(digests[count:], digests[:count])) + count
     if len(both):
         say(
-            f"To test on, but to train on too, with the same pixels: {len(both):,}, "
-            f"{_listing([names[i] for i in both])}. They make the result too good."
+            f"Test pictures that are also training pictures, pixel for pixel: {len(both):,}, "
+            f"{_listing([names[i] for i in both])}. They make the result look too good."
         )
 
 
 def _tell_how_pictures_were_read(decoded: Decoded) -> None:
-    """Say how values of more than 8 bits were scaled, and what was not used of some pictures."""
+    """Print how values of more than 8 bits were scaled, and which parts of pictures were unused."""
     for kind, (black, white) in decoded.scales.items():
         count = int((decoded.pictures["kind"] == kind).sum())
         say(
-            f"Values of more than 8 bits ({kind}), in {counted(count, 'picture')}: scaled by one "
-            f"scale, on which {black:,.7g} is black and {white:,.7g} is white"
+            f"Values of more than 8 bits ({kind}), in {counted(count, 'picture')}: all scaled so "
+            f"that {black:,.7g} is black and {white:,.7g} is white"
         )
     for remark, count in Counter(filter(None, decoded.pictures["remark"].tolist())).items():
         say(f"In {counted(count, 'picture')}, {remark}")
 
 
 def _tell_sizes(data: ImageData, sizes: np.ndarray) -> None:
-    """Say how large pictures were in their files, int (N, 2), and how many were enlarged."""
+    """Print how large pictures are in their files, int (N, 2), and how many were enlarged."""
     order = np.argsort(sizes.prod(axis=1, dtype=np.int64), kind="stable")
     some = sizes[order[[0, len(order) // 2, -1]]]
     small, median, large = (f"{width:,}x{height:,}" for height, width in some)
     enlarged = int((sizes < data.size).any(axis=1).sum())
-    sizes_found = f"from {small} to {large} pixels, a median one {median}"
+    sizes_found = f"from {small} to {large} pixels, in the median {median}"
     say(
         f"In their files, pictures have {sizes_found if small != large else f'{small} pixels'}"
-        + (f"; smaller than wanted, and enlarged: {enlarged:,}." if enlarged else ".")
+        + (f"; {enlarged:,} were smaller than the images, and enlarged." if enlarged else ".")
     )

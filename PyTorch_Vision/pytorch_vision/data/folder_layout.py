@@ -1,7 +1,7 @@
 """Find the classes of a folder of pictures, its train and test splits, and the files of each.
 
-Names alone decide. A folder that can be understood in two ways is refused by name, and every
-skipped file or folder is reported: no class and no split is left out in silence.
+Names alone decide. An ambiguous folder is refused, with an error that names it, and every skipped
+file or folder is reported: no class and no split is left out silently.
 """
 
 import os
@@ -30,21 +30,21 @@ HELPERS = {
     "system volume information",
     "thumbs.db",
 }
-# a word that names a split, alone or with what such names add, as in training_set or val2017
+# a word that names a split, alone or with the usual additions, as in training_set or val2017
 SPLIT_NAME = re.compile(
     r"(?<![^\W_])(?:(train(?:ing)?)|(test(?:ing)?)|(val(?:id(?:ation)?)?|dev|eval(?:uation)?))"
     r"[\W_]*(?:data|set|images|pictures|split)*(?![^\W\d_])[\W\d_]*"
 )
-SPLITS = ("train", "test", "val")  # by the groups of SPLIT_NAME
+SPLITS = ("train", "test", "val")  # in the order of SPLIT_NAME's groups
 
-LeftOut = dict[str, list[str]]  # files and folders that are skipped, by the reason
-# of the path of a folder and its pictures: the class of each picture that has one
+LeftOut = dict[str, list[str]]  # skipped files and folders, by reason
+# takes the path of a folder and its pictures; returns the class of each picture that has one
 Labeller = Callable[[str, list[str]], dict[str, str]]
 
 
 @dataclass
 class Folder:
-    """A folder with the files in it that are of use, at any depth."""
+    """A folder with all its relevant files, at any depth."""
 
     path: str
     all_files: list[str]
@@ -58,7 +58,7 @@ class Folder:
 
     @cached_property
     def folders(self) -> list["Folder"]:
-        """The folders directly in it that have files, by name."""
+        """The folders directly in it that have files, sorted by name."""
         below: dict[str, list[str]] = defaultdict(list)
         for file in self.all_files:
             name, *deeper = file[len(self.path) :].lstrip(os.sep).split(os.sep, 1)
@@ -85,7 +85,7 @@ class Folder:
 
 @dataclass
 class Split:
-    """A folder to train or to test on, and the files of each class in it."""
+    """A training or test folder, and the files of each class in it."""
 
     folder: str
     classes: dict[str, list[str]]
@@ -93,12 +93,12 @@ class Split:
 
 @dataclass
 class Layout:
-    """What was found in a folder.
+    """The classes and splits of a folder.
 
     Attributes:
         class_names: in alphabetical order, or those that were known before.
         train, test: the splits. Without a train split, ``test`` holds all pictures.
-        has_splits: whether the folder itself says what to test on.
+        has_splits: whether the folder itself has a test split.
     """
 
     class_names: tuple[str, ...]
@@ -110,7 +110,7 @@ class Layout:
 def find_layout(
     path: Path, known: tuple[str, ...], left_out: LeftOut, labeller: Labeller | None = None
 ) -> Layout:
-    """Find classes and splits in a folder.
+    """Find the classes and splits of a folder.
 
     Args:
         path: the folder.
@@ -118,11 +118,11 @@ def find_layout(
             of them, and no train split.
         left_out: a defaultdict of lists, to which every skipped file or folder is added, even if
             the folder is refused.
-        labeller: names the class of each picture; default: the folder that a picture lies in.
+        labeller: returns the class of each picture; default: the folder in which a picture lies.
 
     Raises:
-        ValueError: the folder can be understood in no way, or in two; the message names it, and
-            says what was expected.
+        ValueError: the layout is unknown or ambiguous; the message names the folder, and says what
+            was expected.
     """
     top = _scan(path, left_out)
     folder = _descended(top, known)
@@ -141,19 +141,17 @@ def find_layout(
         names = _class_names(train, known)
     test = _test_split(folder, splits, names, left_out)
     found = [one for folders in splits.values() for one in folders]
-    left_out["beside the splits that are read"] += [
-        str(one) for one in folder.used if one not in found
-    ]
+    left_out["not in one of the splits"] += [str(one) for one in folder.used if one not in found]
     return Layout(names, train, test, has_splits=True)
 
 
 def find_files(path: Path) -> list[str]:
-    """Return all files in a folder and below, except those of other programs and of our runs."""
+    """Return all files below a folder, except those of other programs and of our runs."""
     return _scan(path, defaultdict(list)).all_files
 
 
 def _scan(path: Path, left_out: LeftOut) -> Folder:
-    """List a folder and all below it, each real folder once: links can lead round in a circle."""
+    """List all files below a folder, reading each real folder once, as links can form a circle."""
     files, ahead, links, seen = list[str](), deque([str(path)]), deque[str](), set[str]()
     title = f"Looking through {printable(path.resolve().name)}"
     with Bar(desc=title, unit=" folders", leave=False) as bar:
@@ -161,7 +159,7 @@ def _scan(path: Path, left_out: LeftOut) -> Folder:
             # links come last, so that a class is read under its own name
             place = ahead.popleft() if ahead else links.popleft()
             if (real := os.path.realpath(place)) in seen:
-                left_out["links to folders that are read already"].append(printable(place))
+                left_out["links to folders that were already read"].append(printable(place))
                 continue
             seen.add(real)
             entries = _entries(place, left_out)
@@ -180,7 +178,7 @@ def _scan(path: Path, left_out: LeftOut) -> Folder:
 
 
 def _entries(place: str, left_out: LeftOut) -> list[os.DirEntry]:
-    """Return the files and folders directly in a folder, by name, but not what is of no use."""
+    """Return the relevant files and folders directly in a folder, sorted by name."""
     try:
         found = sorted(os.scandir(place), key=lambda entry: entry.name)
     except OSError as error:
@@ -193,14 +191,14 @@ def _entries(place: str, left_out: LeftOut) -> list[os.DirEntry]:
         elif os.path.isfile(entry.path) or os.path.isdir(entry.path):
             kept.append(entry)
         else:
-            left_out["not files, or links that lead nowhere"].append(printable(entry.path))
+            left_out["not files, or broken links"].append(printable(entry.path))
     return kept
 
 
 def _descended(folder: Folder, known: tuple[str, ...], in_split: bool = False) -> Folder:
-    """Go down while a folder has nothing but one folder, which holds the classes or splits.
+    """Descend while a folder has only one folder, and return that of the classes or splits.
 
-    Within a split there are no others: train/train holds the classes.
+    Within a split there are no other splits: train/train holds the classes.
     """
     while len(folder.used) == 1 and folder.used[0].used and folder.used[0].name not in known:
         if not in_split and _split_name(folder.used[0]) in SPLITS:
@@ -210,7 +208,7 @@ def _descended(folder: Folder, known: tuple[str, ...], in_split: bool = False) -
 
 
 def _parsed(name: str) -> tuple[str, str]:
-    """Return which split a name stands for, if any, and what else the name says.
+    """Return which split a name stands for, if any, and the rest of the name.
 
     "training_set" is ("train", ""), "seg_test" is ("test", "seg_"), and "cat" is ("", "cat").
     """
@@ -222,16 +220,16 @@ def _parsed(name: str) -> tuple[str, str]:
 
 
 def _split_name(folder: Folder) -> str:
-    """Return the split that a folder's name stands for, or an empty text."""
+    """Return the split that a folder's name stands for, or an empty string."""
     split, rest = _parsed(folder.name)
     return "" if rest else split
 
 
 def _splits(folder: Folder, known: tuple[str, ...]) -> dict[str, list[Folder]]:
-    """Return the folders of the splits by what they are for; none if classes lie in the folder.
+    """Return the folders of each split; none if the folder holds the classes themselves.
 
     Raises:
-        ValueError: a name can be understood in two ways.
+        ValueError: a name is ambiguous.
     """
     alike: dict[str, dict[str, list[Folder]]] = defaultdict(lambda: defaultdict(list))
     for one in folder.folders:
@@ -250,7 +248,7 @@ def _splits(folder: Folder, known: tuple[str, ...]) -> dict[str, list[Folder]]:
         if "train" in by_split and len(by_split) > 1:
             names = ", ".join(sorted(one.name for folders in by_split.values() for one in folders))
             raise ValueError(
-                f"{folder} has folders called {names}: if they are to train and to test on, call "
+                f"{folder} has folders called {names}: if they are for training and testing, call "
                 "them train and test; if they are classes, give them other names"
             )
     return {}  # "valid" alone is a class: "invalid" may be beside it
@@ -262,29 +260,29 @@ def _class_or_split(folder: Folder, split: Folder) -> str:
     return (
         f"{folder} has a folder {split.name!r}{beside}: if that is a class, give it another name, "
         f"such as {split.name + ' class'!r}; if not, expected train/<class>/... and "
-        "test/<class>/..., or <class>/... alone"
+        "test/<class>/..., or only <class>/..."
     )
 
 
 def _classes(split: Folder, known: tuple[str, ...], left_out: LeftOut) -> dict[str, list[str]]:
-    """Return the files of each class in a folder: of each folder in it that has pictures.
+    """Return the files of each class in a folder; each of its folders with pictures is a class.
 
     Raises:
-        ValueError: there is no class, or the folder lies in itself a second time.
+        ValueError: there is no class, or the folder contains a copy of itself.
     """
     folder = _descended(split, known, in_split=True)
     copies = [one for one in folder.used if len(folder.names & one.names) > 1]
-    if len(copies) == 1:  # where several are alike, classes and subfolders may share names
+    if len(copies) == 1:  # if there are several, classes and subfolders may just share names
         raise ValueError(
-            f"{copies[0]} looks like a copy of {folder} in itself, with folders of the same names: "
-            "take it away"
+            f"{copies[0]} looks like a copy of {folder} inside itself, with folders of the same "
+            "names: remove it"
         )
     classes: dict[str, list[str]] = defaultdict(list)
     for one in folder.used:
         classes[class_name(one.name)] += one.all_files
     if not classes:
         raise ValueError(
-            f"{folder} has no folders, expected one for each class, with its pictures"
+            f"{folder} has no folders of pictures, expected one for each class"
             + _what_it_has(folder)
         )
     left_out["folders without any picture"] += [
@@ -295,40 +293,40 @@ def _classes(split: Folder, known: tuple[str, ...], left_out: LeftOut) -> dict[s
 
 
 def class_name(text: str) -> str:
-    """Return a class's name as it is compared: é is one character, whichever system wrote it."""
+    """Return a class name in normal form: é is one character, whichever system wrote it."""
     return unicodedata.normalize("NFC", printable(text))
 
 
 def _what_it_has(folder: Folder) -> str:
-    """Say what a folder without classes has."""
+    """Return the end of a message: what a folder without classes has instead."""
     if folder.pictures:
         return (
-            f": its {len(folder.pictures):,} pictures lie in it. If a table or their names say "
-            "their classes, name that as labels"
+            f": its {len(folder.pictures):,} pictures lie directly in it. If a table or the file "
+            "names give their classes, set labels to that"
         )
     kinds = Counter(os.path.splitext(file)[1].lower() or "no ending" for file in folder.all_files)
     listed = ", ".join(f"{printable(kind)} {count:,}" for kind, count in kinds.most_common(3))
-    return listed and f": its files are no pictures ({listed})"
+    return listed and f": its files are not pictures ({listed})"
 
 
 def _class_names(split: Split, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the classes by label: those known before, or those found in alphabetical order.
+    """Return the classes by label: the known ones, or else those found, in alphabetical order.
 
     Raises:
-        ValueError: there are others than those known, or fewer than two.
+        ValueError: a class is not a known one, or there are fewer than two.
     """
     found = sorted(split.classes)
     unknown = [name for name in found if name not in known]
     if known and unknown:
         raise ValueError(
-            f"{split.folder} has other classes ({', '.join(unknown)}) than are known "
+            f"{split.folder} has classes ({', '.join(unknown)}) that the network does not know "
             f"({', '.join(known)})"
         )
     if len(found) < 2 and not known:
-        has = f"one class alone, {found[0]!r}" if found else "no picture with a class"
+        has = f"only one class, {found[0]!r}" if found else "no picture with a class"
         raise ValueError(
             f"{split.folder} has {has}: expected two classes or more, each a folder with its "
-            "pictures. If a table or the names of the files say the classes, name that as labels"
+            "pictures. If a table or the file names give the classes, set labels to that"
         )
     return known or tuple(found)
 
@@ -339,7 +337,7 @@ def _test_split(
     """Return the split to test on: test, or val if there is no test or it has no labels.
 
     Raises:
-        ValueError: there is none, or its classes are others.
+        ValueError: there is none, or it has unknown classes.
     """
     train = splits["train"][0] if "train" in splits else "the weights"
     refused: dict[str, str] = {}  # why each folder was not taken
@@ -355,25 +353,25 @@ def _test_split(
             left_out["without labels, so not tested on"] += refused
             left_out[f"not read, as {one.name} is tested on"] += map(str, candidates[number:])
             return split
-        refused[str(one)] = f"{one} has classes that {train} has not: {', '.join(unknown)}"
-        if len(unknown) < len(split.classes):  # some are known, so the folder is meant
+        refused[str(one)] = f"{one} has classes that {train} does not have: {', '.join(unknown)}"
+        if len(unknown) < len(split.classes):  # some are known, so these are its labels
             break
     if not refused:
         raise ValueError(
-            f"{folder} has a folder to train on, but none to test on: name it test or val, or put "
-            f"the classes into {folder} itself, and a share of them is held out"
+            f"{folder} has a training folder, but no test folder: add one called test or val, or "
+            f"put the classes into {folder} itself, to hold out a share of them"
         )
-    advice = f". To hold out a share of {train} in its place, name that folder alone"
+    advice = f". To hold out a share of {train} instead, load only that folder"
     raise ValueError(list(refused.values())[-1] + (advice if "train" in splits else ""))
 
 
 def _labelled(
     top: Folder, folder: Folder, known: tuple[str, ...], left_out: LeftOut, labeller: Labeller
 ) -> Layout:
-    """Find the layout of pictures whose classes a labeller names.
+    """Return the layout of pictures whose classes come from a labeller.
 
-    Where folders are called train and test (or val), and both have pictures with labels, they are
-    the splits; else all pictures with labels are taken together.
+    If there are folders called train and test (or val), and both have pictures with labels, they
+    are the splits; otherwise all pictures with labels are taken together.
     """
     pictures = pictures_of(top.all_files)
     label = labeller(top.path, pictures)

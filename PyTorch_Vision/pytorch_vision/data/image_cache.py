@@ -1,9 +1,9 @@
 """Read many picture files on all cores into a file of pixels: a cache, or a temporary file.
 
 The cache of a folder, at one size, is one file: the pixels of one image after another as plain
-bytes, then a small index as npz, then the length of the index. The pixels are mapped into memory
-and not loaded: the operating system reads what is used, retains what it has room for, and lets all
-processes share it.
+bytes, then a small index as npz, then the length of the index. The pixels are mapped into memory,
+not loaded: the operating system reads the pages that are used, keeps as many as fit, and shares
+them between processes.
 """
 
 import contextlib
@@ -39,17 +39,17 @@ from pytorch_vision.runtime.text import printable
 FILE = np.dtype(
     [
         ("facts", "S32"),  # hash of its path, size and times
-        ("row", "i8"),  # its place among the images; -1: it could not be read
+        ("row", "i8"),  # its index among the images; -1: it could not be read
         ("size", "i4", 2),  # height and width in the file
         ("digest", f"U{DIGEST_LENGTH}"),
         ("remark", "U100"),
         ("kind", "U8"),  # the type of values of more than 8 bits, or empty
         ("own_scale", "f8", 2),
-        ("scale", "f8", 2),  # by which they were read
+        ("scale", "f8", 2),  # with which they were read
     ]
 )
 LIBRARIES = ("jpg", "libjpeg_turbo", "jpg_2000", "zlib", "libtiff", "webp", "avif", "littlecms2")
-NAME = "pictures-"  # begins the names of the files that keep pictures
+NAME = "pictures-"  # with which the names of cache files begin
 BATCH = 1 << 26  # bytes of images that are read or copied at once
 LIMIT = 20.0  # gigabytes
 
@@ -60,8 +60,8 @@ class Request:
 
     Attributes:
         files: their paths.
-        size, resize: what they are brought to, and how, as in ``read_image``.
-        name: what messages and the progress bar call them.
+        size, resize: to which size they are resized, and how, as in ``read_image``.
+        name: the name of the pictures in messages and in the progress bar.
         scales: given scales for values of more than 8 bits, as in ``read_image``.
     """
 
@@ -73,7 +73,7 @@ class Request:
 
     @property
     def key(self) -> str:
-        """A hash of all that decides how files are read, except the files and the scales."""
+        """A hash of everything that affects how files are read, except the files and the scales."""
         versions = [(name, features.version(name)) for name in LIBRARIES]
         pillow = [PIL.__version__, versions, sorted(formats_read())]
         settings = [ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS]
@@ -86,7 +86,7 @@ class Request:
         return max(BATCH // (3 * math.prod(self.size)), 1)
 
     def scales_for(self, table: np.ndarray) -> Scales:
-        """Return one scale for each type of values in a table: the given one, or all values'."""
+        """Return a scale for each type of values in a table: the given one, or a spanning one."""
         found = {}
         for kind in np.unique(table["kind"][table["kind"] != ""]).tolist():
             own = table["own_scale"][table["kind"] == kind]
@@ -100,10 +100,10 @@ class Decoded:
 
     Attributes:
         request: which files, and how they were read.
-        images: uint8 (N, H, W, 3), of the N files that could be read; mapped from a file.
-        table: of type ``FILE``, one entry for each file.
-        reasons: why the others could not be read, in order, to follow the file's name.
-        is_kept: whether the images are those of the cache.
+        images: uint8 (N, H, W, 3), of the N readable files; mapped from a file.
+        table: one entry of type ``FILE`` for each file.
+        reasons: why each other file could not be read, in order, to follow its name.
+        is_kept: whether the images come from the cache.
     """
 
     request: Request
@@ -114,12 +114,12 @@ class Decoded:
 
     @property
     def readable(self) -> np.ndarray:
-        """Which files could be read, bool."""
+        """Which files could be read, bool, one for each."""
         return self.table["row"] >= 0
 
     @property
     def pictures(self) -> np.ndarray:
-        """The entries of the N files that could be read, in the order of the files."""
+        """The entries of the N readable files, in the order of the files."""
         return self.table[self.readable]
 
     @property
@@ -133,11 +133,11 @@ class Decoded:
 def decode_files(request: Request, cache: Path | None = None) -> Decoded:
     """Read picture files, or map their cache; only files that have changed are read again.
 
-    Values of more than 8 bits have one scale in all files: it spans those of every picture.
+    Values of more than 8 bits are scaled alike in all files, by a scale that spans all of them.
 
     Args:
         request: the files, and how to read them.
-        cache: the file that an earlier ``arranged`` may have written.
+        cache: the file that an earlier call of ``arranged`` may have written.
 
     Raises:
         OSError: the disk has no room for the images.
@@ -149,7 +149,7 @@ def decode_files(request: Request, cache: Path | None = None) -> Decoded:
         return _decode(request, facts, images, old)
     say(f"Read from {printable(str(cache))}, as no file has changed since")
     with contextlib.suppress(OSError):
-        os.utime(cache)  # used last
+        os.utime(cache)  # the time of its last use
     return old
 
 
@@ -162,9 +162,9 @@ def arranged(
         decoded: what ``decode_files`` returned.
         order: a permutation of 0..N-1: the k-th image becomes that of the ``order[k]``-th readable
             file.
-        cache: the file, or None. One that cannot be written is reported in a line.
-        limit: gigabytes that all such files in its folder may take; the least recently used are
-            deleted first.
+        cache: the cache file, or None. If it cannot be written, a printed line says so.
+        limit: gigabytes that all caches in its folder may take; the least recently used are deleted
+            first.
     """
     rows, request = decoded.pictures["row"][order], decoded.request
     in_order = np.array_equal(rows, np.arange(len(rows)))
@@ -185,7 +185,7 @@ def arranged(
             if (kept := _mapped(cache, request)) is not None:
                 return kept.images
         except OSError as error:
-            say(f"The pictures are not kept for the next time in {printable(str(cache))}: {error}")
+            say(f"The pictures cannot be cached in {printable(str(cache))}: {error}")
     images = _temporary(len(rows), request.size, cache)
     for row, source in enumerate(rows):
         images[row] = decoded.images[source]
@@ -193,7 +193,7 @@ def arranged(
 
 
 def empty_cache(root: str | os.PathLike) -> int:
-    """Delete the caches of pictures in a folder, and return how many bytes that frees."""
+    """Delete the picture caches in a folder, and return the number of bytes freed."""
     freed = 0
     for path, size in _kept_files(user_path(root)):
         path.unlink()
@@ -202,18 +202,18 @@ def empty_cache(root: str | os.PathLike) -> int:
 
 
 def cache_path(root: str | os.PathLike, folder: Path, size: tuple[int, int], resize: str) -> Path:
-    """Return the file under ``root`` that keeps a folder's pictures at a size."""
+    """Return the path of the cache, in ``root``, of a folder's pictures at one size."""
     text = json.dumps([os.path.realpath(folder), size, resize])
     return Path(root) / f"{NAME}{hashlib.sha256(text.encode()).hexdigest()[:12]}.kept"
 
 
 def _temporary(count: int, size: tuple[int, int], cache: Path | None) -> np.ndarray:
-    """Return room for images in a temporary file, beside the cache if it can be written there.
+    """Return an array for images in a temporary file, in the cache's folder if possible.
 
-    The file has no name, and is gone as soon as the array is.
+    The file has no name, and disappears with the array.
 
     Raises:
-        OSError: the disk has no room for them.
+        OSError: the disk has no room for the images.
     """
     shape = (count, *size, 3)
     if not count:
@@ -230,18 +230,18 @@ def _temporary(count: int, size: tuple[int, int], cache: Path | None) -> np.ndar
         except OSError as error:
             problem = f"{folder}: {error.strerror}"
     raise OSError(
-        f"the images need {math.prod(shape) / 1e6:,.1f} MB of disk ({problem}): name "
-        "another folder (cache=, --root), or make them smaller"
+        f"the images need {math.prod(shape) / 1e6:,.1f} MB of disk ({problem}): choose another "
+        "folder (cache=, --root), or smaller images"
     )
 
 
 def _decode(
     request: Request, facts: np.ndarray, images: np.ndarray, old: Decoded | None
 ) -> Decoded:
-    """Read files on all cores; those that have not changed are copied from an earlier cache.
+    """Read files on all cores, but copy unchanged ones from an earlier cache.
 
-    ``images``, uint8 (N, H, W, 3), are filled from the start. Values of more than 8 bits are read a
-    second time where a picture's own scale is not that of all.
+    Fills ``images``, uint8 (N, H, W, 3), from the start. Pictures with values of more than 8 bits
+    are read twice, unless the scale of all pictures is their own.
     """
     files, table, reasons, row = request.files, np.zeros(len(facts), FILE), list[str](), 0
     table["facts"], table["row"] = facts, -1
@@ -286,7 +286,7 @@ def _decode(
 def read_all(
     files: list[str], request: Request, scales: Scales
 ) -> Generator[Picture | Exception, None, None]:
-    """Yield the picture of each file, or why it cannot be read, in order, read by all cores."""
+    """Read files on all cores; yield each picture in order, or the error that it raised."""
     scales = {**scales, **request.scales}
 
     def read(file: str) -> Picture | Exception:
@@ -298,7 +298,7 @@ def read_all(
     able = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if able else os.cpu_count()
     with warnings.catch_warnings(), ThreadPoolExecutor(cores) as pool:
-        warnings.simplefilter("ignore")  # as read_picture does, for all threads
+        warnings.simplefilter("ignore")  # as in read_image, but once for all threads
         for start in range(0, len(files), request.at_once):
             yield from pool.map(read, files[start : start + request.at_once])
 
@@ -318,15 +318,15 @@ def _facts(file: str) -> bytes:
         facts = [file, str(error)]
     else:
         facts = [os.path.abspath(file), status.st_size, status.st_mtime_ns]
-        if os.name == "posix":  # the time of the last change of any kind, which no program can set
+        if os.name == "posix":  # there, the time of the last change, which no program can set
             facts.append(status.st_ctime_ns)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32].encode()
 
 
 def _is_current(old: Decoded, facts: np.ndarray) -> bool:
-    """Return whether reading the files again would give the same.
+    """Return whether reading the files again would give the same result.
 
-    No file has changed, those that could not be read still cannot be, and the scales are the same.
+    So it is if no file has changed, unreadable ones still are, and the scales are the same.
     """
     request = old.request
     if not np.array_equal(facts, old.table["facts"]) or old.scales != request.scales_for(old.table):
@@ -336,7 +336,7 @@ def _is_current(old: Decoded, facts: np.ndarray) -> bool:
 
 
 def _mapped(cache: Path, request: Request) -> Decoded | None:
-    """Map a cache; None if there is none, it was read in another way, or it is damaged."""
+    """Map a cache; return None if there is none, it was read in another way, or it is damaged."""
     try:
         with open(cache, "rb") as file:
             end = file.seek(-8, os.SEEK_END)
@@ -350,20 +350,20 @@ def _mapped(cache: Path, request: Request) -> Decoded | None:
         images = (
             np.memmap(cache, np.uint8, "r", shape=shape) if pixels else np.empty(shape, np.uint8)
         )
-    except Exception:  # a damaged file is written anew
+    except Exception:  # a damaged cache is written again
         return None
     return Decoded(request, np.asarray(images), table, reasons.tolist(), is_kept=True)
 
 
 def _kept_files(root: Path) -> list[tuple[Path, int]]:
-    """Return the files in a folder that keep pictures, with their sizes, last used last."""
+    """Return the caches in a folder with their sizes in bytes, the last used last."""
     files = [(path, path.stat()) for path in root.glob(f"{NAME}*") if path.is_file()]
     files.sort(key=lambda one: one[1].st_mtime_ns)
     return [(path, status.st_size) for path, status in files]
 
 
 def _tell_what_is_kept(cache: Path, limit: float) -> None:
-    """Print how large a folder's caches are; beyond the limit, delete those used longest ago."""
+    """Print how large a folder's caches are; delete the least recently used beyond the limit."""
     files = _kept_files(cache.parent)
     total = sum(size for _, size in files)
     own = sum(size for path, size in files if path == cache)
@@ -373,8 +373,8 @@ def _tell_what_is_kept(cache: Path, limit: float) -> None:
             path.unlink(missing_ok=True)
             total -= size
             deleted += size
-    more = f"; deleted what was used longest ago, {deleted / 1e6:,.1f} MB" if deleted else ""
+    more = f"; deleted the least recently used, {deleted / 1e6:,.1f} MB" if deleted else ""
     say(
-        f"Kept for the next time in {printable(str(cache))}: {own / 1e6:,.1f} MB, of "
-        f"{total / 1e6:,.1f} MB kept there in all{more}"
+        f"Cached in {printable(str(cache))}: {own / 1e6:,.1f} MB, of {total / 1e6:,.1f} MB in all "
+        f"caches there{more}"
     )

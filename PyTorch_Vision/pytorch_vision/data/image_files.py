@@ -1,4 +1,4 @@
-"""Read picture files of any format, at the size that a network takes."""
+"""Read picture files of any format, at the size of a network's images."""
 
 import base64
 import hashlib
@@ -21,12 +21,14 @@ from pytorch_vision.runtime.text import first_line, printable
 
 Resize = Literal["crop", "pad", "squash"]
 ImageFile = str | os.PathLike | bytes | IO[bytes]  # a path, the content, or an open binary file
+ImageLike = ImageFile | Image.Image
 Scale = tuple[float, float]  # the values that become black and white
 Scales = dict[str, Scale]  # by their type, such as "uint16"
 MAX_SIDE = 8192  # pixels: the largest image that a network may ask for
-DRAFT = 2  # times the wanted size: a JPEG is decoded at no less, and resized from there
-LONGEST = 32  # times as long as wide: "crop" and "pad" would leave next to nothing of more
+DRAFT = 2  # times the target size, to which a JPEG is decoded at least, and resized from there
+LONGEST = 32  # times as long as wide: of longer pictures, "crop" and "pad" leave almost nothing
 DIGEST_LENGTH = 8  # characters
+LOOKED_AT = 20  # files that are opened to find out whether they are pictures
 # EPS would start Ghostscript, a program; of the others Pillow knows only the names
 NOT_READ = ("EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF")
 ORIENTATION = 0x0112  # in EXIF
@@ -55,14 +57,14 @@ class Picture:
     """A picture that was read from a file.
 
     Attributes:
-        image: uint8 (H, W, 3), RGB, at the wanted size.
+        image: uint8 (H, W, 3), RGB, at the target size.
         size: height and width of the upright picture in its file, in pixels.
-        mode: Pillow's name of its pixel format.
-        digest: a hash of its pixels, whatever its name, metadata, compression and wanted size.
+        mode: Pillow's name for its pixel format.
+        digest: a hash of its pixels, whatever its name, metadata, compression and target size.
         kind: the type of its values if they have more than 8 bits, such as "uint16"; else empty.
-        own_scale: of such values, those that would become black and white by themselves.
-        scale: those that did.
-        remark: what was not used of it, or empty.
+        own_scale: for such values, those that would become black and white in this picture alone.
+        scale: those that did become black and white.
+        remark: which part of it was not used, or empty.
     """
 
     image: np.ndarray
@@ -77,14 +79,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class _Decoded:
-    """A picture at full size or at the scale of its decoder, not yet turned upright.
+    """A picture at full size or as its decoder scaled it, not yet turned upright.
 
     Attributes:
-        picture: of any mode.
+        picture: in any mode.
         whole: width and height in its file.
-        extent: its width and height in fractions of a pixel, where a scaled decode rounded up.
+        extent: its width and height in fractions of a pixel, if a scaled decode rounded them up.
         values: its values of more than 8 bits, (H, W) or (H, W, C), or None.
-        digest: its hash, or empty if its pixels are to be hashed.
+        digest: its hash, or empty if its pixels are still to be hashed.
     """
 
     picture: Image.Image
@@ -95,17 +97,17 @@ class _Decoded:
 
     @property
     def orientation(self) -> int:
-        """How it is to be turned, as EXIF numbers it; 1, not at all, if that is unreadable."""
+        """The orientation in EXIF's numbers; 1, upright, if it is missing or unreadable."""
         try:
             return int(self.picture.getexif().get(ORIENTATION, 1))
-        except Exception as error:  # it can be damaged in any way, while the pixels are good
+        except Exception as error:  # EXIF can be damaged in any way while the pixels are good
             if is_system_error(error):
                 raise
             return 1
 
 
 class _RefusedError(ValueError):
-    """An intact picture cannot be used; the message says why, to follow the file's name."""
+    """An intact picture cannot be used; the message says why, and follows the file's name."""
 
 
 def check_resize(resize: str) -> Resize:
@@ -126,12 +128,12 @@ def resized(
 
     Args:
         picture: of any size.
-        size: height and width, in pixels.
-        resize: "crop" takes the largest central part that has the wanted proportions. It neither
+        size: target height and width, in pixels.
+        resize: "crop" takes the largest central part with the proportions of ``size``. It neither
             distorts nor adds anything, but cuts off the ends of the longer side. "pad" keeps the
             whole picture between grey borders; "squash" keeps it whole and distorts it.
-        extent: width and height of the picture in fractions of a pixel, where a scaled decode
-            rounded them up.
+        extent: width and height of the picture in fractions of a pixel, if a scaled decode rounded
+            them up.
     """
     height, width = size
     across, down = extent or picture.size
@@ -151,26 +153,26 @@ def resized(
 
 
 def read_image(
-    path: ImageFile,
+    path: ImageLike,
     size: int | tuple[int, int] = 32,
     resize: Resize = "crop",
     scales: Scales | None = None,
 ) -> tuple[np.ndarray, str]:
-    """Read an image file at the size that a network takes.
+    """Read an image file, and resize it for a network.
 
-    The picture is turned upright by its EXIF orientation. Transparency is laid over white, or over
-    black where all visible pixels are white. Of an animation, the first picture is read. Values of
+    The picture is turned upright by its EXIF orientation. Transparency is composited over white,
+    or over black if all visible pixels are white. An animation gives its first frame. Values of
     more than 8 bits are scaled to 0..255 as in ``value_scale``. Broken metadata are ignored.
 
-    A JPEG of at least four times the wanted size is decoded at an eighth, a quarter or a half of
-    its size, but at no less than twice the wanted size, and resized from there. On photographs,
+    A JPEG of at least four times the target size is decoded at an eighth, a quarter or a half of
+    its size, but at no less than twice the target size, and resized from there. On photographs,
     that changes pixels by 0.9 of 255 on average and by 18 at most; for comparison, Lanczos and
     bicubic interpolation from the full size differ by 1.5 and 19.
 
     Args:
-        path: a file of any format and mode that Pillow can read; its bytes; or the file, opened
-            for reading.
-        size: height and width to bring it to, or one number for both, in pixels.
+        path: a file of any format and mode that Pillow can read; its bytes; the file, opened for
+            reading in binary mode; or a Pillow image.
+        size: target height and width, or one number for both, in pixels.
         resize: "crop", "pad" or "squash", as ``resized`` explains.
         scales: for each type of values of more than 8 bits, such as "uint16", those that become
             black and white; default: the picture's own.
@@ -181,11 +183,13 @@ def read_image(
     Raises:
         ValueError: the file is not an image, is damaged, has more pixels than Pillow allows
             (178,956,970, twice ``PIL.Image.MAX_IMAGE_PIXELS``), or is so long and narrow that
-            "crop" or "pad" would leave next to nothing of it.
+            "crop" or "pad" would leave almost nothing of it.
         OSError: it cannot be opened.
     """
     height, width = height_and_width(size)
-    picture = read_picture(path, (height, width), resize, scales)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns about metadata that are not needed
+        picture = decode_picture(path, (height, width), resize, scales)
     rows, columns = picture.size
     summary = f"{_name(path, only_file=True)}: {columns}x{rows} pixels, mode {picture.mode}; "
     if picture.kind:
@@ -203,25 +207,18 @@ def read_image(
     return picture.image, f"{summary} to {width}x{height}"
 
 
-def read_picture(
-    path: ImageFile,
-    size: tuple[int, int],
-    resize: Resize,
-    scales: Scales | None = None,
-) -> Picture:
-    """Read an image file as ``read_image`` does, and return what is known about it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns about metadata that it can do without
-        return decode_picture(path, size, resize, scales)
-
-
 def decode_picture(
-    path: ImageFile, size: tuple[int, int], resize: Resize, scales: Scales | None = None
+    path: ImageLike, size: tuple[int, int], resize: Resize, scales: Scales | None = None
 ) -> Picture:
-    """Read an image file as ``read_picture`` does, for threads: they share warning filters."""
+    """Read an image file as ``read_image`` does, and return what is known about it.
+
+    The caller must ignore Pillow's warnings about metadata: threads share warning filters.
+    """
     name = _name(path)
     check_resize(resize)
     try:
+        if isinstance(path, Image.Image):
+            return _brought(_decode_pillow(path), size, resize, scales or {})
         with _opened(path) as file:
             return _brought(_decode(file, size), size, resize, scales or {})
     except _RefusedError as error:
@@ -239,8 +236,8 @@ def decode_picture(
         raise ValueError(f"{name} is a damaged image ({first_line(error)})") from error
 
 
-def _name(path: ImageFile, only_file: bool = False) -> str:
-    """Return what messages call an image file."""
+def _name(path: ImageLike, only_file: bool = False) -> str:
+    """Return the name of an image file for messages."""
     if not isinstance(path, (str, os.PathLike)):
         return "the image"
     return printable(Path(path).name if only_file else os.fspath(path))
@@ -252,40 +249,16 @@ def _opened(path: ImageFile) -> IO[bytes]:
     return BytesIO(path if isinstance(path, bytes) else path.read())
 
 
-def as_array(
-    picture: Image.Image, size: tuple[int, int], resize: Resize, scales: Scales | None = None
-) -> np.ndarray:
-    """Return an open Pillow picture as ``read_image`` returns one from a file.
+def pictures_of(files: list[str]) -> list[str]:
+    """Return the files whose extensions are those of pictures.
 
-    Raises:
-        ValueError: it is empty, too large or damaged, cannot be converted to RGB, or is so long
-            and narrow that next to nothing of it would be left.
-    """
-    if not 1 <= picture.width * picture.height <= _most_pixels():
-        shown = f"{picture.width}x{picture.height}"
-        raise ValueError(f"the picture has {shown} pixels, expected 1 to {_most_pixels():,}")
-    try:
-        values = np.asarray(picture) if _is_deep(picture) else None
-        decoded = _Decoded(picture, picture.size, picture.size, values)
-        return _brought(decoded, size, check_resize(resize), scales or {}).image
-    except _RefusedError as error:
-        raise ValueError(f"the picture {error}") from None
-    except Exception as error:  # Pillow decodes it only now, and it can be damaged in any way
-        if is_system_error(error):
-            raise
-        raise ValueError(f"the picture is damaged ({first_line(error)})") from error
-
-
-def pictures_of(files: list[str], looked_at: int = 20) -> list[str]:
-    """Return the files whose names end as those of pictures.
-
-    If none does, the first files are opened instead, because pictures need no extension.
+    If there are none, the first files are opened instead, as pictures need no extension.
     """
     extensions = _extensions()
     suffixes = {_suffix(file) for file in files}
     known = {one for one in suffixes if one in extensions or "image/" in _media_type(one)}
     named = [one for one in files if _suffix(one) in known]
-    return named or [one for one in files[:looked_at] if _is_picture(one)]
+    return named or [one for one in files[:LOOKED_AT] if _is_picture(one)]
 
 
 def _is_picture(path: str) -> bool:
@@ -293,13 +266,13 @@ def _is_picture(path: str) -> bool:
         with open(path, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             Image.open(file, formats=formats_read()).close()
-    except Exception:  # whatever it is, Pillow does not take it for a picture
+    except Exception:  # whatever it is, Pillow cannot open it as a picture
         return False
     return True
 
 
 def formats_read() -> list[str]:
-    """Return the formats that Pillow reads by itself now; plugins can add some at any time."""
+    """Return the formats that Pillow can read now; plugins can add some at any time."""
     Image.init()
     return [name for name in Image.ID if name not in NOT_READ]
 
@@ -323,7 +296,7 @@ def _most_pixels() -> int:
     return 2 * (Image.MAX_IMAGE_PIXELS or 1 << 60)
 
 
-def _why_unknown(path: ImageFile) -> str:
+def _why_unknown(path: ImageLike) -> str:
     if not isinstance(path, (str, os.PathLike)):
         return "is not an image that Pillow can read"
     with open(user_path(path), "rb") as file:
@@ -332,22 +305,22 @@ def _why_unknown(path: ImageFile) -> str:
     if not start:
         return "is empty"
     if start == GIT_LFS:
-        return "is a pointer of Git LFS in place of the picture: git lfs pull fetches it"
+        return "is a Git LFS pointer in place of the picture: git lfs pull fetches the picture"
     if start[:4] in TIFF:
         return (
             "is a TIFF whose bands or values Pillow cannot read: convert it to three bands of 8 "
             "bits, with tifffile or rasterio"
         )
     if kind.startswith("image/") and _suffix(path) not in _extensions():
-        return f"is of a format that Pillow does not read ({kind}): convert it to PNG or JPEG"
+        return f"has a format that Pillow cannot read ({kind}): convert it to PNG or JPEG"
     return "is not an image that Pillow can read"
 
 
 def _decode(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
-    """Decode a picture, also a PNG with damaged or very long texts.
+    """Decode a picture, even a PNG with damaged or very long text chunks.
 
-    Pillow can only be told to ignore those (``ImageFile.LOAD_TRUNCATED_IMAGES``) together with
-    missing pixels, and for the whole process.
+    Pillow's own setting, ``ImageFile.LOAD_TRUNCATED_IMAGES``, would also ignore missing pixels, and
+    applies to the whole process.
     """
     try:
         return _decode_file(file, size)
@@ -368,7 +341,7 @@ def _decode_file(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
     has_deep_colours = any(";16" in str(tile[3]) for tile in picture.tile)
     picture.load()
     decoded = _Decoded(picture, whole, extent)
-    if picture.format in ("JPEG", "MPO"):  # of the compressed pixels: it suits every scale
+    if picture.format in ("JPEG", "MPO"):  # hash the compressed pixels, the same at every scale
         file.seek(pixels_at)
         facts = (whole, getattr(picture, "quantization", None), decoded.orientation)
         return replace(decoded, digest=_digest(repr(facts).encode(), file.read()))
@@ -378,8 +351,16 @@ def _decode_file(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
     return replace(decoded, values=np.asarray(picture)) if _is_deep(picture) else decoded
 
 
+def _decode_pillow(picture: Image.Image) -> _Decoded:
+    if not 1 <= picture.width * picture.height <= _most_pixels():
+        shown = f"{picture.width}x{picture.height}"
+        raise _RefusedError(f"has {shown} pixels, expected 1 to {_most_pixels():,}")
+    values = np.asarray(picture) if _is_deep(picture) else None
+    return _Decoded(picture, picture.size, picture.size, values)
+
+
 def _without_metadata(content: bytes) -> bytes:
-    """Return a PNG's pixels, palette and transparency: its critical chunks, and tRNS."""
+    """Return a PNG with only its pixels, palette and transparency: critical chunks, and tRNS."""
     kept, start = [PNG], len(PNG)
     while start < len(content):
         length, name = struct.unpack(">I4s", content[start : start + 8].ljust(8, b"\0"))
@@ -419,7 +400,7 @@ def _brought(decoded: _Decoded, size: tuple[int, int], resize: Resize, scales: S
 
 
 def _digest(*contents: bytes) -> str:
-    """Return a hash of 48 bits as 8 characters; a million pictures hardly share one by chance."""
+    """Return a 48-bit hash as 8 characters; of a million pictures, hardly two share one."""
     digest = hashlib.sha256()
     for content in contents:
         digest.update(content)
@@ -427,25 +408,25 @@ def _digest(*contents: bytes) -> str:
 
 
 def _check_proportions(whole: tuple[int, int], size: tuple[int, int], resize: Resize) -> None:
-    """Refuse a picture of which next to nothing would be left."""
+    """Refuse a picture of which almost nothing would be left."""
     across, down = whole[0] / size[1], whole[1] / size[0]
     longer = max(across, down) / min(across, down)
     if resize != "squash" and longer >= min(LONGEST, 2 * min(size)):
         raise _RefusedError(
             f"is {whole[0]}x{whole[1]} pixels, of which {resize!r} leaves one part in "
-            f"{longer:,.0f}: cut it up, or take 'squash'"
+            f"{longer:,.0f}: cut it up, or set resize to 'squash'"
         )
 
 
 def _to_rgb(picture: Image.Image, remark: str) -> Image.Image:
-    """Convert a picture of any 8-bit mode to RGB; with a remark, its fourth band is no alpha."""
+    """Convert a picture of any 8-bit mode to RGB; with a remark, its fourth band is not alpha."""
     try:
         if picture.mode == "RGB":
             return picture
         if picture.mode == "LAB":
             lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
             converted = ImageCms.profileToProfile(picture, lab, srgb, outputMode="RGB")
-            assert converted is not None  # as it is not done in place
+            assert converted is not None  # it is only in place
             return converted
         if picture.has_transparency_data and not remark:
             return _without_transparency(picture.convert("RGBA"))
@@ -457,7 +438,7 @@ def _to_rgb(picture: Image.Image, remark: str) -> Image.Image:
 
 
 def _without_transparency(picture: Image.Image) -> Image.Image:
-    """Lay a picture over white, or over black if it is white itself, as some icons are."""
+    """Composite a picture over white, or over black if it is white itself, as some icons are."""
     white, black = (Image.new("RGBA", picture.size, colour) for colour in ("white", "black"))
     laid = Image.alpha_composite(white, picture).convert("RGB")
     if np.asarray(laid).min() > NEARLY_WHITE and np.ptp(np.asarray(picture)[..., 3]) > 0:
@@ -466,7 +447,7 @@ def _without_transparency(picture: Image.Image) -> Image.Image:
 
 
 def _tiff_numbers(picture: Image.Image, tag: int) -> tuple[float, ...]:
-    """Return the numbers of a TIFF's tag; none if it has no such tag, or is of another format."""
+    """Return the numbers in a TIFF's tag; empty without this tag, or in another format."""
     tags: Any = getattr(picture, "tag_v2", {})
     value = tags.get(tag)
     try:
@@ -484,9 +465,9 @@ def _has_extra_bands(picture: Image.Image) -> bool:
 
 
 def _deep_colours(content: bytes, size: tuple[int, int]) -> np.ndarray | None:
-    """Return colours of 16 bits, uint16 (H, W, 3 or 4), of which Pillow keeps the upper 8 bits.
+    """Return 16-bit colours, uint16 (H, W, 3 or 4), of which Pillow keeps only the upper 8 bits.
 
-    Returns None where OpenCV cannot read them either.
+    Returns None if OpenCV cannot read them either.
     """
     import cv2  # here, as few pictures need it
 
@@ -499,13 +480,13 @@ def _deep_colours(content: bytes, size: tuple[int, int]) -> np.ndarray | None:
 
 
 def value_scale(values: np.ndarray, missing: float | None = None) -> Scale:
-    """Return which values of a picture of more than 8 bits become black and white.
+    """Return the values that become black and white, for a picture of more than 8 bits.
 
     White is the largest value. Black is 0, or the smallest value if that is negative.
 
     Args:
-        values: of any shape and type; NaN and infinite ones count as missing.
-        missing: the value that marks missing ones.
+        values: of any shape and type; NaN and infinite values count as missing.
+        missing: a value that marks missing values.
 
     Raises:
         ValueError: all values are missing.
@@ -517,7 +498,7 @@ def value_scale(values: np.ndarray, missing: float | None = None) -> Scale:
 
 
 def _colours(values: np.ndarray) -> np.ndarray:
-    """Return the values without those of a fourth band."""
+    """Return the values without a fourth band."""
     return values[..., :3] if values.ndim == 3 else values
 
 
@@ -530,7 +511,7 @@ def _known(values: np.ndarray, missing: float | None) -> np.ndarray:
 def _in_8_bits(
     values: np.ndarray, scale: tuple[float, float], missing: float | None, has_alpha: bool
 ) -> Image.Image:
-    """Scale values to 0..255; missing ones become black, infinite ones the nearest value."""
+    """Scale values to 0..255; missing values become black, infinite ones black or white."""
     black, white = scale
     colours = _colours(values).astype(np.float64)
     usable = _known(colours, missing) | (colours >= LARGEST)

@@ -14,25 +14,25 @@ from pytorch_vision.runtime.text import printable
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """A training and a test set of labelled images, checked when it is made.
+    """A training and a test set of labelled images, checked on creation.
 
     Attributes:
-        train_images, test_images: uint8 (N, H, W, 3), RGB, 0..255; both of the same H and W.
-            One of them may be empty: of a network that is only tested, or trained without a test.
-        train_labels, test_labels: int64 (N,), each in 0..C-1. Other integers are converted, and
-            bool where there are two classes.
+        train_images, test_images: uint8 (N, H, W, 3), RGB, 0..255; both with the same H and W.
+            One of them may be empty, to only test a network, or to train one without a test.
+        train_labels, test_labels: int64 (N,), each in 0..C-1. Other integers are converted, as is
+            bool if there are two classes.
         class_names: the C names, by label, each different; a list becomes a tuple.
-        name: of the data set, for messages and plot titles.
-        train_files, test_files: the file of each image, as a path relative to its folder; None if
-            the images have no files.
-        resize: how the pictures of a folder were brought to one size; empty for other images.
-        train_digests: a short hash of the pixels of each training picture, by which a picture is
-            recognised in other folders; empty for images without files.
+        name: the data set's name, for messages and plot titles.
+        train_files, test_files: the file of each image, as a path relative to the data's folder;
+            None if the images have no files.
+        resize: how the pictures of a folder were resized; empty for other images.
+        train_digests: a short hash of the pixels of each training picture, which recognises it in
+            other folders; empty for images without files.
         scales: for each type of values of more than 8 bits in a folder's pictures, such as
             "uint16", the values that became black and white; else empty.
 
     Raises:
-        ValueError: an array has another shape, type or label, or two classes have one name; the
+        ValueError: an array has the wrong shape, type or labels, or two classes share a name; the
             message says which and what was expected.
     """
 
@@ -80,7 +80,7 @@ class ImageData:
         if self.train_images.shape[1:] != self.test_images.shape[1:]:
             raise ValueError(
                 f"test_images are {self.test_images.shape[1:]}, train_images "
-                f"{self.train_images.shape[1:]}: both must have one size"
+                f"{self.train_images.shape[1:]}: both must have the same size"
             )
 
     @property
@@ -91,7 +91,7 @@ class ImageData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The SHA-256 of all images and labels, as hexadecimal digits; computed once."""
+        """The SHA-256 of all images and labels in hexadecimal, computed once."""
         digest = hashlib.sha256()
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             digest.update(np.ascontiguousarray(array))
@@ -106,22 +106,22 @@ class ImageData:
 
 
 def _as_array(values: Any, name: str) -> np.ndarray:
-    """Return values as an array; one with negative strides, which torch refuses, is copied."""
+    """Return values as an array, copied if it has negative strides, which torch refuses."""
     try:
         array = np.asarray(values)
     except ValueError as error:
         raise ValueError(
-            f"{name} is not an array: {error}; all images must have one shape"
+            f"{name} is not an array: {error}; all images must have the same shape"
         ) from None
     return np.ascontiguousarray(array) if min(array.strides, default=0) < 0 else array
 
 
 def check_class_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return class names as a tuple, with control characters written out (``printable``).
+    """Return class names as a tuple, with control characters escaped by ``printable``.
 
     Raises:
-        ValueError: there are none, one is not a string (a single string is refused, too), or two
-            are equal.
+        ValueError: there are none, two are equal, or one is not a string; or all are given as one
+            string.
     """
     if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
         raise ValueError(f"class_names is {names!r}, expected a sequence of names")

@@ -1,4 +1,4 @@
-"""The class of each picture by a table, by the name of its file, or by the folders above it.
+"""The class of each picture, from a table, from its file name, or from the folders above it.
 
 As in fastai, a labeller is a function: it takes a picture's path inside its folder, and returns the
 name of its class, or None to leave the picture out.
@@ -24,12 +24,12 @@ Labels = str | os.PathLike | Label | None
 
 
 def by_name(pattern: str) -> Label:
-    """Return a labeller that finds the class in the name of a file by a regular expression.
+    """Return a labeller that finds the class in the file name with a regular expression.
 
     Its first group is the class, as in ``(.+)_[0-9]+`` for cat_001.jpg.
 
     Raises:
-        ValueError: it is not a regular expression with a group.
+        ValueError: ``pattern`` is not a regular expression with a group.
     """
     try:
         compiled = re.compile(pattern)
@@ -46,9 +46,9 @@ def by_name(pattern: str) -> Label:
 
 
 def by_folders(count: int, joined: bool = True) -> Label:
-    """Return a labeller by the last ``count`` folders above a picture, as in "animal/cat".
+    """Return a labeller that joins the last ``count`` folders above a picture, as in "animal/cat".
 
-    With ``joined=False``, the uppermost of them alone is the class.
+    With ``joined=False``, only the uppermost of them is the class.
     """
 
     def label(path: str) -> str | None:
@@ -66,22 +66,22 @@ def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
     Args:
         labels: where the classes come from.
 
-            - "train.csv": a table, in the folder or wherever the path leads: CSV, or with tabs or
-              semicolons, with one picture a row. Pictures are named by their paths from the table
-              or the folder, their names, or their names without suffix. The columns are found:
-              the one in which most values are pictures, and the only other one of names that
-              repeat, or one called label, class, class_name, category or target. Or they are
-              named, as in "train.csv:id:breed".
-            - "name:(.+)_[0-9]+": by the name of the file, as ``by_name``.
-            - "folders:2": by the last two folders above it, as ``by_folders``.
-            - "level:2": by the folder above its own alone.
+            - "train.csv": a table, at this path inside the folder or else from the working
+              directory, separated by commas, tabs or semicolons, with one row for each picture.
+              A row names its picture by the path from the table or the folder, or by the file name;
+              the suffix may be missing. The column of the pictures is that in which most values are
+              pictures; that of the classes is the only other one whose values repeat, or one called
+              label, class, class_name, category or target. "train.csv:id:breed" names both columns.
+            - "name:(.+)_[0-9]+": from the file name, as ``by_name``.
+            - "folders:2": from the last two folders above the picture, as ``by_folders``.
+            - "level:2": from the second folder above the picture only.
             - a function of the path inside the folder, with "/" between names: it returns the
               class, or None to leave the picture out.
-        folder: the folder.
+        folder: the folder of the pictures.
         left_out: a defaultdict of lists, to which rows without a picture are added.
 
     Raises:
-        ValueError: ``labels`` is none of these; a table has no such column or cannot be read.
+        ValueError: ``labels`` is none of these, or a table lacks a column or cannot be read.
     """
     file, label = "", ""
     if isinstance(labels, str):
@@ -100,13 +100,17 @@ def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
 
 
 def _parsed(text: str, folder: Path) -> tuple[str | Label, str, str]:
-    """Return a labeller, or the path of a table and the names of its columns, or empty ones."""
+    """Return a labeller or the path of a table, and the names of two columns, which may be empty.
+
+    Raises:
+        ValueError: the text means none of these.
+    """
     kind, _, rest = text.partition(":")
     if kind == "name":
         return by_name(rest), "", ""
     if kind in ("folders", "level"):
         if not rest.isdecimal() or int(rest) < 1:
-            raise ValueError(f"labels is {text!r}, expected a number from 1 on, as in {kind}:2")
+            raise ValueError(f"labels is {text!r}, expected 1 or more folders, as in {kind}:2")
         return by_folders(int(rest), joined=kind == "folders"), "", ""
     if _table_path(text, folder).is_file():
         return text, "", ""
@@ -120,13 +124,13 @@ def _parsed(text: str, folder: Path) -> tuple[str | Label, str, str]:
 
 
 def _table_path(path: str | os.PathLike, folder: Path) -> Path:
-    """Return where a table is: in the folder, or where its path leads from here."""
+    """Return the path of a table: inside the folder, or else from the working directory."""
     inside = folder / user_path(path)
     return inside if inside.is_file() else user_path(path)
 
 
 def _labeller_by_table(path: Path, file: str, label: str, left_out: LeftOut) -> Labeller:
-    """Return a labeller by a table; ``file`` and ``label`` are its columns, or empty."""
+    """Return a labeller that reads a table; ``file`` and ``label`` are column names, or empty."""
     rows = _rows(path)
 
     def labeller(top: str, files: list[str]) -> dict[str, str]:
@@ -142,7 +146,7 @@ def _labeller_by_table(path: Path, file: str, label: str, left_out: LeftOut) -> 
             found = known.get(_key(value), [])
             if len(found) > 1:
                 listed = ", ".join(printable(one) for one in found[:2])
-                raise ValueError(f"{path} names {value!r}, which may be {listed}: write its path")
+                raise ValueError(f"{path} names {value!r}, which may be {listed}: give its path")
             if not found:
                 left_out[f"rows of {path.name} without a picture"].append(printable(value))
             elif name:
@@ -158,7 +162,7 @@ def _labeller_by_table(path: Path, file: str, label: str, left_out: LeftOut) -> 
 
 
 def _rows(path: Path) -> list[list[str]]:
-    """Return the rows of a table, all as long as the first, which names the columns."""
+    """Return the rows of a table, each cut or filled up to the length of the first."""
     if path.suffix.lower() not in TABLES:
         raise ValueError(f"{path} is not a table: expected CSV, or text with tabs")
     try:
@@ -183,7 +187,7 @@ def _key(text: str) -> str:
 
 
 def _keys(files: list[str], folders: Sequence[Path]) -> dict[str, list[str]]:
-    """Return the files by each way of naming them: path or name, with suffix or without."""
+    """Return the files for each text that may name them: path or name, with or without suffix."""
     known: dict[str, list[str]] = defaultdict(list)
     for file in files:
         names = {PurePath(file).name, file}
@@ -194,7 +198,7 @@ def _keys(files: list[str], folders: Sequence[Path]) -> dict[str, list[str]]:
 
 
 def _file_column(path: Path, rows: list[list[str]], known: dict[str, list[str]]) -> int:
-    """Return the column of the pictures: the one in which most values are."""
+    """Return the index of the column in which most values are pictures."""
     hits = [sum(_key(row[i].strip()) in known for row in rows) for i in range(len(rows[0]))]
     best = max(range(len(hits)), key=hits.__getitem__)
     if not hits[best]:
@@ -206,9 +210,9 @@ def _file_column(path: Path, rows: list[list[str]], known: dict[str, list[str]])
 
 
 def _label_column(path: Path, rows: list[list[str]], file_column: int) -> int:
-    """Return the column of the classes."""
+    """Return the index of the column of the classes."""
     others = [i for i in range(len(rows[0])) if i != file_column]
-    if len(others) > 1:  # names that repeat
+    if len(others) > 1:  # keep columns whose values repeat
         counts = {i: Counter(row[i].strip() for row in rows[1:] if row[i].strip()) for i in others}
         others = [i for i in others if 1 < len(counts[i]) <= sum(counts[i].values()) / 2]
     if len(others) > 1:

@@ -32,19 +32,19 @@ def load_data(
     Args:
         which: "full" for all of CIFAR-10; "sample" for the bundled sample, which needs no network;
             a number of training images from 10 to 50,000, the same from each of CIFAR-10's classes,
-            with all test images; or a folder of pictures, as ``load_folder`` reads it. A folder
-            that exists is preferred, whatever its name.
-        root: the folder that keeps CIFAR-10, and the decoded pictures of folders.
-        size, resize: for a folder, the size of the images and how pictures are brought to it.
-        held_out: if not 0, this many training images are held out and tested on, as by
-            ``hold_out``, in place of the test images.
+            with all test images; or a folder of pictures, as ``load_folder`` reads it. An existing
+            folder takes precedence, whatever its name.
+        root: the folder that stores CIFAR-10, and the decoded pictures of folders.
+        size, resize: for a folder, the size of the images and how pictures are resized to it.
+        held_out: if not 0, this many training images are held out by ``hold_out``, and replace the
+            test images.
         class_names, train_digests, scales: for a folder on which a trained classifier is tested,
             its classes, the digests of its training images and its scales, as in ``load_folder``.
         labels, held_out_share: for a folder, as in ``load_folder``.
 
     Raises:
-        ValueError: ``which`` is not such a name, the folder cannot be used, or ``held_out`` is
-            more than can be held out.
+        ValueError: ``which`` is not such a name, the folder cannot be used, or ``held_out`` is too
+            large.
         DataError: CIFAR-10 cannot be read or downloaded.
     """
     which = check_data_name(which)
@@ -56,7 +56,7 @@ def load_data(
         data = subset(load_cifar10(root), int(which))
     else:
         if is_cifar10(os.path.normpath(which)):
-            say(f"{which} is a folder here, and its pictures are read; CIFAR-10's are not.")
+            say(f"{which} is a folder here: its pictures are read, not CIFAR-10's.")
         known = () if held_out else class_names
         data = load_folder(
             which,
@@ -73,18 +73,18 @@ def load_data(
 
 
 def is_cifar10(which: str) -> bool:
-    """Return whether a data name stands for CIFAR-10 or a part of it, not for a folder."""
+    """Return whether a data name stands for CIFAR-10 or a subset of it, and not for a folder."""
     return which in ("full", "sample") or (which.isdecimal() and 10 <= int(which) <= 50_000)
 
 
 def short_data_name(which: str | int) -> str:
-    """Return a short name of the data, for naming a folder of results."""
+    """Return a short name of the data, with which to name a folder of results."""
     which = check_data_name(which)
     return which if is_cifar10(which) else printable(Path(which).resolve().name)
 
 
 def check_data_name(which: str | int) -> str:
-    """Return ``which`` as a string if ``load_data`` knows it, else raise its ValueError.
+    """Return ``which`` as a string if ``load_data`` accepts it, else raise its ValueError.
 
     A folder with one of CIFAR-10's names is returned as a path, such as "./sample".
     """

@@ -1,11 +1,12 @@
 """Batches for training and for evaluation.
 
-What is random depends on (seed, epoch, batch) alone, and is drawn for a whole batch at once. So a
+All randomness depends only on (seed, epoch, batch), and is drawn for a whole batch at once. So a
 resumed run continues with the images that it would have had, on any device; and processes that
 share a batch show the same images as one process.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from pytorch_vision.runtime.terminal import say
 
 Batch = tuple[Tensor, Tensor]
 Draws = Sequence[np.ndarray]  # for each view, the parameters of N images
-IGNORED = -100  # the label that torch's cross-entropy leaves out
+IGNORED = -100  # the label that torch's cross-entropy ignores
 COPIED_AT_ONCE = 4096  # images
 
 
@@ -29,20 +30,20 @@ class TrainLoader:
     """Shuffled, augmented training batches, made on the CPU by albumentations.
 
     Args:
-        data: the images; only those of a batch are copied.
+        data: the images, of which only the current batch is copied.
         normalization: mean and standard deviation.
         augmentation: how the images are varied.
         batch_size: images per batch. The last batch of an epoch has the remaining images; a single
             remaining image joins the batch before, as BatchNorm cannot train on one.
-        seed: the random seed, which decides the order and the augmentation.
-        rank, world_size: the number of this process, and how many there are. Each process has its
+        seed: the random seed of the order and the augmentation.
+        rank, world_size: this process's rank, and the number of processes. Each process gets its
             part of every batch; the parts differ by at most one image.
 
     Attributes:
-        chosen: int64, the indices of the images that an epoch shows; at first all.
+        chosen: int64, the indices of the images that an epoch shows; initially all.
 
     Raises:
-        ValueError: there are no training images, or a number is not a whole one.
+        ValueError: there are no training images, or ``batch_size`` or ``seed`` is not whole.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class TrainLoader:
         self.vary(augmentation)
 
     def vary(self, augmentation: Augmentation) -> None:
-        """Vary the images in this way from now on."""
+        """Use another augmentation from now on."""
         size, fill = self.images.shape[1:3], self.normalization.fill
         self.views = make_views(augmentation, size, fill, self.seed, len(self.images))
 
@@ -94,10 +95,10 @@ class TrainLoader:
         return part_of(count, self.rank, sharing) if self.rank < sharing else slice(0, 0)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield this process's part of each batch of an epoch, from the batch ``start`` on.
+        """Yield this process's part of each batch of an epoch, from batch ``start`` on.
 
-        A process whose part is empty gets the batch's first two images with the label ``IGNORED``:
-        the other processes wait for its step.
+        A process whose part is empty gets the batch's first two images with the label ``IGNORED``,
+        as the other processes wait for its step.
 
         Yields:
             images float32 (N, 3, H, W), normalised; labels int64 (N,).
@@ -113,7 +114,7 @@ class TrainLoader:
             yield self.augment(indices[part], [drawn[part] for drawn in draws]), labels[part]
 
     def order(self, epoch: int) -> np.ndarray:
-        """Return the indices of the images, int64, in the order in which an epoch shows them."""
+        """Return the images' indices, int64, in the order in which an epoch shows them."""
         return self.chosen[epoch_order(len(self.chosen), self.seed, epoch)]
 
     def batch_of(self, order: np.ndarray, batch: int) -> np.ndarray:
@@ -126,34 +127,24 @@ class TrainLoader:
         return [view.draw(chance, indices, epoch) for view in self.views]
 
     def augment(self, indices: np.ndarray, draws: Draws) -> Tensor:
-        """Return views of the chosen images, float32 (N, 3, H, W), normalised."""
+        """Return augmented views of images by index, float32 (N, 3, H, W), normalised."""
         images = view_one_by_one(self.views, self.images[indices], draws)
         return self.normalizer(torch.from_numpy(images)).contiguous()
 
 
 class DeviceTrainLoader(TrainLoader):
-    """The same batches, made on a device that holds all images as uint8.
+    """The batches of a ``TrainLoader``, made on a device that holds all images as uint8.
 
     A fast GPU trains on more images per second than albumentations makes on a CPU core. The views'
     parameters are drawn on the CPU as for ``TrainLoader``; the pixels are the same.
 
     Args:
-        device: where the batches are made. The other arguments are those of ``TrainLoader``.
+        arguments: those of ``TrainLoader``, in the same order.
+        device: where the batches are made.
     """
 
-    def __init__(
-        self,
-        data: ImageData,
-        normalization: Normalization,
-        augmentation: Augmentation,
-        batch_size: int,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-        *,
-        device: torch.device,
-    ) -> None:
-        super().__init__(data, normalization, augmentation, batch_size, seed, rank, world_size)
+    def __init__(self, *arguments: Any, device: torch.device) -> None:
+        super().__init__(*arguments)
         self.on_device = torch.empty(self.images.shape, dtype=torch.uint8, device=device)
         for start in range(0, len(self.images), COPIED_AT_ONCE):
             part = slice(start, start + COPIED_AT_ONCE)
@@ -161,7 +152,7 @@ class DeviceTrainLoader(TrainLoader):
         self.normalizer.to(device)
 
     def augment(self, indices: np.ndarray, draws: Draws) -> Tensor:
-        """Return views of the chosen images, float32 (N, 3, H, W), normalised, on the device."""
+        """Return augmented views of images by index, as ``TrainLoader`` does, on the device."""
         chosen = torch.from_numpy(indices).to(self.on_device.device, non_blocking=True)
         return view_batch(self.views, self.on_device[chosen], draws, self.normalizer)
 
@@ -178,7 +169,7 @@ def train_loader(
 ) -> TrainLoader:
     """Return the loader for a device: ``DeviceTrainLoader`` for a GPU, else ``TrainLoader``.
 
-    ``augmentation.steps`` run on the CPU in any case; for a GPU, a printed line says so.
+    ``augmentation.steps`` always run on the CPU; if the device is a GPU, a printed line says so.
     """
     settings = (data, normalization, augmentation, batch_size, seed, rank, world_size)
     if device.type != "cpu" and augmentation.steps is None:
@@ -189,7 +180,7 @@ def train_loader(
 
 
 def batch_count(images: int, batch_size: int) -> int:
-    """Return the number of batches in an epoch: a single last image joins the batch before."""
+    """Return the number of batches in an epoch, whose single last image joins the batch before."""
     full, rest = divmod(images, batch_size)
     return full if full and (rest == 1 < batch_size) else full + bool(rest)
 
@@ -213,5 +204,5 @@ def eval_batches(
 
 
 def as_tensor(images: np.ndarray) -> Tensor:
-    """Copy images into a tensor; they may be read-only, reversed, or mapped from a file."""
+    """Copy images, which may be read-only, reversed, or mapped from a file, into a tensor."""
     return torch.from_numpy(images.copy())

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of the pixels: bringing images to them, and back."""
+"""Normalise images by the mean and standard deviation of pixels, and undo it."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class Normalization:
     """Mean and standard deviation of each channel, for pixels in [0, 1].
 
     Attributes:
-        mean, std: three numbers each; every standard deviation is positive.
+        mean, std: three numbers each; all standard deviations are positive.
 
     Raises:
         ValueError: they are not three finite numbers each, or a standard deviation is not positive.
@@ -28,15 +28,15 @@ class Normalization:
             array = np.empty(0)
         if array.shape != (2, 3) or not np.isfinite(array).all() or not (array[1] > 0).all():
             raise ValueError(
-                f"mean is {self.mean!r} and std is {self.std!r}, expected three numbers each, the "
-                "latter positive"
+                f"mean is {self.mean!r} and std is {self.std!r}, expected three numbers each, and "
+                "a positive std"
             )
         for name, values in zip(("mean", "std"), array.tolist(), strict=True):
             object.__setattr__(self, name, tuple(values))
 
     @classmethod
     def of(cls, images: np.ndarray) -> "Normalization":
-        """Compute mean and standard deviation of images, uint8 (N, H, W, 3).
+        """Return the normalisation of images, uint8 (N, H, W, 3).
 
         A channel in which all pixels are equal gets a standard deviation of 1.
 
@@ -44,9 +44,9 @@ class Normalization:
             ValueError: there are no images.
         """
         if not len(images):
-            raise ValueError("there are no images to compute mean and standard deviation of")
+            raise ValueError("there are no images from which to compute mean and std")
         counts = np.zeros((3, 256))
-        for start in range(0, len(images), 1000):  # in parts: never a second copy of the data
+        for start in range(0, len(images), 1000):  # in parts, to avoid a second copy of the data
             part = images[start : start + 1000]
             for channel in range(3):
                 counts[channel] += np.bincount(part[..., channel].ravel(), minlength=256)
@@ -63,9 +63,9 @@ class Normalization:
 
 
 class Normalizer(nn.Module):
-    """Normalise batches of images: a module, to be put on their device, or into a network.
+    """A module that normalises batches of images, on their device or as part of a network.
 
-    The results have the bits of albumentations' ``Normalize``.
+    Its results equal those of albumentations' ``Normalize`` bit by bit.
 
     Args:
         normalization: mean and standard deviation.
@@ -95,10 +95,10 @@ class Normalizer(nn.Module):
 
 
 def denormalize(images: Tensor, normalization: Normalization) -> Tensor:
-    """Return a new tensor in which normalisation is undone, clipped to [0, 1].
+    """Undo the normalisation of images, in a new tensor that is clipped to [0, 1].
 
     Args:
-        images: normalised, (..., 3, H, W); not changed.
+        images: normalised, (..., 3, H, W).
         normalization: the one with which they were normalised.
     """
     mean, std = (

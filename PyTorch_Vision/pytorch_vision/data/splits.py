@@ -1,4 +1,4 @@
-"""Parts of a data set: fewer training images, or some held out for testing; both stratified."""
+"""Subsets of a data set: fewer training images, or some held out for testing; both stratified."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from pytorch_vision.runtime.checks import whole_number
 
 
 def subset(data: ImageData, count: int) -> ImageData:
-    """Return the same data with only ``count`` training images, as many of every class.
+    """Return the same data with only ``count`` training images, equally many from each class.
 
     Raises:
         ValueError: ``count`` is not in 1..the number of training images.
@@ -25,16 +25,16 @@ def subset(data: ImageData, count: int) -> ImageData:
 
 
 def hold_out(data: ImageData, held_out: int, seed: int = 0) -> ImageData:
-    """Return the same data, tested on a stratified part of its training images.
+    """Return the same data with a stratified part of the training images as its test images.
 
-    Choose a recipe, a network or the number of epochs by such images, and test once at the end: a
-    test result by which something was chosen is better than the result on new images.
+    Use these to choose a recipe, a network or the number of epochs, and test once at the end: a
+    test result that has guided a choice is better than the result on new images.
 
     Args:
         data: its own test images are left out.
         held_out: how many training images to hold out, stratified by class. At least one image of
-            each class stays, and none is held out of a class of one or two.
-        seed: the random seed; the same seed gives the same parts.
+            each class stays, and none is held out from a class with one or two.
+        seed: the random seed; the same seed gives the same split.
 
     Raises:
         ValueError: ``held_out`` is not in 1..the number of images that can be held out.
@@ -54,7 +54,7 @@ def hold_out(data: ImageData, held_out: int, seed: int = 0) -> ImageData:
 
 
 def _train_part(data: ImageData, indices: np.ndarray) -> dict[str, Any]:
-    """Return all fields on training images, of the images at ``indices`` alone."""
+    """Return the fields of the training images at ``indices``, by name."""
     return {
         "train_images": data.train_images[indices],
         "train_labels": data.train_labels[indices],
@@ -66,8 +66,8 @@ def _train_part(data: ImageData, indices: np.ndarray) -> dict[str, Any]:
 def balanced_indices(labels: np.ndarray, count: int) -> np.ndarray:
     """Return ``count`` indices into ``labels``, sorted: the first images of each class.
 
-    Every class has as many; where ``count`` is not a multiple of their number, the lower labels
-    have one more.
+    All classes get equally many; if ``count`` is not a multiple of their number, the lower labels
+    get one more.
 
     Raises:
         ValueError: ``count`` is not in 1..len(labels).
@@ -85,8 +85,8 @@ def balanced_indices(labels: np.ndarray, count: int) -> np.ndarray:
 def stratified_by_share(labels: np.ndarray, classes: int, share: float) -> np.ndarray:
     """Return how many images of each class to hold out, given the share of each class.
 
-    At least one image of a class is held out and at least one stays; but none is held out of a
-    class of one or two.
+    At least one image of a class is held out and at least one stays, but none is held out from a
+    class with one or two.
 
     Returns:
         int64 (classes,).
@@ -97,23 +97,23 @@ def stratified_by_share(labels: np.ndarray, classes: int, share: float) -> np.nd
 
 
 def stratified_by_total(labels: np.ndarray, classes: int, held_out: int) -> np.ndarray:
-    """Return how many images of each class to hold out, given the number of all that are.
+    """Return how many images of each class to hold out, given their total.
 
     Shares are rounded by the largest remainder method. At least one image of a class stays, and
-    none is held out of a class of one or two.
+    none is held out from a class with one or two.
 
     Returns:
-        int64 (classes,), which sum to ``held_out``.
+        int64 (classes,), with the sum ``held_out``.
 
     Raises:
-        ValueError: so many images cannot be held out.
+        ValueError: that many images cannot be held out.
     """
     there = np.bincount(labels, minlength=classes)
     most = np.where(there > 2, there - 1, 0)
     if not 1 <= held_out <= most.sum():
         raise ValueError(
             f"held_out is {held_out:,}, expected 1 to {most.sum():,}: there are {len(labels):,} "
-            f"training images, and some of each class stay to train on"
+            f"training images, and some of each class must remain"
         )
     shares = held_out * there / there.sum()
     counts = np.minimum(np.floor(shares).astype(np.int64), most)
@@ -131,8 +131,8 @@ def stratified_draw(
         labels: int64 (N,).
         counts: int64 (C,).
         seed: the random seed.
-        digests: a hash of each image, or nothing. With digests, an image is drawn by its own
-            digest, so that adding or removing a few images changes next to nothing for the others.
+        digests: a hash of each image, or empty. Digests take the place of positions, so that adding
+            or removing a few images changes almost nothing for the others.
 
     Returns:
         bool (N,), True for the images that are drawn.

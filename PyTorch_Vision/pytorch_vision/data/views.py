@@ -1,9 +1,9 @@
 """Random views of training images: mirrored, cropped, with a hole.
 
 Each view is one class. It draws its parameters for a batch, and applies them in two ways: to one
-image after another on the CPU, by albumentations; and to a whole batch on a GPU, by computing where
-each pixel comes from. Both ways take the same parameters and give the same pixels. To add a view,
-write such a class, and add it to ``make_views``.
+image after another on the CPU, with albumentations; and to a whole batch on a GPU, by computing
+where each pixel comes from. Both ways take the same parameters and give the same pixels. To add a
+view, write such a class, and add it to ``make_views``.
 """
 
 import random
@@ -46,16 +46,16 @@ class PixelSources:
 
 
 class View(ABC):
-    """A way to vary images of one size, at random."""
+    """A random transform of images of one size."""
 
     @abstractmethod
     def draw(self, chance: np.random.Generator, indices: np.ndarray, epoch: int) -> np.ndarray:
         """Draw the parameters of N images, as an array (N, ...).
 
         Args:
-            chance: the generator of this batch, from which all views draw in turn.
-            indices: int64 (N,), which training images they are.
-            epoch: in which they are shown, counted from 0.
+            chance: the batch's random generator, from which all views draw in turn.
+            indices: int64 (N,), the images' indices among the training images.
+            epoch: the epoch that shows them, counted from 0.
         """
 
     @abstractmethod
@@ -66,7 +66,7 @@ class View(ABC):
         """Return where pixels come from in the images before this view.
 
         Args:
-            sources: where they come from in the images after this view.
+            sources: where the pixels come from in the images after this view.
             drawn: the parameters of N images, on the device of ``sources``.
         """
         raise NotImplementedError(f"{type(self).__name__} cannot vary a whole batch on a GPU")
@@ -84,7 +84,7 @@ class Flip(View):
 
     def __init__(self, kind: str, seed: int, count: int) -> None:
         self.kind, self.step = kind, A.HorizontalFlip()
-        # a stream of its own: those of batches are made of (seed, epoch, batch)
+        # its own random stream: those of batches come from (seed, epoch, batch)
         self.mirrored_first = np.random.default_rng([seed]).random(count) < 0.5
 
     def draw(self, chance: np.random.Generator, indices: np.ndarray, epoch: int) -> np.ndarray:
@@ -106,7 +106,7 @@ class Flip(View):
 
 
 class Crop(View):
-    """Pad images on every side, and take a crop of their own size at a random place.
+    """Pad images on every side, and take a random crop of the original size.
 
     Args:
         padding: pixels on every side.
@@ -146,8 +146,8 @@ class CutOut(View):
     """Fill a square hole, which may extend over the edge of the image (arXiv 1708.04552).
 
     Args:
-        side: of the hole, an even number of pixels.
-        probability: that an image has a hole.
+        side: the side of the hole, an even number of pixels.
+        probability: the probability that an image has a hole.
         size: height and width of the images.
         fill: the colour of the hole.
     """
@@ -159,8 +159,7 @@ class CutOut(View):
     def draw(self, chance: np.random.Generator, indices: np.ndarray, epoch: int) -> np.ndarray:
         """Draw the row and column at which each hole begins: int64 (N, 2).
 
-        The hole's centre lies anywhere in the image. An image without a hole gets one that lies
-        outside of it.
+        The hole's centre lies anywhere in the image. An image that gets no hole has one outside.
         """
         count, half = len(indices), self.side // 2
         drawn = chance.integers(-half, np.array(self.size) - half, (count, 2), endpoint=True)
@@ -185,7 +184,7 @@ class CutOut(View):
 class CustomSteps(View):
     """Apply a user's albumentations transforms, with a seed for each image.
 
-    So the view of an image depends neither on the number of processes nor on where a run resumed.
+    So an image's view depends neither on the number of processes nor on where a run was resumed.
 
     Args:
         steps: albumentations transforms.
@@ -199,20 +198,20 @@ class CustomSteps(View):
         return chance.integers(2**63, size=len(indices))
 
     def apply(self, image: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-        """Return what the steps make of an image.
+        """Return an image after all steps.
 
         Raises:
-            ValueError: they change its size or its type.
+            ValueError: the steps change its size or its type.
         """
-        # one state for all steps: a seed would give each of them the same one
+        # one state for all steps, as setting a seed would give each step the same state
         seed = int(drawn)
         self.pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         made = self.pipeline(image=image)["image"]
         if not isinstance(made, np.ndarray) or made.dtype != np.uint8:
             raise ValueError(
                 f"the augmentation's steps return {getattr(made, 'dtype', type(made))}, expected "
-                "uint8, 0 to 255: leave out what scales, normalises or makes a tensor, which is "
-                "done after the steps"
+                "uint8, 0 to 255: leave out steps that scale, normalise or make a tensor, as the "
+                "loader does so afterwards"
             )
         if made.shape != image.shape:
             raise ValueError(
@@ -225,12 +224,12 @@ class CustomSteps(View):
 def make_views(
     augmentation: Augmentation, size: Size, fill: tuple[int, ...], seed: int, count: int
 ) -> list[View]:
-    """Return the views of an augmentation, in the order in which they are applied.
+    """Return the views of an augmentation, in the order of their application.
 
     Args:
         augmentation: the settings.
         size: height and width of the images, in pixels.
-        fill: the colour of what lies outside an image and of holes, 0..255 for each channel.
+        fill: the colour of padding and of holes, 0..255 for each channel.
         seed: the random seed of the training.
         count: the number of training images.
     """
@@ -246,7 +245,7 @@ def make_views(
 def view_one_by_one(
     views: Sequence[View], images: np.ndarray, drawn: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """Apply views to one image after another, by albumentations.
+    """Apply views to one image after another, with albumentations.
 
     Args:
         views: in the order in which they are applied.
@@ -292,5 +291,5 @@ def _within(positions: Tensor, length: int) -> Tensor:
 
 
 def _boxes(rows: Tensor, columns: Tensor) -> Tensor:
-    """Return bool (N, H, W): pixels whose row, (N, H), and whose column, (N, W), are marked."""
+    """Return bool (N, H, W): the pixels whose row, (N, H), and column, (N, W), are both True."""
     return rows[:, :, None] & columns[:, None, :]

@@ -1,11 +1,12 @@
-"""Networks, and the classifier that holds one with all that is needed to use it.
+"""Networks, and the classifier that holds one with everything needed to use it.
 
-``registry`` makes networks by name, among them those of ``resnet`` and ``custom_resnet``;
-``adapter`` calls any network, ``inference`` predicts with it; ``classifier_file``, ``weights`` and
+``registry`` makes networks by name, such as those of ``resnet`` and ``custom_resnet``; ``adapter``
+calls any network, ``inference`` predicts with it; ``classifier_file``, ``weights`` and
 ``state_dicts`` read and write files; ``export`` writes ONNX.
 """
 
-from pytorch_vision.models.classifier import PRETRAINED, Classifier
+from pytorch_vision.models.classifier import Classifier
+from pytorch_vision.models.classifier_file import PRETRAINED
 from pytorch_vision.models.custom_resnet import CustomResNet
 from pytorch_vision.models.history import EpochRecord, History
 from pytorch_vision.models.registry import create

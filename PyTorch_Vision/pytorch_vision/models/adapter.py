@@ -1,9 +1,9 @@
 """Any network behind one interface: three colour channels in, one logit for each class out.
 
-Networks differ. One takes grayscale images, or a single memory format; one has operations that do
-not exist in 16 bits; one fails on a batch of one image; one returns a tuple, or an object with
-logits. ``find_call`` finds by trial, on a black image, which call works, and ``Adapter`` makes that
-call from then on.
+Networks differ. Some take grayscale images, or only one memory format; some have operations that do
+not exist in 16 bits; some fail on a batch of one image; some return a tuple, or an object with
+logits. ``find_call`` tries on a black image which call works, and ``Adapter`` makes that call from
+then on.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from pytorch_vision.models.module_utils import copied, device_of, evaluating, pu
 from pytorch_vision.runtime.devices import is_lack_of_memory, random_state_kept
 from pytorch_vision.runtime.text import first_line
 
-LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in Pillow's mode "L" (ITU-R BT.601)
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in Pillow's mode "L" (ITU-R BT.601)
 Precision = Callable[[], contextlib.AbstractContextManager]
 
 
@@ -34,7 +34,7 @@ class Call:
 
     channels: int = 3  # or 1, for a network that takes grayscale images (luma)
     memory_format: torch.memory_format = torch.channels_last  # of images and weights
-    autocast: bool = True  # False: in the precision of the network's weights
+    autocast: bool = True  # False: run in the precision of the network's weights
     alone: bool = True  # False: a single image is repeated, for a network that fails on one
 
     def others(self) -> list["Call"]:
@@ -46,10 +46,10 @@ class Call:
 
 
 def fastest_first(network: nn.Module) -> list[Call]:
-    """Return all calls, the fastest one for a network on its device first.
+    """Return all calls, with the one that is fastest on the network's device first.
 
-    On a CPU, depthwise convolutions are slow in bfloat16: EfficientNet-Lite0 trains on 24 images of
-    128x128 pixels in a second of an AMD EPYC's core, and on 38 in float32.
+    On a CPU, depthwise convolutions are slow in bfloat16: on one core of an AMD EPYC,
+    EfficientNet-Lite0 trains on 24 images of 128x128 pixels per second, and on 38 in float32.
     """
     slow = device_of(network).type == "cpu" and any(
         isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.in_channels
@@ -60,13 +60,13 @@ def fastest_first(network: nn.Module) -> list[Call]:
 
 
 class Adapter(nn.Module):
-    """A network that is called with the images of this package, and returns its logits.
+    """A module that calls any network with this package's images, and returns its logits.
 
     Args:
         network: the wrapped network.
         call: how to call it.
         classes: the number of logits that it must return; None for any number.
-        hooked: False skips the hooks of the network itself, in which a user may count steps.
+        hooked: False skips the network's own hooks, in which a user may count steps.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Adapter(nn.Module):
 
 
 def luma(images: Tensor) -> Tensor:
-    """Return images (N, 3, H, W) in grayscale, (N, 1, H, W), as Pillow's mode "L"."""
+    """Convert images (N, 3, H, W) to grayscale, (N, 1, H, W), as Pillow's mode "L" does."""
     return F.conv2d(images, images.new_tensor(LUMA).view(1, 3, 1, 1))
 
 
@@ -106,7 +106,7 @@ def as_logits(output: Any) -> Tensor:
             list whose first value is the logits.
 
     Raises:
-        LogitsError: there is no tensor in it.
+        LogitsError: it contains no such tensor.
     """
     if isinstance(output, Mapping):
         found = output.get("logits", next(iter(output.values()), None))
@@ -123,7 +123,7 @@ def as_logits(output: Any) -> Tensor:
 
 
 def _checked(logits: Tensor, count: int, classes: int | None) -> Tensor:
-    fits = logits.ndim > 1 and len(logits) == count  # without classes, feature maps do, too
+    fits = logits.ndim > 1 and len(logits) == count  # if classes is None, so do feature maps
     if not fits or (classes is not None and logits.shape != (count, classes)):
         batch = f"{count} images" if count > 1 else "one image"
         raise LogitsError(
@@ -140,18 +140,18 @@ def find_call(
     precision: Precision = contextlib.nullcontext,
     calls: Iterable[Call] | None = None,
 ) -> Call:
-    """Return the fastest call that works, found with a black image in evaluation mode.
+    """Return the fastest call that works for a black image in evaluation mode.
 
     Args:
-        network: on any device; its weights are put in the memory format of the call.
+        network: on any device; its weights are converted to the call's memory format.
         size: height and width of its images.
         classes: the number of logits that it must return; None for any number.
-        precision: makes the context in which it calculates.
+        precision: returns the context in which the network runs, such as autocast.
         calls: the calls to try, in this order; None for all, the fastest first.
 
     Raises:
         LogitsError: it returns something other than one logit for each class.
-        ValueError: no call works; says why.
+        ValueError: no call works; the message says why.
     """
     device = device_of(network)
 
@@ -166,22 +166,22 @@ def find_call(
 def find_training_call(
     adapter: Adapter, size: tuple[int, int], precision: Precision = contextlib.nullcontext
 ) -> tuple[Call, list[str]]:
-    """Return the call that also works in a training step, and the parameters without gradient.
+    """Return a call that also works in a training step, and the parameters without a gradient.
 
-    In training mode a network can do more, as one with an auxiliary classifier does. A copy of it
-    makes the step, with two black images.
+    In training mode, a network may run more layers, such as an auxiliary classifier. The step is
+    made with a copy of the network, on two black images.
 
     Args:
-        adapter: holds the network, of which only the memory format of the weights may change, and
-            a call that works in evaluation mode, which is tried first.
+        adapter: holds the network, of which only the weights' memory format may change, and a call
+            that works in evaluation mode, which is tried first.
         size: height and width of the images.
-        precision: makes the context in which the network runs, such as autocast.
+        precision: returns the context in which the network runs, such as autocast.
 
     Returns:
-        The call, and the names of the trainable parameters that the logits do not depend on.
+        The call, and the names of the trainable parameters on which the logits do not depend.
 
     Raises:
-        ValueError: no call works; says why.
+        ValueError: no call works; the message says why.
     """
     first, unused, device = adapter.call, list[str](), device_of(adapter.network)
 
@@ -220,7 +220,7 @@ def _first_that_works(
         except Exception as error:  # a user's network can raise anything
             if is_lack_of_memory(error):
                 raise
-            # the error for three channels says more than that for one
+            # the error for three channels is more helpful than the one for a single channel
             first_error = first_error or error
     assert first_error is not None
     if isinstance(first_error, LogitsError):

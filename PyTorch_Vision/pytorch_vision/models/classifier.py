@@ -1,4 +1,4 @@
-"""The classifier: a network with all that is needed to use it."""
+"""The classifier: a network with everything needed to use it."""
 
 import contextlib
 import copy
@@ -16,11 +16,10 @@ import torch
 from torch import nn
 
 from pytorch_vision.data import ImageData, Normalization
-from pytorch_vision.data.image_files import Resize, Scales, check_resize
+from pytorch_vision.data.image_files import ImageLike, Resize, Scales, check_resize
 from pytorch_vision.data.images import check_class_names, check_images
 from pytorch_vision.models.adapter import Adapter, Call, find_call
 from pytorch_vision.models.classifier_file import (
-    PRETRAINED,
     arguments_of,
     foreign_refused,
     metadata_of,
@@ -31,7 +30,6 @@ from pytorch_vision.models.classifier_file import (
 )
 from pytorch_vision.models.history import History
 from pytorch_vision.models.inference import (
-    ImageLike,
     as_pixels,
     images_at_once,
     inference_machine,
@@ -65,13 +63,12 @@ from pytorch_vision.runtime.devices import memory_explained, random_state_kept
 from pytorch_vision.runtime.files import CheckpointError
 from pytorch_vision.runtime.text import checked_text, printable
 
-__all__ = ["PRETRAINED", "Classifier", "weights_path"]
-# a prediction puts the network in evaluation mode and back: one thread at a time
+# a prediction switches the network to evaluation mode and back: one thread at a time
 PREDICTING = threading.RLock()
 
 
 class Classifier:
-    """An image classifier: a network, its class names, and how images are prepared for it.
+    """An image classifier: a network, its class names, and how to prepare images for it.
 
     ``training.fit`` trains it and fills in its history; ``predict`` and ``classify`` apply it;
     ``save`` writes it to a file and ``load`` reads it back.
@@ -85,26 +82,27 @@ class Classifier:
         data: the data to train on. Its class names, size and normalisation are the defaults of
             those below.
         class_names: the name of each class, in the order of the logits.
-        normalization: of the images. Default: that of torchvision's pretrained weights if the
-            network has them, else computed from the training images of ``data``.
+        normalization: how images are normalised. Default: as for the pretrained weights that a name
+            asks for, else computed from the training images of ``data``.
         size: height and width of the images, in pixels.
         resize: how pictures of other sizes are resized. Default: as those of ``data`` were if they
             come from a folder, else "crop".
         scales: for each type of values of more than 8 bits in pictures, those that become black and
-            white, as in ``ImageData``. Default: those of ``data``; of other types, each picture has
-            its own.
-        history: of the training.
-        description: for print-outs. Default: the names of network and data, as in "ResNet18 on
+            white, as in ``ImageData``. Default: those of ``data``; for other types, each picture
+            has its own.
+        history: the history of the training.
+        description: a text for messages. Default: the names of network and data, as in "ResNet18 on
             bundled sample, 1,000 images".
         train_digests: digests of the training files, by which a later test recognises them.
-        seed: of the initial weights of a network by name, which neither use nor change the global
-            random state. For a module, seed before you make it.
-        options: of ``models.create`` for a network by name, such as ``conv_padding="standard"``.
+        seed: the seed of the initial weights of a network given by name, which neither use nor
+            change the global random state. For a module, seed before you make it.
+        options: arguments of ``models.create`` for a network given by name, such as
+            ``conv_padding="standard"``.
 
-    Attributes: the arguments above, by the same names, but for data, seed and options.
+    Attributes: the arguments above, under the same names, except data, seed and options.
 
     Raises:
-        ValueError: one of these is missing or of a wrong kind.
+        ValueError: an argument is missing or of the wrong kind.
     """
 
     def __init__(
@@ -141,7 +139,7 @@ class Classifier:
                 set_seed(seed)
                 self.network = create(network, len(self.class_names), **options)
         elif options:
-            raise ValueError(f"{', '.join(options)}: only for a network that is made by its name")
+            raise ValueError(f"{', '.join(options)}: only for a network that is given by name")
         else:
             self.network = network
         self.resize = check_resize(resize or (data.resize if data else "") or "crop")
@@ -161,7 +159,7 @@ class Classifier:
         if not isinstance(network, nn.Module):
             raise ValueError(f"network is {_kind(network)}")
         self._network = ready(network, self.size)
-        self._calls: dict[Any, Call] = {}  # those that ``_called`` found
+        self._calls: dict[Any, Call] = {}  # the cache of ``_called``
 
     def __str__(self) -> str:
         return self.description
@@ -174,12 +172,12 @@ class Classifier:
         return other
 
     def copy(self) -> "Classifier":
-        """Return a copy whose weights no later training of the original changes."""
+        """Return a copy whose weights later training of the original does not change."""
         return self.with_network(copied(self.network))
 
     def check(self, data: ImageData) -> None:
         """Raise ValueError if data has other classes, or images of another size."""
-        # not isinstance: %autoreload makes a new ImageData each time that its module changes
+        # not isinstance: %autoreload makes a new ImageData whenever its module changes
         if not hasattr(data, "train_images"):
             raise ValueError(
                 f"data is {type(data).__name__}, expected ImageData, as load_data and load_folder "
@@ -194,12 +192,12 @@ class Classifier:
             (height, width), (rows, columns) = self.size, data.size
             raise ValueError(
                 f"{self} takes images of {height}x{width} pixels, those of {data.name} have "
-                f"{rows}x{columns}: read them in that size"
+                f"{rows}x{columns}: load them at that size"
             )
 
     def learns_from(self, digests: Sequence[str]) -> None:
         """Add the digests of a training's files to ``train_digests``."""
-        # a file that occurs several times is kept as often as in the training that has it most
+        # a repeated file is kept as often as in the training that has it most often
         both = Counter(self.train_digests) | Counter(digests)
         self.train_digests = tuple(sorted(both.elements()))
 
@@ -208,7 +206,7 @@ class Classifier:
 
         Args:
             fabric: from ``make_fabric``; the network is on its device.
-            scale: the fraction of their height and width to which images are scaled down.
+            scale: the fraction of height and width to which images are scaled down.
 
         Raises:
             ValueError: it does not take images of this size, or does not return one logit for each
@@ -223,7 +221,7 @@ class Classifier:
     def on(self, fabric: lightning_fabric.Fabric) -> Iterator[Adapter]:
         """Move the network to Fabric's device, and yield it with the fastest call there.
 
-        Afterwards it stays on that device, with its weights in their former memory format.
+        Afterwards it stays on that device, with its weights in their original memory format.
 
         Raises:
             ValueError: as for ``check_outputs``.
@@ -239,10 +237,10 @@ class Classifier:
     ) -> np.ndarray:
         """Return the class probabilities of each image.
 
-        They are calculated in float32 unless the machine's precision is set, so an image has the
-        same probabilities, to within 1e-5, alone and among thousands, in memory and from a file.
-        The network is moved to the device and stays there; the mode of its layers and the memory
-        format of its weights are restored.
+        They are computed in float32 unless the machine's precision is set, so an image has the same
+        probabilities, to within 1e-5, alone and among thousands, in memory and from a file. The
+        network is moved to the device and stays there; the mode of its layers and the memory format
+        of its weights are restored.
 
         Args:
             images: uint8 (N, H, W, 3), of the classifier's size; or one image or several as paths,
@@ -254,8 +252,8 @@ class Classifier:
             float32 (N, C), each row summing to 1.
 
         Raises:
-            ValueError: the images have another type or size, a file cannot be read as an image, or
-                the network does not take images of this size.
+            ValueError: the images have the wrong type or size, a file cannot be read as an image,
+                or the network does not take images of this size.
             OSError: a file cannot be opened.
             MemoryError: there is too little memory.
         """
@@ -283,7 +281,7 @@ class Classifier:
     def _called(self, machine: Machine, many: bool) -> Iterator[Adapter]:
         """Move the network to a machine's device, and yield it with the fastest call there.
 
-        For less than a batch, its weights stay in their memory format if they can: to convert them
+        For less than a batch, its weights stay in their memory format if possible: converting them
         takes longer than it saves.
         """
         network, classes, device = self.network, len(self.class_names), machine.first_device
@@ -307,7 +305,7 @@ class Classifier:
         Args:
             image: one image, as a path, bytes, an open binary file, a Pillow image or an array,
                 uint8 (H, W, 3), of the classifier's size.
-            top: how many classes, the most probable first.
+            top: the number of classes, the most probable first.
             machine: ``Machine()`` if None.
 
         Raises:
@@ -321,7 +319,7 @@ class Classifier:
         return {**vars(self), "_calls": {}}
 
     def begin_with(self, path: str | os.PathLike) -> str:
-        """Load the weights of an earlier training into the network, to train on from there.
+        """Load the weights of an earlier training into the network, to continue from there.
 
         Tensors that do not fit are left out: a last layer for other classes stays random.
 
@@ -330,11 +328,11 @@ class Classifier:
                 wrote (see ``models.state_dicts``); or "pretrained".
 
         Returns:
-            Which tensors were loaded, which were left in the file and which are new, in lines.
+            Lines that say which tensors were loaded, which were left in the file and which are new.
 
         Raises:
-            CheckpointError: the file is missing or damaged, could run code, or has nothing for more
-                than half of the network's tensors.
+            CheckpointError: the file is missing or damaged, could run code, or lacks more than half
+                of the network's tensors.
         """
         path = weights_path(path)
         tensors, texts = read_state_dict(path)
@@ -349,24 +347,24 @@ class Classifier:
             raise CheckpointError(
                 f"{path} does not fit {wanted}: of its {len(own)} tensors "
                 f"only {len(fitting.taken)} have the name and the shape of one in the file"
-                + (f", which is of {made}" if made not in ("", wanted) else "")
+                + (f", which is from {made}" if made not in ("", wanted) else "")
                 + f". The file has {listed(list(tensors))}; the network has {listed(list(own))}"
             )
         load_state(self.network, {**own, **fitting.taken})
         self.learns_from(digests)
         others = names not in (None, list(self.class_names))
         message = f"Beginning with the weights of {printable(description)}: {fitting}"
-        return f"{message}\nits classes are others" if others and not fitting.missing else message
+        return f"{message}\nits classes differ" if others and not fitting.missing else message
 
     def save(self, path: str | os.PathLike, dtype: torch.dtype | None = None) -> None:
         """Write the whole classifier as one safetensors file, atomically.
 
         Args:
-            path: the file; its folder is made if it is missing.
-            dtype: in which floating-point tensors are stored; None for their own, float32.
+            path: the file; its folder is created if it is missing.
+            dtype: the type in which floating-point tensors are stored; None for their own, float32.
 
         Raises:
-            OSError: it cannot be written; a file that was there before is untouched.
+            OSError: the file cannot be written; an existing one is untouched.
         """
         save_weights(path, self.network, metadata_of(self), dtype)
 
@@ -381,9 +379,10 @@ class Classifier:
         Args:
             path: the file, or "pretrained" for the one that comes with PyTorch_Vision: ResNet18
                 trained on CIFAR-10.
-            network: the network to load the weights into, a function that makes it for a number of
-                classes, or its name for ``models.create``. Default: the built-in or torchvision
-                network that the file names; a user's function that it names is never imported.
+            network: the network that gets the weights, a function that makes it for a number of
+                classes, or its name for ``models.create``. Default: the network that the file
+                names, if it is built in, or torchvision's or timm's; a file never causes an import
+                of a user's function.
 
         Raises:
             CheckpointError: the file is missing, damaged or not a classifier's, or its weights do
@@ -400,16 +399,16 @@ class Classifier:
 
 
 def set_seed(seed: int) -> None:
-    """Seed torch, NumPy and Python, from which a network can draw its initial weights."""
+    """Seed torch, NumPy and Python, as a network may draw its initial weights from any of them."""
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
 
 
 def _kind(network: Any) -> str:
-    """Say which type a value has that is no network, and what to do."""
+    """Return the type of a value that is not a network, and what to do."""
     if isinstance(network, type):
         return f"the class {network.__name__}, expected a network: {network.__name__}()"
     if isinstance(network, dict):
-        return "a dict, of weights maybe: make the network, and network.load_state_dict(...)"
+        return "a dict, perhaps of weights: make a network, and call network.load_state_dict(...)"
     return f"{type(network).__name__}, expected a torch.nn.Module or a name"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pytorch_vision.data import Normalization
-from pytorch_vision.data.image_files import MAX_SIDE, Scales, check_resize
+from pytorch_vision.data.image_files import DIGEST_LENGTH, MAX_SIDE, Scales, check_resize
 from pytorch_vision.data.images import check_class_names
 from pytorch_vision.models.history import History
 from pytorch_vision.models.module_utils import load_state, ready, tensors_of
@@ -33,7 +33,7 @@ from pytorch_vision.runtime.text import LONGEST_TEXT, checked_text, first_line, 
 
 PRETRAINED = Path(__file__).parents[2] / "weights" / "resnet18_cifar10.safetensors"
 LARGEST_CLASSES = 100_000
-DIGESTS, DIGEST_LENGTH = re.compile("[A-Za-z0-9+/]*"), 8  # as data.image_cache makes them
+DIGESTS = re.compile("[A-Za-z0-9+/]*")  # base64
 
 
 def weights_path(path: str | os.PathLike) -> Path:
@@ -72,7 +72,7 @@ def metadata_of(classifier: Any) -> dict[str, str]:
 
 @contextlib.contextmanager
 def foreign_refused(path: Path) -> Iterator[None]:
-    """Raise CheckpointError if a file's metadata is not what ``metadata_of`` returns."""
+    """Raise CheckpointError if a file's metadata turns out not to be that of ``metadata_of``."""
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
@@ -88,7 +88,7 @@ def arguments_of(metadata: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of ``Classifier``, except the network, from a file's metadata.
 
     Raises:
-        KeyError, IndexError, TypeError, ValueError, AttributeError: it is not ``metadata_of``'s.
+        KeyError, IndexError, TypeError, ValueError, AttributeError: it is foreign metadata.
     """
     return {
         "class_names": _class_names(metadata),
@@ -142,7 +142,7 @@ def network_of(
     tensors: dict[str, Tensor],
     given: nn.Module | Callable[[int], nn.Module] | str | None,
 ) -> nn.Module:
-    """Return the caller's network, or a new one, with a file's weights.
+    """Return a network with a file's weights: the caller's, or a new one.
 
     Raises:
         CheckpointError: only the caller can make the network, or the weights do not fit it.
@@ -161,7 +161,7 @@ def network_of(
 def _made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
     """Return the arguments of ``models.create`` that made a file's network.
 
-    The number of the file's tensors bounds the network that it may ask for.
+    A file may not ask for a network with more blocks than the file has tensors.
 
     Raises:
         KeyError, TypeError, ValueError: they are impossible.
@@ -175,7 +175,7 @@ def _made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
     if name == "ResNet":
         blocks = network["blocks"]
         if not isinstance(blocks, list) or not all(type(count) is int for count in blocks):
-            raise ValueError("its blocks are no list of numbers")
+            raise ValueError("its blocks are not a list of numbers")
         if len(blocks) != 4 or min(blocks) < 1 or sum(blocks) > tensors:
             raise ValueError(f"its blocks are {blocks}")
     return network
@@ -184,10 +184,10 @@ def _made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
 def _made_again(
     path: Path, made_by: dict[str, Any] | None, classes: int, tensors: dict[str, Tensor]
 ) -> nn.Module:
-    """Return a new network of the kind that a file names, with the file's weights."""
+    """Return a new network, as the file names it, with the file's weights."""
     name = "a custom network" if made_by is None else made_by["name"]
     options = {key: value for key, value in (made_by or {}).items() if key != "name"}
-    # options such as weights= and names of pretrained weights would download something
+    # options such as weights=, and names of pretrained weights, would start a download
     if name.startswith(TIMM):
         downloads = options != without_weights(name)
     else:
@@ -195,14 +195,14 @@ def _made_again(
         downloads = name.startswith(TORCHVISION) and unusual
     if made_by is None or not is_builtin(name) or downloads:
         raise CheckpointError(
-            f"{path} holds the weights of {name}, which only you can make: give it as "
-            "Classifier.load(path, network), or as --model module:function"
+            f"{path} holds the weights of {name}, which only you can make: pass it, as in "
+            "Classifier.load(path, network), or name it, as in --model module:function"
         )
     with torch.random.fork_rng(devices=[]):
-        with torch.device("meta"):  # takes no memory, draws no random numbers
+        with torch.device("meta"):  # without memory or random numbers
             network = create(name, classes, **options)
         load_state(network, tensors, assign=True)
-        if any(buffer.is_meta for buffer in network.buffers()):  # buffers that no file keeps
+        if any(buffer.is_meta for buffer in network.buffers()):  # non-persistent ones
             network = create(name, classes, **options)
             load_state(network, tensors)
     return network
@@ -211,7 +211,7 @@ def _made_again(
 def _fill(
     path: Path, network: nn.Module, made_by: dict[str, Any] | None, tensors: dict[str, Tensor]
 ) -> None:
-    """Load a file's weights into the caller's network, which stays unchanged if they do not fit."""
+    """Load a file's weights into the caller's network; if they do not fit, leave it unchanged."""
     own = made_by_of(network)
     both = [one for one in (own, made_by) if one is not None and is_builtin(one["name"])]
     if len(both) == 2 and own != made_by:
@@ -225,7 +225,7 @@ def _fill(
         name = min(wrong)
         raise CheckpointError(
             f"{path} does not fit {describe_network(network)}: {name} is "
-            f"{given.get(name, 'missing')}, expected {shapes.get(name, 'nothing of that name')} "
+            f"{given.get(name, 'missing')}, expected {shapes.get(name, 'no such tensor')} "
             f"({len(wrong)} of {len(shapes)} tensors differ)"
         )
     load_state(network, tensors)

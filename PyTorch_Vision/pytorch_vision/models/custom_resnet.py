@@ -1,13 +1,13 @@
-"""CustomResNet: a small network that learns CIFAR-10 in few epochs.
+"""CustomResNet: a small network that learns CIFAR-10 in a few epochs.
 
 The original repository's ``custom_resnet``, after David Page's network for DAWNBench, "How to
 Train Your ResNet", 2018.
 
-It can be equivariant to mirroring, with filters in pairs, each the other's mirror image: of a
-feature map's channels, the first ``pairs`` and the last ``pairs`` belong together; mirroring the
-image mirrors the maps of a pair and swaps them. The channels between, if any, are mirrored only.
-Such layers have half as many weights, and learn each from an image and its mirror image: Taco Cohen
-and Max Welling, "Group Equivariant Convolutional Networks", arXiv 1602.07576.
+It can be equivariant to mirroring, with filters in pairs of mirror images: channel i of the first
+``pairs`` belongs to channel i of the last ``pairs``, and mirroring the image mirrors both maps and
+swaps them. Any channels in between are only mirrored. Such layers have half as many weights, and
+each weight learns from an image and its mirror image: Taco Cohen and Max Welling, "Group
+Equivariant Convolutional Networks", arXiv 1602.07576.
 """
 
 from typing import Any
@@ -19,16 +19,16 @@ from torch import Tensor, nn
 from pytorch_vision.models.init import edges_and_colours
 from pytorch_vision.models.resnet import check_num_classes
 
-STEM_PAIRS = 14  # of the stem's channels, where they come in pairs
+STEM_PAIRS = 14  # pairs of channels in a mirrored stem
 
 
 class MirrorConv2d(nn.Conv2d):
-    """A 3x3 convolution whose second half of filters are the mirror images of the first.
+    """A 3x3 convolution whose second half of filters are mirror images of the first half.
 
     Args:
         in_channels: the input channels, of which ``2 * pairs`` are in pairs.
         out_channels: an even number, all in pairs.
-        pairs: of input channels; None if all are in pairs.
+        pairs: the number of pairs of input channels; None if all are in pairs.
 
     Attributes:
         weight: float32 (out_channels / 2, in_channels, 3, 3), the first half.
@@ -39,7 +39,7 @@ class MirrorConv2d(nn.Conv2d):
         self.pairs = in_channels // 2 if pairs is None else pairs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return maps (N, out_channels, H, W) for maps (N, in_channels, H, W)."""
+        """Return feature maps (N, out_channels, H, W) for (N, in_channels, H, W)."""
         end = self.in_channels - self.pairs
         first, between, second = self.weight.tensor_split((self.pairs, end), 1)
         twins = torch.cat([second, between, first], 1).flip(3)
@@ -51,7 +51,7 @@ class MirrorBatchNorm2d(nn.BatchNorm2d):
 
     Args:
         channels: the channels, of which ``2 * pairs`` are in pairs.
-        pairs: of channels; None if all are in pairs.
+        pairs: the number of pairs; None if all channels are in pairs.
     """
 
     def __init__(self, channels: int, pairs: int | None = None) -> None:
@@ -70,7 +70,7 @@ class MirrorBatchNorm2d(nn.BatchNorm2d):
         return result
 
     def _share(self, own: Tensor, values: Tensor) -> None:
-        """Store the statistics of all channels, the mean for each pair."""
+        """Store statistics of all channels, averaged over the two channels of each pair."""
         own.copy_(values[: len(own)])
         own[: self.pairs].add_(values[len(own) :]).div_(2)
 
@@ -84,14 +84,14 @@ def convolution(
 ) -> nn.Sequential:
     """Return a 3x3 convolution, optional 2x2 max pooling, BatchNorm and ReLU.
 
-    The first ``in_channels`` filters begin as the identity, which passes on the features of the
-    layers before (Keller Jordan, "94 % on CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv
-    2404.00498). ``mirrored`` makes the filters in pairs, as ``MirrorConv2d`` explains.
+    The first ``in_channels`` filters begin as the identity, which passes on the previous layer's
+    features (Keller Jordan, "94 % on CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv 2404.00498).
+    ``mirrored`` makes the filters in pairs, as in ``MirrorConv2d``.
     """
     filters: nn.Conv2d
     if mirrored:
         filters = MirrorConv2d(in_channels, out_channels, pairs)
-        passed_on = in_channels - filters.pairs  # and their twins by the twins of these filters
+        passed_on = in_channels - filters.pairs  # the twins of these filters pass on the rest
     else:
         filters = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
         passed_on = in_channels
@@ -108,8 +108,8 @@ def stem(mirrored: bool) -> nn.Sequential:
     """Return a fixed convolution to 64 channels, BatchNorm and ReLU.
 
     Its filters are ``edges_and_colours``, their negatives, and ten random ones. If ``mirrored``, a
-    filter whose mirror image is its negative makes a pair with that negative; the random filters
-    are pairs; and all others are their own mirror images.
+    filter whose mirror image is its negative forms a pair with that negative; the random filters
+    are five pairs; and all others are their own mirror images.
     """
     filters, cosines = nn.Conv2d(3, 64, 3, padding=1, bias=False), edges_and_colours()
     random = filters.weight.detach()[-10:]
@@ -121,7 +121,7 @@ def stem(mirrored: bool) -> nn.Sequential:
     else:
         filters.weight.data = torch.cat([cosines, -cosines, random])
         norm = nn.BatchNorm2d(64)
-    filters.weight.data += 0.0  # of two zeros the positive one
+    filters.weight.data += 0.0  # turns -0.0 into 0.0
     return nn.Sequential(filters.requires_grad_(False), norm, nn.ReLU(inplace=True))
 
 
@@ -151,11 +151,11 @@ class CustomResNet(nn.Module):
         logit_scale: multiplies the logits. Features after max pooling are large, and training
             starts faster from small logits.
         mirrored: makes the filters in pairs (see above); the classifier adds up the two
-            features of a pair. An image and its mirror image then have the same logits, so it is
-            not for letters or arrows.
+            features of a pair. An image and its mirror image then have the same logits, so do not
+            use it for letters or arrows.
 
     Raises:
-        ValueError: fewer than one class, or a scale that is not positive.
+        ValueError: there is less than one class, or the scale is not positive.
     """
 
     def __init__(

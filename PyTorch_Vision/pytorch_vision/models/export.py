@@ -1,6 +1,6 @@
-"""Export of a classifier as an ONNX file, for programs without PyTorch.
+"""Export a classifier as an ONNX file, for programs without PyTorch.
 
-Scaling to [0, 1] and normalisation are part of the model: it takes decoded pictures.
+The model includes scaling to [0, 1] and normalisation: its input is decoded pictures.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ from pytorch_vision.runtime.text import first_line
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4  # between probabilities of onnxruntime and PyTorch in float32
-COUNTS = (1, 2, 5)  # batch sizes at which it is compared
+COUNTS = (1, 2, 5)  # batch sizes at which they are compared
 # ONNX has one memory format
 CALLS = [
     Call(channels, torch.contiguous_format, alone=alone)
@@ -38,7 +38,7 @@ EXACT = Machine(accelerator="cpu", precision="32-true")
 
 
 class _Pipeline(nn.Module):
-    """From uint8 pictures to probabilities."""
+    """The exported model: from uint8 pictures to probabilities."""
 
     def __init__(self, classifier: Classifier, call: Call) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class _Pipeline(nn.Module):
 
 
 def check_export() -> None:
-    """Raise ModuleNotFoundError unless what ``export_onnx`` needs is installed; names it."""
+    """Raise ModuleNotFoundError that names the packages that ``export_onnx`` lacks, if any."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ModuleNotFoundError(
@@ -66,14 +66,14 @@ def check_export() -> None:
 
 
 def export_onnx(classifier: Classifier, path: str | os.PathLike) -> Path:
-    """Write a classifier as an ONNX file, after checking it: onnxruntime predicts as PyTorch does.
+    """Write a classifier as an ONNX file, if onnxruntime predicts the same as PyTorch.
 
-    Its input "images" is uint8 (N, H, W, 3), RGB, 0 to 255, of the classifier's size, for any N;
-    its output "probabilities" is float32 (N, C). Its metadata is JSON: "class_names", "size"
-    (height and width), "resize", "scales", "description".
+    The input "images" is uint8 (N, H, W, 3), RGB, 0 to 255, of the classifier's size, for any N;
+    the output "probabilities" is float32 (N, C). The metadata are JSON: "class_names", "size"
+    (height and width), "resize", "scales", "description", "made_by".
 
     Args:
-        classifier: is not changed.
+        classifier: the classifier, which is not changed.
         path: the file; an existing one is replaced.
 
     Returns:
@@ -81,8 +81,8 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike) -> Path:
 
     Raises:
         ModuleNotFoundError: onnx, onnxscript or onnxruntime is not installed.
-        ValueError: ONNX cannot express the network, or onnxruntime predicts otherwise.
-        OSError: it cannot be written.
+        ValueError: ONNX cannot express the network, or onnxruntime predicts something else.
+        OSError: the file cannot be written.
     """
     check_export()
     exact = classifier.with_network(copied(classifier.network))
@@ -112,7 +112,7 @@ def _converted(classifier: Classifier) -> Any:
         pipeline = _Pipeline(classifier, call).eval()
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of its own workings
+                warnings.simplefilter("ignore")  # about its own internals
                 program: Any = torch.onnx.export(
                     pipeline,
                     (images,),
@@ -130,14 +130,14 @@ def _converted(classifier: Classifier) -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the first line of an error's root cause, without a terminal's colour codes."""
+    """Return the first line of an error's root cause, without terminal colour codes."""
     while error.__cause__ is not None:
         error = error.__cause__
     return re.sub(r"\x1b\[[0-9;]*m", "", f"{type(error).__name__}: {first_line(error)}")
 
 
 def _check_answers(classifier: Classifier, content: bytes) -> None:
-    """Raise ValueError unless onnxruntime predicts the probabilities that PyTorch does."""
+    """Raise ValueError unless onnxruntime predicts the same probabilities as PyTorch."""
     import onnxruntime
 
     try:
@@ -146,7 +146,7 @@ def _check_answers(classifier: Classifier, content: bytes) -> None:
         for count in COUNTS:
             shape = (count, *classifier.size, 3)
             images = chance.integers(0, 256, shape, np.uint8)
-            images[0] = images[0].mean(dtype=np.float64)  # one of a single grey, too
+            images[0] = images[0].mean(dtype=np.float64)  # also a plain grey one
             (found,) = session.run(["probabilities"], {"images": images})
             expected = classifier.predict(images, EXACT)
             difference = float(np.abs(found - expected).max())
@@ -154,6 +154,6 @@ def _check_answers(classifier: Classifier, content: bytes) -> None:
                 raise ValueError(f"with {count} images, a probability differs by {difference:.2g}")
     except Exception as error:
         raise ValueError(
-            f"onnxruntime does not predict what PyTorch does, so nothing was written: "
+            f"onnxruntime does not predict the same as PyTorch, so nothing was written: "
             f"{first_line(error)}"
         ) from error

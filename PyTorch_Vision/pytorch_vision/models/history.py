@@ -1,4 +1,4 @@
-"""The history of a training: losses and accuracies by epoch, also as CSV."""
+"""The history of a training run: losses and accuracies by epoch, in memory and as CSV."""
 
 import csv
 import os
@@ -13,7 +13,7 @@ class EpochRecord:
     """The record of one epoch; losses are means over images, accuracies are in percent.
 
     ``train_loss`` is the loss that was minimised: with label smoothing, on augmented images.
-    Without test images, test loss and accuracy are NaN. ``learning_rate`` is SGD's at the epoch's
+    Without test images, test loss and accuracy are NaN. ``learning_rate`` is SGD's in the epoch's
     last step; seconds are wall-clock time.
     """
 
@@ -27,23 +27,23 @@ class EpochRecord:
     test_seconds: float
 
     def __post_init__(self) -> None:
-        for column in fields(self):  # Python's numbers in place of NumPy's and torch's
+        for column in fields(self):  # convert numbers of NumPy and torch to Python's
             value = getattr(self, column.name)
             object.__setattr__(self, column.name, value.item() if hasattr(value, "item") else value)
 
 
 @dataclass(frozen=True)
 class History:
-    """The records of a training's epochs; the first epoch is 1."""
+    """The records of a training run's epochs, of which the first is 1."""
 
     records: tuple[EpochRecord, ...] = ()
 
     @classmethod
     def from_dicts(cls, saved: list[dict[str, Any]]) -> "History":
-        """Return the history of records that ``dataclasses.asdict`` turned into dicts.
+        """Return the history of records that ``dataclasses.asdict`` has turned into dicts.
 
         Raises:
-            TypeError, ValueError: these are not such dicts.
+            TypeError, ValueError: ``saved`` is not a list of such dicts.
         """
         records = tuple(EpochRecord(**record) for record in saved)
         for number, record in enumerate(records, 1):
@@ -57,8 +57,8 @@ class History:
         """Return the history in a file that ``to_csv`` wrote.
 
         Raises:
-            ValueError: the file is not a whole history.
-            OSError: it cannot be opened.
+            ValueError: the file is not a complete history.
+            OSError: the file cannot be opened.
         """
         with open(user_path(path), encoding="utf-8", newline="") as file:
             try:
@@ -68,14 +68,14 @@ class History:
                 ]
                 return cls.from_dicts(rows)
             except (TypeError, ValueError, AttributeError) as error:
-                raise ValueError(f"{path} is not a whole history: {error}") from error
+                raise ValueError(f"{path} is not a complete history: {error}") from error
 
     def column(self, name: str) -> list[float]:
         """Return one attribute of all records, by epoch."""
         return [getattr(record, name) for record in self.records]
 
     def to_csv(self, path: str | os.PathLike) -> None:
-        """Write a header and one line an epoch, making the folder if it is missing."""
+        """Write a header and one line per epoch, creating the folder if it is missing."""
         rows = [
             [f"{value:.6g}" if isinstance(value, float) else value for value in astuple(record)]
             for record in self.records

@@ -1,10 +1,10 @@
-"""From images to logits, everywhere: a forward pass without augmentation, in float32."""
+"""From images to logits, for all wings: a forward pass without augmentation, in float32."""
 
 import contextlib
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from pytorch_vision.data import Normalization, read_image
-from pytorch_vision.data.image_files import Resize, Scales, as_array
+from pytorch_vision.data.image_files import ImageLike, Resize, Scales
 from pytorch_vision.data.loaders import as_tensor
 from pytorch_vision.data.normalization import Normalizer
 from pytorch_vision.models.adapter import Adapter, Precision
@@ -23,24 +23,23 @@ from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.devices import device_settings
 from pytorch_vision.runtime.files import user_path
 
-BATCH, CPU_BATCH = 500, 64  # images at once, at most
-PIXELS = 2**20  # of all images of a batch
+BATCH, CPU_BATCH = 500, 64  # images per batch, at most
+PIXELS = 2**20  # per batch, at most
 IMAGE_TYPES = (str, os.PathLike, bytes, Image.Image)  # and open binary files
-ImageLike = str | os.PathLike | bytes | IO[bytes] | Image.Image
 
 
 def inference_machine(machine: Machine | None = None) -> Machine:
     """Return the machine for predictions and tests, in float32 unless a precision is set.
 
-    In lower precision, an image's probabilities would depend on how many images are beside it in
-    the batch, as kernels round in different orders.
+    In lower precision, an image's probabilities would depend on the size of its batch, as kernels
+    round in different orders.
     """
     machine = machine or Machine()
     return replace(machine, precision="32-true") if machine.precision == "auto" else machine
 
 
 def precision_of(machine: Machine) -> Precision:
-    """Return a function that makes the autocast context of a machine's precision."""
+    """Return a function that returns the autocast context for a machine's precision."""
     if machine.chosen_precision == "32-true":
         return contextlib.nullcontext
     dtype = torch.float16 if machine.chosen_precision == "16-mixed" else torch.bfloat16
@@ -49,7 +48,7 @@ def precision_of(machine: Machine) -> Precision:
 
 @contextlib.contextmanager
 def inference_settings(device: torch.device) -> Iterator[None]:
-    """Calculate in full float32 and by fixed kernels, for batches of any size."""
+    """Compute in full float32 and with fixed kernels, for batches of any size."""
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False)
     with device_settings(device, tf32=False), exact:
         yield
@@ -77,11 +76,11 @@ def logits_of(
     """Yield the logits of images, batch by batch.
 
     Args:
-        adapter: with the network, which is in evaluation mode while this runs.
+        adapter: holds the network, which is in evaluation mode meanwhile.
         images: uint8 (N, H, W, 3).
         normalization: that of the network's images.
-        precision: makes the context in which the network runs, such as autocast.
-        scale: the fraction of their height and width to which the images are scaled down.
+        precision: returns the context in which the network runs, such as autocast.
+        scale: the fraction of height and width to which the images are scaled down.
         batch_size: how many images go through the network at once.
 
     Yields:
@@ -93,8 +92,8 @@ def logits_of(
         for start in range(0, len(images), batch_size):
             part = as_tensor(images[start : start + batch_size])
             batch = normalize(part.to(device, non_blocking=True))
-            # not around the loop: the caller's code would run in this context, too; and not in
-            # inference mode: a network may store a tensor that training needs later
+            # not around the loop, as the caller's code would run in this context, too; and not in
+            # inference mode, as a network may store a tensor that training needs later
             with torch.no_grad(), precision():
                 logits = adapter(scaled_down(batch, scale))
             yield logits
@@ -106,10 +105,10 @@ def as_pixels(
     resize: Resize,
     scales: Scales,
 ) -> np.ndarray:
-    """Return images as an array, uint8 (N, H, W, 3); files are read as ``read_image`` reads them.
+    """Return images as an array, uint8 (N, H, W, 3); files are read by ``read_image``.
 
     Raises:
-        ValueError: a file cannot be read as an image, or a value is no image.
+        ValueError: a file cannot be read as an image, or a value is not an image.
         OSError: a file cannot be opened.
     """
     if isinstance(images, np.ndarray):
@@ -125,23 +124,21 @@ def as_pixels(
 
 
 def is_image(value: Any) -> bool:
-    """Tell whether a value is a single image file: a path, bytes, an open file or Pillow's."""
+    """Return whether a value is a single image: a path, bytes, an open file or a Pillow image."""
     return isinstance(value, IMAGE_TYPES) or hasattr(value, "read")
 
 
 def _read(image: Any, size: tuple[int, int], resize: Resize, scales: Scales) -> np.ndarray:
-    if isinstance(image, Image.Image):
-        return as_array(image, size, resize, scales)
     if isinstance(image, (str, os.PathLike)) and user_path(image).is_dir():
-        raise ValueError(f"{image} is a folder: app.file_predictions.classify_files takes one")
+        raise ValueError(f"{image} is a folder: use app.file_predictions.classify_files")
     return read_image(image, size, resize, scales)[0]
 
 
 def scaled_down(images: Tensor, scale: float) -> Tensor:
     """Return images, float (N, C, H, W), at a fraction of their height and width, antialiased.
 
-    No side becomes smaller than ``SMALLEST``, which the built-in networks need, unless it was
-    before.
+    No side becomes smaller than ``SMALLEST``, which the built-in networks need, unless it already
+    is.
     """
     size = scaled_size((images.shape[2], images.shape[3]), scale)
     same = size == images.shape[2:]
@@ -149,6 +146,6 @@ def scaled_down(images: Tensor, scale: float) -> Tensor:
 
 
 def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
-    """Return the height and width that ``scaled_down`` gives images of a size."""
+    """Return the height and width to which ``scaled_down`` scales images of a size."""
     height, width = (max(int(scale * side), min(side, SMALLEST)) for side in size)
     return height, width

@@ -1,4 +1,4 @@
-"""Initial filters that make training start faster than random ones do.
+"""Initial filters with which training starts faster than with random ones.
 
 Keller Jordan, "94 % on CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv 2404.00498.
 """
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 def edges_and_colours() -> Tensor:
     """Return 27 filters for brightness and two colour differences, each at nine frequencies.
 
-    They are products of the three cosines of the DCT-II, over colour, height and width: nearly the
-    principal components of 3x3 patches of photographs. Followed by BatchNorm, they whiten the
+    They are products of the DCT-II's three cosines over colour, height and width: nearly the
+    principal components of 3x3 patches of photographs. With BatchNorm after them, they whiten the
     image. arXiv 2404.00498 computes such filters from the training images.
 
     Returns:
@@ -24,11 +24,11 @@ def edges_and_colours() -> Tensor:
 
 @torch.no_grad()
 def begin_as_identity(network: nn.Module) -> None:
-    """Initialise the 3x3 convolutions of a network so that they pass on their input.
+    """Initialise a network's 3x3 convolutions so that they pass on their input.
 
-    The first filters of each, one for each input channel, become the identity; the others stay
-    random. In a convolution of the three colours of an image, ``edges_and_colours`` and their
-    negatives replace the first 54 filters, and the others get the same norm.
+    The first filters of each, one per input channel, become the identity; the others stay random.
+    In a convolution with three input channels, ``edges_and_colours`` and their negatives replace
+    the first 54 filters, and the others get the same norm.
     """
     edges = edges_and_colours()
     seen = torch.cat([edges, -edges])

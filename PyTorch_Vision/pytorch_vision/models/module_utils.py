@@ -1,4 +1,4 @@
-"""Operations on any module: unwrap, copy, read and load its state, order its memory."""
+"""Operations on any module: unwrap, copy, read and load its state, set its memory format."""
 
 import contextlib
 import copy
@@ -21,7 +21,7 @@ def unwrapped(network: nn.Module) -> nn.Module:
     These wrappers rename its weights.
     """
     while True:
-        # not getattr, which a user's wrapper may forward; importing its class takes a second
+        # not getattr, which a user's wrapper may forward, nor its class, whose import takes 1 s
         inner: Any = dict(network.named_children()).get("_orig_mod")
         if isinstance(network, (DataParallel, DistributedDataParallel)):
             inner = network.module
@@ -33,8 +33,8 @@ def unwrapped(network: nn.Module) -> nn.Module:
 def ready(network: nn.Module, size: tuple[int, int]) -> nn.Module:
     """Return a network whose weights can be trained, averaged, saved and counted.
 
-    It is unwrapped; lazy layers get their shape from a black image; and a network without any
-    float32 becomes float32, like its images: a lower precision is set by ``Machine``.
+    Unwraps it, initialises lazy layers with a black image, and converts a network without any
+    float32 to float32, as are its images: ``Machine`` sets a lower precision.
 
     Args:
         network: changed in place.
@@ -75,8 +75,8 @@ def device_of(network: nn.Module) -> torch.device:
 def copied(network: nn.Module) -> nn.Module:
     """Return a deep copy of a network.
 
-    Computed tensors that a layer keeps, as with ``weight_norm`` or a network that stores its last
-    features, which ``copy.deepcopy`` refuses, are copied without their graph.
+    ``copy.deepcopy`` refuses computed tensors, which a layer keeps with ``weight_norm``, or if it
+    stores its last features; they are copied without their graph.
     """
     memo: dict[int, Any] = {}
     values = [value for module in network.modules() for value in vars(module).values()]
@@ -85,13 +85,13 @@ def copied(network: nn.Module) -> nn.Module:
             memo[id(tensor)] = tensor.detach().clone()
     result = copy.deepcopy(network, memo)
     for parameter in result.parameters():
-        if not parameter.is_leaf:  # the copy of a traced network's parameter is computed from it
+        if not parameter.is_leaf:  # a copied parameter of a traced network has a graph
             parameter.detach_().requires_grad_()
     return result
 
 
 def copied_to_look(network: nn.Module) -> nn.Module:
-    """Return a copy of a network in evaluation mode, through which gradients can flow."""
+    """Return a copy of a network in evaluation mode, for gradients even in inference mode."""
     with torch.inference_mode(False):
         result = copied(network)
     result.eval()  # not chained to the above: a user's eval may return nothing
@@ -127,7 +127,7 @@ def norm_layers(network: nn.Module) -> list[_NormBase]:
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
-    """Return a network's ``state_dict`` without its extra state: tensors alone."""
+    """Return a network's ``state_dict`` without its extra state: only tensors."""
     return {
         name: value.detach()
         for name, value in network.state_dict().items()
@@ -136,10 +136,10 @@ def tensors_of(network: nn.Module) -> dict[str, Tensor]:
 
 
 def load_state(network: nn.Module, state: dict[str, Any], assign: bool = False) -> None:
-    """Load what ``tensors_of`` returned; extra state stays as it is.
+    """Load tensors that ``tensors_of`` returned; extra state stays as it is.
 
     Raises:
-        RuntimeError: the network has other names or shapes.
+        RuntimeError: the network's tensors have other names or shapes.
     """
     others = {k: v for k, v in network.state_dict().items() if not isinstance(v, Tensor)}
     network.load_state_dict({**others, **state}, assign=assign)
@@ -163,7 +163,7 @@ def put_in_order(network: nn.Module, memory_format: torch.memory_format) -> None
 
 @contextlib.contextmanager
 def order_kept(network: nn.Module) -> Iterator[None]:
-    """Restore the memory format of each weight afterwards: the caller's code may rely on it."""
+    """Restore each weight's memory format afterwards, as the caller's code may rely on it."""
     before = [(tensor, tensor.stride()) for tensor in _filters(network)]
     try:
         yield
@@ -178,6 +178,6 @@ def order_kept(network: nn.Module) -> Iterator[None]:
 
 
 def _filters(network: nn.Module) -> list[Tensor]:
-    """Return a network's four-dimensional tensors: the weights of its 2D convolutions, mostly."""
+    """Return a network's four-dimensional tensors: mostly the weights of its 2D convolutions."""
     tensors = itertools.chain(network.parameters(), network.buffers())
     return [tensor for tensor in tensors if tensor.ndim == 4]

@@ -1,4 +1,4 @@
-"""Networks by name: built-in ones, torchvision's, timm's, and those of a user's function."""
+"""Networks by name: built-in ones, torchvision's, timm's, and those from a user's function."""
 
 import difflib
 import importlib
@@ -27,7 +27,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 }
 TORCHVISION, TIMM = "torchvision:", "timm:"
 WEIGHTS = "@"  # before the name of torchvision's own weights
-# folders of Python's, torch's and this package's files: a mistake of the user's is elsewhere
+# folders of Python's, torch's and this package's files: a user's mistake is in another file
 LIBRARIES = (
     os.path.dirname(os.__file__),
     str(Path(torch.__path__[0]).parent),
@@ -43,22 +43,22 @@ def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
     Args:
         name: "ResNet18", "ResNet34" or "CustomResNet"; "torchvision:NAME" for one of torchvision's
             classification networks, such as "torchvision:mobilenet_v3_small";
-            "torchvision:NAME@DEFAULT" (or another of its names of weights) for one with
-            torchvision's weights, trained on ImageNet, except for a last layer of other classes
-            (torchvision downloads them; their licence is theirs); "timm:NAME" for one of timm's
-            networks with timm's weights in the same way, or random ones with ``pretrained=False``;
+            "torchvision:NAME@DEFAULT" (or another name of weights) for one with torchvision's
+            weights, trained on ImageNet, except for a last layer with other classes (torchvision
+            downloads them; they have their own licence); "timm:NAME" for one of timm's networks,
+            likewise with timm's weights, or with random ones if ``pretrained=False``;
             or "module:function" for a custom function, which is imported (from the working
             directory, too) and called with ``num_classes`` and the options.
         num_classes: the number of logits.
         options: other arguments of the network, such as ``conv_padding="standard"``.
 
     Returns:
-        The network. Its attribute ``made_by`` keeps name and options, for ``Classifier.save``. Its
-        weights are drawn from torch's global random state.
+        The network. Its attribute ``made_by`` holds name and options, for ``Classifier.save``.
+        Random weights are drawn from torch's global random state.
 
     Raises:
         ValueError: there is no such network, it refuses an option, or its weights cannot be
-            downloaded; says where to put torchvision's file.
+            downloaded; then the message says where to put torchvision's file.
     """
     check_num_classes(num_classes)
     builder, asked = _builder(name), {"num_classes": num_classes, **options}
@@ -81,17 +81,17 @@ def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
 
 
 def has_pretrained_weights(name: str) -> bool:
-    """Tell whether a name asks for torchvision's pretrained weights, by an @ in it, or timm's."""
+    """Return whether a name asks for pretrained weights: torchvision's, with an @, or timm's."""
     return name.startswith(TIMM) or (name.startswith(TORCHVISION) and WEIGHTS in name)
 
 
 def without_weights(name: str) -> dict[str, Any]:
-    """Return the options of ``create`` by which a network downloads no weights."""
+    """Return the options of ``create`` with which a network downloads no weights."""
     return {"pretrained": False} if name.startswith(TIMM) else {}
 
 
 def normalization_of(name: str) -> Normalization | None:
-    """Return the normalisation that pretrained weights expect; None without any."""
+    """Return the normalisation that a network's pretrained weights expect; None without weights."""
     if not has_pretrained_weights(name):
         return None
     if name.startswith(TIMM):
@@ -107,7 +107,7 @@ def check_name(name: str) -> None:
 
 
 def is_builtin(name: str) -> bool:
-    """Tell whether ``create`` makes a network of this name without importing a user's code."""
+    """Return whether ``create`` makes a network of this name without importing a user's code."""
     return name in MODELS or name == "ResNet" or name.startswith((TORCHVISION, TIMM))
 
 
@@ -132,7 +132,7 @@ def _made_by(network: nn.Module | dict[str, Any]) -> dict[str, Any]:
 
 
 def made_by_of(network: nn.Module) -> dict[str, Any] | None:
-    """Return the name and options by which ``create`` made a network; None for any other."""
+    """Return the name and options with which ``create`` made a network; None for any other."""
     own = getattr(network, "made_by", None)  # a user's network may have an attribute of this name
     return own if isinstance(own, dict) and isinstance(own.get("name"), str) else None
 
@@ -140,7 +140,7 @@ def made_by_of(network: nn.Module) -> dict[str, Any] | None:
 def _builder(name: str) -> Callable[..., nn.Module]:
     if name in MODELS:
         return MODELS[name]
-    if name == "ResNet":  # of any number of blocks, as weights files name it
+    if name == "ResNet":  # with any number of blocks, as in weights files
         return ResNet
     if name.startswith(TORCHVISION):
         return _torchvision_builder(name.removeprefix(TORCHVISION))
@@ -153,7 +153,7 @@ def _builder(name: str) -> Callable[..., nn.Module]:
     raise ValueError(
         f"model is {name!r}, expected one of {', '.join(MODELS)}, torchvision:NAME, "
         "torchvision:NAME@DEFAULT, timm:NAME, or module:function for a custom function"
-        + (f"; do you mean {' or '.join(meant)}?" if meant else "")
+        + (f"; did you mean {' or '.join(meant)}?" if meant else "")
     )
 
 
@@ -169,7 +169,7 @@ def _torchvision_builder(name: str) -> Callable[..., nn.Module]:
     extra = {"aux_logits": False, "init_weights": True} if name in WITH_AUXILIARY else {}
     weights = _torchvision_weights(name, weights_name) if at else None
     if weights is not None and name in WITH_AUXILIARY:
-        extra["transform_input"] = True  # to the normalisation of their training
+        extra["transform_input"] = True  # to the normalisation with which they were trained
 
     def build(num_classes: int, **options: Any) -> nn.Module:
         model = torchvision.models.get_model(
@@ -185,10 +185,10 @@ def _torchvision_builder(name: str) -> Callable[..., nn.Module]:
 
 
 def _torchvision_weights(name: str, weights_name: str) -> Any:
-    """Return torchvision's entry for pretrained weights by their name.
+    """Return torchvision's entry for pretrained weights by name.
 
     Raises:
-        ValueError: there are none of this name; lists the names.
+        ValueError: there are no weights of this name; the message lists the names.
     """
     known = torchvision.models.get_model_weights(name)
     if weights_name not in known.__members__:
@@ -198,10 +198,10 @@ def _torchvision_weights(name: str, weights_name: str) -> Any:
 
 
 def _fill(model: nn.Module, name: str, weights: Any) -> None:
-    """Load torchvision's weights into a network, except for tensors of another shape.
+    """Load torchvision's weights into a network, except for tensors with another shape.
 
     Raises:
-        ValueError: the file cannot be downloaded or read; says where to put it.
+        ValueError: the file cannot be downloaded or read; the message says where to put it.
     """
     folder = Path(torch.hub.get_dir(), "checkpoints")
     file = folder / Path(urlparse(weights.url).path).name
@@ -214,8 +214,8 @@ def _fill(model: nn.Module, name: str, weights: Any) -> None:
     except Exception as error:  # from the network, the disk, or the reader of a damaged file
         if there:
             raise ValueError(
-                f"{file} does not hold the weights of {name} ({first_line(error)}): move it away, "
-                f"or put the file there that {weights.url} has"
+                f"{file} does not hold the weights of {name} ({first_line(error)}): remove it, or "
+                f"replace it with the file from {weights.url}"
             ) from error
         raise ValueError(
             f"the weights of {name} cannot be downloaded ({first_line(error)}): put the file from "
@@ -225,10 +225,10 @@ def _fill(model: nn.Module, name: str, weights: Any) -> None:
 
 
 def _timm() -> Any:
-    """Import timm, a package that only its own networks need.
+    """Import timm, which is installed only on request.
 
     Raises:
-        ValueError: it is not installed.
+        ValueError: timm is not installed.
     """
     try:
         return importlib.import_module("timm")
@@ -240,7 +240,7 @@ def _timm_builder(name: str) -> Callable[..., nn.Module]:
     timm = _timm()
     if not timm.is_model(name):
         near = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), 3)
-        advice = f"; do you mean {' or '.join(near)}?" if near else ""
+        advice = f"; did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"timm has no network {name!r}{advice}")
 
     def build(num_classes: int, pretrained: bool = True, **options: Any) -> nn.Module:
@@ -248,8 +248,8 @@ def _timm_builder(name: str) -> Callable[..., nn.Module]:
             model = timm.create_model(name, pretrained, num_classes=num_classes, **options)
         except Exception as error:  # from the network, or the reader of a file
             raise ValueError(
-                f"{TIMM}{name} cannot be made ({first_line(error)}); without a connection, give "
-                "the file of its weights (--weights)"
+                f"{TIMM}{name} cannot be made ({first_line(error)}); without a network connection, "
+                "pass a file with its weights (--weights)"
             ) from error
         # a file of this network holds its own weights
         model.made_by = {"name": f"{TIMM}{name}", **without_weights(TIMM)}
@@ -270,7 +270,7 @@ def _custom_builder(module: str, function: str) -> Callable[..., nn.Module]:
 
 
 def _reason(error: Exception) -> str:
-    """Say what went wrong, and in which line of the user's file."""
+    """Return what went wrong, and in which line of the user's file."""
     if isinstance(error, (ImportError, AttributeError, TypeError, SyntaxError)):
         return first_line(error)
     frames = traceback.extract_tb(error.__traceback__)

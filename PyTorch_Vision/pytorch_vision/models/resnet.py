@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 ConvPadding = Literal["original", "standard"]
-SMALLEST = 16  # pixels a side, of which the last maps still have 2x2 cells or more
+SMALLEST = 16  # pixels per side, for which the last feature maps still have 2x2 cells or more
 
 
 class BasicBlock(nn.Module):
@@ -19,7 +19,7 @@ class BasicBlock(nn.Module):
 
     Args:
         in_channels, out_channels: channels of the input and of the output.
-        stride: of the first convolution and of the shortcut.
+        stride: the stride of the first convolution and of the shortcut.
         extra_padding: pixels added to the padding of the strided convolution and its shortcut.
     """
 
@@ -55,10 +55,10 @@ class ResNet(nn.Module):
         conv_padding: "original", as in the original notebook, pads the first convolution by 3 and
             every strided one by 2 (its shortcut by 1), so that 32x32 pixels become maps of 36,
             19, 11 and 7 cells a side; "standard" pads by 1 throughout (shortcuts by 0), for maps
-            of 32, 16, 8 and 4 cells at about half the work.
+            of 32, 16, 8 and 4 cells with about half the work.
 
     Raises:
-        ValueError: fewer than one class, or a padding of another name.
+        ValueError: there is less than one class, or no such padding.
     """
 
     def __init__(
@@ -106,6 +106,6 @@ def ResNet34(  # noqa: N802
 
 
 def check_num_classes(num_classes: int) -> None:
-    """Raise ValueError unless there is a class."""
+    """Raise ValueError unless there is at least one class."""
     if num_classes < 1:
         raise ValueError(f"num_classes is {num_classes}, expected 1 or more")

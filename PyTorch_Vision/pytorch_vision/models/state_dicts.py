@@ -1,7 +1,7 @@
-"""Weights to begin a training with, from state dicts as PyTorch users have them.
+"""Initial weights for a training, from PyTorch users' state dicts.
 
-Files of ``torch.save`` and safetensors, from torchvision, timm, Lightning, DataParallel or any
-training script; with other prefixes, and with a last layer for other classes.
+They are files of ``torch.save`` or safetensors, from torchvision, timm, Lightning, DataParallel or
+any training script; names may have other prefixes, and the last layer other classes.
 """
 
 import argparse
@@ -28,11 +28,11 @@ from pytorch_vision.runtime.files import CheckpointError, is_system_error
 from pytorch_vision.runtime.text import first_line, printable
 
 LISTED = 6  # names in a message, at most
-# types that training scripts store beside the weights, and that can run no code
+# types that training scripts store with the weights, and that cannot run code
 HARMLESS: list[Any] = [
     argparse.Namespace,
     np.dtype,
-    np.float64(0).__reduce__()[0],  # which makes NumPy's numbers
+    np.float64(0).__reduce__()[0],  # the function that unpickles NumPy's numbers
     *(type(np.dtype(name)) for name in ("bool", "int64", "float32", "float64")),
 ]
 
@@ -41,34 +41,34 @@ HARMLESS: list[Any] = [
 class Fitting:
     """How the tensors of a file fit a network."""
 
-    taken: dict[str, Tensor]  # those that fit, by their names in the network
+    taken: dict[str, Tensor]  # the file's tensors that fit, by their names in the network
     left: list[str]  # names of the file's tensors that do not fit
-    missing: list[str]  # names of the network's tensors that the file has nothing for
+    missing: list[str]  # names of the network's tensors for which the file has none
 
     def __str__(self) -> str:
         lines = [f"{len(self.taken)} of {len(self.taken) + len(self.missing)} tensors taken"]
         lines += [f"left in the file: {listed(self.left)}"] if self.left else []
-        lines += [f"new, as they were: {listed(self.missing)}"] if self.missing else []
+        lines += [f"new, not in the file: {listed(self.missing)}"] if self.missing else []
         return "\n".join(lines)
 
 
 def read_state_dict(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors of a file of weights, and its metadata if ``save_weights`` wrote it.
 
-    Files of ``torch.save`` are read with ``weights_only=True``: they can run no code. Half
+    Files of ``torch.save`` are read with ``weights_only=True``, so they cannot run code. Half
     precision becomes float32.
 
     Raises:
-        CheckpointError: the file is missing or damaged, holds a pickled network, no tensors, or
+        CheckpointError: the file is missing or damaged, or holds a pickled network, no tensors, or
             NaN.
-        OSError: it cannot be opened.
+        OSError: the file cannot be opened.
     """
     if not is_pickled(first_bytes(path)):
         tensors, metadata = read_safetensors(path)
         return tensors, metadata if metadata.pop(CHECKSUM, None) is not None else {}
     try:
         if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
-            raise ValueError(f"{damaged} in it has another checksum")
+            raise ValueError(f"{damaged} in it has the wrong checksum")
         with torch.serialization.safe_globals(HARMLESS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or foreign file can fail anywhere inside the reader
@@ -93,7 +93,7 @@ def _why_unreadable(error: Exception) -> str:
 
 
 def _state_dicts(content: Any, depth: int = 3) -> Iterator[dict[str, Tensor]]:
-    """Yield the named tensors of each dict in a checkpoint, nested ones too.
+    """Yield the named tensors of each dict in a checkpoint, including nested dicts.
 
     A checkpoint is a state dict itself, or has one under a key such as "state_dict" or "model".
     """
@@ -107,8 +107,8 @@ def _state_dicts(content: Any, depth: int = 3) -> Iterator[dict[str, Tensor]]:
 def fit_to(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> Fitting:
     """Match a file's tensors with a network's by name and shape.
 
-    The names on one side may have a prefix, such as "module." or "model.": the one without which
-    most tensors match is removed.
+    The names on one side may have a prefix, such as "module." or "model."; the prefix whose removal
+    makes the most tensors match is removed.
     """
     votes: Counter[tuple[str, str]] = Counter({("", ""): 0})
     for names, others, in_file in ((tensors, own, True), (own, tensors, False)):
@@ -131,6 +131,6 @@ def fit_to(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> Fitting:
 
 
 def listed(names: list[str]) -> str:
-    """Return the first names of a list, as in "fc.weight, fc.bias (2)"."""
+    """Return the first names of a list and its length, as in "fc.weight, fc.bias (2)"."""
     shown = ", ".join(map(printable, names[:LISTED])) + (", …" if len(names) > LISTED else "")
     return f"{shown} ({len(names)})" if len(names) > 1 else shown

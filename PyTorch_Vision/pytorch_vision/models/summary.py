@@ -15,7 +15,7 @@ def print_summary(classifier: Classifier) -> None:
     """Print torchsummary's table: each layer's output shape and parameters, and the totals.
 
     Network and random state are not changed: torchsummary runs a copy in evaluation mode. If it
-    cannot list a network's layers, as with attention, one line is printed instead.
+    cannot list a network's layers, as with attention, prints one line instead.
 
     Raises:
         ValueError: the network does not take images of this size.
@@ -27,7 +27,7 @@ def print_summary(classifier: Classifier) -> None:
     try:
         with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(table):
             torchsummary.summary(duplicate, (call.channels, *size), device="cpu")
-    except Exception:  # it expects each layer to return one tensor, and calls them otherwise
+    except Exception:  # torchsummary fails on a layer that does not return one tensor
         total = f"{sum(parameter.numel() for parameter in network.parameters()):,} parameters"
         print(f"{type(network).__name__}: {total} (torchsummary cannot list its layers)")
         return

@@ -9,10 +9,11 @@ from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from pytorch_vision.data.image_files import GIT_LFS
 from pytorch_vision.models.module_utils import HALVES, tensors_of
 from pytorch_vision.runtime.files import CheckpointError, atomic_write, is_system_error
 
-CHECKSUM = "sha256"  # its name in the metadata
+CHECKSUM = "sha256"  # the checksum's name in the metadata
 HOW_TO_USE = (
     "Begin a training with it (--weights, or classifier.begin_with), or put it into your own "
     "network: network.load_state_dict(...), then Classifier(network, data).save(...)"
@@ -27,9 +28,9 @@ def save_weights(
 ) -> None:
     """Write a model's weights and running statistics as safetensors, as ``atomic_write`` does.
 
-    The metadata gets a checksum of all tensors and strings, as safetensors has none. A tensor with
-    several names is written once for each, as safetensors requires. With ``dtype``, floating-point
-    tensors are converted.
+    Adds to the metadata a checksum of all tensors and strings, as safetensors has none. A tensor
+    with several names is written once for each, as safetensors requires. With ``dtype``,
+    floating-point tensors are converted.
     """
     tensors = {}
     for name, tensor in tensors_of(model).items():
@@ -42,12 +43,12 @@ def save_weights(
 def read_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors and the metadata of a file that ``save_weights`` wrote.
 
-    Half precision becomes float32. A safetensors file can run no code.
+    Half precision becomes float32. A safetensors file cannot run code.
 
     Raises:
         CheckpointError: the file is missing, damaged, not written by ``save_weights``, or holds
             NaN.
-        OSError: it cannot be opened.
+        OSError: the file cannot be opened.
     """
     tensors, metadata = read_safetensors(path)
     if metadata.pop(CHECKSUM, None) is None:
@@ -59,7 +60,7 @@ def read_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
 
 
 def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and the metadata of any safetensors file; compares its checksum, if any.
+    """Return the tensors and the metadata of any safetensors file, whose checksum, if any, fits.
 
     Half precision becomes float32.
 
@@ -75,8 +76,8 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[s
         if is_system_error(error):
             raise
         kind = f": it looks like torch.save's. {HOW_TO_USE}" if is_pickled(start) else ""
-        if start.startswith(b"version https://git-lfs"):
-            kind = ": it is a pointer of Git LFS, and `git lfs pull` fetches the file"
+        if start.startswith(GIT_LFS):
+            kind = ": it is a Git LFS pointer, and `git lfs pull` fetches the file"
         raise CheckpointError(f"{path} is not a whole safetensors file ({error}){kind}") from error
     texts = {key: text for key, text in metadata.items() if key != CHECKSUM}
     if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(tensors, texts):
@@ -90,8 +91,8 @@ def first_bytes(path: str | os.PathLike) -> bytes:
     """Return the first 32 bytes of a file of weights.
 
     Raises:
-        CheckpointError: there is no file, or it is a folder.
-        OSError: it cannot be opened.
+        CheckpointError: the file is missing, or is a folder.
+        OSError: the file cannot be opened.
     """
     try:
         with open(path, "rb") as file:
@@ -102,13 +103,13 @@ def first_bytes(path: str | os.PathLike) -> bytes:
         ) from None
     except IsADirectoryError:
         raise CheckpointError(
-            f"{path} is a folder: name the file of weights in it, as weights.safetensors"
+            f"{path} is a folder: name the file of weights in it, such as weights.safetensors"
         ) from None
 
 
 def is_pickled(start: bytes) -> bool:
-    """Tell from a file's first bytes whether ``torch.save`` wrote it: a zip archive or a pickle."""
-    # a safetensors file begins with eight bytes of length, and a brace
+    """Return whether a file's first bytes are ``torch.save``'s: of a zip archive or a pickle."""
+    # a safetensors file begins with a length of eight bytes, and a brace
     return start.startswith((b"PK\x03\x04", b"\x80\x02")) and start[8:9] != b"{"
 
 
@@ -116,12 +117,12 @@ def as_used(path: str | os.PathLike, tensors: dict[str, Tensor]) -> dict[str, Te
     """Return a file's tensors with float32 in place of half precision.
 
     Raises:
-        CheckpointError: a tensor holds NaN; names it. (Infinity can be meant, as in a mask.)
+        CheckpointError: a tensor holds NaN; infinity may be intended, as in a mask.
     """
     used = {name: one.float() if one.dtype in HALVES else one for name, one in tensors.items()}
     for name, tensor in used.items():
         if tensor.isnan().any():
-            raise CheckpointError(f"{path} cannot be used: {name} in it holds NaN")
+            raise CheckpointError(f"{path} cannot be used: its tensor {name} holds NaN")
     return used
 
 

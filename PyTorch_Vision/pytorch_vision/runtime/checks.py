@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 Class = TypeVar("Class", bound=type)
 WHOLE = TypeAdapter(int)
 CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
-# what was expected, by pydantic's type of error; other types keep pydantic's words
+# what was expected, by pydantic's error type; other types keep pydantic's message
 EXPECTED = {
     "int_parsing": "a whole number",
     "int_type": "a whole number",
@@ -37,12 +37,12 @@ EXPECTED = {
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
 def checked_dataclass(cls: Class) -> Class:
-    """Make a class a frozen dataclass that checks its values when an instance is made.
+    """Make a class a frozen dataclass that checks its values when it is instantiated.
 
-    Its docstring and signature, which ``help`` prints, have the fields as they are declared.
+    Its docstring and signature, which ``help`` prints, list the fields as they are declared.
 
-    Raises (when an instance is made):
-        ValueError: a value has another type or is out of range; the message names each such value
+    Raises (on instantiation):
+        ValueError: a value has the wrong type or is out of range; the message gives each such value
             and what was expected.
     """
     checked: Any = pydantic.dataclasses.dataclass(frozen=True, config=CONFIG)(cls)
@@ -73,10 +73,10 @@ def checked_dataclass(cls: Class) -> Class:
 
 
 def whole_number(value: Any, name: str) -> int:
-    """Return a whole number as an int, also one of NumPy's or a float without a fraction.
+    """Return a value as an int, if it is an integer of any type or a float without a fraction.
 
     Raises:
-        ValueError: the value is anything else; the message begins with ``name``.
+        ValueError: it is not a whole number; the message begins with ``name``.
     """
     try:
         return WHOLE.validate_python(value)
@@ -85,10 +85,10 @@ def whole_number(value: Any, name: str) -> int:
 
 
 def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
-    """Return an image size as (height, width), given as two whole numbers or one for both.
+    """Return an image size as (height, width), given as that pair or as one number for both.
 
     Raises:
-        ValueError: the size is anything else, or a side is less than 1 pixel.
+        ValueError: the sides are not whole numbers of pixels, or less than 1.
     """
     sides: Any = (size, size) if np.shape(size) != (2,) else size
     height, width = (whole_number(side, "size") for side in sides)
@@ -100,7 +100,7 @@ def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
 def explained(error: ValidationError, names: tuple[str, ...]) -> str:
     """Return pydantic's errors as one line that names each wrong value once.
 
-    ``names`` are those of the dataclass's fields, for values that were passed by position.
+    ``names`` are the dataclass's field names: pydantic numbers values that are passed by position.
     """
     found: dict[str, list[str]] = {}
     for one in error.errors():
@@ -111,7 +111,7 @@ def explained(error: ValidationError, names: tuple[str, ...]) -> str:
 
 
 def _explained(one: Any, names: tuple[str, ...]) -> tuple[str, str]:
-    """Return which value is wrong and what was expected; for a union, one of its types."""
+    """Return which value is wrong and what was expected; a union has one error for each type."""
     parts = list(one["loc"])
     if parts and parts[0] in range(len(names)):
         parts[0] = names[parts[0]]

@@ -1,7 +1,7 @@
 """CUDA graphs: the kernels of a step are captured once, then replayed by a single launch.
 
-A step of ResNet18 with Muon is 935 kernels, which run for 15 ms on an H100, but take its host 32 ms
-to launch one by one.
+A training step of ResNet18 with Muon is 935 kernels. An H100 runs them in 15 ms, but its host needs
+32 ms to launch them one by one.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ STATIC_PACKAGES = ("torch.nn.", "pytorch_vision.")
 
 
 class CudaGraphs:
-    """Calls functions of tensors, and replays them as CUDA graphs from the second call on.
+    """Call functions of tensors, and replay them as CUDA graphs from the second call on.
 
     The first call with inputs of given shapes is an ordinary one, in which cuDNN chooses its
     kernels. The second captures the kernels that the function launches; later calls replay them
@@ -25,7 +25,7 @@ class CudaGraphs:
 
     Args:
         enabled: False always calls the functions.
-        parameters: those whose gradients the functions set; after each call, they have these.
+        parameters: the parameters whose gradients the functions set, as does each replay.
     """
 
     def __init__(self, enabled: bool, parameters: Sequence[nn.Parameter] = ()) -> None:
@@ -54,7 +54,7 @@ class CudaGraphs:
         self, function: Function, inputs: tuple[Tensor, ...]
     ) -> tuple[Any, list[Tensor], Any, list[Tensor | None]]:
         """Return a graph, the inputs that it reads, and the outputs and gradients it writes."""
-        # only one graph runs at a time, so that all can share memory
+        # only one graph runs at a time, so all of them can share memory
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         graph, own = torch.cuda.CUDAGraph(), [torch.empty_like(tensor) for tensor in inputs]
         with torch.cuda.graph(graph, pool=self._pool):
@@ -63,9 +63,9 @@ class CudaGraphs:
 
 
 def is_capturable(model: nn.Module) -> bool:
-    """Tell whether a network certainly launches the same kernels in every step, as a graph must.
+    """Return whether a network is sure to launch the same kernels in every step, as a graph must.
 
-    It does if it has no hooks and only layers of torch or this package: a custom layer may branch.
+    True if it has no hooks, and only layers of torch or this package: a custom layer may branch.
     """
     return all(
         type(module).__module__.startswith(STATIC_PACKAGES)

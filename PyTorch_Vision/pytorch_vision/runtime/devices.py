@@ -26,7 +26,7 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 class Machine:
     """Which devices do the work, and in what precision.
 
-    Results are the same on all of them, except for rounding.
+    Results are the same on all devices, except for rounding.
 
     Raises:
         ValueError: a value is out of range; the message says which and what was expected.
@@ -80,14 +80,14 @@ class Machine:
 
 
 def make_fabric(machine: Machine | None = None) -> lightning_fabric.Fabric:
-    """Return Fabric for one device: it places tensors and casts them to the machine's precision."""
+    """Return a Fabric for one device, which places tensors there in the machine's precision."""
     return fabric_on(machine or Machine(), 1, 1)
 
 
 def fabric_on(
     machine: Machine, devices: int, nodes: int, strategy: str | Strategy = "auto"
 ) -> lightning_fabric.Fabric:
-    """Return Fabric for ``devices`` devices on each of ``nodes`` machines."""
+    """Return a Fabric for ``devices`` devices on each of ``nodes`` machines."""
     # Fabric announces the precision on stderr, which a notebook shows as an error
     for name in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -128,7 +128,7 @@ def _processor() -> dict[str, str]:
 def describe_hardware(fabric: lightning_fabric.Fabric, autocast: bool = True) -> str:
     """Return the names of device and precision, as in "AMD EPYC (2 threads), bf16-mixed".
 
-    ``autocast=False`` is for a network that is calculated in float32, whatever Fabric's precision.
+    ``autocast=False`` is for a network that runs in float32, whatever Fabric's precision.
     """
     if fabric.device.type == "cuda":
         device = torch.cuda.get_device_name(fabric.device)
@@ -167,8 +167,8 @@ def device_settings(device: torch.device, tf32: bool = True) -> Iterator[None]:
 def usual_defaults() -> Iterator[None]:
     """Set PyTorch's own defaults for new tensors (float32, CPU), and disable a caller's autocast.
 
-    Inside a caller's autocast, cast weights would stay cached until it ends, so that training
-    would not change them.
+    A caller's autocast would cache the cast weights until it ends, so that training would not
+    change them.
     """
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
     torch.set_default_dtype(torch.float32)
@@ -196,7 +196,7 @@ def gradients_on() -> Iterator[None]:
 def random_state_kept(device: torch.device) -> Iterator[None]:
     """Restore the random states of torch, one device, NumPy and Python afterwards.
 
-    A custom network may draw from any of them. Other GPUs are not touched.
+    A custom network may draw from any of these. The states of other GPUs are not restored.
     """
     pythons, numpys = random.getstate(), np.random.get_state()
     try:
@@ -223,7 +223,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any], device: torch.device) -> None:
-    """Set the random states that ``random_state`` returned; a GPU's only on a GPU.
+    """Restore the random states that ``random_state`` returned; that of a GPU only on a GPU.
 
     Raises:
         KeyError, TypeError, ValueError, RuntimeError, AttributeError: the state is malformed.
@@ -238,16 +238,16 @@ def set_random_state(state: dict[str, Any], device: torch.device) -> None:
 
 
 class NoMemoryError(MemoryError):
-    """There is too little memory; the message says for what and what to do."""
+    """Out of memory; the message says what needed the memory, and what to do."""
 
 
 @contextlib.contextmanager
 def memory_explained(work: str = "this test", advice: str = "") -> Iterator[None]:
-    """Replace an out-of-memory error, of a GPU or the CPU, by one that holds no tensors.
+    """Replace an out-of-memory error, on a GPU or the CPU, with one that holds no tensors.
 
-    A notebook keeps the traceback of its last error and all tensors in its frames, so that a second
-    try with smaller batches would fail as well. Therefore the frames below this one are cleared and
-    the allocator's cache is emptied.
+    A notebook keeps the traceback of its last error, and with it all tensors in the frames, so a
+    second try with smaller batches would fail as well. So this clears the frames below this one
+    and empties the allocator's cache.
 
     Args:
         work: what needed the memory.
@@ -272,8 +272,8 @@ def memory_explained(work: str = "this test", advice: str = "") -> Iterator[None
 
 
 def is_lack_of_memory(error: Exception) -> bool:
-    """Tell whether an error of Python, NumPy or torch says that no memory is left."""
-    # "DefaultCPUAllocator" begins torch's message where the CPU's memory is full
+    """Return whether an error from Python, NumPy or torch means that memory has run out."""
+    # torch raises a RuntimeError that names "DefaultCPUAllocator" when the CPU's memory is full
     known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
     return known or "DefaultCPUAllocator" in str(error)
 
@@ -282,8 +282,8 @@ def is_lack_of_memory(error: Exception) -> bool:
 def _memory_kept() -> Iterator[None]:
     """Make glibc's malloc keep freed memory for the next step.
 
-    Otherwise the operating system maps and zeroes the memory of large activations anew in every
-    step (``kept_ratio`` in ``benchmarks/train_step.py``).
+    Otherwise the operating system maps and zeroes memory for large activations again in every step
+    (measured by ``kept_ratio`` in ``benchmarks/train_step.py``).
     """
     try:
         libc = ctypes.CDLL("libc.so.6")

@@ -54,7 +54,7 @@ def free_path(path: Path, may_replace: Callable[[Path], bool]) -> Path:
 
     Args:
         path: a file or a folder.
-        may_replace: tells whether an existing one may be replaced.
+        may_replace: returns whether an existing file or folder may be replaced.
     """
     free, number = path, 1
     while free.exists() and not may_replace(free):
@@ -66,10 +66,10 @@ def free_path(path: Path, may_replace: Callable[[Path], bool]) -> Path:
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator["AtomicFile"]:
-    """Open a temporary file in a file's folder, and rename it to the file once it is complete.
+    """Open a temporary file beside ``path``, and rename it to ``path`` once it is complete.
 
-    After an error the old file is unchanged and the temporary one is removed. Temporary files that
-    killed processes of this host have left are removed as well. A missing folder is made.
+    After an error, the old file is unchanged and the temporary one is removed. Also removes what
+    killed processes of this host have left behind, and creates a missing folder.
 
     Raises:
         OSError: the file cannot be written; the message names it.
@@ -103,7 +103,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator["AtomicFile"]:
 
 
 def _sync(file: IO[bytes]) -> None:
-    """Wait until a file is on the disk, unless its file system, as some network mounts, cannot."""
+    """Flush a file to the disk, unless its file system cannot, as on some network mounts."""
     try:
         os.fsync(file.fileno())
     except OSError as error:
@@ -112,14 +112,14 @@ def _sync(file: IO[bytes]) -> None:
 
 
 class AtomicFile:
-    """A file that keeps the error of a failed write, which ``torch.save`` replaces by another."""
+    """A file that keeps the error of a failed write, which ``torch.save`` replaces with another."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
         self.error: OSError | None = None
 
     def write(self, content: bytes) -> int:
-        """Write some bytes, and return how many."""
+        """Write bytes, and return how many were written."""
         try:
             return self.file.write(content)
         except OSError as error:
@@ -150,18 +150,18 @@ def write_csv(
 
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike) -> Iterator[None]:
-    """Lock a folder against other processes; it is made if it is missing.
+    """Lock a folder against other processes, creating it if it is missing.
 
     The operating system releases the lock when the process ends, however it ends. On a file system
-    without locks, such as some network mounts, a printed line says so, and nothing is locked.
+    without locks, such as some network mounts, prints a warning and locks nothing.
 
     Raises:
         InUseError: another process holds the lock.
-        OSError: the folder cannot be made or written.
+        OSError: the folder cannot be created or written.
     """
     folder = user_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK  # its text is only for messages
+    path = folder / LOCK  # its content only says in messages who holds the lock
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(filelock.FileLock(path).acquire(timeout=0))
@@ -170,11 +170,11 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
                 f"{folder} is in use by {path.read_text() or 'another process'}"
             ) from None
         except (OSError, NotImplementedError) as error:
-            if getattr(error, "filename", None) is not None:  # its file cannot be opened
+            if getattr(error, "filename", None) is not None:  # the lock file cannot be opened
                 raise
             say(
                 f"{folder} is on a file system without locks ({first_line(error)}): do not let two "
-                "runs use it at the same time, as they cannot be kept apart"
+                "runs use it at the same time, as nothing prevents it"
             )
         else:
             path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
@@ -182,9 +182,9 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
 
 
 def is_system_error(error: Exception) -> bool:
-    """Tell whether the system failed, as for lack of permission, rather than a file's content.
+    """Return whether the system failed, as for lack of permission, and not a file's content.
 
-    A damaged file can also cause an OSError, as for an impossible position; that returns False.
+    Returns False for an OSError that a damaged file causes, such as an impossible seek.
     """
     return isinstance(error, MemoryError) or (
         isinstance(error, OSError) and error.errno in SYSTEM_ERRORS

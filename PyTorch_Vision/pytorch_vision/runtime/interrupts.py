@@ -1,4 +1,4 @@
-"""Signals that are deferred until a training step is complete."""
+"""Defer signals until a training step is complete."""
 
 import contextlib
 import signal
@@ -13,13 +13,13 @@ SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
 # seconds within which a second SIGINT belongs to the same Ctrl-C, which can reach a process twice:
-# by its process group and through its parent
+# through its process group and from its parent
 ONE_PRESS = 1.0
 
 
 @contextlib.contextmanager
 def _handled(handlers: dict[int, Callable[[int, Any], None]]) -> Iterator[None]:
-    """Install signal handlers for a while; outside the main thread, do nothing."""
+    """Install signal handlers, and restore the old ones; outside the main thread, do nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -38,8 +38,8 @@ def deferred_signals() -> Iterator[Callable[[], bool]]:
     """Yield a function that tells whether a signal to stop (SIGINT, SIGTERM, SIGHUP) has arrived.
 
     The caller can then stop where its state is consistent, such as between two batches. A second
-    Ctrl-C acts at once. SIGTERM and SIGHUP are raised again at the end of the block, where by
-    default they end the process. Ignored signals, such as SIGHUP under ``nohup``, stay ignored.
+    Ctrl-C acts at once. SIGTERM and SIGHUP are raised again at the end of the block, and then end
+    the process by default. Ignored signals, such as SIGHUP under ``nohup``, stay ignored.
     """
     came: dict[int, float] = {}
 
@@ -59,7 +59,7 @@ def deferred_signals() -> Iterator[Callable[[], bool]]:
 def ended_by_signals() -> Iterator[None]:
     """Make SIGTERM and SIGHUP raise ``SystemExit`` with a shell's status, 128 + signal.
 
-    So ``finally`` blocks run: files are closed and temporary folders removed.
+    So ``finally`` blocks run, which close files and remove temporary folders.
     """
 
     def leave(number: int, _: Any) -> None:

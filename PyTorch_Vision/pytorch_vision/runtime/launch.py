@@ -1,4 +1,4 @@
-"""Starting a run's processes, one for each device, by Fabric or torchrun."""
+"""Start a run's processes, one for each device, with Fabric or torchrun."""
 
 import inspect
 import logging
@@ -64,11 +64,11 @@ def _devices_and_nodes(wanted: int | Literal["auto"], accelerator: str) -> tuple
 
 
 def _data_parallel() -> DDPStrategy:
-    """Return Fabric's DistributedDataParallel.
+    """Return Fabric's DistributedDataParallel strategy.
 
-    BatchNorm's running statistics are not shared, as they are computed anew before each test.
+    It does not synchronise BatchNorm's running statistics, which are recomputed before each test.
     """
-    # the launcher's own message names a lost process even if nothing else is printed
+    # so that the launcher's message always names a lost process
     logging.getLogger(subprocess_script.__name__).setLevel(logging.INFO)
     known = inspect.signature(DistributedDataParallel).parameters
     # renamed in torch 2.15
@@ -80,7 +80,7 @@ def _data_parallel() -> DDPStrategy:
 def expect_unused_parameters(fabric: lightning_fabric.Fabric) -> None:
     """Make DistributedDataParallel look for parameters without a gradient in every step.
 
-    That takes time, and it warns where there are none, so it is not the default.
+    It is not the default, as the search takes time, and warns if it finds none.
     """
     strategy: Any = fabric.strategy  # reads its settings when the network is wrapped
     strategy._ddp_kwargs["find_unused_parameters"] = True

@@ -1,8 +1,8 @@
 """Communication between the processes that train one network together, one on each device.
 
 Fabric or torchrun starts them, and DistributedDataParallel averages their gradients. This module
-exchanges the rest: a few numbers after every batch, so that all stop, save and print at the same
-one.
+exchanges the rest: a few numbers after every batch, so that all processes stop, save and print
+after the same one.
 """
 
 import contextlib
@@ -34,8 +34,8 @@ class ProcessLostError(RuntimeError):
 class Processes:
     """This process's rank, and its communication with the run's other processes.
 
-    All processes must call the methods that communicate, in the same order. A single process can
-    call them, too. Fabric comes from ``start_processes`` or ``make_fabric``.
+    All processes must call the methods that communicate, in the same order; a single process can
+    call them, too. ``fabric`` comes from ``start_processes`` or ``make_fabric``.
     """
 
     def __init__(self, fabric: lightning_fabric.Fabric) -> None:
@@ -74,10 +74,10 @@ class Processes:
         return any(stops), *(bool(given[0]) for given in others)
 
     def on_main(self, work: Callable[[], Made]) -> Made:
-        """Call a function in the first process only, and return its result in all.
+        """Call a function in the first process only, and return its result in all processes.
 
         Raises:
-            Exception: what the function raised, in all processes.
+            Exception: the function's own, in all processes.
         """
         if self.world_size == 1:
             return work()
@@ -92,7 +92,7 @@ class Processes:
         """Call a function in one process of each machine, then in the others.
 
         Raises:
-            Exception: what the function raised in any process, in all.
+            Exception: the function's own, in all processes, if it raised one in any.
         """
         if self.world_size == 1:
             return work()
@@ -121,8 +121,8 @@ class Processes:
     def explained(self, advice: Callable[[], str]) -> Iterator[None]:
         """Raise a ``ProcessLostError`` in place of a communication error.
 
-        Where Fabric started the processes, it may notice a lost one first and end the others; then
-        the advice, which says how to continue, is added to its message, which names the rank.
+        If Fabric started the processes, it may notice the loss first, and end the others with a
+        message that names the rank; then ``advice``, on how to continue, is added to that message.
         """
 
         def advise(record: logging.LogRecord) -> bool:
@@ -147,7 +147,7 @@ class Processes:
             logger.removeFilter(advise)
 
     def _lost(self) -> list[int]:
-        """Return the ranks that leave no heartbeat in the first process's store."""
+        """Return the ranks that do not report to the first process's store."""
         try:
             self.store.set(f"alive/{self.rank}", "")
             time.sleep(HEARTBEAT)
@@ -170,10 +170,10 @@ def _tried(work: Callable[[], Made]) -> tuple[Made | None, Exception | None]:
 
 
 def is_main_process() -> bool:
-    """Tell whether this process prints and writes files, also before ``Processes`` exists.
+    """Return whether this process prints and writes files, even before ``Processes`` exists.
 
-    A rank counts only beside a WORLD_SIZE, as Fabric and torchrun set it: a cluster's scheduler
-    also gives ranks to independent runs.
+    A rank counts only together with WORLD_SIZE, which Fabric and torchrun set: a cluster's
+    scheduler also gives ranks to independent runs.
     """
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank() == 0

@@ -1,7 +1,7 @@
 """Printing and progress bars that never stop a run, whatever standard output is.
 
 It can be a log file, a terminal without UTF-8, a closed pipe, or missing. Characters that it cannot
-show are escaped; where nothing can be written, the text is dropped.
+encode are escaped; text that it cannot take is dropped.
 """
 
 import contextlib
@@ -20,13 +20,13 @@ BAR = "{desc}: {percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} [{elapsed}<{rema
 
 @dataclass
 class Screen:
-    """A text stream to which writing never fails.
+    """A text stream whose ``write`` never fails.
 
     Screens of the same stream are equal, so that ``tqdm.write`` finds the bars that it has to move.
 
     Args:
         stream: where to write; default: standard output.
-        error: the first error of a write; nothing is written after it.
+        error: the first write error, after which nothing is written.
     """
 
     stream: Any = field(default_factory=lambda: sys.stdout)
@@ -59,7 +59,7 @@ class Screen:
 
 @contextlib.contextmanager
 def any_screen() -> Iterator[Screen]:
-    """Replace ``sys.stdout`` and ``sys.stderr`` by screens, and yield the first."""
+    """Replace ``sys.stdout`` and ``sys.stderr`` with screens, and yield that of ``sys.stdout``."""
     with open(os.devnull, "w") as nowhere:
         screen, errors = Screen(sys.stdout or nowhere), Screen(sys.stderr or nowhere)
         try:
@@ -79,12 +79,12 @@ def say(*lines: object, sep: str = "\n") -> None:
 
 
 def is_interactive() -> bool:
-    """Tell whether Python is interactive: a notebook, a console, or the prompt."""
+    """Return whether Python runs interactively: in a notebook, a console, or at the prompt."""
     return hasattr(sys, "ps1") or bool(sys.flags.interactive)
 
 
 def is_watched() -> bool:
-    """Tell whether standard output shows a moving bar, as a terminal and a notebook do."""
+    """Return whether standard output can show a moving bar: a terminal or a notebook."""
     try:
         return is_interactive() or bool(sys.stdout.isatty())
     except (AttributeError, ValueError):  # standard output is missing or closed
@@ -92,9 +92,9 @@ def is_watched() -> bool:
 
 
 class Bar(tqdm):
-    """A progress bar on standard output where it can move; a log file gets none.
+    """A progress bar on standard output, if that can show it move; a log file gets none.
 
-    Where it is not drawn, as with ``TQDM_DISABLE=1``, ``n`` stays 0, so do not count by it.
+    If it is not drawn, as with ``TQDM_DISABLE=1``, ``n`` stays 0, so do not use it to count.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
@@ -106,7 +106,7 @@ class Bar(tqdm):
 
 
 def bar_line(description: str, done: int, total: int, initial: int, seconds: float) -> str:
-    """Return a bar as one line of text, also where bars are disabled.
+    """Return a bar as one line of text, even if bars are disabled.
 
     Of ``total`` steps, ``initial`` were done when the bar began, ``seconds`` ago.
     """

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 LONGEST_TEXT = 100_000  # characters of a class name or a description
-# errors that occur in writing only
+# errors that occur only in writing
 WRITE_ERRORS = {errno.EROFS, errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 
@@ -56,12 +56,12 @@ def describe_os_error(error: OSError) -> str:
 
 
 def shown(text: str, encoding: str = "utf-8") -> str:
-    r"""Return a text with characters that an encoding lacks escaped, such as \xe9."""
+    r"""Escape the characters of a text that an encoding lacks, as in \xe9."""
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def printable(text: str) -> str:
-    """Return a text with control characters and lone surrogates escaped.
+    """Escape the control characters and lone surrogates of a text.
 
     An escape character becomes "\\x1b", so that a terminal prints it instead of obeying it.
     Invisible spaces, joiners and marks stay, as many scripts need them in words. The text is cut to
@@ -75,7 +75,7 @@ def checked_text(text: Any, longest: int = LONGEST_TEXT) -> str:
     """Return a text from an untrusted file if it is safe to print.
 
     Raises:
-        ValueError: it is no text, too long, or contains control characters.
+        ValueError: it is not a string, is too long, or contains control characters.
     """
     if not isinstance(text, str) or len(text) > longest:
         raise ValueError(f"it holds a value that is not a text of up to {longest} characters")
