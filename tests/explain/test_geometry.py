@@ -208,19 +208,20 @@ def test_operations_that_reorder_are_followed(work, stride, offset):
 
 
 @pytest.mark.parametrize(
-    ("work", "operation"),
+    ("work", "message"),
     [
-        (lambda self, x: x.roll(3, 2), "rows and columns"),
-        (lambda self, x: x.cumsum(2).reshape(1, 16, 8, 32), "does not know|view|reshape"),
-        (lambda self, x: nn.functional.interpolate(x, size=5), "upsample_nearest2d"),
-        (lambda self, x: nn.functional.adaptive_avg_pool2d(x, 5), "adaptive_avg_pool2d"),
-        (lambda self, x: nn.functional.conv_transpose2d(x, x.new_ones(16, 2, 2, 2)), "convolut"),
+        (lambda self, x: x.roll(3, 2), "are not the rows and columns of a map"),
+        (lambda self, x: x.cumsum(2).reshape(1, 16, 8, 32), "are not the rows and columns"),
+        (lambda self, x: nn.functional.interpolate(x, size=5), "not known: aten.upsample_nearest"),
+        (lambda self, x: nn.functional.adaptive_avg_pool2d(x, 5), "not known: .*adaptive_avg_pool"),
+        (
+            lambda self, x: nn.functional.conv_transpose2d(x, x.new_ones(16, 2, 2, 2)),
+            "not known: aten.convolution.default cannot be followed",
+        ),
     ],
 )
-def test_a_refusal_names_the_operation(work, operation):
-    with pytest.raises(
-        NoMapError, match=rf"layer 'last' is not known: .*({operation})|rows and col"
-    ):
+def test_a_refusal_names_the_operation(work, message):
+    with pytest.raises(NoMapError, match=f"layer 'last' .*{message}"):
         map_geometry(at(Shuffle(work)), "last")
 
 

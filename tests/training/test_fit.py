@@ -504,7 +504,7 @@ def test_a_run_ended_by_after_epoch_can_be_continued(few, tiny, tmp_path, capsys
         return len(tested.history.records) == 2
 
     assert len(fit(tiny, few, config, None, tmp_path, second).records) == 2
-    assert "Stopped after epoch 2, as after_epoch asked for" in capsys.readouterr().out
+    assert "Stopped after epoch 2: after_epoch returned True" in capsys.readouterr().out
     assert len(fit(tiny_classifier(few), few, plain, None, tmp_path).records) == 3
 
 
@@ -529,7 +529,7 @@ def test_a_checkpoint_of_another_run_is_refused(few, tiny, finished, change, nam
         tiny = tiny_classifier(few, normalization=Normalization((0.5,) * 3, (0.2,) * 3))
     with pytest.raises(CheckpointError, match=f"another run: {named}") as caught:
         fit(tiny, few, replace(CONFIG, **change), ON_CPU, folder)
-    assert ("begin a new run with its weights" in str(caught.value)) == ("epochs" in change)
+    assert ("start a new run from its weights" in str(caught.value)) == ("epochs" in change)
     assert (folder / NAME).read_bytes() == before
     assert tiny.history == History()
 
