@@ -23,7 +23,7 @@ def predictions() -> Predictions:
 
 @pytest.fixture
 def some_predictions() -> Callable[[int], Predictions]:
-    """A function that makes so many predictions, of random images in three classes."""
+    """A function that makes a given number of predictions, of random images in three classes."""
     return _some_predictions
 
 

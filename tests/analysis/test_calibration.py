@@ -7,7 +7,7 @@ from pytorch_vision.analysis.calibration import describe_scaling, temperature_sc
 
 
 def predictions_at(heat: float, count: int = 4000, seed: int = 0) -> Predictions:
-    """Three classes, whose true logits are divided by a number before anybody sees them."""
+    """Return predictions of three classes whose true logits were divided by ``heat``."""
     random = np.random.default_rng(seed)
     logits = random.normal(scale=2, size=(count, 3))
     honest = scipy.special.softmax(logits, axis=1)
@@ -18,10 +18,10 @@ def predictions_at(heat: float, count: int = 4000, seed: int = 0) -> Predictions
 
 
 def test_calibration_by_hand(predictions):
-    """Four bins: (0.5, 0.75] holds 0.6 and 0.7, both misclassified; the last 0.8 and twice 0.9, two
-    of them correct.
+    """Of 4 bins, (0.5, 0.75] holds 0.6 and 0.7, both wrong; the last 0.8 and twice 0.9, two right.
 
-    The other bins are empty."""
+    The others are empty.
+    """
     measured = calibration(predictions, bins=4)
     assert measured.counts.tolist() == [2, 3]
     assert measured.accuracy == pytest.approx([0, 2 / 3])

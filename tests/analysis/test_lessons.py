@@ -73,7 +73,7 @@ def test_each_of_the_three_steps_is_a_setting(few, classes, count, network):
 
 
 def gap(width: float, count: int = 20) -> Removal:
-    """Curves of so wide a gap on average, a little wider or narrower from image to image."""
+    """Return curves with a mean gap of ``width``, which varies a little between images."""
     widths = width + np.linspace(-0.01, 0.01, count)[:, None]
     lerf = np.full((count, 2), 0.9)
     return Removal(np.array([0, 0.6]), lerf - widths, lerf)

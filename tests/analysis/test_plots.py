@@ -70,7 +70,7 @@ def test_confusion_matrix_has_every_count(some_predictions):
 
 
 def many_classes(count: int, images_each: int = 2) -> Predictions:
-    """Predictions of many classes of long names; in each third class an image is misclassified."""
+    """Return predictions of classes with long names; in each third, one image is misclassified."""
     labels = np.repeat(np.arange(count), images_each)
     wrong = (np.arange(len(labels)) % images_each == 0) & (labels % 3 == 0)
     probabilities = np.zeros((len(labels), count), np.float32)
@@ -81,7 +81,7 @@ def many_classes(count: int, images_each: int = 2) -> Predictions:
 
 
 def inside(figure: Figure) -> bool:
-    """Whether all texts of a figure lie within it and no names beside a chart touch."""
+    """Tell whether all texts of a figure lie within it, and no names beside a chart touch."""
     figure.draw_without_rendering()
     drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
     within = min(drawn.x0, drawn.y0, width - drawn.x1, height - drawn.y1) > -0.02

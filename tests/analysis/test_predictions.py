@@ -40,7 +40,7 @@ def test_errors_are_chosen_by_count_and_order(predictions, count, order, indices
 
 
 def in_runs(predictions, errors_of):
-    """Return 60 images in a folder's order, of which so many of each class are misclassified."""
+    """Return 60 images in a folder's order; of each class, ``errors_of`` are misclassified."""
     labels = np.repeat([0, 1, 2], 20)
     wrong = np.concatenate([np.arange(20) < count for count in errors_of])
     probabilities = np.eye(3, dtype=np.float32)[np.where(wrong, (labels + 1) % 3, labels)]

@@ -51,7 +51,7 @@ def predictions(sample) -> Predictions:
 
 
 def write(folder: Path, predictions: Predictions, classifier: Classifier, count: int = 0) -> str:
-    """Return the page of some predictions, with so many correct answers."""
+    """Write the page of some predictions, with ``count`` correct answers, and return its text."""
     write_report(classifier, predictions, folder / "new" / "errors.html", count)
     assert os.listdir(folder / "new") == ["errors.html"]
     return (folder / "new" / "errors.html").read_text(encoding="utf-8")
@@ -71,7 +71,7 @@ def tab(browser) -> Page:
 
 @pytest.fixture
 def page(tab, path):
-    """The page just opened; afterwards, that nothing was complained about or asked for."""
+    """The page, just opened; afterwards checks that it logged nothing and requested no other."""
     tab.set_viewport_size({"width": 1200, "height": 1000})
     complaints, requests = [], []
     listeners = {
@@ -274,7 +274,7 @@ def opened(
     width: int = 1200,
     description: str = "a network",
 ) -> Page:
-    """The page of some predictions of a tiny network, opened in a window of some width."""
+    """Write a page for a tiny network, and open it in a window of the given width."""
     write(folder, predictions, classifier_of(predictions, description), 3)
     tab.set_viewport_size({"width": width, "height": 900})
     tab.goto((folder / "new" / "errors.html").as_uri())
@@ -282,7 +282,7 @@ def opened(
 
 
 def some_of(count: int, images_each: int, size=(8, 8), name: str = "class {}") -> Predictions:
-    """Predictions in a folder's order; of each class, the first image is misclassified."""
+    """Return predictions in a folder's order; of each class, the first image is misclassified."""
     labels = np.repeat(np.arange(count), images_each)
     predicted = (labels + (np.arange(len(labels)) % images_each == 0)) % count
     names = tuple(name.format(label) for label in range(count))

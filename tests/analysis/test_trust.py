@@ -21,7 +21,7 @@ CPU = Machine(accelerator="cpu", precision="32-true")  # gives the same bits eac
 
 
 def predictions_with(data, errors: int, count: int) -> Predictions:
-    """Return predictions of so many images, the first of which are misclassified."""
+    """Return predictions of ``count`` images, the first ``errors`` of which are misclassified."""
     shown = np.arange(count) % len(data.train_labels)
     labels = data.train_labels[shown]
     predicted = (labels + (np.arange(count) < errors)) % 10

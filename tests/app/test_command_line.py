@@ -45,7 +45,7 @@ def test_version(capsys):
     ("arguments", "advice"),
     [
         (("trian",), "there is no command 'trian'; did you mean train?"),
-        (("zzz",), "there is no command 'zzz'; these are: check, train"),
+        (("zzz",), "there is no command 'zzz'; expected one of check, train"),
         (("train", "--epohcs", "3"), "there is no option --epohcs; did you mean --epochs?"),
         (("train", "--lerning-rate=3"), "did you mean --learning-rate?"),
         ((), "the following arguments are required: COMMAND"),

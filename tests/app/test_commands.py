@@ -551,6 +551,6 @@ def test_a_full_disk_for_what_is_printed_stops_no_work(folder, mine, undrawn, mo
     with open("/dev/full", "w", encoding="ascii") as full, monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", full)
         assert main([*TRAIN]) == 1
-    told = "error: not all could be printed: [Errno 28] No space left on device\n"
+    told = "error: some output could not be printed: [Errno 28] No space left on device\n"
     assert capsys.readouterr().err == told
     assert (folder / OUTPUT / "weights.safetensors").exists()

@@ -90,7 +90,7 @@ def test_a_single_class_has_no_runner_up(few, pictures):
 
 
 def test_nothing_to_classify_is_said(tmp_path, tiny):
-    with pytest.raises(ValueError, match=r"there is no file and no folder .*none"):
+    with pytest.raises(ValueError, match=r"there is no file or folder .*none"):
         list(classify_files(tiny, [tmp_path / "none"]))
     with pytest.raises(ValueError, match="there are no files"):
         list(classify_files(tiny, [tmp_path]))
@@ -133,7 +133,7 @@ def test_a_table_can_have_ids_all_probabilities_and_a_mark(tmp_path):
     assert header == ["id", *BEST[1:], "dog", "cat"]
     assert (first[0], first[-2:]) == ('a "b", c', ["0.250000", "0.750000"])
     assert broken[-3:] == ["is not an image", "", ""]
-    with pytest.raises(ValueError, match=r"a/x\.png and b/x\.jpg have one id"):
+    with pytest.raises(ValueError, match=r"a/x\.png and b/x\.jpg have the same id"):
         write_file_predictions(
             [FilePrediction("a/x.png"), FilePrediction("b/x.jpg")], path, ids=True
         )

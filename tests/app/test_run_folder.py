@@ -148,7 +148,7 @@ def test_a_history_that_cannot_be_kept_is_only_a_line(tmp_path, few, tiny, capsy
     run = RunFolder.prepare(tmp_path)
     run.unfinished.folder.write_text("in the way")
     assert train_into(run, tiny, few, CONFIG) == run
-    assert "The history is not kept in" in capsys.readouterr().out
+    assert "The history so far could not be written to" in capsys.readouterr().out
     assert epochs_in(run) == 2
 
 
@@ -179,7 +179,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("other", [*OTHERS, "data", "network", "threads"])
-def test_each_of_these_makes_another_run(few, monkeypatch, other):
+def test_each_of_these_changes_makes_another_run(few, monkeypatch, other):
     data = replace(few, train_images=255 - few.train_images) if other == "data" else few
     network = tiny_network(normalization=other != "network")
     expected = describe_run(anew(few), few, CONFIG, ON_CPU)["identity"]
@@ -201,7 +201,7 @@ def test_another_run_does_not_replace_one(tmp_path, few, capsys):
     for _ in range(2):  # the second time, it replaces itself
         written = train_into(output, anew(few), few, other)
         assert written.folder == tmp_path / "mine-2"
-        assert f"{output.folder} holds another run, which stays" in capsys.readouterr().out
+        assert f"{output.folder} holds another run, which is kept" in capsys.readouterr().out
     assert contents(output.folder) == before
     assert train_into(output, anew(few), few, other, overwrite=True) == output
     assert written.read()["identity"] == output.read()["identity"]

@@ -79,9 +79,9 @@ def test_text_and_numbers_of_numpy_are_converted():
         ({"devices": "0"}, "devices is '0', expected 1 or more"),
         ({"devices": "two"}, "devices is 'two', expected .*'auto'"),
         ({"epochs": -1, "momentum": 2}, "epochs is -1, .*; momentum is 2, expected less than 1"),
-        ({"epoch": 3}, "epoch is not a setting; do you mean epochs"),
-        ({"muon_rate": 3}, "muon_rate is not a setting; do you mean muon_learning_rate"),
-        ({"zzz": 3}, "zzz is not a setting; these are: data, root, size"),
+        ({"epoch": 3}, "epoch is not a setting; did you mean epochs"),
+        ({"muon_rate": 3}, "muon_rate is not a setting; did you mean muon_learning_rate"),
+        ({"zzz": 3}, "zzz is not a setting; expected one of data, root, size"),
         ({"steps": 3}, "steps is not a setting"),  # no text can say them
         ({"config": 3}, "config is not a setting"),
     ],
@@ -231,8 +231,8 @@ def test_images_are_read_as_those_of_weights_to_begin_with(
     path = tmp_path / "weights.safetensors"
     tiny_classifier(few, size=(24, 24), resize="pad").save(path)
     assert Settings.of(**mine, weights=str(path), **chosen).load_data().size == size
-    told = "As suits the weights, pictures become 24x24 pixels, by pad" in capsys.readouterr().out
-    assert told == (not chosen)
+    message = "To suit the weights, pictures are resized to 24x24 pixels by pad"
+    assert (message in capsys.readouterr().out) == (not chosen)
 
 
 def test_images_are_larger_for_weights_that_name_no_size(mine, tmp_path):
@@ -300,11 +300,11 @@ def test_the_environment_overrides_overrides_and_these_the_form(monkeypatch):
 @pytest.mark.parametrize(
     ("overrides", "variables", "message"),
     [
-        ("cutuot=8", {}, "cutuot is not a setting; do you mean cutout"),
+        ("cutuot=8", {}, "cutuot is not a setting; did you mean cutout"),
         ("cutout 8", {}, "OVERRIDES has 'cutout', expected name=value"),
         ("cutout=7", {}, "cutout is '7', expected a multiple of 2"),
         ("output='mine", {}, 'OVERRIDES is "output=\'mine": No closing quotation'),
-        ("", {"T9_EPOCH": "3"}, "T9_EPOCH is not a setting; do you mean epochs"),
+        ("", {"T9_EPOCH": "3"}, "T9_EPOCH is not a setting; did you mean epochs"),
         ("", {"T9_EPOCHS": "three"}, "epochs is 'three', expected a whole number"),
     ],
 )

@@ -26,7 +26,7 @@ def test_a_foreign_file_is_named_and_left_as_it_was(tmp_path):
     """Hostile and damaged ones: see ``tests/torture``."""
     torch.save({"weights": 1}, tmp_path / NAME)
     before = (tmp_path / NAME).read_bytes()
-    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is not a checkpoint of ours .*form"):
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is not a valid checkpoint .*format"):
         load(tmp_path)
     assert (tmp_path / NAME).read_bytes() == before
 
@@ -52,5 +52,7 @@ def test_a_checkpoint_of_another_version_or_edited_is_refused(few, tiny, tmp_pat
     state = torch.load(tmp_path / NAME, weights_only=True)
     change(state)
     torch.save(state, tmp_path / NAME)
-    with pytest.raises(CheckpointError, match=rf"checkpoint\.pt is not a checkpoint .*{reason}"):
+    with pytest.raises(
+        CheckpointError, match=rf"checkpoint\.pt is not a valid checkpoint .*{reason}"
+    ):
         fit(tiny_classifier(few), few, CONFIG, EXACT, tmp_path)

@@ -49,18 +49,18 @@ def without_seconds(history: History) -> list[EpochRecord]:
 
 
 def interrupt_at(classifier: Classifier, step: int) -> None:
-    """Have the process interrupted in the middle of a training step, counted from 1."""
+    """Interrupt this process in the middle of a training step, counted from 1."""
     at_step(classifier.network, step, lambda _: os.kill(os.getpid(), signal.SIGINT))
 
 
 def assert_goes_on_to(
     whole: Classifier, data: ImageData, config: TrainConfig, step: int, folder: Path
 ) -> None:
-    """Stop a run in a step, and let it go on to the bits of a whole run in a new process."""
+    """Check that a run stopped in a step and then resumed ends with the bits of a whole run."""
     stopped, resumed = tiny_classifier(data), tiny_classifier(data)
     interrupt_at(stopped, step)
     assert len(fit(stopped, data, config, ON_CPU, folder).records) == (step - 1) // 7
-    torch.manual_seed(99)  # what the new process draws must not matter
+    torch.manual_seed(99)  # a new process's random state must not matter
     history = fit(resumed, data, config, ON_CPU, folder)
     assert without_seconds(history) == without_seconds(whole.history)
     assert equal(state_of(whole.network), state_of(resumed.network))
@@ -119,13 +119,13 @@ def test_the_callers_default_dtype_and_device_change_nothing(few, when):
 
 
 def test_progressive_resizing_shows_smaller_images_first(few, tiny, tmp_path, capsys):
-    """They are tested at that size, too, also if the run was interrupted meanwhile."""
+    """They are tested at that size, too, even if the run is interrupted in between."""
     config = replace(CONFIG, progressive_resizing=0.75)
     shown = batches_shown(tiny.network)
     tested = batches_shown(tiny.network, training=False)
     fit(tiny, few, config, ON_CPU)
     assert [images.shape[2] for images in shown] == [24] * 14 + [32] * 7
-    # at first, calls look for the sizes that it takes and for hints
+    # the first calls check which sizes it takes, and look for hints
     assert [images.shape[2] for images in tested] == [32, 24, 32, 24, 24, 32]
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Test set")]
     ends = [*[" at 0.75 of their size"] * 2, ""]
@@ -504,7 +504,7 @@ def test_a_run_ended_by_after_epoch_can_be_continued(few, tiny, tmp_path, capsys
         return len(tested.history.records) == 2
 
     assert len(fit(tiny, few, config, None, tmp_path, second).records) == 2
-    assert "Stopped after epoch 2, as after_epoch asked for" in capsys.readouterr().out
+    assert "Stopped after epoch 2: after_epoch returned True" in capsys.readouterr().out
     assert len(fit(tiny_classifier(few), few, plain, None, tmp_path).records) == 3
 
 
@@ -529,7 +529,7 @@ def test_a_checkpoint_of_another_run_is_refused(few, tiny, finished, change, nam
         tiny = tiny_classifier(few, normalization=Normalization((0.5,) * 3, (0.2,) * 3))
     with pytest.raises(CheckpointError, match=f"another run: {named}") as caught:
         fit(tiny, few, replace(CONFIG, **change), ON_CPU, folder)
-    assert ("begin a new run with its weights" in str(caught.value)) == ("epochs" in change)
+    assert ("start a new run from its weights" in str(caught.value)) == ("epochs" in change)
     assert (folder / NAME).read_bytes() == before
     assert tiny.history == History()
 

@@ -1,8 +1,9 @@
 """What a classifier gets right and wrong, and what that says.
 
-``predictions`` has the answers; ``metrics`` measures them, and ``calibration`` their probabilities;
-``trust`` tests the maps of ``explain``. ``curves``, ``plots`` and ``galleries`` draw all this with
-the help of ``drawing``; ``report`` writes the page of errors, and ``lessons`` the conclusions.
+``predictions`` holds the answers; ``metrics`` measures them, and ``calibration`` their
+probabilities; ``trust`` tests the maps of ``explain``. ``curves``, ``plots`` and ``galleries`` draw
+all this with the help of ``drawing``; ``report`` writes the error page, ``lessons`` the
+conclusions.
 """
 
 import importlib

@@ -18,13 +18,13 @@ TEMPERATURES = (0.05, 20.0)  # the range of the search
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Confidence and accuracy in bins of equal width, of which empty ones are left out.
+    """Confidence and accuracy in bins of equal width, without the empty ones.
 
     Attributes:
         confidence: float64 (B,), the mean probability of the predicted class in each bin, in
             [0, 1].
         accuracy: float64 (B,), the share of correctly classified images in each bin, in [0, 1].
-        counts: int64 (B,), the images in each bin.
+        counts: int64 (B,), the number of images in each bin.
     """
 
     confidence: np.ndarray
@@ -33,7 +33,7 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        """Expected calibration error, in [0, 1]: the mean |accuracy - confidence| over images."""
+        """Expected calibration error in [0, 1]: the mean |accuracy - confidence| over images."""
         return float(np.average(np.abs(self.accuracy - self.confidence), weights=self.counts))
 
 
@@ -48,17 +48,17 @@ def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
     confidence = predictions.confidence.astype(np.float64).clip(0, 1)  # rounding can exceed 1
     correct = predictions.predicted == predictions.labels
     accuracy, mean = sklearn.calibration.calibration_curve(correct, confidence, n_bins=bins)
-    # scikit-learn leaves out the bins without an image, and does not say how many the others hold
+    # scikit-learn leaves out empty bins, and does not return how many images the others hold
     bin_of = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)
     counts = np.bincount(bin_of)
     return Calibration(mean, accuracy, counts[counts > 0])
 
 
 def temperature(predictions: Predictions) -> float:
-    """Return the number to divide the logits by, for the least mean cross-entropy.
+    """Return the number that minimises the mean cross-entropy when the logits are divided by it.
 
     Below 1, the network was underconfident; above 1, overconfident. No predicted class changes,
-    only its probability. Do not find it on the images that you judge the calibration by: use
+    only its probability. Do not fit it on the images that you judge the calibration by: use
     held-out images, or ``cross_fitted``.
 
     Raises:
@@ -82,7 +82,7 @@ def temperature_scaled(predictions: Predictions, temperature: float) -> Predicti
 
 
 def cross_fitted(predictions: Predictions) -> tuple[Predictions, tuple[float, float]]:
-    """Scale each half of the predictions by the temperature that is best for the other half.
+    """Scale each half of the predictions by the temperature that was fitted on the other half.
 
     So no image influences its own temperature, and the calibration can be judged on all images.
 
@@ -118,8 +118,8 @@ def describe_scaling(predictions: Predictions) -> str:
 
 
 def log_probabilities(predictions: Predictions, temperature: float = 1.0) -> np.ndarray:
-    """Return the logarithms of the probabilities at a temperature: float64 (N, C)."""
-    # a probability that float32 rounds to 0 keeps a finite logarithm
+    """Return the log-probabilities at a temperature: float64 (N, C)."""
+    # keeps the logarithm finite where float32 rounded a probability to 0
     smallest = np.finfo(np.float32).tiny
     logits = np.log(np.maximum(predictions.probabilities.astype(np.float64), smallest))
     return scipy.special.log_softmax(logits / temperature, axis=1)

@@ -1,4 +1,4 @@
-"""Charts of training: one run, several runs, and a range test. ``plots`` has them, too."""
+"""Charts of training: one run, several runs, and a range test. ``plots`` re-exports them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from pytorch_vision.analysis.drawing import LINE, finished, fit_text, new_figure
 from pytorch_vision.models import History
 from pytorch_vision.training import RangeTest, TrainConfig
 
-OUTLIER = 3.0  # runs whose median is more than so many times the best run's do not set the scale
+OUTLIER = 3.0  # a run whose median exceeds the best run's by this factor does not set the scale
 
 
 def training_curves(history: History, title: str = "", config: TrainConfig | None = None) -> Figure:
@@ -20,8 +20,8 @@ def training_curves(history: History, title: str = "", config: TrainConfig | Non
 
     Args:
         history: what ``fit`` returned; without an epoch, the empty axes say so.
-        title: what was trained on what.
-        config: the recipe. If given, the first epoch of images of full size is marked, and Muon's
+        title: which network was trained on which data.
+        config: the recipe. If given, the first epoch with images of full size is marked, and Muon's
             learning rate is drawn beside SGD's.
     """
     figure = new_figure(13, 4.2, title)
@@ -75,8 +75,8 @@ def _by_epoch(axes: Axes, label: str) -> None:
 def compare(histories: Mapping[str, History], title: str = "") -> Figure:
     """Draw the test loss and the test accuracy of several runs against the epoch.
 
-    The scale fits the runs near the best one: a run that diverged leaves the axes, and the legend
-    says so, instead of flattening all others. Names are shortened by the beginning they share.
+    The axes fit the runs near the best one: a run that diverged leaves them, and the legend says
+    so, instead of flattening all others. Folders that all names begin with are named once.
 
     Args:
         histories: by the name of each run; runs without an epoch appear in the legend only.
@@ -98,7 +98,7 @@ def compare(histories: Mapping[str, History], title: str = "") -> Figure:
     for axes, (column, (label, form)) in zip(figure.subplots(1, 2), columns.items(), strict=True):
         _by_epoch(axes, label)
         values = {name: np.array(one.column(column)) for name, one in histories.items()}
-        # accuracies are compared by their errors
+        # accuracies are compared by their error rates
         sizes = values if column == "test_loss" else {n: 100 - v for n, v in values.items()}
         near = _near_the_best(sizes)
         for number, (name, drawn) in enumerate(values.items()):
@@ -153,7 +153,7 @@ def _set_scale(axes: Axes, values: list[np.ndarray]) -> None:
 
 
 def _colour(number: int, count: int) -> object:
-    """Return one of ``count`` colours that differ as much as they can."""
+    """Return one of ``count`` colours that differ as much as possible."""
     return f"C{number}" if count <= 10 else colormaps["turbo"](number / (count - 1))
 
 

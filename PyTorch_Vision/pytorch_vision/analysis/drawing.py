@@ -1,4 +1,4 @@
-"""Figures, and texts in them: drawn literally, in fonts that have their characters, within bounds.
+"""Figures whose texts are drawn literally, within bounds, in fonts that have their characters.
 
 Names of classes, files and folders are arbitrary. In a figure they are never parsed as formulas,
 never overlap, and no character is drawn as an empty box.
@@ -33,7 +33,7 @@ MISSING = (
 
 
 class NotebookFigure(Figure):
-    """A figure that a notebook shows if it is the last line of a cell, without pyplot."""
+    """A figure that a notebook shows as the last line of a cell, without pyplot."""
 
     def _repr_png_(self) -> bytes:
         png = io.BytesIO()
@@ -42,7 +42,7 @@ class NotebookFigure(Figure):
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:
-    """Return an empty figure of that many inches, made higher by the lines of its title."""
+    """Return an empty figure, its size in inches, made taller if its title takes several lines."""
     text = fit_text(title, width - 0.2, TITLE, lines=3)
     size = (width, height + LINE * text.count("\n"))
     figure = NotebookFigure(figsize=size, dpi=DPI, layout="constrained")
@@ -51,10 +51,10 @@ def new_figure(width: float, height: float, title: str) -> Figure:
 
 
 def finished(figure: Figure) -> Figure:
-    """Give each text installed fonts that have its characters, and note where no font has them."""
+    """Give each text installed fonts that have its characters; add a note if no font has some."""
     families = _default_families()
     for axes in figure.axes:
-        axes.tick_params(which="both", labelfontfamily=families)  # of ticks yet to be made, too
+        axes.tick_params(which="both", labelfontfamily=families)  # also for ticks made later
     texts = figure.findobj(Text)
     for text in texts:
         found = {_family(one, families) for one in text.get_text().replace("\n", "")}
@@ -71,14 +71,14 @@ def fit_text(
 ) -> str:
     """Return a text that matplotlib draws literally, broken into lines of a limited width.
 
-    Lines are broken at blanks, after ``_-/``, then anywhere. A text that is still too long loses
-    its middle, because names often differ in their ends.
+    Lines are broken at blanks or after ``_-/`` if possible, else anywhere. A text that is still too
+    long loses its middle, because names often differ at their ends.
 
     Args:
         text: such as a name.
-        inches: the width of a line.
-        size: of the letters, in points.
-        lines: at most so many.
+        inches: the greatest width of a line.
+        size: font size in points.
+        lines: the greatest number of lines.
         form: the words around the text, which are never cut, as in "predicted: {} (50 %)".
     """
     families = _default_families()
@@ -89,7 +89,7 @@ def fit_text(
 
     text = _drawable(text, families)
     if any(unicodedata.bidirectional(one) in ("R", "AL") for one in text):
-        form = form.replace("{}", "{}" + LEFT_TO_RIGHT)  # else the words after it come before it
+        form = form.replace("{}", "{}" + LEFT_TO_RIGHT)  # keeps the words after it behind it
 
     def broken(kept: int) -> list[str]:
         return _broken(form.format(cut(text, kept)), inches, width)
@@ -101,7 +101,7 @@ def fit_text(
 
 
 def _broken(text: str, inches: float, width: Callable[[str], float]) -> list[str]:
-    """Break a text into lines of at most some width, or of a single character."""
+    """Break a text into lines at most ``inches`` wide, or of a single character."""
     lines = [""]
     # never between a number and its percent sign
     for part in re.findall(r"[^ _/-]+[ _/-]*|[ _/-]+", text.replace(" %", "\N{NO-BREAK SPACE}%")):
@@ -115,14 +115,14 @@ def _broken(text: str, inches: float, width: Callable[[str], float]) -> list[str
 
 @cache
 def _advance(character: str, families: tuple[str, ...]) -> float:
-    """Return the width of a character, as a share of the size of the letters."""
+    """Return the width of a character, as a share of the font size."""
     font = FT2Font(_file(_family(character, families) or families[0]))
     font.set_size(100, 72)
     return font.load_char(ord(character)).linearHoriAdvance / 65536 / 100
 
 
 def _drawable(text: str, families: tuple[str, ...]) -> str:
-    """Return a text in one line; of characters that no font has, the numbers, as in ``\\u732b``."""
+    """Return a text in one line, with escapes such as ``\\u732b`` for characters no font has."""
     return "".join(
         one if _family(one, families) else one.encode("ascii", "backslashreplace").decode()
         for one in " ".join(text.split())
@@ -131,7 +131,7 @@ def _drawable(text: str, families: tuple[str, ...]) -> str:
 
 
 def _default_families() -> tuple[str, ...]:
-    """Return the families that rcParams ask for, except those that are not installed."""
+    """Return the installed ones of the font families that rcParams name."""
     settings: Any = rcParams
     wanted = [
         family
@@ -143,7 +143,7 @@ def _default_families() -> tuple[str, ...]:
 
 @cache
 def _family(character: str, families: tuple[str, ...]) -> str | None:
-    """Return a family that has a character, one of ``families`` if possible; None for no font."""
+    """Return a family that has a character, preferably one of ``families``; None if none has it."""
     for family in families:
         if ord(character) in _characters(family):
             return family
@@ -159,7 +159,7 @@ def _installed() -> frozenset[str]:
 def _largest_first() -> list[str]:
     """Return the installed families, those with the most characters first.
 
-    Not the last resort, which has a box for everything, nor coloured fonts, which have no outlines.
+    Without Last Resort, which has a box for every character, and colour fonts, without outlines.
     """
     usable = [one for one in _installed() if not re.search("last resort|color", one, re.IGNORECASE)]
     return sorted(usable, key=lambda name: (-len(_characters(name)), name))

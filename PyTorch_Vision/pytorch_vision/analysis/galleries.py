@@ -22,20 +22,20 @@ ACROSS = 5  # images in a row
 PANEL = 1.9  # inches, the width of one image
 MARGIN = 0.12  # inches, between one caption and the next
 BOLD = 1.15  # width of bold letters, as a multiple of regular ones
-MOST_CLASSES = 50  # in one figure
+MOST_CLASSES = 50  # drawn in one figure
 SIDE = 3  # images of a class in a row and in a column
 BAR = 1.0  # inches, the width of a colour bar with its label
 HEAT = "inferno"  # perceptually uniform: equal steps of heat look equally large
 ALPHA = 0.7  # how much the hottest colour covers the image
-GREY = 128  # of the image under the colour bar
+GREY = 128  # the image under the colour bar
 
 Stack = list[tuple[np.ndarray, str]]  # images with their captions, one below the other
 
 
 def class_examples(data: ImageData) -> Figure:
-    """Draw nine training images of each class, and write how many images the class has.
+    """Draw nine training images of each class, and the number of its images.
 
-    They are spread evenly over the class's images. Of more than 50 classes, the first 50 are drawn.
+    They are spread evenly over the class. Of more than 50 classes, the first 50 are drawn.
     """
     trained, tested = (
         np.bincount(labels, minlength=len(data.class_names))
@@ -56,7 +56,7 @@ def class_examples(data: ImageData) -> Figure:
 
 
 def _mosaic(images: np.ndarray, rows: int) -> np.ndarray:
-    """Return images as one, in rows of three, with white in between."""
+    """Return images as one image: rows of three, with white gaps."""
     count, height, width, _ = images.shape
     gap = max(height, width) // 16
     cells = np.full((rows * SIDE, height + gap, width + gap, 3), 255, np.uint8)
@@ -66,11 +66,11 @@ def _mosaic(images: np.ndarray, rows: int) -> np.ndarray:
 
 
 def duplicate_pairs(duplicates: Duplicates, count: int = 5) -> Figure:
-    """Draw the pairs of images that are most alike, one above the other, each motif once.
+    """Draw the most similar pairs of images, one above the other, each motif once.
 
     Args:
         duplicates: what ``find_duplicates`` returned.
-        count: at most so many pairs.
+        count: the greatest number of pairs.
     """
     stacks = []
     for pair in sorted(duplicates.motifs, key=lambda pair: -pair[2])[:count]:
@@ -82,14 +82,14 @@ def duplicate_pairs(duplicates: Duplicates, count: int = 5) -> Figure:
 
 
 def training_views(data: ImageData, config: TrainConfig, count: int = 4) -> Figure:
-    """Draw training images without augmentation, and as seven epochs of a training vary them.
+    """Draw training images without augmentation, and as seven epochs of a run augment them.
 
-    The images are the first ones of the first classes. The epochs are spread evenly over the
-    training; a shorter training is drawn as if it had seven.
+    The images are the first ones of the first classes. The epochs are spread evenly over the run;
+    a shorter run is drawn as if it had seven.
 
     Args:
         data, config: as for ``fit``.
-        count: how many images, one per row.
+        count: the number of images, one per row.
     """
     normalization = Normalization.of(data.train_images)
     every = balanced_indices(data.train_labels, min(count, len(data.train_labels)))
@@ -117,8 +117,8 @@ def gallery(predictions: Predictions, title: str = "") -> Figure:
     """Draw images, five in a row, each below its true and its predicted class.
 
     Args:
-        predictions: those to draw; without any, the figure says so.
-        title: of the figure; default: that of the predictions.
+        predictions: the images to draw; without any, the figure says so.
+        title: of the figure; default: ``predictions.title``.
     """
     true = _captions("true", predictions, predictions.labels)
     predicted = _captions("predicted", predictions, predictions.predicted)
@@ -134,16 +134,16 @@ def gradcam_gallery(
     true_maps: np.ndarray | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw images, five in a row, each above its maps: of the predicted and of the true class.
+    """Draw images, five in a row, each above its maps for the predicted and for the true class.
 
     For correct answers, both classes are the same, and one map is enough.
 
     Args:
-        predictions: those to draw; without any, the figure says so.
+        predictions: the images to draw; without any, the figure says so.
         predicted_maps: float32 (N, H, W) in [0, 1], what ``grad_cam`` returned for the predicted
             classes.
-        true_maps: the same for the true classes; None draws one map for each image.
-        title: of the figure; default: that of the predictions.
+        true_maps: the same for the true classes; None draws one map per image.
+        title: of the figure; default: ``predictions.title``.
     """
     names = [fit_text(name, PANEL - MARGIN, BOLD * SMALL, lines=2) for name in predictions.names]
     maps = [(predicted_maps, _captions("predicted", predictions, predictions.predicted))]
@@ -165,7 +165,7 @@ def gradcam_gallery(
 
 
 def explanation(explained: Explanation, title: str | None = None) -> Figure:
-    """Draw a picture, and beside it the maps of its most probable classes.
+    """Draw a picture, and beside it the maps for its most probable classes.
 
     Args:
         explained: what ``Explainer.explain`` returned.
@@ -186,8 +186,7 @@ def overlay(image: np.ndarray, heat: np.ndarray, alpha: float = ALPHA) -> np.nda
     The higher the map's value, the more its colour covers the image; at 0, the image is unchanged.
 
     Returns:
-        float64 (H, W, 3) in [0, 1]: the sum of c times the colour and (1 - c) times the image,
-        where c is ``alpha`` times the heat.
+        float64 (H, W, 3) in [0, 1]: c * colour + (1 - c) * image, with c = ``alpha`` * heat.
     """
     colour = ScalarMappable(Normalize(0, 1), HEAT).to_rgba(heat)[..., :3]
     cover = alpha * np.clip(heat, 0, 1)[..., None]
@@ -195,13 +194,13 @@ def overlay(image: np.ndarray, heat: np.ndarray, alpha: float = ALPHA) -> np.nda
 
 
 def heat_scale(steps: int = 256) -> np.ndarray:
-    """Return the colours that maps from 0 to 1 have over a mid-grey image: float64 (steps, 3)."""
+    """Return the colours of map values from 0 to 1 over a mid-grey image: float64 (steps, 3)."""
     heat = np.linspace(0, 1, steps)[None]
     return overlay(np.full((1, steps, 3), GREY, np.uint8), heat)[0]
 
 
 def _captions(kind: str, predictions: Predictions, labels: np.ndarray) -> list[str]:
-    """Return, for each image, the name and the probability of one class."""
+    """Return a caption for each image: ``kind``, and its label's class name and probability."""
     names = predictions.class_names
     return [
         fit_text(
@@ -217,9 +216,9 @@ def _draw(
     """Draw stacks of images with their captions, ``across`` of them side by side in each band.
 
     Args:
-        stacks: all of one height; without any, the figure says so.
+        stacks: all of the same height; without any, the figure says so.
         title: of the figure.
-        across: how many stacks fit into the width.
+        across: number of stacks side by side.
         beside: inches left free at the side.
 
     Returns:
@@ -251,7 +250,7 @@ def _show(panel: Axes, image: np.ndarray, caption: str) -> None:
 
 
 def _aspect(image: np.ndarray) -> float:
-    """Return the height of a panel for an image, as a share of its width."""
+    """Return the height of an image's panel, as a share of its width."""
     return min(max(image.shape[0] / image.shape[1], 0.3), 1.5)
 
 
@@ -269,13 +268,13 @@ def _heat_bar(figure: Figure, panels: np.ndarray) -> None:
 def _panels(
     rows: int, columns: int, width: float, aspect: float, lines: int, title: str, beside: float = 0
 ) -> tuple[Figure, np.ndarray]:
-    """Return a figure of empty panels, without any axes.
+    """Return a figure and its empty panels, (rows, columns), whose axes are not drawn.
 
     Args:
         rows, columns: number of panels.
-        width: of each, in inches.
-        aspect: height of each, as a share of its width.
-        lines: of text above the panels, over all rows.
+        width: width of a panel, in inches.
+        aspect: height of a panel, as a share of its width.
+        lines: number of caption lines above the panels, over all rows.
         title: of the figure.
         beside: inches left free at the side.
     """

@@ -1,4 +1,4 @@
-"""What the tests have shown, in sentences: result, errors, what to try next, trust in the maps."""
+"""What the tests showed, in sentences: result, errors, what to try next, trust in the maps."""
 
 import re
 
@@ -19,16 +19,16 @@ from pytorch_vision.models import Classifier
 from pytorch_vision.models.registry import network_name
 from pytorch_vision.runtime.text import counted, percent
 
-ORIGINAL = 0.8712  # accuracy on the CIFAR-10 test images in the notebook this project grew from
-TEST_IMAGES = 10_000  # of CIFAR-10
-UNEQUAL = 3  # ratio of the largest class to the smallest from which on weights are suggested
+ORIGINAL = 0.8712  # CIFAR-10 test accuracy in the notebook that this project grew from
+TEST_IMAGES = 10_000  # in CIFAR-10
+UNEQUAL = 3  # ratio of the largest class to the smallest above which class weights are suggested
 
 
 def lessons_learned(classifier: Classifier, predictions: Predictions) -> str:
-    """Return, as Markdown, what the test images have shown; each sentence is computed.
+    """Return, as Markdown, what the test images showed; every statement is computed.
 
     Args:
-        classifier: what was tested.
+        classifier: the tested one.
         predictions: what ``predict`` returned for it.
     """
     parts = (
@@ -41,11 +41,11 @@ def lessons_learned(classifier: Classifier, predictions: Predictions) -> str:
 
 
 def trust_lessons(measured: Trust, classifier: Classifier) -> str:
-    """Return, as Markdown, how far the maps can be trusted; each sentence is computed.
+    """Return, as Markdown, how far the maps can be trusted; every statement is computed.
 
     Args:
         measured: what ``measure_trust`` returned.
-        classifier: what was measured.
+        classifier: the measured one.
     """
     tested = {group: maps for group, maps in measured.removals.items() if _count(maps)}
     lines = [_gaps(group, maps) for group, maps in tested.items()]

@@ -1,4 +1,4 @@
-"""Accuracy with its interval, and precision, recall and F1 of each class."""
+"""Accuracy with a confidence interval, and precision, recall and F1 of each class."""
 
 import math
 import os
@@ -14,8 +14,8 @@ from pytorch_vision.runtime.files import write_csv
 from pytorch_vision.runtime.text import aligned, cut, percent
 from pytorch_vision.training import Evaluation
 
-TOP = 5  # the most probable classes that count for the top-5 accuracy
-MANY = 20  # classes from which on top-5 accuracy is given
+TOP = 5  # the k of top-k accuracy
+MANY = 20  # number of classes from which top-5 accuracy is given
 SHOWN = 30  # classes in a table; of more, the worst ones
 NAME = 40  # characters of a name in a line of text
 
@@ -28,12 +28,10 @@ class Metrics:
 
     Attributes:
         class_names: the C names, by label.
-        precision: float64 (C,) in [0, 1], the share of the images predicted as the class that are
-            of the class; NaN for a class that was never predicted.
-        recall: float64 (C,) in [0, 1], the share of the class's images that were predicted as the
-            class; NaN for a class without images.
+        precision: float64 (C,) in [0, 1]; NaN for a class that was never predicted.
+        recall: float64 (C,) in [0, 1]; NaN for a class without images.
         f1: float64 (C,) in [0, 1], the harmonic mean of both; NaN where both are NaN.
-        counts: int64 (C,), the images of each class.
+        counts: int64 (C,), the number of images of each class.
         accuracy: the share of all images that is correctly classified, in [0, 1].
         top5: the share of all images whose true class is among the five most probable, in [0, 1];
             None for fewer than 20 classes.
@@ -57,7 +55,7 @@ class Metrics:
 
     @property
     def balanced_accuracy(self) -> float:
-        """The mean recall over the classes that have images: each class counts alike."""
+        """The mean recall over the classes that have images, so that all count alike."""
         return float(np.nanmean(self.recall))
 
     @property
@@ -93,7 +91,7 @@ class Metrics:
         return "\n".join(lines)
 
     def to_csv(self, path: str | os.PathLike) -> None:
-        """Write a table of the classes as CSV; shares are in [0, 1], empty instead of NaN.
+        """Write the values of each class as CSV; shares are in [0, 1], and NaN is left empty.
 
         Raises:
             OSError: it cannot be written.
@@ -110,7 +108,7 @@ def measure(predictions: Predictions) -> Metrics:
     """Return accuracy, and precision, recall and F1 of each class.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no predictions.
     """
     if not len(predictions):
         raise ValueError("there are no predictions to measure")
@@ -145,9 +143,9 @@ def evaluation(predictions: Predictions) -> Evaluation:
 def write_predictions(
     predictions: Predictions, path: str | os.PathLike, mark: bool = False
 ) -> None:
-    """Write a table of the images as CSV: name, true and predicted class, and probabilities.
+    """Write each image's name, true and predicted class and their probabilities as CSV.
 
-    ``mark`` is that of ``write_csv``.
+    ``mark`` is as for ``write_csv``.
 
     Raises:
         OSError: it cannot be written.

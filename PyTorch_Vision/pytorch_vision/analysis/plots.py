@@ -30,8 +30,8 @@ __all__ = [
 ]
 
 
-MOST_CLASSES = 30  # whose matrix can still be read
-LARGEST = 25  # confusions, and worst and best classes, where there are more classes
+MOST_CLASSES = 30  # in a legible confusion matrix
+LARGEST = 25  # confusions, or worst and best classes, drawn where there are more classes
 NAME = 2.2  # inches, the longest name beside a chart
 
 
@@ -51,7 +51,7 @@ def confusion_matrix(predictions: Predictions, title: str = "") -> Figure:
     axes = figure.subplots()
     shares = matrix / np.maximum(counts, 1)
     display = ConfusionMatrixDisplay(shares, display_labels=names)
-    # errors are few beside correct answers, and would be invisible on a linear scale
+    # errors are few compared with correct answers, and would be invisible on a linear scale
     scale = PowerNorm(0.4, 0, 1)
     display.plot(
         ax=axes,
@@ -109,10 +109,10 @@ def _largest_confusions(predictions: Predictions, title: str) -> Figure:
 
 
 def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
-    """Draw the share of each true class that was correctly classified, the best class on top.
+    """Draw the accuracy of each true class, the best class on top.
 
     The number of its images is in brackets, as an accuracy over few says little. Classes without
-    any image are left out; of more than 50 classes, the best 25 and the worst 25 are drawn.
+    images are left out; of more than 50 classes, the best 25 and the worst 25 are drawn.
     """
     accuracy = 100 * accuracy_of_classes(predictions)
     counts = count_confusions(predictions).sum(axis=1)
@@ -181,7 +181,7 @@ def trust(measured: Trust, title: str = "") -> Figure:
         axes.plot([], [], "k--", label="least important first")
         axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    above[0].legend(loc="best", fontsize=9)  # a network that is unsure has its lines lower
+    above[0].legend(loc="best", fontsize=9)  # how high the lines are differs between networks
     for shift, form, (group, maps) in zip(
         (-0.1, 0.1), "os", measured.removals.items(), strict=True
     ):
@@ -200,7 +200,7 @@ def trust(measured: Trust, title: str = "") -> Figure:
     scores.legend(loc="lower right", ncols=2, fontsize=9)
     for number, (name, correlations) in enumerate(measured.randomized.items()):
         known = [1.0, *map(_mean, correlations.values())]
-        # two methods can agree everywhere: a thinner line on a thicker one shows both
+        # two methods can agree everywhere; a thin line on a thick one shows both
         width, marker = max(1.5, 5 - 1.5 * number), "osx^"[number % 4]
         sanity.plot(
             range(len(known)),
@@ -227,7 +227,7 @@ def trust(measured: Trust, title: str = "") -> Figure:
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """Return the mean over images, the first axis; NaN, which is not drawn, over none."""
+    """Return the mean over images, the first axis; without images NaN, which is not drawn."""
     return values.mean(axis=0) if len(values) else np.full(values.shape[1:], np.nan)
 
 
@@ -238,8 +238,8 @@ def reliability(
 
     Args:
         predictions: of the test images.
-        title: of the figure; default: that of the predictions.
-        scaled: the same predictions with the logits divided by a temperature, drawn beside them.
+        title: of the figure; default: ``predictions.title``.
+        scaled: the same predictions with temperature-scaled logits, drawn beside them.
     """
     figure = new_figure(6.4, 6.4, title or predictions.title)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -261,7 +261,7 @@ def reliability(
             linewidth=2,
         )
     above.set(xlabel="", ylabel="Share correctly classified", xlim=(0, 1.02), ylim=(-0.03, 1.03))
-    # a bin of few images can lie anywhere: the legend lies outside
+    # bins of few images can lie anywhere, so the legend goes outside
     above.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), frameon=False, fontsize=9)
     below.set(
         xlabel="Probability given to the predicted class",

@@ -24,9 +24,9 @@ class Predictions:
         images: uint8 (N, H, W, 3).
         labels: int64 (N,), the true classes.
         probabilities: float32 (N, C), each row summing to 1.
-        indices: int64 (N,), each image's place in its split.
+        indices: int64 (N,), each image's index in its split.
         class_names: the C names, by label.
-        files: N files that the images came from; None where the data does not know them.
+        files: the N files that the images came from; None where the data names none.
         split: "test" for test images, "train" for training images.
         choice: how they were chosen, as in "the first 10 errors in test order".
         description: of the classifier that made them.
@@ -57,7 +57,7 @@ class Predictions:
 
     @property
     def names(self) -> list[str]:
-        """Each image's file, or else its place, as in "test image 3"."""
+        """Each image's file, or else its index, as in "test image 3"."""
         files = self.files or (None,) * len(self)
         return [
             file or f"{self.kind} {index}" for file, index in zip(files, self.indices, strict=True)
@@ -65,16 +65,16 @@ class Predictions:
 
     @property
     def title(self) -> str:
-        """Who predicted, and how these were chosen: the title of a figure."""
+        """A figure's title: which classifier predicted, and how the images were chosen."""
         return ": ".join(filter(None, (self.description, self.choice)))
 
     @property
     def kind(self) -> str:
-        """The name of one of them: "test image" or "training image"."""
+        """What one of the images is called: "test image" or "training image"."""
         return KINDS[self.split]
 
     def select(self, which: np.ndarray) -> "Predictions":
-        """Return the chosen predictions, by a boolean mask (N,) or by positions."""
+        """Return some of the predictions, given a boolean mask (N,) or indices."""
         return replace(
             self,
             images=self.images[which],
@@ -94,11 +94,11 @@ def predict(
     """Classify the test images, in order. For images without labels, use ``Classifier.predict``.
 
     Args:
-        classifier: its network is put on the device.
-        data: of the same classes and size.
+        classifier: its network is moved to the device.
+        data: images of the same classes and size.
         machine: ``Machine()`` if None.
-        split: "train" for the training images, without augmentation: there, a confident error is
-            often a wrong label.
+        split: "train" for the training images, without augmentation, among which a confident error
+            is often a wrong label.
 
     Raises:
         ValueError: the data has other classes or another size, or no images in this split.
@@ -129,7 +129,7 @@ def misclassified(
 
     Args:
         predictions: what ``predict`` returned.
-        count: at most so many; None for all.
+        count: the greatest number to return; None for all.
         order: "first" in test order; the most "confident" first; or "spread" over the true
             classes: the first of each class, then the second of each, put in test order. "auto"
             is a fair sample: the first ones if the classes come in random order, as in CIFAR-10;
@@ -144,7 +144,7 @@ def misclassified(
 def correctly_classified(
     predictions: Predictions, count: int | None = None, order: Order = "auto"
 ) -> Predictions:
-    """Return the images whose predicted class is the true one; arguments as above."""
+    """Return the images whose predicted class is the true one; as for ``misclassified``."""
     right = predictions.predicted == predictions.labels
     return _chosen(predictions, right, count, order, "correct answers")
 
@@ -166,7 +166,7 @@ def _chosen(
     if order == "confident":
         candidates = candidates[np.argsort(-predictions.confidence[candidates], kind="stable")]
     if order == "spread" and count:
-        # which classes have one more than the others is drawn, not left to their names
+        # which classes get one more image than the others is random, not alphabetical
         ranks = random.permutation(len(predictions.class_names))
         labels = ranks[predictions.labels[candidates]]
         candidates = np.sort(candidates[balanced_indices(labels, count)])
@@ -179,7 +179,7 @@ def _chosen(
 
 
 def _in_random_order(labels: np.ndarray) -> bool:
-    """Return whether the class changes from image to image about as often as by chance."""
+    """Tell whether the class changes from image to image about as often as by chance."""
     shares = np.unique(labels, return_counts=True)[1] / max(len(labels), 1)
     by_chance = len(labels) * (1 - np.square(shares).sum())
     changes = np.diff(labels)
@@ -192,12 +192,12 @@ class Confusion:
 
     true: int
     predicted: int
-    count: int  # of the images of the true class that were taken for the other
-    share: float  # of all images of the true class, in (0, 1]
+    count: int  # number of such images
+    share: float  # their share of the true class, in (0, 1]
 
 
 def largest_confusions(predictions: Predictions) -> list[Confusion]:
-    """Return which classes were taken for which, the most frequent confusion first."""
+    """Return every confusion of one class with another, the most frequent first."""
     matrix = confusion_matrix(predictions)
     totals = matrix.sum(axis=1)
     np.fill_diagonal(matrix, 0)
@@ -218,11 +218,7 @@ def confusion_matrix(predictions: Predictions) -> np.ndarray:
 
 
 def class_accuracy(predictions: Predictions) -> np.ndarray:
-    """Return the share of each true class that was correctly classified.
-
-    Returns:
-        float64 (C,) in [0, 1]; NaN for a class without any image.
-    """
+    """Return the accuracy of each true class: float64 (C,) in [0, 1], NaN without images."""
     matrix = confusion_matrix(predictions)
     counts = matrix.sum(axis=1)
     return np.divide(matrix.diagonal(), counts, out=np.full(len(counts), np.nan), where=counts > 0)

@@ -30,10 +30,10 @@ from pytorch_vision.runtime import Machine, atomic_write
 from pytorch_vision.runtime.terminal import Bar
 from pytorch_vision.runtime.text import cut
 
-CHUNK = 100  # images whose maps are made at once, between two moves of the bar
+CHUNK = 100  # images whose maps are made at once, between two updates of the bar
 TESTED = 100  # errors whose maps are tested, which takes more than twice as long as drawing them
-SMALL = 128  # pixels a side up to which an image is kept lossless; larger ones are compressed
-SIDE = 256  # pixels that the longer side of a larger image is reduced to
+SMALL = 128  # pixels of the longer side up to which images are PNG; larger ones become JPEG
+SIDE = 256  # pixels that the longer side of such a larger image is reduced to
 LONG = 90  # letters of class names that fit side by side above the matrix
 STOPS = 9  # colours of the colour bar's gradient
 
@@ -49,18 +49,18 @@ def write_report(
     """Write a self-contained HTML page of the misclassified images, and of some correct answers.
 
     It needs no internet, no other file and no server. Each image takes about 10 kB, or up to 100 kB
-    with more than 128 pixels a side. A bar shows the progress of the maps; the page of a network
-    without maps says why there are none. The page is written whole or not at all.
+    with more than 128 pixels a side. A bar shows the progress of the maps; if the network gives no
+    maps, the page says why. The page is written atomically.
 
     Args:
-        classifier: what predicted.
+        classifier: the one that predicted.
         predictions: of all images of a split, misclassified or not. A page of training images
             begins with the most confident errors.
-        path: the file; its folder is made if it is missing.
-        right_count: how many correct answers to show beside the errors, spread over the classes.
+        path: the file; its folder is created if missing.
+        right_count: the number of correct answers beside the errors, spread over the classes.
         machine: ``Machine()`` if None.
-        error_count: at most so many errors, as many as a browser can still show: a fair sample of
-            test images, or the most confident ones of training images.
+        error_count: the greatest number of errors, by default what a browser can still show: a fair
+            sample of test images, or the most confident ones of training images.
 
     Raises:
         ValueError: there are no predictions.
@@ -96,7 +96,7 @@ def write_report(
 
 
 def _note(explainer: Explainer, errors: Predictions, machine: Machine | None) -> str:
-    """Say how fine the maps of the errors are, and how far they can be trusted."""
+    """Say how coarse the errors' maps are, and how far they can be trusted."""
     some, (height, width) = misclassified(errors, TESTED), errors.images.shape[1:3]
     maps = explainer.maps(some.images, some.predicted)
     both = {"map": maps, "random": baseline_maps(some.images)["random"]}
@@ -144,8 +144,8 @@ def _page(predictions: Predictions, cards: list[dict[str, Any]], **texts: str) -
 def _cards(shown: Predictions, maps: np.ndarray | None) -> list[dict[str, Any]]:
     """Return the values that the page shows for each image.
 
-    The maps, float32 (2, N, H, W), are those of the predicted and of the true classes, or (1, N, H,
-    W) for correct answers; None for a network without maps.
+    The maps are float32 (2, N, H, W), for the predicted and the true classes, or (1, N, H, W) for
+    correct answers; None for a network without maps.
     """
     names = shown.names
     return [
@@ -165,7 +165,7 @@ def _cards(shown: Predictions, maps: np.ndarray | None) -> list[dict[str, Any]]:
 
 
 def _picture(image: np.ndarray) -> str:
-    """Return an image, uint8 or in [0, 1], (H, W, 3), as a data URL."""
+    """Return an image (H, W, 3), uint8 or in [0, 1], as a data URL."""
     if image.dtype != np.uint8:
         image = (255 * image).round().astype(np.uint8)
     picture, buffer = Image.fromarray(image), io.BytesIO()

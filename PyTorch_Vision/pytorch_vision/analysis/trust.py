@@ -1,4 +1,4 @@
-"""Two tests of how far a classifier's Grad-CAM maps can be trusted, in one call."""
+"""Two tests, in one call, of how far a classifier's Grad-CAM maps can be trusted."""
 
 from dataclasses import dataclass
 
@@ -10,17 +10,17 @@ from pytorch_vision.explain.removal import Removal
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine
 
-FEWEST, SHARE = 50, 0.1  # images that are tested: a share of all, but no fewer
+FEWEST, SHARE = 50, 0.1  # of the tested images: their least number, and their share of all
 RANDOMIZED = 50  # images whose maps are compared with those of the randomised network
 
 
 @dataclass(frozen=True, eq=False)
 class Trust:
-    """What two tests of Grad-CAM's maps found.
+    """The results of two tests of Grad-CAM maps.
 
     Attributes:
-        removals: what ``removal`` returned for Grad-CAM and for the baseline maps, of the
-            "correctly classified" and of the "misclassified" images.
+        removals: for the "correctly classified" and for the "misclassified" images, what
+            ``removal`` returned for Grad-CAM and for the baseline maps.
         randomized: what ``randomization`` returned for each method.
     """
 
@@ -31,14 +31,13 @@ class Trust:
 def measure_trust(
     classifier: Classifier, predictions: Predictions, machine: Machine | None = None
 ) -> Trust:
-    """Test Grad-CAM's maps by removing pixels in their order, and by randomising the network.
+    """Test Grad-CAM maps by removing pixels in their order, and by randomising the network.
 
-    A tenth of the images is tested, but at least 50; half of them are misclassified ones, if there
-    are so many. They are a fair sample, as ``misclassified`` draws it. The predictions are those of
-    all test images.
+    ``predictions`` cover all test images. A tenth of them is tested, but at least 50: half of these
+    are errors, if there are enough, and each half is a fair sample (see ``misclassified``).
 
     Raises:
-        NoMapError: the network has no map.
+        NoMapError: the network gives no map.
     """
     explainer = Explainer(classifier)
     count = max(FEWEST, round(SHARE * len(predictions)))

@@ -1,9 +1,9 @@
 """What users call: settings, the command line, and the folder of a run.
 
-``settings`` are those of the notebook and the command line; ``command_line`` parses the latter
-without loading torch, and ``commands`` does the work. ``run_folder`` is where a run is written,
-``compare`` reads several of them, ``file_predictions`` writes the classes of new pictures, and
-``demo`` is a page to try a classifier on.
+``settings`` holds those of the notebook and the command line; ``command_line`` parses the latter
+without loading torch, and ``commands`` does the work. ``run_folder`` writes a run, ``compare``
+reads several, ``file_predictions`` writes the classes of new pictures, and ``demo`` is a page to
+try a classifier on.
 
 The names below are loaded when they are first used: printing ``--help`` needs none of them.
 """

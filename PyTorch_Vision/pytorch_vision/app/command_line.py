@@ -32,12 +32,12 @@ HELP = {
     "train": "Train, draw the results, and save the weights.",
     "evaluate": "Test weights: print accuracy and other metrics, and write tables.",
     "predict": "Classify new pictures, files or folders, and write a table.",
-    "explain": "Draw the errors of weights, or given image files, and where the network looked.",
+    "explain": "Draw the test errors, or given image files, and where the network looked.",
     "report": "Write a page for looking through the errors of weights in a browser.",
     "serve": "Open a page in the browser to try weights on: drop a picture, or use the camera.",
     "compare": "Compare runs, given by their folders: print a table and draw their curves.",
     "export": "Write weights as ONNX, for programs without PyTorch.",
-    "find-lr": "Find a learning rate by a range test: a short training in which it rises.",
+    "find-lr": "Find a learning rate by a range test: a short training in which the rate rises.",
     "empty-cache": "Delete the decoded pictures that are kept in --root, and print their size.",
 }
 SETTINGS = {
@@ -56,7 +56,7 @@ SETTINGS = {
 # the commands that use trained weights, and the defaults that differ for them
 OF_WEIGHTS = ("evaluate", "predict", "explain", "report", "serve", "export")
 DEFAULTS_OF_WEIGHTS = {"data": "what the weights were trained on", "weights": "pretrained"}
-# options that single commands have; they are no settings of a run
+# options of single commands; they are not settings of a run
 OWN = {
     "probabilities": "add a column for each class's probability",
     "ids": "name files by their ids, without folder and suffix",
@@ -70,18 +70,18 @@ OWN_OF = {
     "evaluate": ("byte_order_mark",),
     "serve": ("host", "port"),
 }
-VALUES: dict[str, dict[str, Any]] = {  # of those that take one
+VALUES: dict[str, dict[str, Any]] = {  # those of them that take a value
     "like": {"metavar": "FILE"},
     "host": {"metavar": "ADDRESS"},
     "port": {"metavar": "NUMBER", "type": int},
 }
-# the options that take several values, and what is done with these
+# the options that take several values, and what several mean
 SEVERAL = {
     ("train", "seed"): "several values train one run each",
-    ("predict", "weights"): "of several files, the mean of their probabilities counts",
+    ("predict", "weights"): "the probabilities of several files are averaged",
 }
-WEIGHTS = ".safetensors"  # ends the names of their files
-# the commands that take files or folders: the help, and how many
+WEIGHTS = ".safetensors"  # the suffix of weights files
+# the commands that take files or folders: their help, and how many
 FILES = {
     "predict": ("a picture, or a folder of pictures at any depth", "*"),
     "explain": ("an image file, or a folder of them, to explain in place of the test errors", "*"),
@@ -99,7 +99,8 @@ def parse(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser = make_parser()
     if arguments and not arguments[0].startswith("-") and arguments[0] not in HELP:
         nearest = _nearest(arguments[0], HELP)
-        parser.error(f"there is no command {arguments[0]!r}{nearest}; these are: {', '.join(HELP)}")
+        known_ones = ", ".join(HELP)
+        parser.error(f"there is no command {arguments[0]!r}{nearest}; expected one of {known_ones}")
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         known = map(_flag, SETTINGS[options.command])
@@ -107,7 +108,7 @@ def parse(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     if options.command == "predict":
         weights = options.weights
         while isinstance(weights, list) and not weights[-1].endswith(WEIGHTS) and weights[1:]:
-            options.files.insert(0, weights.pop())  # pictures that follow the weights
+            options.files.insert(0, weights.pop())  # a picture named after the weights
         if not options.files:
             parser.error("the following arguments are required: FILE")
     return vars(options)

@@ -76,9 +76,9 @@ def run(options: dict[str, Any]) -> int:
     """Run one command and return the exit status.
 
     The status is 0, or 1 after an error, which is printed in one message, or 128 plus the number
-    of the signal: 130 after Ctrl-C. Errors that all processes meet are printed by the first one.
+    of the signal: 130 after Ctrl-C. Errors that occur in all processes are printed by the first.
     Output that cannot be printed, because the terminal lacks its letters or the pipe is closed,
-    stops no work.
+    does not stop the work.
 
     Args:
         options: what ``command_line.parse`` returned.
@@ -88,20 +88,20 @@ def run(options: dict[str, Any]) -> int:
         if message:
             print(message, file=sys.stderr)
     if screen.error is not None and not isinstance(screen.error, BrokenPipeError):
-        print(f"error: not all could be printed: {screen.error}", file=sys.stderr)
+        print(f"error: some output could not be printed: {screen.error}", file=sys.stderr)
         return status or 1
     return status
 
 
 def _run(options: dict[str, Any]) -> tuple[str, int]:
-    """Run one command; return the message of an error, and the exit status."""
+    """Run one command; return an error message, or an empty text, and the exit status."""
     command, is_main = options["command"], is_main_process()
-    if not is_main and command != "train":  # the first process does it alone
+    if not is_main and command != "train":  # only training uses several processes
         return "", 0
     try:
         with ended_by_signals(), only_main_prints(0 if is_main else 1):
             _call(command, options)
-    except OSError as error:  # these first: they can happen to one process alone
+    except OSError as error:  # this and the next two can happen in one process alone
         return f"error: {describe_os_error(error)}", 1
     except MemoryError as error:
         return f"error: {error or 'there is no memory left'}", 1
@@ -115,7 +115,7 @@ def _run(options: dict[str, Any]) -> tuple[str, int]:
 
 
 def _call(command: str, options: dict[str, Any]) -> None:
-    """Call a command with its settings, and with what else it takes."""
+    """Call a command with its settings and its own options."""
     values = {name: options[name] for name in FIELDS if options.get(name) is not None}
     if command == "train":
         _train_each_seed(values)
@@ -136,8 +136,8 @@ def _call(command: str, options: dict[str, Any]) -> None:
 def _with_data_of_weights(values: dict[str, Any], needs_data: bool) -> dict[str, Any]:
     """Add the data that the weights were trained on, unless the data is given.
 
-    A run's manifest names it. Other weights are tested on all of CIFAR-10; if they have other
-    classes, that is refused before the download.
+    Their run's manifest names it. Other weights are tested on all of CIFAR-10; if their classes
+    differ, they are refused before the download.
     """
     known: Mapping[str, Any] = {}
     if "data" not in values and values["weights"] != "pretrained":
@@ -168,7 +168,7 @@ def _train_each_seed(values: dict[str, Any]) -> None:
         folder = Path(settings.output or f"runs/{settings.name}") / f"seed-{settings.config.seed}"
         kept = str(Path(settings.checkpoints, folder.name)) if settings.checkpoints else ""
         runs.append(replace(settings, output=str(folder), checkpoints=kept))
-    for settings in runs:  # begun only once all of them are valid
+    for settings in runs:  # only once all of them are known to be valid
         train(settings)
 
 
@@ -195,7 +195,7 @@ def train(settings: Settings) -> None:
     if not len(data.test_labels):
         print("No pictures of errors: there are no test images")
     elif reason := _draw_errors(classifier, data, written.plots, settings):
-        print(f"No Grad-CAM pictures: {reason}")  # the training counts all the same
+        print(f"No Grad-CAM pictures: {reason}")  # no error, as the training succeeded
 
 
 def check(settings: Settings) -> None:
@@ -209,7 +209,7 @@ def check(settings: Settings) -> None:
 
 
 def find_lr(settings: Settings) -> None:
-    """Find a learning rate by a range test: a short training in which it rises."""
+    """Find a learning rate by a range test: a short training in which the rate rises."""
     data = settings.load_data()
     classifier = settings.classifier(data)
     output = RunFolder.prepare(settings.output or f"runs/{settings.name}")
@@ -269,7 +269,7 @@ def classify(
 
 
 def explain(settings: Settings, files: list[str]) -> None:
-    """Draw the errors of weights, or given image files, and where the network looked."""
+    """Draw the test errors, or given image files, and where the network looked."""
     if files:
         _explain_images(settings, files)
         return
@@ -285,7 +285,7 @@ def explain(settings: Settings, files: list[str]) -> None:
 
 
 def _explain_images(settings: Settings, paths: list[str]) -> None:
-    """Classify and explain image files; those that cannot be read are named last."""
+    """Classify and explain image files; then raise ValueError naming the unreadable ones."""
     classifier = settings.load_classifier()
     settings.tell_unused(classifier)
     files: list[Path] = []
@@ -352,8 +352,8 @@ def export(settings: Settings) -> None:
     classifier = _load(settings)
     path = export_onnx(classifier, _output(settings).folder / "model.onnx")
     print(
-        f"onnxruntime gives the probabilities of PyTorch, to within {TOLERANCE:g}, for any number "
-        f"of images; written to {path}"
+        f"onnxruntime gives PyTorch's probabilities, to within {TOLERANCE:g}, for any number of "
+        f"images; written to {path}"
     )
 
 
@@ -380,7 +380,7 @@ def _restore(settings: Settings) -> tuple[Classifier, ImageData]:
 
 
 def _draw_errors(classifier: Classifier, data: ImageData, folder: Path, settings: Settings) -> str:
-    """Draw what a classifier gets wrong; return why there are no maps, or an empty text."""
+    """Draw a classifier's errors; return why there are no maps, or an empty text."""
     predictions = predict(classifier, data, settings.machine)
     reason = ""
     errors = misclassified(predictions, settings.count, settings.order)
@@ -410,12 +410,12 @@ def _draw_errors(classifier: Classifier, data: ImageData, folder: Path, settings
 
 
 def _save_picture(figure: Figure, path: Path, source: str) -> Path:
-    """Save a picture as PNG, and return where: one of another source is not replaced.
+    """Save a picture as PNG without replacing one made from another source; return its path.
 
     Args:
         figure: the picture.
-        path: the file; if it is taken, a numbered one beside it.
-        source: what the picture was made of; the file keeps it in its metadata.
+        path: the file; if it is taken, a numbered one beside it is used.
+        source: what the picture was made from; stored in the file's metadata.
     """
 
     def source_of(existing: Path) -> str:
@@ -432,16 +432,16 @@ def _save_picture(figure: Figure, path: Path, source: str) -> Path:
 
 
 def _output(settings: Settings, of_data: bool = False) -> RunFolder:
-    """Return the folder to write into, which is not made yet; default: that of the weights.
+    """Return the folder to write into, without creating it; default: that of the weights.
 
     Args:
-        settings: with weights, output and data.
+        settings: its weights, output and data decide.
         of_data: whether the results depend on the data; if it is not the run's own, they go into a
             folder beside the run's files.
 
     Raises:
         OSError: nothing can be written there.
-        ValueError: it is named like a file.
+        ValueError: the folder is named like a file.
     """
     if settings.output:
         folder = user_path(settings.output)
@@ -457,7 +457,7 @@ def _output(settings: Settings, of_data: bool = False) -> RunFolder:
     try:
         RunFolder.check(folder)
     except OSError as error:
-        raise OSError(f"{describe_os_error(error)}; name another folder with --output") from error
+        raise OSError(f"{describe_os_error(error)}; choose another folder with --output") from error
     return RunFolder(folder)
 
 

@@ -14,7 +14,7 @@ from pytorch_vision.models import History
 from pytorch_vision.runtime.files import user_path, write_csv
 from pytorch_vision.runtime.text import aligned, printable
 
-# settings that do not change what a run gives, or have a column of their own
+# settings that do not change a run's results, or have a column of their own
 NOT_SHOWN = {*OUTPUT, "root", "keep_on_drive", "model", "epochs"}
 WIDEST = 40  # characters of a column
 COLUMNS = ("epochs", "test_accuracy", "best_test_accuracy", "best_epoch", "test_loss", "seconds")
@@ -61,7 +61,7 @@ class FinishedRun:
 
     @property
     def figures(self) -> dict[str, float]:
-        """The results by ``COLUMNS``; only the number of epochs, 0, if there are none."""
+        """The results by the names in ``COLUMNS``; without an epoch, only its number, 0."""
         records = self.history.records
         if not records:
             return {"epochs": 0}
@@ -79,7 +79,7 @@ class FinishedRun:
 def compare_runs(runs: Sequence[FinishedRun]) -> str:
     """Return a text table of runs with their results, and below it the settings that differ.
 
-    Runs that differ in nothing but their seed also get a row of mean ± standard deviation.
+    Runs that differ only in their seed also get a row with mean ± standard deviation.
     """
     header = ["run", "network", "epochs", "test accuracy", "best", "loss", "seconds"]
     parts = [aligned([header, *map(_row, runs)])]
@@ -121,7 +121,7 @@ def differing_settings(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def _by_setting(runs: Iterable[FinishedRun]) -> list[list[FinishedRun]]:
-    """Group the runs with a test that differ in nothing but their seed."""
+    """Group the runs that differ only in their seed, leaving out those without a test."""
     groups = defaultdict(list)
     for run in runs:
         settings = {**run.part("settings")}
@@ -135,7 +135,7 @@ def _by_setting(runs: Iterable[FinishedRun]) -> list[list[FinishedRun]]:
 
 
 def _summary(runs: Sequence[FinishedRun]) -> list[str]:
-    """Return a row: the runs, and mean and deviation of accuracy and loss."""
+    """Return a table row: the runs, and mean and deviation of their accuracy and loss."""
 
     def spread(column: str, form: str) -> str:
         values = [run.figures[column] for run in runs]

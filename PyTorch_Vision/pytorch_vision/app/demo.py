@@ -1,6 +1,6 @@
 """A page to try a classifier on: a picture or the camera, its classes, and where it looked.
 
-gradio makes the page. It is not installed with PyTorch_Vision.
+The page needs gradio, which is not installed with PyTorch_Vision.
 """
 
 import io
@@ -31,15 +31,15 @@ Answer = tuple[dict[str, float] | None, Image.Image | None, str]
 
 
 def launch_demo(classifier: Classifier, machine: Machine | None = None, **options: Any) -> None:
-    """Open a page to try a classifier on, for the browsers of this machine alone.
+    """Open a page to try a classifier on, by default only for browsers on this machine.
 
     In a notebook the page appears below the cell, and ``gradio.close_all()`` ends it. A program
     waits here until Ctrl-C.
 
     Args:
-        classifier: shows where it looked, too, if its network gives a map.
-        machine: what predicts; ``Machine()`` if None.
-        options: of gradio's ``launch``, such as ``server_port=8000``. With
+        classifier: if its network gives a map, the page also shows where it looked.
+        machine: where it predicts; ``Machine()`` if None.
+        options: arguments of gradio's ``launch``, such as ``server_port=8000``. With
             ``server_name="0.0.0.0"``, other machines of the network can open the page; with
             ``share=True``, everybody can, through gradio's servers.
 
@@ -58,7 +58,7 @@ def launch_demo(classifier: Classifier, machine: Machine | None = None, **option
         if path is None:
             return None, None, ask
         try:
-            content = Path(path).read_bytes()  # so that no message names gradio's copy of the file
+            content = Path(path).read_bytes()  # keeps the name of gradio's copy out of messages
             image, summary = read_image(content, classifier.size, classifier.resize)
             shares = dict(classifier.classify(image, TOP, machine))
             drawn = _drawn(explainer.explain(image, machine=machine)) if explainer else None

@@ -1,4 +1,4 @@
-"""Predicted classes of pictures without labels, as a table or as a competition's submission."""
+"""Predicted classes of pictures without labels, written as a table or a competition submission."""
 
 import csv
 import os
@@ -28,9 +28,9 @@ class FilePrediction:
     Attributes:
         file: its path.
         class_name, probability: the most probable class.
-        runner_up, runner_up_probability: the next one.
+        runner_up, runner_up_probability: the second most probable class.
         problem: why the file cannot be read, or empty.
-        probabilities: float32 (C,), by label; None where the file cannot be read.
+        probabilities: float32 (C,), by label; None if the file cannot be read.
     """
 
     file: str
@@ -52,17 +52,17 @@ def classify_files(
     paths: Iterable[str | os.PathLike],
     machine: Machine | None = None,
 ) -> Iterator[FilePrediction]:
-    """Predict the classes of picture files, in order, a batch at a time, and show a bar.
+    """Yield the predicted classes of picture files, in order, a batch at a time; show a bar.
 
     Args:
-        classifier: what predicts; of several, the mean of their probabilities counts.
-        paths: files, and folders, whose files are taken at any depth, without hidden files and
-            those of other programs.
+        classifier: one, or several whose probabilities are averaged.
+        paths: files and folders; of a folder, the files at any depth are classified, except hidden
+            ones and those of other programs.
         machine: ``Machine()`` if None.
 
     Raises:
-        ValueError: there is no such file or folder, or no file in any of them; or the classifiers
-            have different classes.
+        ValueError: a path does not exist, the folders have no files, or the classifiers have
+            different classes.
         MemoryError: there is too little memory.
     """
     several = list(classifier) if isinstance(classifier, Sequence) else [classifier]
@@ -71,7 +71,7 @@ def classify_files(
         if other.class_names != names:
             raise ValueError(
                 f"{several[0]} has the classes {', '.join(names)}, and {other} has "
-                f"{', '.join(other.class_names)}: only probabilities of the same have a mean"
+                f"{', '.join(other.class_names)}: only the same classes can be averaged"
             )
     batch_size = max(1, AT_ONCE // max(3 * one.size[0] * one.size[1] for one in several))
     total = len(several) * len(files)
@@ -107,10 +107,10 @@ def _files(paths: Iterable[str | os.PathLike]) -> list[str]:
     found: list[str] = []
     for path in map(user_path, paths):
         if not path.exists():
-            raise ValueError(f"there is no file and no folder {printable(str(path))}")
+            raise ValueError(f"there is no file or folder {printable(str(path))}")
         found += find_files(path) if path.is_dir() else [str(path)]
     if not found:
-        raise ValueError("there are no files in the folders that are to be classified")
+        raise ValueError("there are no files to classify in these folders")
     return list(dict.fromkeys(found))
 
 
@@ -134,20 +134,20 @@ def write_file_predictions(
     ids: bool = False,
     mark: bool = False,
 ) -> Path:
-    """Write predictions as CSV, and return where.
+    """Write predictions as CSV, and return the path.
 
-    A table of other files is not replaced: next to ``predictions.csv`` it is
+    A table of other files is not replaced: instead of ``predictions.csv``, the new one is then
     ``predictions-2.csv``.
 
     Args:
         predictions: what ``classify_files`` returned.
         path: the file.
-        class_names: the classifier's, to add a column with the probabilities of each class.
+        class_names: the classifier's, to add a column with the probability of each class.
         ids: name the files without folder and suffix, in a column "id" instead of "file".
         mark: begin with a byte order mark, as ``write_csv`` does.
 
     Raises:
-        ValueError: ``ids`` are wanted, and two files have the same.
+        ValueError: ``ids`` is set, and two files have the same id.
         OSError: the table cannot be written.
     """
     rows = list(predictions)
@@ -172,9 +172,9 @@ def write_submission(
 ) -> Path:
     """Write predictions in the columns and rows of a competition's sample submission.
 
-    Its first column has the ids: names of files with or without folder and suffix. The other
-    columns are named after classes, and get their probabilities; or a single one, of another
-    name, gets the predicted class.
+    Its first column holds the ids: file names with or without folder and suffix. The other columns
+    are named after classes and get their probabilities; or a single column with another name gets
+    the predicted class.
 
     Args:
         predictions: what ``classify_files`` returned.
@@ -184,7 +184,7 @@ def write_submission(
         mark: begin with a byte order mark, as ``write_csv`` does.
 
     Raises:
-        ValueError: the sample is no such table, or an id has no picture that could be read; names
+        ValueError: the sample is no such table, or ids have no readable picture; the message names
             them.
         OSError: the table cannot be written.
     """
@@ -230,8 +230,8 @@ def _by_id(predictions: Iterable[FilePrediction]) -> dict[str, FilePrediction]:
     for one in predictions:
         if (other := found.setdefault(one.id, one)) is not one:
             raise ValueError(
-                f"{printable(other.file)} and {printable(one.file)} have one id: without folder "
-                "and suffix, names must be unique"
+                f"{printable(other.file)} and {printable(one.file)} have the same id: without "
+                "folder and suffix, names must be unique"
             )
     return found
 

@@ -34,7 +34,7 @@ from pytorch_vision.training.fingerprint import describe_layers, describe_steps,
 from pytorch_vision.training.fit import AfterEpoch, fit, is_yes
 from pytorch_vision.training.optimizers import MakeOptimizer
 
-STOPPED = "stopped early, as after_epoch asked for"
+STOPPED = "stopped early: after_epoch returned True"
 LONGEST_NAME = 200  # bytes; file systems allow 255, and temporary names are longer
 LIBRARIES = ("torch", "torchvision", "numpy", "albumentations", "lightning_fabric", "PIL")
 SHORT_LIST = re.compile(r"[\[{]\n[^\[\]{}]{1,80}[\]}]")
@@ -44,7 +44,7 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder that a run writes into; ``RunFolder.prepare`` makes it.
+    """The folder that a run writes into; ``RunFolder.prepare`` creates it.
 
     A folder belongs to a run if, and only if, it holds ``run.json``, the run's manifest.
 
@@ -56,7 +56,7 @@ class RunFolder:
 
     @classmethod
     def prepare(cls, folder: str | os.PathLike) -> "RunFolder":
-        """Make the folder, and prove before the run begins that its files can be written there.
+        """Create the folder, and check before the run begins that its files can be written there.
 
         Raises:
             OSError: they cannot.
@@ -68,12 +68,12 @@ class RunFolder:
                 file.write(b"proof")
         for path in (run.weights, run.history, run.page, run.manifest):
             if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
-                raise OSError(f"{path} is in the way: it is not a file that can be replaced")
+                raise OSError(f"{path} cannot be replaced, because it is not a writable file")
         return run
 
     @classmethod
     def check(cls, folder: str | os.PathLike) -> None:
-        """Raise OSError where ``prepare`` would, without making anything."""
+        """Raise OSError where ``prepare`` would, without creating anything."""
         folder = user_path(folder)
         existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         if not existing.is_dir():
@@ -93,17 +93,17 @@ class RunFolder:
 
     @property
     def history(self) -> Path:
-        """The table of the epochs."""
+        """The table of epochs."""
         return self.plots / "history.csv"
 
     @property
     def page(self) -> Path:
-        """The page of the errors."""
+        """The page of errors."""
         return self.folder / "errors.html"
 
     @property
     def manifest(self) -> Path:
-        """The file that says what the run was made with, and what came out."""
+        """The file with what the run was made from and its results."""
         return self.folder / RUN_MANIFEST
 
     @property
@@ -132,15 +132,15 @@ class RunFolder:
         return found if isinstance(found, dict) else {}
 
     def describe(self, manifest: Manifest) -> None:
-        """Write the manifest, whole or not at all; print a line if that fails."""
+        """Write the manifest atomically; print a line if that fails."""
         text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
-        # each short list on one line; JSON escapes line breaks inside of texts
+        # each short list on one line; JSON escapes line breaks inside texts
         text = SHORT_LIST.sub(lambda found: re.sub(r"\n\s*", " ", found[0]), text)
         try:
             with atomic_write(self.manifest) as file:
                 file.write(f"{text}\n".encode(errors="backslashreplace"))
         except OSError as error:
-            say(f"{self.manifest} is not written: {describe_os_error(error)}")
+            say(f"{self.manifest} could not be written: {describe_os_error(error)}")
 
     def free_for(self, identity: str) -> "RunFolder":
         """Return this folder, or the first of ``mine-2``, ``mine-3``, … that holds no other run.
@@ -148,7 +148,7 @@ class RunFolder:
         A folder with weights but without a manifest holds another run.
 
         Args:
-            identity: of the run to be written, as its manifest has it.
+            identity: of the run to be written, as in its manifest.
         """
 
         def is_free(folder: Path) -> bool:
@@ -207,11 +207,11 @@ def train_into(
     """Train a classifier, and write its weights, its history and its manifest into a folder.
 
     If the folder holds another run, with other settings or other data, the run goes into the next
-    free folder beside it, and a line says so. The same run, made again, replaces its own files
-    once it is finished; until then, and after an interrupt, its files are in ``unfinished``.
+    free folder beside it, and a line says so. The same run, repeated, replaces its own files once
+    it is finished; until then, and after an interrupt, its files are in ``unfinished``.
 
     Args:
-        output: the folder, as ``RunFolder.prepare`` made it.
+        output: the folder, as ``RunFolder.prepare`` created it.
         classifier, data, config, machine, checkpoints, loss, optimizer: as for ``fit``. With 0
             epochs, the classifier is only tested, and nothing is written.
         after_epoch: as for ``fit``; a training that it ends early counts as finished.
@@ -219,15 +219,15 @@ def train_into(
         overwrite: replace the files of another run.
 
     Returns:
-        The folder that was written: its ``unfinished`` if the run was interrupted. With 0 epochs,
-        a folder for pictures of the test, where they replace no other run's.
+        The folder that was written; its ``unfinished`` if the run was interrupted. With 0 epochs,
+        a folder in which pictures of the test replace no other run's.
     """
     machine = machine or Machine()
     manifest = describe_run(classifier, data, config, machine, Custom(loss, optimizer), notes)
     main = is_main_process()
     run = output if overwrite else output.free_for(manifest["identity"])
     if main and run != output:
-        say(f"{output.folder} holds another run, which stays: this one goes to {run.folder}")
+        say(f"{output.folder} holds another run, which is kept: this one goes to {run.folder}")
         run = RunFolder.prepare(run.folder)
     if config.epochs == 0:
         fit(classifier, data, config, machine, loss=loss, optimizer=optimizer)
@@ -240,7 +240,8 @@ def train_into(
         try:
             tested.history.to_csv(run.unfinished.history)
         except OSError as error:
-            say(f"The history is not kept in {run.unfinished.history}: {describe_os_error(error)}")
+            path, reason = run.unfinished.history, describe_os_error(error)
+            say(f"The history so far could not be written to {path}: {reason}")
         stop = after_epoch is not None and is_yes(after_epoch(tested))
         if stop:
             manifest["status"] = STOPPED
@@ -256,7 +257,7 @@ def train_into(
 
 
 def _begin(unfinished: RunFolder, manifest: Manifest) -> None:
-    """Write the manifest of a run that begins; one that goes on keeps the time of its start."""
+    """Write the manifest of a run that begins; a continued run keeps the time of its start."""
     before = unfinished.read() or {}
     if before.get("identity") == manifest["identity"]:
         manifest["started"] = before.get("started", manifest["started"])
@@ -266,7 +267,7 @@ def _begin(unfinished: RunFolder, manifest: Manifest) -> None:
 
 
 def _fail(unfinished: RunFolder, manifest: Manifest, error: BaseException) -> None:
-    """Note why a run failed, if it has completed an epoch; otherwise remove its files."""
+    """Record why a run failed if it completed an epoch; otherwise remove its files."""
     if unfinished.history.exists():
         unfinished.describe(manifest | {"status": f"failed: {first_line(error)}"})
     else:
@@ -361,7 +362,7 @@ def describe_run(
 
 
 def _flat(config: TrainConfig) -> dict[str, Any]:
-    """Return a recipe's settings in one flat dict, by the names of the command line."""
+    """Return a recipe's settings in one flat dict, by their names on the command line."""
     settings = asdict(config)
     augmentation = settings.pop("augmentation")
     if (steps := augmentation.pop("steps")) is not None:
@@ -370,7 +371,7 @@ def _flat(config: TrainConfig) -> dict[str, Any]:
 
 
 def _figures(history: History) -> dict[str, Any]:
-    """Return the figures of the last epoch and the best one, and the seconds of all."""
+    """Return the results of the last and the best epoch, and the seconds of all epochs."""
     if not history.records:
         return {"epochs": 0}
     last = asdict(history.records[-1])
@@ -383,7 +384,7 @@ def _figures(history: History) -> dict[str, Any]:
         "train_seconds": round(sum(history.column("train_seconds")), 3),
         "test_seconds": round(sum(history.column("test_seconds")), 3),
     }
-    # JSON has no NaN, which the figures of a test are without test images
+    # JSON has no NaN, which the test's figures are without test images
     return {name: None if math.isnan(value) else value for name, value in figures.items()}
 
 
@@ -393,7 +394,7 @@ def _now() -> str:
 
 
 def short_name(name: str, ending: str = "") -> str:
-    """Return a file name that is cut to ``LONGEST_NAME`` bytes, followed by its ending.
+    """Return a file name, cut to ``LONGEST_NAME`` bytes, followed by its ending.
 
     File systems count bytes: a Chinese character is three.
     """

@@ -1,8 +1,8 @@
 """The settings of the notebook and the command line, in one flat list.
 
 ``Settings`` declares those of data, network and output; ``TrainConfig`` and ``Augmentation`` those
-of the recipe, ``Machine`` those of the machine. ``FIELDS`` has all of them by name: options of the
-command line, constants of the notebook, and environment variables there.
+of the recipe, ``Machine`` those of the machine. ``FIELDS`` lists all of them by name: they are the
+command line's options, and the notebook's constants and environment variables.
 """
 
 import difflib
@@ -46,8 +46,8 @@ from pytorch_vision.training.custom import Loss
 from pytorch_vision.training.optimizers import MakeOptimizer
 
 DRIVE = "/content/drive"  # where Colab mounts it
-# defaults for the pictures of a folder: what two cores train on in minutes; features learned from
-# larger pictures, as ImageNet's, lose 5 to 20 points of accuracy at 64 pixels (docs/transfer.md)
+# defaults for the pictures of a folder: at 64 pixels, two cores train in minutes, but features
+# learned from larger pictures, as ImageNet's, lose 5 to 20 points of accuracy (docs/transfer.md)
 SIZE, LEARNED_SIZE, GPU_SIZE, RESIZE = 64, 128, 224, "crop"
 DEFAULT_MODEL = "ResNet18"
 LISTED = 10  # class names in a message
@@ -66,7 +66,7 @@ class Settings:
     """The settings of a run.
 
     Raises:
-        ValueError: a value is out of range; says which and what was expected.
+        ValueError: a value is out of range; the message names it and what was expected.
     """
 
     data: Annotated[
@@ -117,15 +117,15 @@ class Settings:
         Field(
             ge=0,
             lt=1,
-            description="share of each class of a folder's pictures to hold out and test on, where "
-            "it has no folder to test on; 0 trains on all, without a test",
+            description="share of each class of a folder's pictures to hold out and test on, if "
+            "the folder has no test images; 0 trains on all, without a test",
         ),
     ] = 0.2
     model: Annotated[
         str,
         Field(
             description="ResNet18, ResNet34, CustomResNet, torchvision:NAME, "
-            "torchvision:NAME@DEFAULT or timm:NAME to begin with their weights of ImageNet, or "
+            "torchvision:NAME@DEFAULT or timm:NAME to begin with their ImageNet weights, or "
             "module:function for a network of your own"
         ),
     ] = DEFAULT_MODEL
@@ -199,7 +199,7 @@ class Settings:
 
     @classmethod
     def of(cls, **values: Any) -> "Settings":
-        """Return settings from values by the names of ``FIELDS``; the recipe decides the others.
+        """Return settings from values named as in ``FIELDS``; the recipe sets the others.
 
         Raises:
             ValueError: there is no such setting, or a value is out of range.
@@ -220,8 +220,8 @@ class Settings:
         """Return the settings of a notebook's form, which environment variables override.
 
         Args:
-            constants: values by names in capitals, such as the ``globals()`` of a notebook; an
-                empty text means unset. ``OVERRIDES`` has more, as in "batch_size=256 cutout=8".
+            constants: values by names in capitals, such as a notebook's ``globals()``; an empty
+                text means unset. ``OVERRIDES`` holds further ones: "batch_size=256 cutout=8".
             prefix: the start of the environment variables' names: with "S8_", ``S8_EPOCHS``
                 overrides epochs. An empty variable overrides nothing.
 
@@ -233,7 +233,7 @@ class Settings:
         overrides = constants.get("OVERRIDES", "")
         try:
             texts = shlex.split(overrides)
-        except ValueError as error:  # a quotation that does not end
+        except ValueError as error:  # an unclosed quotation
             raise ValueError(f"OVERRIDES is {overrides!r}: {error}") from None
         for text in texts:
             name, equals, value = text.partition("=")
@@ -269,12 +269,12 @@ class Settings:
         return "few" if few else "default"
 
     def load_data(self, like: Classifier | None = None) -> ImageData:
-        """Load and print the images; weights to begin with are checked before.
+        """Load the images and print a summary; weights to begin with are checked first.
 
         Args:
-            like: a trained classifier to test: the images get its size and resizing, and of a
-                folder, all pictures that it was not trained on are tested. If no epoch is to be
-                trained, default: the classifier of ``weights``.
+            like: a trained classifier to test: the images get its size and resizing, and all
+                pictures of a folder that it was not trained on become test images. Default with 0
+                epochs: the classifier of ``weights``.
 
         Raises:
             CheckpointError: the weights cannot be used.
@@ -296,8 +296,8 @@ class Settings:
             resize = self.resize or begun.get("resize", RESIZE)
             if learned and not is_cifar10(self.data) and None in (self.size, self.resize):
                 say(
-                    f"As suits the weights, pictures become {_pixels(size)} pixels, by {resize} "
-                    "(size and resize change that)"
+                    f"To suit the weights, pictures are resized to {_pixels(size)} pixels by "
+                    f"{resize} (size and resize change that)"
                 )
         data = load_data(
             self.data,
@@ -316,7 +316,7 @@ class Settings:
         return data
 
     def _check_classes(self, classifier: Classifier) -> None:
-        """Raise ValueError for CIFAR-10 and other classes, before CIFAR-10 is downloaded."""
+        """Raise ValueError if CIFAR-10 is to be loaded for other classes, before its download."""
         if is_cifar10(self.data) and classifier.class_names != CIFAR10_CLASSES:
             raise ValueError(
                 f"{classifier} has other classes ({_few(classifier.class_names)}) than CIFAR-10 "
@@ -325,7 +325,7 @@ class Settings:
             )
 
     def tell_unused(self, classifier: Classifier | None, data: ImageData | None = None) -> None:
-        """Print which settings have no effect, because the classifier or the data decides.
+        """Print which given settings the classifier or the data overrides.
 
         Args:
             classifier: the loaded one; None for one that is to be trained.
@@ -357,7 +357,7 @@ class Settings:
             say(f"{' and '.join(unused)} {verb} not used: {', '.join(reasons)}")
 
     def classifier(self, data: ImageData) -> Classifier:
-        """Return the network with its initial weights, drawn by the seed or read from a file.
+        """Return a classifier with its initial weights, drawn with the seed or read from a file.
 
         CustomResNet's filters come in mirrored pairs if training images are mirrored. With 0
         epochs, the file must have the classes of the data.
@@ -390,7 +390,7 @@ class Settings:
         return classifier
 
     def load_classifier(self) -> Classifier:
-        """Return the classifier of the weights, in a custom network if the model names one."""
+        """Load the classifier from ``weights``, into a custom network if ``model`` names one."""
         if is_builtin(self.model):
             return Classifier.load(self.weights)
         return Classifier.load(self.weights, lambda classes: create(self.model, classes))
@@ -404,7 +404,7 @@ class Settings:
         optimizer: MakeOptimizer | None = None,
         classifier: Classifier | None = None,
     ) -> tuple[Classifier, RunFolder]:
-        """Make the classifier and train it; with 0 epochs, only test it.
+        """Create the classifier and train it; with 0 epochs, only test it.
 
         Args:
             data: what ``load_data`` returned.
@@ -412,7 +412,7 @@ class Settings:
             config: a recipe to use in place of the settings' own, such as one with custom
                 augmentation steps.
             loss, optimizer: custom ones, as for ``fit``.
-            classifier: what ``classifier(data)`` returned, to train that one.
+            classifier: the one to train; default: ``classifier(data)``.
 
         Returns:
             The classifier, and the folder that was written, as ``train_into`` returns it.
@@ -435,7 +435,7 @@ class Settings:
     def _notes(self, config: TrainConfig, custom: bool) -> dict[str, Any]:
         """Return the entries of the manifest that are not in the recipe."""
         values = {name: self._value(name) for name in FIELDS}
-        if not is_cifar10(self.data):  # so that it is found from any working directory
+        if not is_cifar10(self.data):  # absolute, to be found from any working directory
             values["data"] = str(Path(self.data).absolute())
         begins_with = None
         if self.weights:
@@ -449,7 +449,7 @@ class Settings:
         }
 
     def command(self) -> list[str]:
-        """Return the command line that trains with these settings, without defaults."""
+        """Return the command line that trains with these settings, leaving out defaults."""
         words = ["python", "-m", "pytorch_vision", "train", "--data", self.data]
         chosen = {name: self._value(name) for name in ("data", "model", "weights", "recipe")}
         implied = Settings.of(**chosen)
@@ -467,7 +467,7 @@ class Settings:
 
     @property
     def name(self) -> str:
-        """A short name for a folder, made of data and network."""
+        """A short folder name made from data and network."""
         parts = [short_data_name(self.data)]
         if self.held_out:
             parts.append("held-out")
@@ -487,7 +487,7 @@ class Settings:
 
 
 def _images_of(weights: str) -> dict[str, Any]:
-    """Return the size and the resizing of images that a weights file names, if it does."""
+    """Return the images' size and resizing, as far as a weights file names them."""
     _, texts = read_state_dict(weights_path(weights))
     return {name: json.loads(texts[name]) for name in ("size", "resize") if name in texts}
 
@@ -502,7 +502,7 @@ def _few(names: tuple[str, ...]) -> str:
 
 
 def _names(cls: type) -> list[str]:
-    """Return the settings that a class declares: its fields with text or a number."""
+    """Return the names of the settings that a class declares."""
     whole = ("config", "machine", "augmentation", "steps", "given")
     return [name for name in declared(cls) if name not in whole]
 
@@ -520,7 +520,7 @@ def _part(values: Mapping[str, Any], cls: type) -> dict[str, Any]:
 
 
 def describe_options() -> dict[str, dict[str, Any]]:
-    """Return what the command line says of each setting: description, default and choices."""
+    """Return the description, default and choices of each setting, for the command line."""
     return {
         name: {
             "description": field.description,
@@ -541,10 +541,10 @@ def _choices(annotation: Any) -> list[str]:
 
 
 def check_known(name: str, shown: str = "") -> None:
-    """Raise ValueError unless there is a setting of this name; suggests the nearest one."""
+    """Raise ValueError, with the nearest name, if there is no setting of this name."""
     if name not in FIELDS:
         near = difflib.get_close_matches(name, FIELDS, 1)
-        advice = f"do you mean {near[0]}?" if near else f"these are: {', '.join(FIELDS)}"
+        advice = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(FIELDS)}"
         raise ValueError(f"{shown or name} is not a setting; {advice}")
 
 

@@ -1,9 +1,9 @@
-"""Where the cells of a layer's map lie on the input image, and which layer has one.
+"""Where the cells of a layer's map lie on the input image, and which layers have a map.
 
 An image goes through the network together with its *places*: a tensor of the same shape that says
-on which pixel each entry is centred, as the complex number down + 1j * across. What moves entries
-(a permutation, a slice, a shuffle) moves their places in the same way; convolutions and poolings
-put them at the centres of their windows.
+on which pixel each entry is centred, as the complex number down + 1j * across. Operations that move
+entries (a permutation, a slice, a shuffle) move their places in the same way; convolutions and
+poolings put them at the centres of their windows.
 """
 
 import re
@@ -21,7 +21,7 @@ from pytorch_vision.models.adapter import Adapter, find_call
 from pytorch_vision.models.module_utils import copied_to_look, device_of
 from pytorch_vision.runtime.devices import random_state_kept, usual_defaults
 
-# operations by their names in torch's dispatcher: they move entries, and their places alike
+# names of operations in torch's dispatcher; these move entries, and places in the same way
 MOVES = (
     *("permute", "transpose", "t", "expand", "repeat", "slice", "select", "roll", "flip", "rot90"),
     *("split", "split_with_sizes", "chunk", "unbind", "cat", "stack", "index", "index_select"),
@@ -35,7 +35,7 @@ Windows = list[tuple[float, float]]  # the centre of the first and the step, dow
 
 
 class NoMapError(ValueError):
-    """A network has no map, or none whose place on the image is known; says why."""
+    """The network has no map, or none whose place on the image is known; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ def map_geometry(classifier: Classifier, layer: nn.Module | str | None = None) -
 
     Args:
         classifier: is not changed.
-        layer: a module of its network or its dotted name, such as "layer4"; default: the last one
+        layer: a module of its network or its dotted name, such as "layer4"; default: the last layer
             whose output is a map (N, C, rows, columns) with a known place on the image.
 
     Raises:
-        NoMapError: the layer's output is no map, or it comes after an operation whose geometry is
-            not known; the message names the operation.
+        NoMapError: the layer's output is no map, or comes after an operation whose geometry is not
+            known; the message names the operation.
         ValueError: there is no such layer.
     """
     adapter = adapter_to_look(classifier, torch.device("cpu"))
@@ -76,7 +76,7 @@ def map_geometry(classifier: Classifier, layer: nn.Module | str | None = None) -
 
 
 def adapter_to_look(classifier: Classifier, device: torch.device) -> Adapter:
-    """Return a copy of a classifier's network, to be called in float32 on a device.
+    """Return an adapter that calls a float32 copy of a classifier's network on a device.
 
     Raises:
         NoMapError: TorchScript has compiled the network, which hides its layers.
@@ -84,7 +84,7 @@ def adapter_to_look(classifier: Classifier, device: torch.device) -> Adapter:
     if isinstance(classifier.network, torch.jit.ScriptModule):
         raise NoMapError(
             f"{type(classifier.network).__name__} is compiled by TorchScript, which hides its "
-            "layers: load its weights into the network that it was made from, and explain that"
+            "layers: load its weights into the network that it was compiled from, and explain that"
         )
     duplicate = copied_to_look(classifier.network).to(device)
     return Adapter(duplicate, find_call(duplicate, classifier.size))
@@ -104,7 +104,7 @@ def trace_geometry(
 
     def keep(layer: str) -> Any:
         def hook(_module: nn.Module, _inputs: tuple, output: Any) -> None:
-            seen.pop(layer, None)  # a second call comes after all layers before it
+            seen.pop(layer, None)  # keeps the order of the layers' last calls
             seen[layer] = (output, tracer.find(output), tracer.unknown)
 
         return hook
@@ -125,7 +125,7 @@ def trace_geometry(
             return layer, geometry
     raise NoMapError(
         "no layer of this network gives a map whose place on the image is known"
-        + (f": on the way lies {tracer.unknown}" if tracer.unknown else "")
+        + (f": {tracer.unknown} cannot be followed" if tracer.unknown else "")
     )
 
 
@@ -136,18 +136,18 @@ def _geometry_of(name: str, seen: dict[str, tuple[Any, Tensor | None, str | None
     shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     if not isinstance(output, Tensor) or output.ndim != 4 or min(output.shape[2:]) < 2:
         raise NoMapError(
-            f"layer {name!r} gives {shape}, expected a map (N, C, H, W) of two rows and columns or "
-            "more"
+            f"layer {name!r} gives {shape}, expected a map (N, C, H, W) of at least two rows and "
+            "columns"
         )
     if places is None:
         raise NoMapError(
-            f"the geometry of layer {name!r} is not known: on the way to it lies "
-            f"{unknown or 'an operation that does not depend on the image'}"
+            f"the geometry of layer {name!r} is not known: "
+            + (f"{unknown} cannot be followed" if unknown else "it does not depend on the image")
         )
     if (geometry := _as_map(places)) is None:
         raise NoMapError(
             f"layer {name!r} gives {shape}, whose last two dimensions are not the rows and columns "
-            "of a map (N, C, H, W): choose a layer before or after what reorders them"
+            "of a map (N, C, H, W): choose a layer before or after the operation that reorders them"
         )
     return geometry
 
@@ -156,7 +156,7 @@ def _as_map(places: Tensor | None) -> MapGeometry | None:
     """Return the geometry of a tensor (N, C, H, W); None if H and W are not rows and columns."""
     if places is None or places.ndim != 4 or (grid := _evenly_spaced(places)) is None:
         return None
-    if any((values != values[:1]).any() for values in grid):  # windows, each of its own place
+    if any((values != values[:1]).any() for values in grid):  # a batch of windows of the image
         return None
     first, down, across = (complex(values[0]) for values in grid)
     if not down.real or down.imag or across.real or not across.imag:
@@ -170,7 +170,7 @@ def _places_of_image(image: Tensor) -> Tensor:
 
 
 def _mean(places: Tensor, dimension: int) -> Tensor:
-    """Return the mean place over a dimension, which keeps the size 1; NaN, unknown, is left out."""
+    """Return the mean place over a dimension, kept with size 1; NaN, an unknown one, is skipped."""
     known = ~places.isnan()
     return places.where(known, 0).sum(dimension, True) / known.sum(dimension, True)
 
@@ -178,7 +178,8 @@ def _mean(places: Tensor, dimension: int) -> Tensor:
 def _evenly_spaced(places: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
     """Return the first cell's place and the steps down and across, complex (N, 1, 1, 1) each.
 
-    Channels can lie at different places; their mean counts. None if cells are not evenly spaced.
+    None if the cells are not evenly spaced. Where channels lie at different places, their mean
+    counts.
     """
     mean = _mean(places, 1)
     rows, columns = mean.shape[2:]
@@ -194,7 +195,7 @@ class _Tracer(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        # by id; the tensor is referenced, so that no other gets its id
+        # by id; a reference to the tensor keeps its id from being reused
         self.known: dict[int, tuple[Tensor, Tensor]] = {}
         self.unknown: str | None = None
 
@@ -210,7 +211,7 @@ class _Tracer(TorchDispatchMode):
         if not sources or not outputs:
             return result
         name = func.overloadpacket.__name__
-        # of several inputs, one of the result's shape: the others are broadcast to it
+        # of several inputs, take one of the result's shape, to which the others are broadcast
         source = next((one for one in sources if one.shape == outputs[0].shape), sources[0])
         if name in MOVES:
             moved = list(_flat(func(*map(self._places, args))))
@@ -247,9 +248,9 @@ def _flat(values: Any) -> Iterator[Any]:
 
 
 def _behind(name: str, args: tuple, places: Tensor, before: Tensor, after: Tensor) -> Any:
-    """Return the places of an operation's result, given those of the argument ``before``.
+    """Return the places of an operation's result, or None if they are not known.
 
-    None if they are not known.
+    ``places`` are those of its argument ``before``.
     """
     if name in RESHAPES:
         return places.reshape(after.shape)
@@ -310,7 +311,7 @@ def _windows(name: str, args: tuple, before: Tensor, after: Tensor) -> Windows |
 
 
 def layer_name(model: nn.Module, layer: nn.Module | str) -> str:
-    """Return a layer's dotted name, checking that the model has it."""
+    """Return a layer's dotted name; raise ValueError if the model has no such layer."""
     names = {name: module for name, module in model.named_modules() if name}
     for name, module in names.items():
         if layer is module or layer == name:

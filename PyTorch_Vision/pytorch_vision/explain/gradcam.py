@@ -2,8 +2,8 @@
 
 Ramprasaath Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
 Localization", arXiv 1610.02391. The package ``grad-cam`` computes the maps. It would also stretch
-them over the image, as if their cells tiled it; but cell i of a layer is centred on pixel
-offset + stride * i, and with padding the outer cells can even lie outside the image. Here, maps
+them over the image, as if their cells tiled it. But cell i of a layer is centred on pixel
+offset + stride * i, and with padding the outer cells can even lie outside the image, so here maps
 are sampled at the places that ``map_geometry`` finds.
 """
 
@@ -92,7 +92,7 @@ class Explainer:
         galleries.explanation(explanation).savefig("looked.png")
 
     Args:
-        classifier: whose network is explained.
+        classifier: its network is explained.
         layer: the layer whose output is explained, as a module of the network or its dotted name;
             None for the last one whose output is a map, such as a ResNet's ``layer4``.
 
@@ -249,12 +249,13 @@ class Explainer:
     def _cells(self, batch: Tensor, classes: Tensor, methods: list[str]) -> Tensor:
         """Return maps of the layer's cells, not yet rescaled: float32 (K, B, M, rows, columns).
 
-        They are those of K classes (K, B) of a batch (B, 3, H, W) by M methods.
+        There is one for each of K classes (K, B), each image of a batch (B, 3, H, W) and each of M
+        methods.
         """
         layer = self.network.get_submodule(self.layer)
         formulas = [METHODS[method](self.network, [layer]) for method in methods]
         for formula in formulas:
-            formula.activations_and_grads.release()  # its hooks: ``_seen`` serves all methods
+            formula.activations_and_grads.release()  # its hooks; ``_seen`` serves all methods
         wanted = any(formula.uses_gradients for formula in formulas)
         # a reentrant checkpoint passes gradients on only if its input requires them
         seen = self._seen(batch, classes, wanted) or self._seen(batch.requires_grad_(), classes)
@@ -275,7 +276,7 @@ class Explainer:
     ) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Return the layer's output and its gradient for each row of classes.
 
-        One forward pass serves all rows, and each has a backward pass. Of a layer that is called
+        All rows share one forward pass; each has its own backward pass. If the layer is called
         several times, the last call counts.
 
         Returns:
@@ -340,8 +341,8 @@ def grad_cam(
 def _laid(cells: Tensor, size: tuple[int, int], geometry: MapGeometry) -> Tensor:
     """Sample maps (N, M, rows, columns) bilinearly at every pixel's place among the cells."""
     down, across = (
-        # the pixel's position counted in cells, then as grid_sample has it: -1 for the first
-        # cell's centre and 1 for the last one's
+        # the pixel's position in cells, then in grid_sample's units: -1 at the first cell's centre
+        # and 1 at the last one's
         2 * (torch.arange(pixels) - offset) / stride / max(count - 1, 1) - 1
         for pixels, offset, stride, count in zip(
             size, geometry.offset, geometry.stride, cells.shape[2:], strict=True

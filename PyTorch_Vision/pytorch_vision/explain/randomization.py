@@ -27,21 +27,20 @@ def randomization(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Randomise a copy of the network from the last layer to the first, and compare the maps.
 
-    The network's children that have parameters get new random weights one after the other, and keep
-    them while the next ones follow. A map that stays the same did not depend on what was learned
-    there.
+    One after the other, the network's children that have parameters get new random weights, and
+    keep them. A map that stays the same did not depend on what the network learned there.
 
     Args:
         classifier, images, classes, layer: as for ``grad_cam``.
         methods: names from ``METHODS``.
-        seed: of the new weights.
+        seed: for the new weights.
 
     Returns:
-        For each method, by the name of the child that was randomised last, the rank correlation
-        (Spearman) of each image's map with the true one: float64 (N,) in [-1, 1].
+        For each method, by the name of the child that was randomised last, Spearman's rank
+        correlation of each image's map with the true one: float64 (N,) in [-1, 1].
 
     Raises:
-        NoMapError: the network has no map.
+        NoMapError: the network gives no map.
     """
     explainer = Explainer(classifier, layer)
     children = [

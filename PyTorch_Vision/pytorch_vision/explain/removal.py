@@ -1,8 +1,8 @@
 """Whether a map is faithful: whether the network needs the pixels that the map calls important.
 
-Pixels are removed in the map's order, and the probability of the class is followed. Missing pixels
-are filled so that the shape of the hole tells the network nothing. Yao Rong et al., "A Consistent
-and Efficient Evaluation Strategy for Attribution Methods" (ROAD), arXiv 2202.00449.
+Pixels are removed in the map's order while the probability of the class is measured. Missing pixels
+are filled in such a way that the hole's shape tells the network nothing. Yao Rong et al., "A
+Consistent and Efficient Evaluation Strategy for Attribution Methods" (ROAD), arXiv 2202.00449.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,8 +27,8 @@ from pytorch_vision.runtime.devices import device_settings, make_fabric, memory_
 from pytorch_vision.runtime.terminal import Bar
 from pytorch_vision.runtime.text import percent
 
-FRACTIONS = (0.1, 0.3, 0.6)  # of the pixels, that are removed
-NOISE = 0.01  # standard deviation, in units of normalised pixels, as ROAD has it
+FRACTIONS = (0.1, 0.3, 0.6)  # of the pixels to remove
+NOISE = 0.01  # standard deviation, in units of normalised pixels, as in ROAD
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Removal:
     """The probability of each image's class while its pixels are removed in a map's order.
 
     Attributes:
-        fractions: float64 (F,), the shares of the pixels that are missing, from 0 on.
+        fractions: float64 (F,), the shares of pixels removed, from 0 on.
         morf: float32 (N, F), the probability when the most relevant pixels go first. The lower
             the curve, the more the network needed the pixels that the map marks.
         lerf: float32 (N, F), the probability when the least relevant pixels go first. The higher
@@ -63,20 +63,19 @@ def removal(
     machine: Machine | None = None,
     seed: int = 0,
 ) -> dict[str, Removal]:
-    """Remove pixels in the order of each map, and predict again each time.
+    """Remove pixels in the order of each map, and measure how the probability of a class changes.
 
-    Removed pixels are filled from their surroundings (``fill``), so that the shape of the hole
-    tells nothing. Pixels of equal importance go in a random order. The network is moved to the
-    device; its layers keep their modes.
+    Removed pixels are filled from their surroundings (see ``fill``). Pixels of equal importance go
+    in random order. The network is moved to the device; its layers keep their modes.
 
     Args:
-        classifier: what the maps explain.
+        classifier: the one that the maps explain.
         images: uint8 (N, H, W, 3).
-        classes: int (N,), the class of each image whose probability is followed.
+        classes: int (N,), the class of each image whose probability is measured.
         maps: by name, float (N, H, W); the larger a value, the more important the pixel.
         fractions: the shares of pixels to remove, rising, each in (0, 1).
         machine: ``Machine()`` if None.
-        seed: of the order among equal pixels and of the noise.
+        seed: for the order of equally important pixels and for the noise.
 
     Returns:
         A ``Removal`` for each map, by the same names.
@@ -145,9 +144,9 @@ def fill(images: Tensor, missing: Tensor, noise: torch.Generator | None = None) 
 
     Args:
         images: float32 (N, C, H, W); not changed.
-        missing: bool (N, H, W), on the same device; at least one pixel of each image is there.
-        noise: draws Gaussian noise of standard deviation ``NOISE``, which is added to the filled
-            pixels; None adds nothing.
+        missing: bool (N, H, W), on the same device; not all True for any image.
+        noise: generator of the Gaussian noise of standard deviation ``NOISE`` that is added to the
+            filled pixels; None adds none.
 
     Returns:
         float32 (N, C, H, W).
@@ -175,9 +174,9 @@ def fill(images: Tensor, missing: Tensor, noise: torch.Generator | None = None) 
 
 
 def _neighbours(x: Tensor) -> Tensor:
-    """Return a sixth of each pixel's four neighbours plus a twelfth of the four at its corners.
+    """Return a sixth of each pixel's four neighbours plus a twelfth of its four diagonal ones.
 
-    These are sums of shifted images, as a convolution of so few channels is slow on a CPU.
+    Sums of shifted images, because a convolution of so few channels is slow on a CPU.
     """
     padded = F.pad(x, (1, 1, 1, 1))
     rows = torch.add(padded[..., :-2, :], padded[..., 2:, :]).add_(padded[..., 1:-1, :], alpha=2)
@@ -186,11 +185,11 @@ def _neighbours(x: Tensor) -> Tensor:
 
 
 def baseline_maps(images: np.ndarray) -> dict[str, np.ndarray]:
-    """Return three maps that depend on no network, as baselines, for images, uint8 (N, H, W, 3).
+    """Return three baseline maps that depend on no network, for images, uint8 (N, H, W, 3).
 
     Returns:
         float32 (N, H, W) each: "random"; "centre", larger nearer to the image's centre; "edges",
-        the gradient magnitude of the mean of the three colours (Sobel).
+        the Sobel gradient's magnitude in the mean of the three colours.
     """
     height, width = images.shape[1:3]
     random = np.random.default_rng(0).random(images.shape[:3], np.float32)
@@ -203,7 +202,7 @@ def baseline_maps(images: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def describe_removal(by_map: Removal, at_random: Removal) -> str:
-    """Say in a sentence how much removing a map's first pixels costs, and as many random ones."""
+    """Say in a sentence what it costs to remove the pixels a map marks, and as many random ones."""
     column = 1 + int(np.argmin(np.abs(by_map.fractions[1:] - 0.3)))
     before = by_map.morf[:, 0].mean()
     marked, random = (one.morf[:, column].mean() for one in (by_map, at_random))
@@ -217,7 +216,7 @@ def describe_removal(by_map: Removal, at_random: Removal) -> str:
 
 
 def interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the bootstrap interval of a mean over images, by 1,000 resamples.
+    """Return the bootstrap confidence interval of a mean over images, from 1,000 resamples.
 
     Args:
         values: float (N,), one for each image.

@@ -1,4 +1,4 @@
-"""A running average of a network's weights, which is tested and kept in their place."""
+"""A running average of a network's weights, tested and kept in their place."""
 
 import torch
 from torch import Tensor, nn
@@ -8,16 +8,16 @@ from pytorch_vision.models.module_utils import copied, norm_layers
 
 
 class Average:
-    """An average of a network's trained parameters over the steps of its training.
+    """Averages a network's trained parameters over its training steps.
 
-    An exponential moving one reaches over a tenth of the steps so far, and over one epoch at most;
-    one of the whole training weighs all steps alike, and the weights that it began with. Buffers,
-    such as masks, and frozen parameters are copied. Running statistics of normalisation layers are
-    left alone: those of an average are not the average of those of a network (see ``batchnorm``).
+    By default the average is an exponential moving one, over about the last tenth of the steps so
+    far and at most one epoch; with ``whole``, all steps and the initial weights count alike. Frozen
+    parameters and buffers, such as masks, are copied. Running statistics of normalisation layers
+    are left alone: averaged weights need statistics of their own (see ``batchnorm``).
 
     Args:
-        network: in training, on its device.
-        enabled: False averages nothing.
+        network: the network in training, on its device.
+        enabled: False keeps no average.
         whole: True averages over the whole training.
 
     Attributes:
@@ -30,7 +30,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int, epoch_steps: int) -> None:
-        """Move the average towards the network as it is after a step, counted from 1."""
+        """Move the average towards the network's weights after ``step``, counted from 1."""
         if self.network is self.trained:
             return
         weight = 1 / (1 + step) if self.whole else max(9 / (9 + step), 1 / epoch_steps)
@@ -43,7 +43,7 @@ class Average:
 
 
 def _tensors(network: nn.Module, trained: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """Return a network's tensors that are averaged, and those that are copied."""
+    """Return the tensors of a network that are averaged, and those that are copied."""
     averaged: list[Tensor] = []
     copies: list[Tensor] = []
     for parameter, its in zip(network.parameters(), trained.parameters(), strict=True):

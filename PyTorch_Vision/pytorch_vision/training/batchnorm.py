@@ -1,10 +1,10 @@
 """BatchNorm's running statistics, computed for the weights that are tested.
 
-In training, running statistics follow the weights at a distance: they begin at mean 0 and variance
-1, and each step moves them by ``momentum``, 0.01 in torchvision's MobileNetV3. An average of the
-weights has statistics of its own. So before each test they are computed anew, as
-``torch.optim.swa_utils.update_bn`` does after a training, from training images, augmented as in
-training: images that were not augmented cost the stored ResNet18 0.2 points of accuracy.
+In training, running statistics lag behind the weights: they start at mean 0 and variance 1, and
+each step moves them by ``momentum``, 0.01 in torchvision's MobileNetV3. Averaged weights have
+statistics of their own. So they are recomputed before each test, as
+``torch.optim.swa_utils.update_bn`` does after training, from training images with training
+augmentation: without it, the stored ResNet18 loses 0.2 points of accuracy.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,9 +22,9 @@ IMAGES = 10.0  # times the square root of the number of training images
 
 
 def train_mode(network: nn.Module) -> None:
-    """Put a network in training mode, but for normalisation layers with frozen parameters.
+    """Put a network in training mode, except normalisation layers whose parameters are frozen.
 
-    Those keep their running statistics, and normalise by them.
+    Those layers keep their running statistics and normalise by them.
     """
     network.train()
     for layer in norm_layers(network):
@@ -34,11 +34,10 @@ def train_mode(network: nn.Module) -> None:
 
 
 def image_count(images: int) -> int:
-    """Return from how many of a number of training images statistics are computed.
+    """Return how many of the training images the statistics are computed from.
 
-    That is 316 of 1,000 and 2,236 of 50,000, which take about 8 and 1 % of an epoch's time. With
-    statistics of 512 images, the stored ResNet18 has 94.86 % of the test images right, of 2,048
-    94.94 %.
+    That is 316 of 1,000 and 2,236 of 50,000, which take about 8 and 1 % of an epoch's time. The
+    stored ResNet18 has a test accuracy of 94.86 % with 512 images, and of 94.94 % with 2,048.
     """
     return round(IMAGES * images**0.5)
 
@@ -49,15 +48,15 @@ def compute_statistics(
     batches: Iterable[Tensor],
     precision: Callable[[], AbstractContextManager],
 ) -> None:
-    """Set the running statistics of the layers that training updates to means over batches.
+    """Set the running statistics that training updates to their means over batches.
 
-    All other layers are in evaluation mode, hooks of the network itself are not called, and the
-    random state is put back: the training goes on as if nothing had happened.
+    All other layers run in evaluation mode, hooks on the root module are not called, and the random
+    state is restored: training then continues as if nothing had happened.
 
     Args:
         adapter: calls the network, which is changed in place.
         batches: augmented training images, float32 (N, 3, H, W), on the network's device.
-        precision: makes the context that the network calculates in.
+        precision: makes the autocast context of the forward passes.
     """
     network = adapter.network
     layers = _updated_layers(network)
@@ -87,7 +86,7 @@ def compute_statistics(
 def _updated_layers(network: nn.Module) -> list[_NormBase]:
     """Return the normalisation layers whose running statistics a training step updates."""
     with evaluating(network):
-        train_mode(network)  # a network can keep some of its layers from training, too
+        train_mode(network)  # a network's own train() may leave some layers in evaluation mode
         updated = [
             layer
             for layer in norm_layers(network)

@@ -1,6 +1,6 @@
 """Checkpoints: files from which a stopped run continues.
 
-A file is written whole or not at all, and reading it runs no code.
+They are written atomically, and loading one runs no code from it.
 """
 
 import contextlib
@@ -29,22 +29,22 @@ from pytorch_vision.training.state import restore_training, state_of_training
 from pytorch_vision.training.trainer import Trainer
 
 NAME = "checkpoint.pt"
-FORMAT = 5  # of the file; it changes with its fields
+FORMAT = 5  # of the file; to be raised when its fields change
 SAVE_SECONDS = 60.0
-NAMES = re.compile(  # all that a pickled tensor needs
+NAMES = re.compile(  # the only globals that a pickled tensor needs
     r"torch [A-Za-z0-9]+Storage|torch\._utils _rebuild_tensor_v2|collections OrderedDict"
 )
 LONGER = (
-    " A run cannot be made longer or shorter, as its learning rates fall to zero at its last "
-    "epoch: to train further, begin a new run with its weights."
+    " A run cannot be made longer or shorter, because its learning rate falls to zero in its last "
+    "epoch: to train further, start a new run from its weights."
 )
 
 
 def check_identity(path: Path, saved: dict[str, Any], current: dict[str, Any]) -> None:
-    """Compare the fingerprint of a checkpoint's run with that of the run that would continue it.
+    """Check that a checkpoint, given its run's fingerprint, belongs to the current run.
 
     Raises:
-        CheckpointError: they differ; the message names each difference.
+        CheckpointError: the fingerprints differ; the message names each difference.
     """
     missing = "missing"
     differences = [
@@ -56,23 +56,23 @@ def check_identity(path: Path, saved: dict[str, Any], current: dict[str, Any]) -
         longer = saved.get("epochs") != current.get("epochs")
         raise CheckpointError(
             f"{path} belongs to another run: {'; '.join(differences)}. The file was left "
-            "unchanged: set the old values again, move it away, or name another folder."
+            "unchanged: restore the old values, move the file away, or choose another folder."
             + (LONGER if longer else "")
         )
 
 
 def save(folder: str | os.PathLike, state: dict[str, Any]) -> None:
-    """Write ``folder/checkpoint.pt``, whole or not at all.
+    """Write ``folder/checkpoint.pt`` atomically.
 
     Args:
-        folder: made if it is missing.
+        folder: created if missing.
         state: tensors, numbers, strings, lists and dictionaries only.
 
     Raises:
         OSError: the folder cannot be written; the previous checkpoint is unchanged.
     """
     with atomic_write(user_path(folder) / NAME) as file:
-        writable: Any = file  # it has the two methods that torch calls
+        writable: Any = file  # has both methods that torch calls
         torch.save({"format": FORMAT, **state}, writable)
 
 
@@ -80,19 +80,19 @@ def load(folder: str | os.PathLike) -> dict[str, Any] | None:
     """Return what ``save`` wrote, with tensors on the CPU, or None if there is no checkpoint.
 
     Raises:
-        CheckpointError: the file is damaged, foreign, or names code to run.
+        CheckpointError: the file is damaged, is no checkpoint, or refers to code.
     """
     path = user_path(folder) / NAME
     if not path.exists():
         return None
     try:
-        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
+        with zipfile.ZipFile(path) as archive:  # torch.load does not verify the checksums
             if damaged := archive.testzip():
                 raise zipfile.BadZipFile(f"{damaged} in it is damaged")
             _check_names(archive)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # torch's message advises to run the code
-        raise _foreign(path, "it names code to run, or is damaged") from error
+    except pickle.UnpicklingError as error:  # torch's message suggests running the code
+        raise _foreign(path, "it refers to code, or is damaged") from error
     except Exception as error:  # a damaged or foreign file can fail anywhere in the reader
         if is_system_error(error):
             raise
@@ -103,9 +103,9 @@ def load(folder: str | os.PathLike) -> dict[str, Any] | None:
 
 
 def _check_names(archive: zipfile.ZipFile) -> None:
-    """Raise UnpicklingError if a checkpoint names anything that no tensor needs.
+    """Raise UnpicklingError if a checkpoint refers to a global that no tensor needs.
 
-    torch allows a few functions more; one of them, bytearray, allocates any number of gigabytes.
+    torch allows a few more; one of them, bytearray, could allocate any number of gigabytes.
     """
     (pickled,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
     strings: list[Any] = []
@@ -118,13 +118,13 @@ def _check_names(archive: zipfile.ZipFile) -> None:
             strings += [argument] * isinstance(argument, str)
             continue
         if not NAMES.fullmatch(name):
-            raise pickle.UnpicklingError(f"it names {name}")
+            raise pickle.UnpicklingError(f"it refers to {name}")
 
 
 def _foreign(path: Path, reason: str) -> CheckpointError:
     return CheckpointError(
-        f"{path} is not a checkpoint of ours ({reason}). It was left unchanged: move it away to "
-        "start from the beginning, or name another folder."
+        f"{path} is not a valid checkpoint ({reason}). It was left unchanged: move it away to "
+        "start from the beginning, or choose another folder."
     )
 
 
@@ -132,8 +132,8 @@ class Checkpoints:
     """A folder in which a run saves its state, after every epoch and at least once a minute.
 
     Args:
-        folder: if None, all methods do nothing.
-        config, data, classifier, custom: the run, which a checkpoint must match.
+        folder: None saves nothing.
+        config, data, classifier, custom: describe the run, which a checkpoint must match.
     """
 
     def __init__(
@@ -163,7 +163,8 @@ class Checkpoints:
                 try:
                     processes.on_main(lambda: stack.enter_context(lock))
                 except InUseError as error:
-                    raise CheckpointError(f"{error}: wait for it, or name another folder") from None
+                    message = f"{error}: wait for it, or choose another folder"
+                    raise CheckpointError(message) from None
             yield
 
     def is_due(self) -> bool:
@@ -171,9 +172,9 @@ class Checkpoints:
         return self.folder is not None and time.monotonic() - self.saved_at > SAVE_SECONDS
 
     def save(self, trainer: Trainer) -> None:
-        """Save in the first process, unless a loss was infinite or NaN; the others wait.
+        """Save from the first process, unless a loss was infinite or NaN; the others wait.
 
-        If the file cannot be written, a line says so, and training goes on.
+        If the file cannot be written, print a line that says so and let training continue.
         """
         folder = self.folder
         if folder is None or trainer.metrics.first_bad_batch() is not None:
@@ -192,12 +193,12 @@ class Checkpoints:
         except OSError as error:
             Bar.write(
                 f"No checkpoint saved in {folder} ({error}); the previous one, if any, is "
-                "unchanged. Training goes on.",
+                "unchanged. Training continues.",
                 file=Screen(),
             )
 
     def resume(self, trainer: Trainer) -> None:
-        """Go on from the checkpoint, if there is one; print again what its epochs printed.
+        """Restore the trainer from the checkpoint, if any, and reprint what its epochs printed.
 
         Raises:
             CheckpointError: the file is damaged or belongs to another run.

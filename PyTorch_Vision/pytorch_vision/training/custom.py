@@ -28,7 +28,7 @@ class Custom:
         optimizer: a function that makes an optimizer from the trainable parameters.
 
     Raises:
-        ValueError: one of them is something else; says what was expected.
+        ValueError: one of them is something else; the message says what was expected.
     """
 
     loss: Loss | None = None
@@ -49,7 +49,7 @@ class Custom:
                 raise ValueError(f"{name} is {value!r}, expected a function")
 
     def fingerprint(self) -> dict[str, str]:
-        """Return descriptions of the loss and the optimizer, by which a checkpoint knows them."""
+        """Return descriptions that identify the loss and the optimizer in a checkpoint."""
         return {
             f"custom {name}": describe_callable(value)
             for name, value in vars(self).items()
@@ -60,8 +60,8 @@ class Custom:
         """Call ``optimizer``.
 
         Raises:
-            ValueError: it returns something else, or an optimizer without ``lr`` or whose step
-                needs a closure, such as LBFGS.
+            ValueError: it returns no optimizer, one without ``lr``, or one whose step needs a
+                closure, such as LBFGS.
         """
         assert self.optimizer is not None
         made = self.optimizer(parameters)
@@ -113,8 +113,8 @@ class CustomLoss:
             ) from error
         if isinstance(loss, Tensor) and torch.is_grad_enabled() and not loss.requires_grad:
             raise ValueError(
-                "loss returns a number without a gradient with respect to the logits: it counts or "
-                "compares, or calls detach() or item()"
+                "loss returns a value without a gradient with respect to the logits: compute it "
+                "from them differentiably, without counting, comparing, detach() or item()"
             )
         if not isinstance(loss, Tensor) or loss.shape not in ((), labels.shape):
             shown = tuple(loss.shape) if isinstance(loss, Tensor) else loss

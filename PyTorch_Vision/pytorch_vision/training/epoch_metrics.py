@@ -10,7 +10,7 @@ class EpochMetrics:
     """Sums of losses and correct predictions, kept on the device so that adding does not wait.
 
     Args:
-        processes: those that train together; each sums over its own images.
+        processes: the processes that train together; each sums over its own images.
 
     Attributes:
         sums: float32 (2,), the summed loss and the number of correct predictions so far.
@@ -39,7 +39,7 @@ class EpochMetrics:
         return min((int(batch) for batch in batches if batch >= 0), default=None)
 
     def means(self, images: int) -> tuple[float, float]:
-        """Return mean loss and accuracy (in percent) of ``images`` images; waits for the device."""
+        """Return mean loss and accuracy (in percent) over ``images``; waits for the device."""
         loss, correct = self.total().tolist()
         return loss / images, 100 * correct / images
 

@@ -32,8 +32,7 @@ class Evaluation:
         loss: the mean cross-entropy; NaN without test images.
         correct: the number of correctly classified images, out of ``count``.
         scale: the fraction of their height and width at which the images were shown.
-        only: the only class that was predicted, if there was just one though the images have
-            several.
+        only: the predicted class, if all images got the same one although they have several.
     """
 
     loss: float
@@ -61,8 +60,8 @@ class Evaluation:
 def evaluate(classifier: Classifier, data: ImageData, machine: Machine | None = None) -> Evaluation:
     """Test a classifier on the test images: one forward pass each, no augmentation.
 
-    The network is put on the device and stays there; the modes of its layers and the memory format
-    of its weights stay as they are.
+    The network is moved to the device and stays there; its layers keep their modes, its weights
+    their memory format.
 
     Raises:
         MemoryError: there is too little memory.
@@ -73,7 +72,7 @@ def evaluate(classifier: Classifier, data: ImageData, machine: Machine | None = 
     fabric = make_fabric(inference_machine(machine))
     with memory_explained(), inference_settings(fabric.device), classifier.on(fabric) as adapter:
         result = evaluate_on(Processes(fabric), classifier, data, adapter)
-        assert result is not None  # it is not interrupted
+        assert result is not None  # nothing interrupts it
         return result
 
 

@@ -1,4 +1,4 @@
-"""Fingerprints of a run's recipe, images, network and functions, by which it is recognised."""
+"""Fingerprints that identify a run by its recipe, images, network and functions."""
 
 import functools
 import hashlib
@@ -20,10 +20,10 @@ ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in memory, different in every pro
 
 
 def identity(config: TrainConfig, data: ImageData, classifier: Classifier) -> dict[str, Any]:
-    """Return, as plain values, what must be equal in a run and the checkpoint that it continues.
+    """Return, as plain values, what a run must share with the checkpoint that it continues.
 
-    These are the recipe's settings, "data" with its name and fingerprint, "network" with its name,
-    number of parameters and fingerprint, and the images' "normalization".
+    These are the recipe's settings, "data" (name and fingerprint), "network" (name, number of
+    parameters and fingerprint) and the images' "normalization".
     """
     recipe = asdict(config)
     steps = config.augmentation.steps
@@ -39,7 +39,7 @@ def identity(config: TrainConfig, data: ImageData, classifier: Classifier) -> di
 def describe_layers(network: nn.Module) -> dict[str, Any]:
     """Return a network's "name", number of "parameters" and "fingerprint".
 
-    The fingerprint is a hash of the layers with their settings, without the weights.
+    The fingerprint is a hash of the layers and their settings, not of the weights.
     """
     return {
         "name": type(network).__name__,
@@ -49,7 +49,7 @@ def describe_layers(network: nn.Module) -> dict[str, Any]:
 
 
 def describe_callable(function: Any) -> str:
-    """Describe a function or another callable object, equally in every process.
+    """Describe a function or another callable, identically in every process.
 
     A function is described by its code, defaults and closure, an object by its ``repr`` and the
     functions in it.
@@ -62,7 +62,7 @@ def describe_callable(function: Any) -> str:
 
 
 def describe_steps(steps: Iterable[Any]) -> str:
-    """Describe albumentations' steps and the functions in them, equally in every process."""
+    """Describe albumentations steps and the functions in them, identically in every process."""
     return f"[{', '.join(map(_describe_step, steps))}]"
 
 
@@ -74,7 +74,7 @@ def _describe_step(step: Any) -> str:
         return f"{name}({shown}, {describe_steps(step.transforms)})"
     try:
         text = ADDRESS.sub("", repr(step))
-    except Exception:  # albumentations' fails for some custom steps
+    except Exception:  # albumentations' repr fails for some custom steps
         text = f"{name}(p={step.p})"
     return _with_functions(text, vars(step))
 

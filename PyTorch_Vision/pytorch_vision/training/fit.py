@@ -53,15 +53,15 @@ def fit(
     Prints a progress bar and a line ``Test set: ...`` for each epoch; in a log file, the bar is
     printed once, at the end of the epoch. Ctrl-C, or the notebook's stop button, ends the training
     after the current batch, with the history so far; a second Ctrl-C ends it at once. SIGTERM and
-    SIGHUP act as usual once the current batch is saved. Afterwards the network is on the device
+    SIGHUP take effect once the current batch is saved. Afterwards the network is on the device
     that it was trained on, with its averaged weights if ``config.average_weights`` is set.
 
     With several ``machine.devices``, each has a process of its own, which runs the whole script and
     returns from this call.
 
     ``config.seed`` decides the order of the images, their augmentation and dropout; the global
-    random state is restored afterwards. The network's first weights are drawn where it is made:
-    call ``torch.manual_seed`` before.
+    random state is restored afterwards. The initial weights are drawn when the network is created:
+    call ``torch.manual_seed`` before that.
 
     Args:
         classifier: its network is trained; class names and size must be those of the data.
@@ -83,19 +83,19 @@ def fit(
         optimizer: a custom optimizer in place of the recipe's: a function that makes one from a
             list of parameters, such as ``lambda parameters: torch.optim.AdamW(parameters,
             lr=1e-3)``. Its rates rise over ``config.warm_up`` of the steps, then fall to zero. Its
-            step is called without a closure. A checkpoint has its state; it recognises optimizer
-            and loss by their code, but not by the functions that they call, and has none of the
-            numbers that they keep elsewhere, such as in a global variable or the loss's parameters.
+            step is called without a closure. A checkpoint holds its state, but no numbers that
+            optimizer or loss keep elsewhere, such as in a global variable or the loss's parameters.
+            It recognises both by their own code, not by that of the functions they call.
 
     Raises:
         FloatingPointError: the loss became infinite or NaN; names epoch and batch.
         MemoryError: there is too little memory; says which batch size to try.
         ValueError: an argument has the wrong type, the data has other classes or another size, the
             network does not take such images, does not return one logit for each class or cannot be
-            trained, or there are fewer devices.
+            trained, or there are fewer devices than asked for.
         OSError: the checkpoint folder cannot be written.
-        pytorch_vision.runtime.CheckpointError: the folder has the checkpoint of another run, or is
-            in use by one.
+        pytorch_vision.runtime.CheckpointError: the folder holds the checkpoint of another run, or
+            is in use by one.
         pytorch_vision.runtime.ProcessLostError: another process of the run was lost; says which.
     """
     if not isinstance(classifier, Classifier):
@@ -133,7 +133,7 @@ def fit(
             if config.transfer == "no" and optimizer is None and has_learned(classifier.network):
                 say(
                     "The network begins with learned weights. If this training is not meant to "
-                    "overwrite them, take the recipe finetune"
+                    "overwrite them, use the recipe finetune"
                 )
             config = begin_transfer(fabric, adapter, classifier, data, config)
             with partly_frozen(adapter, classifier.size, config):
@@ -144,10 +144,10 @@ def fit(
 
 def _how_to_go_on(checkpoints: str | os.PathLike | None) -> str:
     if checkpoints is None:
-        return "No checkpoints were kept: run the same again, with a folder for them."
+        return "No checkpoints were saved: start the run again, with a folder for them."
     if not (user_path(checkpoints) / NAME).exists():
-        return f"There was no checkpoint yet in {checkpoints}: run the same again."
-    return f"Run the same again: it goes on from the checkpoint in {checkpoints}."
+        return f"There was no checkpoint yet in {checkpoints}: start the run again."
+    return f"Start the run again: it goes on from the checkpoint in {checkpoints}."
 
 
 def _check_small_images(classifier: Classifier, processes: Processes, config: TrainConfig) -> None:
@@ -172,11 +172,11 @@ def _train(
 ) -> None:
     """Train from the beginning or a checkpoint, and leave the result in the classifier.
 
-    No frame above this one refers to the trainer, as ``memory_explained`` could not clear it.
+    No frame above this one may refer to the trainer: ``memory_explained`` could not clear it.
     """
     say(f"Training on {trainer.hardware}", *hints(trainer))
     seeds = np.random.default_rng([trainer.config.seed, trainer.processes.rank])
-    set_seed(int(seeds.integers(2**63)))  # of dropout and the like, which a process has for itself
+    set_seed(int(seeds.integers(2**63)))  # for dropout and the like, which differ by process
     with kept.locked(trainer.processes):
         kept.resume(trainer)
         try:
@@ -203,7 +203,7 @@ def _train_epochs(
             )
             return
         if after_epoch is not None and _wants_to_stop(trainer, after_epoch):
-            say(f"Stopped after epoch {trainer.progress.epoch}, as after_epoch asked for")
+            say(f"Stopped after epoch {trainer.progress.epoch}: after_epoch returned True")
             return
 
 
@@ -213,7 +213,7 @@ def _wants_to_stop(trainer: Trainer, after_epoch: AfterEpoch) -> bool:
 
 
 def is_yes(answer: object) -> bool:
-    """Tell whether a value is True in Python, NumPy or torch; other values that are truthy are not.
+    """Tell whether an answer is the True of Python, NumPy or torch, not just a truthy value.
 
     So an ``after_epoch`` that happens to return a number does not end the training.
     """
@@ -223,7 +223,7 @@ def is_yes(answer: object) -> bool:
 
 
 def _train_epoch(trainer: Trainer, kept: Checkpoints, interrupted: Interrupted) -> bool:
-    """Train to the end of the epoch and return True, or False if interrupted before it."""
+    """Train to the end of the epoch; return False if interrupted before."""
     trainer.begin_epoch()
     progress, batches = trainer.progress, len(trainer.loader)
     if progress.batch == batches:  # resumed when only the test was missing
@@ -236,7 +236,7 @@ def _train_epoch(trainer: Trainer, kept: Checkpoints, interrupted: Interrupted) 
         initial=first,
         smoothing=0,  # the mean speed of the epoch, not the latest
         bar_format=BAR,
-        leave=False,  # its last line is printed below, whatever the output is
+        leave=False,  # its last line is printed below, to a terminal or not
     ) as bar:
         for images, labels in trainer.loader.epoch(progress.epoch, first):
             trainer.step(images, labels)

@@ -31,8 +31,8 @@ def hints(trainer: Trainer) -> Iterator[str]:
         )
     if _gives_probabilities(trainer):
         yield (
-            "The network seems to end with a softmax. The loss and predict apply one themselves, "
-            "and with two it learns badly: end it with the layer before"
+            "The network seems to end with a softmax. The loss and predict apply their own, and "
+            "with two it learns badly: remove the network's"
         )
     loss = trainer.custom.loss
     if isinstance(loss, nn.Module):

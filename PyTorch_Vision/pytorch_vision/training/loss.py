@@ -13,8 +13,8 @@ class CrossEntropy:
     """A recipe's cross-entropy, summed over a batch's images.
 
     Args:
-        data: its class frequencies are balanced by ``config.class_weights``.
-        config: has label smoothing and class weights.
+        data: its labels give the class frequencies.
+        config: sets label smoothing and class weights.
         device: the logits' device.
     """
 

@@ -88,11 +88,11 @@ def _matrices(filters: list[Tensor]) -> Tensor:
 def orthogonalized(matrices: Tensor) -> Tensor:
     """Bring all singular values of each matrix close to one, by Newton-Schulz iterations.
 
-    Each iteration multiplies X by a polynomial in X X'. So all iterations are one product with a
-    square matrix of the shorter side, computed from the first X X', which is half the work for
-    filters, as these are wide (``benchmarks/muon.py`` compares both). Products are in 16 bits if
-    the device has them in hardware; the norm by which each matrix is first divided is in float32,
-    so that float16 cannot overflow.
+    Each iteration multiplies X by a polynomial in X X'. So all of them together are one product
+    with a square matrix, as large as the shorter side, computed from the first X X'. For filters,
+    which are wide, that is half the work (``benchmarks/muon.py`` compares both). Products are in 16
+    bits if the hardware supports them; each matrix is first divided by its norm in float32, so that
+    float16 cannot overflow.
 
     Args:
         matrices: float32 (N, rows, columns).

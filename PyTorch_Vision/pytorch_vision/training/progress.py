@@ -33,8 +33,8 @@ class Progress:
         """Return the progress that ``dataclasses.asdict`` turned into ``saved``.
 
         Raises:
-            KeyError, TypeError, ValueError: it is something else, or has a text that is not safe to
-                print.
+            KeyError, TypeError, ValueError: ``saved`` is something else, or holds text that is not
+                safe to print.
         """
         history = History.from_dicts(saved["history"]["records"])
         names = ("text", "hardware")

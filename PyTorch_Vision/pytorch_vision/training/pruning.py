@@ -1,4 +1,4 @@
-"""Data pruning: leaving out images of small loss, for less work.
+"""Data pruning: leaving out training images with a small loss, to save work.
 
 As in Angela Jiang et al., "Accelerating Deep Learning by Focusing on the Biggest Losers" (arXiv
 1910.00762), but by each image's loss when it was last shown, as in Ziheng Qin et al., "InfoBatch"
@@ -16,16 +16,16 @@ from pytorch_vision.data.loaders import TrainLoader, batch_count
 from pytorch_vision.runtime import Processes
 from pytorch_vision.training.config import TrainConfig
 
-POOL = 1.5  # for each image left out, so many easy ones of which chance chooses it
+POOL = 1.5  # images of smallest loss per image left out, which is drawn from them
 
 
 class Pruning:
-    """Chooses the images of each epoch but the first by their losses when they were last shown.
+    """Chooses the images of each epoch after the first by their losses when last shown.
 
     Args:
         loader: its ``chosen`` images are set.
-        config: has the share of images that are left out.
-        processes: those that share the images.
+        config: sets the share of images that are left out.
+        processes: the processes that share the images.
         device: the network's device.
     """
 
@@ -33,8 +33,8 @@ class Pruning:
         self, loader: TrainLoader, config: TrainConfig, processes: Processes, device: torch.device
     ) -> None:
         self.loader, self.config, self.processes = loader, config, processes
-        self.losses = torch.zeros(len(loader.images), device=device)  # before this epoch
-        self.seen = torch.zeros_like(self.losses)  # in it, of this process's images
+        self.losses = torch.zeros(len(loader.images), device=device)  # from earlier epochs
+        self.seen = torch.zeros_like(self.losses)  # from this one, for this process's images
         self.begin(0)
 
     def steps(self) -> int:

@@ -27,10 +27,10 @@ def state_of_training(trainer: Trainer) -> dict[str, Any]:
 
 
 def restore_training(trainer: Trainer, state: dict[str, Any]) -> None:
-    """Load into a trainer what ``state_of_training`` returned.
+    """Load what ``state_of_training`` returned into a trainer.
 
     Raises:
-        KeyError, TypeError, ValueError, RuntimeError, AttributeError: it is something else.
+        KeyError, TypeError, ValueError, RuntimeError, AttributeError: ``state`` is something else.
     """
     for name, part in _parts(trainer).items():
         saved = state["parts"][name]
@@ -41,13 +41,13 @@ def restore_training(trainer: Trainer, state: dict[str, Any]) -> None:
         else:
             part.load_state_dict(saved)
     trainer.progress = Progress.from_dict(state["progress"])
-    sums = state["sums"] * trainer.processes.is_main  # which are over all processes
+    sums = state["sums"] * trainer.processes.is_main  # they cover all processes already
     trainer.metrics.sums = sums.to(trainer.fabric.device)
     set_random_state(state["random"], trainer.fabric.device)
 
 
 def _parts(trainer: Trainer) -> dict[str, Any]:
-    """Return the objects with a state dict, by their names in a checkpoint."""
+    """Return the objects that have a state dict, by their names in a checkpoint."""
     averaged = trainer.average.network
     return {
         "network": trainer.network,

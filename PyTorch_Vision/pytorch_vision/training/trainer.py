@@ -1,4 +1,4 @@
-"""The training step, with the batches, loss, optimizer and average that it needs."""
+"""The training step, and the batches, loss, optimizer and average that it needs."""
 
 import copy
 from itertools import islice
@@ -32,10 +32,10 @@ class Trainer:
     """Trains a classifier, step by step.
 
     Args:
-        processes: those that train together; each has its own ``Trainer``.
+        processes: the processes that train together; each has its own ``Trainer``.
         classifier: its network is trained in place.
         data, config: as for ``fit``.
-        adapter: calls the network, which is on the device already; None makes one.
+        adapter: calls the network, which is on the device already; None creates one.
         custom: a custom loss and optimizer.
 
     Attributes:
@@ -82,8 +82,8 @@ class Trainer:
         self.average = Average(
             self.network, config.average_weights, whole=config.transfer == "near"
         )
-        self.unreached: list[str] = []
-        self._try_a_step()
+        call, self.unreached = find_training_call(self.adapter, classifier.size, fabric.autocast)
+        self.adapter = Adapter(self.network, call, self.adapter.classes)
         if processes.world_size > 1 and self.unreached:
             expect_unused_parameters(fabric)
         self.model: Any = fabric.setup_module(self.adapter)
@@ -101,12 +101,6 @@ class Trainer:
         self.metrics = EpochMetrics(processes)
         self.progress = Progress(history=classifier.history)
         self.hardware = describe_hardware(fabric, self.adapter.call.autocast)
-
-    def _try_a_step(self) -> None:
-        """Find the call that works in a training step, and the parameters that it reaches."""
-        size, precision = self.classifier.size, self.fabric.autocast
-        call, self.unreached = find_training_call(self.adapter, size, precision)
-        self.adapter = Adapter(self.network, call, self.adapter.classes)
 
     @property
     def steps(self) -> int:
@@ -128,7 +122,7 @@ class Trainer:
         """Train on a batch: normalised images, float32 (N, 3, H, W), and labels, int64 (N,)."""
         images, labels = self.fabric.to_device((images, labels))
         images = scaled_down(images, self.scale)
-        # a plain call, but on a GPU from the third batch on a replay of its kernels
+        # a plain call; on a GPU, from the third batch on, a replay of its kernels
         loss, logits = self.graphs(self.forward_and_backward, images, labels)
         self.optimizer.step()
         self.average.update(self.steps + 1, len(self.loader))
@@ -141,7 +135,7 @@ class Trainer:
         self.optimizer.zero_grad()
         logits = self.model(images)
         loss = self.loss(logits, labels)
-        # the gradient is that of the mean loss of the batch, which several processes may share
+        # the gradient of the batch's mean loss; several processes may share the batch
         share = self.processes.world_size / self.loader.count(self.progress.batch)
         self.fabric.backward(loss * share)
         return loss.detach(), logits.detach()
@@ -162,7 +156,7 @@ class Trainer:
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss summed over this process's images of the current batch."""
         part = self.loader.part(self.loader.count(self.progress.batch))
-        if part.start == part.stop:  # these images only let the process take part
+        if part.start == part.stop:  # filler images, which only keep this process in step
             return 0 * logits.sum()
         return self.criterion(logits, labels)
 
@@ -185,11 +179,11 @@ class Trainer:
         return self.metrics.means(self.loader.shown(self.progress.batch))
 
     def update_statistics(self) -> None:
-        """Compute BatchNorm's running statistics for the weights as they are tested now.
+        """Recompute BatchNorm's running statistics for the weights that are about to be tested.
 
-        The images are the first that the current epoch shows, augmented in its way: the network was
-        trained with statistics of such images. All processes see the same images, so all compute
-        the same.
+        They are computed from the first images of the current epoch, augmented as in it, because
+        the network was trained with statistics of such images. All processes use the same images
+        and get the same result.
         """
         whole = copy.copy(self.loader)
         whole.rank, whole.world_size = 0, 1
@@ -206,7 +200,7 @@ class Trainer:
         return Adapter(self.average.network, self.adapter.call, self.adapter.classes)
 
     def tested(self) -> Classifier:
-        """Return the classifier as it is tested, with the history so far."""
+        """Return the classifier with the weights that are tested and the history so far."""
         self.classifier.learns_from(self.data.train_digests)
         return self.classifier.with_network(self.average.network, self.progress.history)
 
