@@ -232,7 +232,7 @@ class TrainConfig:
             changes = {"transfer": "near"} | changes
         recipe = cls(
             epochs=5,
-            muon_learning_rate=0.01,
+            muon_learning_rate=0.005,
             learning_rate=0.01,
             transfer="auto",
             warm_up=0.5,
