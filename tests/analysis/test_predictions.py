@@ -100,6 +100,9 @@ def test_the_training_images_can_be_asked_for(few, tiny):
     assert predictions.names == list(files)
     with pytest.raises(ValueError, match="split is 'valid', expected 'test', 'train'"):
         predict(tiny, few, split="valid")
+    alone = replace(few, test_images=few.test_images[:0], test_labels=few.test_labels[:0])
+    with pytest.raises(ValueError, match="has no test images: test on another folder of pict"):
+        predict(tiny, alone)
 
 
 def test_correct_answers(predictions):

@@ -269,16 +269,18 @@ def test_weights_are_tested_on_the_data_of_their_run(
     assert "has other classes (blue, green, red) than CIFAR-10" in told  # without a download
 
 
-def test_labels_of_a_table_are_trained_on_and_remembered(mine, run, undrawn):
+def test_labels_of_a_table_are_trained_on_and_remembered(mine, run, undrawn, monkeypatch):
     """When the weights are tested, the table is read again."""
     rows = ["file,label"]
     for number, path in enumerate(sorted(mine.rglob("*.png"))):
         path.rename(mine / f"{number}.png")
         rows.append(f"{number},{'warm' if path.parent.name == 'red' else 'cold'}")
-    (mine / "train.csv").write_text("\n".join(rows))
-    trained = run(*TRAIN, "--labels", "train.csv")
+    Path("beside.csv").write_text("\n".join(rows))
+    trained = run(*TRAIN, "--labels", "beside.csv")
     assert "in 2 classes" in trained
-    assert result(run("evaluate", *OF_WEIGHTS)) == result(trained)
+    weights = Path(OF_WEIGHTS[-1]).absolute()
+    monkeypatch.chdir(mine)  # from any working directory
+    assert result(run("evaluate", *OF_WEIGHTS[:3], str(weights))) == result(trained)
 
 
 def test_each_seed_is_trained_in_its_own_folder(folder, mine, run, undrawn):

@@ -10,6 +10,7 @@ from pytorch_vision.app import file_predictions
 from pytorch_vision.app.file_predictions import (
     FilePrediction,
     classify_files,
+    read_sample,
     write_file_predictions,
     write_submission,
 )
@@ -172,3 +173,8 @@ def test_a_sample_that_does_not_fit_is_refused(tmp_path, sample, message):
     with pytest.raises(ValueError, match=message):
         write_submission(ROWS, ["dog", "cat"], tmp_path / "sample.csv", tmp_path / "s.csv")
     assert not (tmp_path / "s.csv").exists()
+
+
+def test_a_sample_that_is_missing_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no sample submission .*sample\.csv"):
+        read_sample(tmp_path / "sample.csv", ["dog", "cat"])

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from pytorch_vision.data import ImageData, load_folder
+from pytorch_vision.data.labels import from_anywhere
 
 
 def paint(folder: Path, *names: str) -> None:
@@ -156,6 +157,7 @@ def test_a_network_is_tested_by_labels(tmp_path):
         ("folders:two", "expected 1 or more folders, as in folders:2"),
         ("level:0", "expected 1 or more folders, as in level:2"),
         ("0.png", "is not a table"),
+        ("name:(.+)_x", "labels gives none of the 8 pictures in .* a class, such as .*png"),
         (7, "expected a text, a path or a function"),
     ],
 )
@@ -163,3 +165,23 @@ def test_wrong_labels_are_named(tmp_path, labels, told):
     paint(tmp_path, *CATS, *DOGS)
     with pytest.raises(ValueError, match=told):
         load_folder(tmp_path, 8, labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "same"),
+    [
+        ("labels.csv", "{}/labels.csv"),
+        ("labels.csv:id:breed", "{}/labels.csv:id:breed"),
+        ("beside.csv", "{}/beside.csv"),
+        ("none.csv", "none.csv"),
+        ("name:(.+)_[0-9]+", "name:(.+)_[0-9]+"),
+        ("level:2", "level:2"),
+    ],
+)
+def test_labels_mean_the_same_from_any_working_directory(tmp_path, monkeypatch, labels, same):
+    """A table in the folder or in the working directory gets its whole path."""
+    (tmp_path / "mine").mkdir()
+    where = tmp_path if labels == "beside.csv" else tmp_path / "mine"
+    (where / labels.split(":")[0]).touch() if "none" not in labels else None
+    monkeypatch.chdir(tmp_path)
+    assert from_anywhere(labels, Path("mine")) == same.format(where)

@@ -109,7 +109,8 @@ def predict(
     classifier.check(data)
     images, labels = getattr(data, f"{split}_images"), getattr(data, f"{split}_labels")
     if not len(images):
-        raise ValueError(f"{data.name} has no {KINDS[split]}s")
+        advice = ": test on another folder of pictures, or look at the training images"
+        raise ValueError(f"{data.name} has no {KINDS[split]}s{advice if split == 'test' else ''}")
     return Predictions(
         images=images,
         labels=labels,

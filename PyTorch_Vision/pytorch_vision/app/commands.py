@@ -29,6 +29,7 @@ from pytorch_vision.app.command_line import FILES, OF_WEIGHTS, OWN_OF, SETTINGS,
 from pytorch_vision.app.compare import FinishedRun, compare_runs, write_comparison
 from pytorch_vision.app.file_predictions import (
     classify_files,
+    read_sample,
     write_file_predictions,
     write_submission,
 )
@@ -248,8 +249,10 @@ def classify(
     """Classify new pictures, files or folders, and write a table."""
     folder = _output(settings).folder
     classifiers = [_load(replace(settings, weights=one)) for one in weights]
-    rows = list(classify_files(classifiers, files, settings.machine))
     names = classifiers[0].class_names
+    if like is not None:
+        read_sample(like, names)  # what is wrong with it is said before the long part
+    rows = list(classify_files(classifiers, files, settings.machine))
     if like is not None:
         path = folder / "submission.csv"
         table = write_submission(rows, names, like, path, mark=byte_order_mark)

@@ -188,7 +188,37 @@ def write_submission(
             them.
         OSError: the table cannot be written.
     """
+    header, rows = read_sample(like, class_names)
+    read = [one for one in predictions if one.probabilities is not None]
+    found = {one.file: one for one in read} | {Path(one.file).name: one for one in read}
+    found |= _by_id(read)
+    ids = [row[0] for row in rows if row]
+    if missing := [one for one in ids if one not in found]:
+        raise ValueError(
+            f"{len(missing):,} of {len(ids):,} ids in {like} have no picture that could be read, "
+            f"such as {', '.join(map(printable, missing[:NAMED]))}"
+        )
+    known = set(header[1:]) <= set(class_names)
+    labels = [class_names.index(column) for column in header[1:]] if known else []
+    table = []
+    for name in ids:
+        one = found[name]
+        shares = () if one.probabilities is None else one.probabilities[labels]
+        table.append([name, *(map(_field, shares) if labels else [one.class_name])])
+    return _write(path, header, table, mark)
+
+
+def read_sample(
+    like: str | os.PathLike, class_names: Sequence[str]
+) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a sample submission.
+
+    Raises:
+        ValueError: it is no such table, or its columns are no classes.
+    """
     like = user_path(like)
+    if not like.exists():
+        raise ValueError(f"there is no sample submission {printable(str(like))}")
     header, *rows = _read(like) or [[]]
     if len(header) < 2 or not rows:
         raise ValueError(
@@ -202,22 +232,7 @@ def write_submission(
             f"), expected an id and a column for each class ({', '.join(class_names[:NAMED])}), or "
             "an id and one column for the predicted class"
         )
-    read = [one for one in predictions if one.probabilities is not None]
-    found = {one.file: one for one in read} | {Path(one.file).name: one for one in read}
-    found |= _by_id(read)
-    ids = [row[0] for row in rows if row]
-    if missing := [one for one in ids if one not in found]:
-        raise ValueError(
-            f"{len(missing):,} of {len(ids):,} ids in {like} have no picture that could be read, "
-            f"such as {', '.join(map(printable, missing[:NAMED]))}"
-        )
-    labels = [] if unknown else [class_names.index(column) for column in header[1:]]
-    table = []
-    for name in ids:
-        one = found[name]
-        shares = () if one.probabilities is None else one.probabilities[labels]
-        table.append([name, *(map(_field, shares) if labels else [one.class_name])])
-    return _write(path, header, table, mark)
+    return header, rows
 
 
 def _by_id(predictions: Iterable[FilePrediction]) -> dict[str, FilePrediction]:

@@ -23,6 +23,7 @@ from pytorch_vision.app.run_folder import RunFolder, short_name, train_into
 from pytorch_vision.data import Augmentation, ImageData, load_data
 from pytorch_vision.data.cifar10 import CIFAR10_CLASSES
 from pytorch_vision.data.image_files import Resize
+from pytorch_vision.data.labels import from_anywhere
 from pytorch_vision.data.load import check_data_name, is_cifar10, short_data_name
 from pytorch_vision.models import Classifier, create
 from pytorch_vision.models.classifier import weights_path
@@ -437,6 +438,7 @@ class Settings:
         values = {name: self._value(name) for name in FIELDS}
         if not is_cifar10(self.data):  # absolute, to be found from any working directory
             values["data"] = str(Path(self.data).absolute())
+            values["labels"] = self.labels and from_anywhere(self.labels, Path(self.data))
         begins_with = None
         if self.weights:
             digest = hashlib.sha256(weights_path(self.weights).read_bytes()).hexdigest()

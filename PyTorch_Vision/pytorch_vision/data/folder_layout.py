@@ -16,7 +16,7 @@ from pathlib import Path
 from pytorch_vision.data.image_files import pictures_of
 from pytorch_vision.runtime.files import RUN_MANIFEST
 from pytorch_vision.runtime.terminal import Bar
-from pytorch_vision.runtime.text import printable
+from pytorch_vision.runtime.text import counted, printable
 
 # folders and files of operating systems and network drives, in lower case
 HELPERS = {
@@ -384,6 +384,11 @@ def _labelled(
                 classes[class_name(label[file])].append(file)
         return Split(str(one), dict(classes))
 
+    if pictures and not label:
+        raise ValueError(
+            f"labels gives none of the {counted(len(pictures), 'picture')} in {top} a class, such "
+            f"as {printable(pictures[0])}"
+        )
     whole = split_of(top)
     names = _class_names(whole, known)
     splits: dict[str, list[Split]] = defaultdict(list)

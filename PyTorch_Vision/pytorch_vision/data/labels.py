@@ -18,6 +18,7 @@ from pytorch_vision.runtime.text import counted, first_line, printable
 
 LABEL_COLUMNS = ("label", "class", "class_name", "category", "target")
 TABLES = (".csv", ".tsv", ".txt")
+KINDS = ("name", "folders", "level")  # what may stand before a colon, in place of a table
 
 Label = Callable[[str], str | None]
 Labels = str | os.PathLike | Label | None
@@ -97,6 +98,16 @@ def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
         return {file: name for file, name in named.items() if name}
 
     return labeller
+
+
+def from_anywhere(labels: str, folder: Path) -> str:
+    """Return labels that mean the same from any working directory: with a table's whole path."""
+    if labels.partition(":")[0] in KINDS:
+        return labels
+    for path in (labels, labels.rsplit(":", 2)[0]):
+        if (table := _table_path(path, folder)).is_file():
+            return str(table.absolute()) + labels[len(path) :]
+    return labels
 
 
 def _parsed(text: str, folder: Path) -> tuple[str | Label, str, str]:
