@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from pytorch_vision.app.compare import FinishedRun, compare_runs, write_comparison
+from pytorch_vision.app.compare import FinishedRun, compare_runs, read_runs, write_comparison
 from pytorch_vision.models import EpochRecord, History
 
 HISTORY = History(
@@ -40,6 +40,18 @@ def test_runs_over_seeds_have_mean_and_deviation():
     assert table.count("test accuracy 4") == 1
     assert "a, b  2 runs  test accuracy 47.50 ± 3.54 %  loss 1.2500 ± 0.3536" in table
     assert "±" not in compare_runs(runs[1:])
+
+
+def test_a_folder_of_runs_stands_for_them(tmp_path):
+    for name in ("seed-1", "seed-0"):
+        (tmp_path / "study" / name / "plots").mkdir(parents=True)
+        HISTORY.to_csv(tmp_path / "study" / name / "plots" / "history.csv")
+    (tmp_path / "study" / "notes").mkdir()
+    names = [str(tmp_path / "study" / name) for name in ("seed-0", "seed-1")]
+    assert [one.name for one in read_runs(tmp_path / "study")] == names
+    assert [one.name for one in read_runs(names[0])] == names[:1]
+    with pytest.raises(ValueError, match="notes holds no run"):
+        read_runs(tmp_path / "study" / "notes")
 
 
 def test_a_comparison_is_a_table_too(tmp_path):

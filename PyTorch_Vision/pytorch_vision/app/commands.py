@@ -26,7 +26,7 @@ from pytorch_vision.analysis import (
 )
 from pytorch_vision.analysis.metrics import evaluation
 from pytorch_vision.app.command_line import FILES, OF_WEIGHTS, OWN_OF, SETTINGS, parse
-from pytorch_vision.app.compare import FinishedRun, compare_runs, write_comparison
+from pytorch_vision.app.compare import compare_runs, read_runs, write_comparison
 from pytorch_vision.app.file_predictions import (
     classify_files,
     read_sample,
@@ -337,7 +337,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None) 
 
 def compare(settings: Settings, files: list[str]) -> None:
     """Compare runs, given by their folders: print a table and draw their curves."""
-    runs = [FinishedRun.read(folder) for folder in files]
+    runs = [run for folder in files for run in read_runs(folder)]
     print(compare_runs(runs))
     figure = plots.compare({run.name: run.history for run in runs}, "Runs side by side")
     folder = Path(settings.output or "runs")

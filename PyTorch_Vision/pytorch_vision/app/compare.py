@@ -76,6 +76,20 @@ class FinishedRun:
         return "unset" if value in (None, "") else printable(str(value))
 
 
+def read_runs(folder: str | os.PathLike) -> list[FinishedRun]:
+    """Return the run in a folder, or those in the folders inside it, as ``--seed 0 1 2`` makes.
+
+    Raises:
+        ValueError: there is none, or its history is damaged.
+    """
+    path = user_path(folder)
+    inside = sorted(path.iterdir()) if path.is_dir() else []
+    runs = [one for one in inside if RunFolder(one).history.is_file()]
+    if not runs or RunFolder(path).history.is_file():
+        runs = [path]
+    return [FinishedRun.read(one) for one in runs]
+
+
 def compare_runs(runs: Sequence[FinishedRun]) -> str:
     """Return a text table of runs with their results, and below it the settings that differ.
 
