@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -148,13 +148,19 @@ def _builder(name: str) -> Callable[..., nn.Module]:
         return _timm_builder(name.removeprefix(TIMM))
     if name.count(":") == 1:
         return _custom_builder(*name.split(":"))
-    known = [*MODELS, *(f"{TORCHVISION}{one}" for one in _torchvision_names())]
-    meant = [one for one in known if name.lower() in (one.lower(), one.removeprefix(TORCHVISION))]
     raise ValueError(
         f"model is {name!r}, expected one of {', '.join(MODELS)}, torchvision:NAME, "
         "torchvision:NAME@DEFAULT, timm:NAME, or module:function for a custom function"
-        + (f"; did you mean {' or '.join(meant)}?" if meant else "")
+        + _advice(name, [*MODELS, *(f"{TORCHVISION}{one}" for one in _torchvision_names())])
     )
+
+
+def _advice(name: str, known: Sequence[str]) -> str:
+    """Return the known names that are most like one, as a question, or an empty text."""
+    short = {one: one.removeprefix(TORCHVISION).lower() for one in known}
+    near = difflib.get_close_matches(name.lower(), short.values(), 3)
+    meant = [one for one in known if short[one] in near]
+    return f"; did you mean {' or '.join(meant)}?" if meant else ""
 
 
 def _torchvision_names() -> list[str]:
@@ -165,7 +171,10 @@ def _torchvision_builder(name: str) -> Callable[..., nn.Module]:
     name, at, weights_name = name.partition(WEIGHTS)
     known = _torchvision_names()
     if name not in known:
-        raise ValueError(f"torchvision has no network {name!r}; it has {', '.join(known)}")
+        raise ValueError(
+            f"torchvision has no network {name!r}"
+            + (_advice(name, known) or f"; it has {', '.join(known)}")
+        )
     extra = {"aux_logits": False, "init_weights": True} if name in WITH_AUXILIARY else {}
     weights = _torchvision_weights(name, weights_name) if at else None
     if weights is not None and name in WITH_AUXILIARY:
@@ -239,8 +248,7 @@ def _timm() -> Any:
 def _timm_builder(name: str) -> Callable[..., nn.Module]:
     timm = _timm()
     if not timm.is_model(name):
-        near = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), 3)
-        advice = f"; did you mean {' or '.join(near)}?" if near else ""
+        advice = _advice(name.partition(".")[0], timm.list_models())
         raise ValueError(f"timm has no network {name!r}{advice}")
 
     def build(num_classes: int, pretrained: bool = True, **options: Any) -> nn.Module:
