@@ -419,7 +419,7 @@ def test_the_committed_weights_are_evaluated_by_default(folder, run):
         ("train --data sample --epochs -1", "epochs is '-1', expected 0 or more"),
         ("train --data sample --model mine:network", "model is mine:network, which cannot be"),
         ("train --data sample --weights none.st", "there are no weights at none.st"),
-        ("train --data .", ". has no folders, expected one for each class"),
+        ("train --data .", ". has no folders of pictures, expected one for each class"),
         ("train --data notes.txt --model torchvision:resnet19", "data is 'notes.txt'"),
         ("train --data . --model torchvision:resnet19", "torchvision has no network 'resnet19'"),
         ("evaluate --weights none.safetensors", "there are no weights at none"),
