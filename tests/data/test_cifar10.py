@@ -94,6 +94,11 @@ def test_an_unknown_data_set_is_named(which):
         load_data(which)
 
 
+def test_a_file_in_place_of_a_folder_is_called_so():
+    with pytest.raises(ValueError, match=r"or a folder of pictures \(that is a file\)"):
+        load_data(__file__)
+
+
 # Where it comes from: a CIFAR-10 of 60 images in the real formats, without the network
 
 

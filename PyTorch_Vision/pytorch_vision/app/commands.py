@@ -267,7 +267,8 @@ def classify(
     if len(counts) > MOST_LISTED:
         print(f"  and {len(counts) - MOST_LISTED:,} other classes")
     problems = len(rows) - counts.total()
-    unread = f"; {problems:,} could not be read, and the table says why" if problems else ""
+    why = ", and the table says why" if like is None else ""
+    unread = f"; {problems:,} could not be read{why}" if problems else ""
     print(f"{counted(counts.total(), 'picture')} in {table}{unread}")
 
 

@@ -155,8 +155,11 @@ def _summary(runs: Sequence[FinishedRun]) -> list[str]:
         values = [run.figures[column] for run in runs]
         return f"{statistics.mean(values):{form}} ± {statistics.stdev(values):{form}}"
 
+    names = ", ".join(run.name for run in runs)
+    if len(names) > WIDEST:
+        names = f"{_short(runs[0].name)} and {len(runs) - 1} more"
     return [
-        _short(", ".join(run.name for run in runs)),
+        names,
         f"{len(runs)} runs",
         f"test accuracy {spread('test_accuracy', '.2f')} %",
         f"loss {spread('test_loss', '.4f')}",

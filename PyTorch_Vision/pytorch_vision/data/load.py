@@ -94,7 +94,8 @@ def check_data_name(which: str | int) -> str:
         return os.path.join(os.curdir, path) if is_cifar10(str(path)) else str(path)
     if is_cifar10(which):
         return which
+    what = "that is a file" if path is not None and path.exists() else "there is no such folder"
     raise ValueError(
         f"data is {which!r}, expected 'full', 'sample', a number of training images from 10 to "
-        "50000, or a folder of pictures (there is no such folder)"
+        f"50000, or a folder of pictures ({what})"
     )
