@@ -214,7 +214,7 @@ def test_all_pictures_are_trained_on_and_several_classifiers_asked(folder, train
     assert (folder / "all" / "training_errors.html").exists()
     told = run("predict", *OF_WEIGHTS, "all/weights.safetensors", "mine/red", "--output", "mean")
     assert told.count("Weights: ") == 2
-    assert "20 pictures in mean/predictions.csv" in told
+    assert "20 pictures classified. Table in mean/predictions.csv" in told
 
 
 def test_kept_pictures_are_deleted(folder, trained, run):
@@ -343,16 +343,17 @@ def test_new_pictures_are_classified(folder, trained, run, refused):
     paint(folder / "new" / "deep", {"red": 10, "blue": 10}, side=40)
     (folder / "new" / "notes.png").write_text("no picture")
     told = run("predict", "new", "mine/red/1.png", *OF_WEIGHTS)
-    assert f"21 pictures in {OUTPUT}/predictions.csv; 1 could not be read" in told
+    assert f"Table in {OUTPUT}/predictions.csv\n" in told
+    assert "21 pictures classified; 1 could" in told
     assert re.search(r"^  (red|green|blue): \d+$", told, re.MULTILINE)
     for _ in range(2):
         told = run("predict", "mine/red/1.png", *OF_WEIGHTS)
-        assert f"1 picture in {OUTPUT}/predictions-2.csv\n" in told
+        assert f"1 picture classified. Table in {OUTPUT}/predictions-2.csv\n" in told
     run("predict", "mine/red/1.png", *OF_WEIGHTS, "--output", "other")
     assert names_in(folder / "other") == ["predictions.csv"]  # and no folder for pictures
     (folder / "sample.csv").write_text("id,red,blue,green\n1,0,0,0\n")
     told = run("predict", "mine/red", *OF_WEIGHTS, "--like", "sample.csv")
-    assert f"20 pictures in {OUTPUT}/submission.csv" in told
+    assert f"20 pictures classified. Table in {OUTPUT}/submission.csv" in told
     run("predict", "mine/red", *OF_WEIGHTS, "--probabilities", "--ids", "--output", "ids")
     assert (folder / "ids/predictions.csv").read_text().startswith("id,class,probability,runner_up")
     told = refused("predict", "new/notes.png", *OF_WEIGHTS, "--output", "none")

@@ -10,7 +10,6 @@ from pytorch_vision.app import file_predictions
 from pytorch_vision.app.file_predictions import (
     FilePrediction,
     classify_files,
-    read_sample,
     write_file_predictions,
     write_submission,
 )
@@ -175,6 +174,10 @@ def test_a_sample_that_does_not_fit_is_refused(tmp_path, sample, message):
     assert not (tmp_path / "s.csv").exists()
 
 
-def test_a_sample_that_is_missing_is_named(tmp_path):
+def test_a_missing_sample_is_named_before_anything_is_classified(tmp_path):
+    def classified():
+        raise AssertionError("a file was classified")
+        yield
+
     with pytest.raises(ValueError, match=r"there is no sample submission .*sample\.csv"):
-        read_sample(tmp_path / "sample.csv", ["dog", "cat"])
+        write_submission(classified(), ["cat"], tmp_path / "sample.csv", tmp_path / "s.csv")

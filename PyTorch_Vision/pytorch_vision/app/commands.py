@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,6 @@ from pytorch_vision.app.command_line import FILES, OF_WEIGHTS, OWN_OF, SETTINGS,
 from pytorch_vision.app.compare import compare_runs, read_runs, write_comparison
 from pytorch_vision.app.file_predictions import (
     classify_files,
-    read_sample,
     write_file_predictions,
     write_submission,
 )
@@ -250,15 +250,14 @@ def classify(
     folder = _output(settings).folder
     classifiers = [_load(replace(settings, weights=one)) for one in weights]
     names = classifiers[0].class_names
-    if like is not None:
-        read_sample(like, names)  # what is wrong with it is said before the long part
-    rows = list(classify_files(classifiers, files, settings.machine))
+    written, listed = tee(classify_files(classifiers, files, settings.machine))
     if like is not None:
         path = folder / "submission.csv"
-        table = write_submission(rows, names, like, path, mark=byte_order_mark)
+        table = write_submission(written, names, like, path, mark=byte_order_mark)
     else:
         path, columns = folder / "predictions.csv", names if probabilities else ()
-        table = write_file_predictions(rows, path, columns, ids=ids, mark=byte_order_mark)
+        table = write_file_predictions(written, path, columns, ids=ids, mark=byte_order_mark)
+    rows = list(listed)
     counts = Counter(row.class_name for row in rows if not row.problem)
     if not counts:
         raise ValueError(f"none of {counted(len(rows), 'file')} could be read: {table} says why")
@@ -269,7 +268,7 @@ def classify(
     problems = len(rows) - counts.total()
     why = ", and the table says why" if like is None else ""
     unread = f"; {problems:,} could not be read{why}" if problems else ""
-    print(f"{counted(counts.total(), 'picture')} in {table}{unread}")
+    print(f"{counted(counts.total(), 'picture')} classified{unread}. Table in {table}")
 
 
 def explain(settings: Settings, files: list[str]) -> None:

@@ -177,7 +177,8 @@ def write_submission(
     the predicted class.
 
     Args:
-        predictions: what ``classify_files`` returned.
+        predictions: what ``classify_files`` returned; it starts only once the sample is known to
+            be one.
         class_names: the classifier's.
         like: the sample submission, a CSV file with a header.
         path: the file; a table of other rows is not replaced.
@@ -187,34 +188,6 @@ def write_submission(
         ValueError: the sample is no such table, or ids have no readable picture; the message names
             them.
         OSError: the table cannot be written.
-    """
-    header, rows = read_sample(like, class_names)
-    read = [one for one in predictions if one.probabilities is not None]
-    found = {one.file: one for one in read} | {Path(one.file).name: one for one in read}
-    found |= _by_id(read)
-    ids = [row[0] for row in rows if row]
-    if missing := [one for one in ids if one not in found]:
-        raise ValueError(
-            f"{len(missing):,} of {len(ids):,} ids in {like} have no picture that could be read, "
-            f"such as {', '.join(map(printable, missing[:NAMED]))}"
-        )
-    known = set(header[1:]) <= set(class_names)
-    labels = [class_names.index(column) for column in header[1:]] if known else []
-    table = []
-    for name in ids:
-        one = found[name]
-        shares = () if one.probabilities is None else one.probabilities[labels]
-        table.append([name, *(map(_field, shares) if labels else [one.class_name])])
-    return _write(path, header, table, mark)
-
-
-def read_sample(
-    like: str | os.PathLike, class_names: Sequence[str]
-) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of a sample submission.
-
-    Raises:
-        ValueError: it is no such table, or its columns are no classes.
     """
     like = user_path(like)
     if not like.exists():
@@ -232,7 +205,22 @@ def read_sample(
             f"), expected an id and a column for each class ({', '.join(class_names[:NAMED])}), or "
             "an id and one column for the predicted class"
         )
-    return header, rows
+    read = [one for one in predictions if one.probabilities is not None]
+    found = {one.file: one for one in read} | {Path(one.file).name: one for one in read}
+    found |= _by_id(read)
+    ids = [row[0] for row in rows if row]
+    if missing := [one for one in ids if one not in found]:
+        raise ValueError(
+            f"{len(missing):,} of {len(ids):,} ids in {like} have no picture that could be read, "
+            f"such as {', '.join(map(printable, missing[:NAMED]))}"
+        )
+    labels = [] if unknown else [class_names.index(column) for column in header[1:]]
+    table = []
+    for name in ids:
+        one = found[name]
+        shares = () if one.probabilities is None else one.probabilities[labels]
+        table.append([name, *(map(_field, shares) if labels else [one.class_name])])
+    return _write(path, header, table, mark)
 
 
 def _by_id(predictions: Iterable[FilePrediction]) -> dict[str, FilePrediction]:

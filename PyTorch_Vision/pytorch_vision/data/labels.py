@@ -87,8 +87,10 @@ def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
     file, label = "", ""
     if isinstance(labels, str):
         labels, file, label = _parsed(labels, folder)
-    if isinstance(labels, (str, os.PathLike)):
-        return _labeller_by_table(_table_path(labels, folder), file, label, left_out)
+    elif isinstance(labels, os.PathLike):
+        labels = _table_path(labels, folder)
+    if isinstance(labels, Path):
+        return _labeller_by_table(labels, file, label, left_out)
     if not callable(labels):
         raise ValueError(f"labels is {labels!r}, expected a text, a path or a function")
     function = labels
@@ -102,36 +104,40 @@ def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
 
 def from_anywhere(labels: str, folder: Path) -> str:
     """Return labels that mean the same from any working directory: with a table's whole path."""
-    if labels.partition(":")[0] in KINDS:
-        return labels
-    for path in (labels, labels.rsplit(":", 2)[0]):
-        if (table := _table_path(path, folder)).is_file():
-            return str(table.absolute()) + labels[len(path) :]
-    return labels
+    table, columns = _found_table(labels, folder)
+    return labels if table is None else f"{table.absolute()}{columns}"
 
 
-def _parsed(text: str, folder: Path) -> tuple[str | Label, str, str]:
+def _parsed(text: str, folder: Path) -> tuple[Path | Label, str, str]:
     """Return a labeller or the path of a table, and the names of two columns, which may be empty.
 
     Raises:
         ValueError: the text means none of these.
     """
+    table, columns = _found_table(text, folder)
+    if table is not None:
+        _, file, label = [*columns.split(":"), "", ""][:3]
+        return table, file, label
     kind, _, rest = text.partition(":")
     if kind == "name":
         return by_name(rest), "", ""
-    if kind in ("folders", "level"):
+    if kind in KINDS:
         if not rest.isdecimal() or int(rest) < 1:
             raise ValueError(f"labels is {text!r}, expected 1 or more folders, as in {kind}:2")
         return by_folders(int(rest), joined=kind == "folders"), "", ""
-    if _table_path(text, folder).is_file():
-        return text, "", ""
-    path, file, label = [*text.rsplit(":", 2), "", ""][:3]
-    if _table_path(path, folder).is_file():
-        return path, file, label
     raise ValueError(
         f"labels is {text!r}, expected a table (there is no such file), name:<pattern>, "
         "folders:<number> or level:<number>"
     )
+
+
+def _found_table(text: str, folder: Path) -> tuple[Path | None, str]:
+    """Return the table that a text names, if there is one, and what follows: ":file:label"."""
+    if text.partition(":")[0] not in KINDS:
+        for path in (text, text.rsplit(":", 2)[0]):
+            if (table := _table_path(path, folder)).is_file():
+                return table, text[len(path) :]
+    return None, ""
 
 
 def _table_path(path: str | os.PathLike, folder: Path) -> Path:
