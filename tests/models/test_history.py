@@ -5,14 +5,19 @@ import pytest
 from pytorch_vision.models import EpochRecord, History
 
 HISTORY = History(
-    tuple(EpochRecord(e, 2 / e, 40.123456 + e, 3 / e, 30 + e, 0.1, 1.5, 0.5) for e in (1, 2, 3))
+    tuple(
+        EpochRecord(e, 2 / e, 40.123456 + e, 3 / e, 30 + e, 0.1, 1.5, 0.5, 0.2) for e in (1, 2, 3)
+    )
 )
 
 
 def test_a_history_is_written_and_read_as_csv(tmp_path):
     path, names = tmp_path / "new" / "history.csv", list(asdict(HISTORY.records[0]))
     HISTORY.to_csv(path)
-    assert path.read_text().splitlines()[:2] == [",".join(names), "1,2,41.1235,3,31,0.1,1.5,0.5"]
+    assert path.read_text().splitlines()[:2] == [
+        ",".join(names),
+        "1,2,41.1235,3,31,0.1,1.5,0.5,0.2",
+    ]
     again = History.from_csv(path)
     for name in names:
         assert again.column(name) == pytest.approx(HISTORY.column(name), rel=1e-5)
@@ -26,7 +31,7 @@ def test_a_history_is_written_and_read_as_csv(tmp_path):
         (lambda text: text.replace("41.1235", "many"), "could not convert"),
         (lambda text: text[: text.rindex(",")], ""),
         (lambda text: text.replace("\n3,", "\n5,"), "record 3"),
-        (lambda text: text + "4,1,1,1,1,1,1,1,1\n", ""),
+        (lambda text: text + "4,1,1,1,1,1,1,1,1,1\n", ""),
     ],
 )
 def test_another_table_is_refused(tmp_path, change, message):

@@ -6,7 +6,7 @@ from pytorch_vision.models import EpochRecord, History
 from pytorch_vision.training.progress import Progress
 
 HISTORY = History(tuple(EpochRecord(e, 2 / e, 40.0, 3 / e, 30.0, 0.1, 1.5, 0.5) for e in (1, 2, 3)))
-PROGRESS = Progress(3, 5, 7.5, 0.05, HISTORY, 3 * [{"text": "a", "hardware": "b"}], "bar")
+PROGRESS = Progress(3, 5, 7.5, [0.05, 0.1], HISTORY, 3 * [{"text": "a", "hardware": "b"}], "bar")
 
 
 def test_it_can_be_saved_and_loaded():

@@ -21,8 +21,7 @@ def training_curves(history: History, title: str = "", config: TrainConfig | Non
     Args:
         history: what ``fit`` returned; without an epoch, the empty axes say so.
         title: which network was trained on which data.
-        config: the recipe. If given, the first epoch with images of full size is marked, and Muon's
-            learning rate is drawn beside SGD's.
+        config: the recipe. If given, the first epoch with images of full size is marked.
     """
     figure = new_figure(13, 4.2, title)
     loss, accuracy, rate = figure.subplots(1, 3, width_ratios=(4, 4, 3))
@@ -49,18 +48,16 @@ def training_curves(history: History, title: str = "", config: TrainConfig | Non
                 label = f"full size from epoch {config.small_epochs + 1} on"
                 axes.axvline(config.small_epochs + 0.5, color="0.5", linestyle=":", label=label)
             axes.legend(fontsize=9)
-        _learning_rates(rate, history, config)
+        _learning_rates(rate, history)
         for axes in (loss, accuracy, rate):
             axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     return finished(figure)
 
 
-def _learning_rates(axes: Axes, history: History, config: TrainConfig | None) -> None:
-    epochs, rates = history.column("epoch"), np.array(history.column("learning_rate"))
-    axes.plot(epochs, rates, "C2o-", markersize=4, label="SGD")
-    if config is not None and config.optimizer == "muon":
-        # one schedule scales both
-        muon = rates * config.chosen("muon_learning_rate") / config.peak_learning_rate
+def _learning_rates(axes: Axes, history: History) -> None:
+    epochs, muon = history.column("epoch"), history.column("muon_learning_rate")
+    axes.plot(epochs, history.column("learning_rate"), "C2o-", markersize=4, label="SGD")
+    if any(muon):
         axes.plot(epochs, muon, "C3s-", markersize=4, label="Muon (convolutions)")
         axes.legend(fontsize=9)
     axes.set_ylim(bottom=0)

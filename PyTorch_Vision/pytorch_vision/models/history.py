@@ -13,8 +13,9 @@ class EpochRecord:
     """The record of one epoch; losses are means over images, accuracies are in percent.
 
     ``train_loss`` is the loss that was minimised: with label smoothing, on augmented images.
-    Without test images, test loss and accuracy are NaN. ``learning_rate`` is SGD's in the epoch's
-    last step; seconds are wall-clock time.
+    Without test images, test loss and accuracy are NaN. Learning rates are those of the epoch's
+    last step; Muon's is 0 where another optimizer trained, and in histories from before it was
+    recorded. Seconds are wall-clock time.
     """
 
     epoch: int
@@ -25,6 +26,7 @@ class EpochRecord:
     learning_rate: float
     train_seconds: float
     test_seconds: float
+    muon_learning_rate: float = 0.0
 
     def __post_init__(self) -> None:
         for column in fields(self):  # convert numbers of NumPy and torch to Python's

@@ -287,15 +287,17 @@ def _test(trainer: Trainer, interrupted: Interrupted) -> bool:
     say(f"{result}\n")
     progress = trainer.progress
     train_loss, train_accuracy = trainer.means()
+    rate, muon_rate = [*progress.learning_rates, 0.0][:2]
     record = EpochRecord(
         epoch=len(progress.history.records) + 1,
         train_loss=train_loss,
         train_accuracy=train_accuracy,
         test_loss=result.loss,
         test_accuracy=result.accuracy,
-        learning_rate=progress.learning_rate,
+        learning_rate=rate,
         train_seconds=progress.seconds,
         test_seconds=time.monotonic() - started,
+        muon_learning_rate=muon_rate,
     )
     trainer.end_epoch(record, f"{progress.bar_line}\n{result}\n")
     return True

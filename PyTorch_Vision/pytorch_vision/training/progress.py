@@ -14,7 +14,7 @@ class Progress:
     Attributes:
         epoch, batch: the next batch to train on, both counted from 0 in this training.
         seconds: the time spent on training in the current epoch.
-        learning_rate: that of the last step; Muon's second rate is not recorded.
+        learning_rates: those of the last step, in the order of ``NamedOptimizer.rates``.
         history: the records of the complete epochs, after those of earlier trainings.
         log: for each complete epoch, the "text" that it printed and the "hardware" it ran on.
         bar_line: the current epoch's full progress bar, until the epoch is tested.
@@ -23,7 +23,7 @@ class Progress:
     epoch: int = 0
     batch: int = 0
     seconds: float = 0.0
-    learning_rate: float = 0.0
+    learning_rates: list[float] = field(default_factory=list)
     history: History = field(default_factory=History)
     log: list[dict[str, str]] = field(default_factory=list)
     bar_line: str = ""

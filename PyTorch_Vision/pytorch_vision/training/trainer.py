@@ -144,7 +144,7 @@ class Trainer:
         """Add a batch to the epoch's metrics and progress."""
         self.metrics.update(loss, logits, labels, self.progress.batch)
         self.pruning.note(self.progress.batch, logits, labels)
-        self.progress.learning_rate = float(self.schedulers[0].get_last_lr()[0])
+        self.progress.learning_rates = [float(s.get_last_lr()[0]) for s in self.schedulers]
         self.progress.batch += 1
 
     def end_epoch(self, record: EpochRecord, text: str) -> None:
