@@ -189,6 +189,7 @@ def test_features_that_fit_badly_are_trained_anew(
     assert "all layers are trained anew" in capsys.readouterr().out
     anew = TrainConfig.finetune().anew()
     assert (anew.muon_learning_rate, anew.peak_learning_rate, anew.transfer) == (0.05, 0.05, "no")
+    assert anew.warm_up == TrainConfig().warm_up
     record = classifier.history.records[0]
     assert record.muon_learning_rate == record.learning_rate  # the recipe's is half of SGD's
 

@@ -52,15 +52,19 @@ def trust_lessons(measured: Trust, classifier: Classifier) -> str:
     if len(measured.randomized) > 1 and all(measured.randomized.values()):
         lines.append(_after_randomization(measured.randomized))
     apart, side = max(map_geometry(classifier).stride), max(classifier.size)
-    rough = f"All the same, the map is rough: its cells lie {apart:g} pixels apart, of {side}."
     if tested:
-        maps = next(iter(tested.values()))["Grad-CAM"]
-        before, after = (percent(maps.lerf[:, column].mean()) for column in (0, -1))
-        rough += (
-            f" Without the {percent(maps.fractions[-1])} of the pixels that it calls least "
-            f"important, the probability goes from {before} to {after}."
+        group, maps = next(iter(tested.items()))
+        removal = maps["Grad-CAM"]
+        before, after = (percent(removal.lerf[:, column].mean()) for column in (0, -1))
+        lines.append(
+            f"On {counted(_count(maps), f'{group} image')}, the probability goes from {before} to "
+            f"{after} when the {percent(removal.fractions[-1])} of the pixels that Grad-CAM calls "
+            "least important are taken away. Of a map that misses nothing, it would stay."
         )
-    return "\n".join(f"- {line}" for line in [*lines, rough])
+    lines.append(
+        f"The map is rough: its cells lie {apart:g} pixels apart, in an image of {side} pixels."
+    )
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _count(maps: dict[str, Removal]) -> int:
@@ -78,7 +82,10 @@ def _gaps(group: str, maps: dict[str, Removal]) -> str:
     )
     low, high = interval(maps["Grad-CAM"].score - maps[nothing[0]].score)
     if low > 0:
-        return f"{text} Grad-CAM's is wider than any of them, by more than chance explains."
+        return (
+            f"{text} Grad-CAM's is wider than any of them, and the difference is larger than "
+            "chance would explain."
+        )
     if high < 0:
         return f"{text} So *{nothing[0]}* marks what the network needs better than Grad-CAM does."
     return f"{text} Between Grad-CAM and *{nothing[0]}* these images show no clear difference."
@@ -98,8 +105,8 @@ def _after_randomization(randomized: dict[str, dict[str, np.ndarray]]) -> str:
     least, most = max(means, key=lambda name: means[name]), min(means, key=lambda name: means[name])
     return (
         f"With new random weights in the last layer (`{layer}`) alone, the rank correlation with "
-        f"the true map is: {listed}. A map that depends on what was learned there changes: "
-        f"{most}'s does most, {least}'s least."
+        f"the trained network's map is: {listed}. A map that depends on what was learned there "
+        f"changes: {most}'s does most, {least}'s least."
     )
 
 

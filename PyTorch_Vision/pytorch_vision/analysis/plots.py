@@ -167,9 +167,9 @@ def trust(measured: Trust, title: str = "") -> Figure:
     (*above, scores, sanity) = figure.subplots(2, 2).flat
     for axes, (group, maps) in zip(above, measured.removals.items(), strict=True):
         for number, (name, one) in enumerate(maps.items()):
-            for curves, style in ((one.morf, "o-"), (one.lerf, "o--")):
-                label = name if style == "o-" else None
-                axes.plot(one.fractions, _mean(curves), f"C{number}{style}", label=label)
+            axes.plot(one.fractions, _mean(one.morf), f"C{number}o-", label=name)
+            # hollow, so that two lines on top of each other can both be seen
+            axes.plot(one.fractions, _mean(one.lerf), f"C{number}s--", markerfacecolor="white")
         count = len(one.morf)
         axes.set(
             title=f"{count:,} {group} image{'s' * (count != 1)}",
@@ -195,7 +195,8 @@ def trust(measured: Trust, title: str = "") -> Figure:
     scores.axvline(0, color="grey", linewidth=1)
     scores.margins(y=0.25)
     scores.set(
-        title="Mean gap between the two curves, 95 % interval", xlabel="0: no better than chance"
+        title="Gap between dashed and solid line: mean, 95 % interval",
+        xlabel="Mean gap in probability (0: no better than chance)",
     )
     scores.legend(loc="lower right", ncols=2, fontsize=9)
     for number, (name, correlations) in enumerate(measured.randomized.items()):
@@ -218,7 +219,7 @@ def trust(measured: Trust, title: str = "") -> Figure:
     sanity.set(
         title="Does the map depend on what was learned?",
         xlabel="Randomised so far, from the last layer to the first",
-        ylabel="Rank correlation with the true map",
+        ylabel="Rank correlation with the trained network's map",
     )
     sanity.legend(fontsize=9)
     for axes in figure.axes:

@@ -10,6 +10,7 @@ from pytorch_vision.data.splits import balanced_indices
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.checks import whole_number
+from pytorch_vision.runtime.text import counted
 
 Order = Literal["first", "confident", "spread", "auto"]
 Split = Literal["test", "train"]
@@ -66,7 +67,8 @@ class Predictions:
     @property
     def title(self) -> str:
         """A figure's title: which classifier predicted, and how the images were chosen."""
-        return ": ".join(filter(None, (self.description, self.choice)))
+        chosen = self.choice or counted(len(self), self.kind)
+        return ": ".join(filter(None, (self.description, chosen)))
 
     @property
     def kind(self) -> str:
