@@ -261,7 +261,12 @@ def classify(
         table = write_file_predictions(rows, path, columns, ids=ids, mark=byte_order_mark)
     counts = Counter(row.class_name for row in rows if not row.problem)
     if not counts:
-        raise ValueError(f"none of {counted(len(rows), 'file')} could be read: {table} says why")
+        first = (
+            f", such as {rows[0].problem}: {table} names all"
+            if rows[1:]
+            else f": {rows[0].problem}"
+        )
+        raise ValueError(f"none of {counted(len(rows), 'file')} could be read{first}")
     for name, count in counts.most_common(MOST_LISTED):
         print(f"  {name}: {count:,}")
     if len(counts) > MOST_LISTED:
@@ -269,7 +274,8 @@ def classify(
     problems = len(rows) - counts.total()
     why = ", and the table says why" if like is None else ""
     unread = f"; {problems:,} could not be read{why}" if problems else ""
-    print(f"{counted(counts.total(), 'picture')} in {table}{unread}")
+    done = "classified, answers in" if like is not None else "in"  # a sample may lack some of them
+    print(f"{counted(counts.total(), 'picture')} {done} {table}{unread}")
 
 
 def explain(settings: Settings, files: list[str]) -> None:

@@ -398,7 +398,12 @@ def _labelled(
     test = [*splits["test"], *splits["val"]]
     if len(splits["train"]) != 1 or not test:
         return Layout(names, None, whole, has_splits=False)
+    train = splits["train"][0]
+    if not known and (unknown := sorted(test[0].classes.keys() - train.classes.keys())):
+        raise ValueError(
+            f"{test[0].folder} has classes that {train.folder} does not have: {', '.join(unknown)}"
+        )
     left_out[f"not read, as {Path(test[0].folder).name} is tested on"] += [
         split.folder for split in test[1:]
     ]
-    return Layout(names, splits["train"][0], test[0], has_splits=True)
+    return Layout(names, train, test[0], has_splits=True)
