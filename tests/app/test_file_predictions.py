@@ -145,15 +145,30 @@ def test_a_table_can_have_ids_all_probabilities_and_a_mark(tmp_path):
         ("id,cat,dog\nж,0,0\n", [["ж", "0.250000", "0.750000"]]),
         ("name,dog\nж.png,0.5\n", [["ж.png", "0.750000"]]),
         ("\ufeffid,label\nж,cat\nnew/ж.png,cat\n", [["ж", "dog"], ["new/ж.png", "dog"]]),
+        ("id,label\ntest/Ж.JPG,cat\n", [["test/Ж.JPG", "dog"]]),
     ],
 )
-def test_a_submission_is_like_its_sample(tmp_path, sample, expected):
+def test_a_submission_is_like_its_sample(tmp_path, sample, expected, capsys):
     (tmp_path / "sample.csv").write_text(sample, encoding="utf-8")
     path = tmp_path / "submission.csv"
     for _ in range(2):
         assert write_submission(ROWS, ["dog", "cat"], tmp_path / "sample.csv", path) == path
     header, *rows = rows_of(path)
     assert (",".join(header), rows) == (sample.lstrip("\ufeff").splitlines()[0], expected)
+    told = f"Left out, without a row in {tmp_path / 'sample.csv'}: 1 picture\n"
+    assert told in capsys.readouterr().out
+    (tmp_path / "sample.csv").write_text(sample.replace(",", ";"), encoding="utf-8")
+    assert write_submission(ROWS, ["dog", "cat"], tmp_path / "sample.csv", path) == path
+
+
+def test_pictures_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    same = [FilePrediction(f"new/{one}/1.png", one, 1.0, probabilities=SHARES) for one in "ab"]
+    (tmp_path / "sample.csv").write_text("id,label\nb/1.png,?\na/1.png,?\n")
+    path = write_submission(same, ["a", "b"], tmp_path / "sample.csv", tmp_path / "s.csv")
+    assert rows_of(path)[1:] == [["b/1.png", "b"], ["a/1.png", "a"]]
+    (tmp_path / "sample.csv").write_text("id,label\n1.png,?\n")
+    with pytest.raises(ValueError, match=r"1 of 1 ids .* or several, such as 1\.png"):
+        write_submission(same, ["a", "b"], tmp_path / "sample.csv", tmp_path / "s.csv")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +176,7 @@ def test_a_submission_is_like_its_sample(tmp_path, sample, expected):
     [
         (
             "id,cat,dog\nж,0,0\nbroken,0,0\n",
-            "1 of 2 ids .* no picture that .* read, such as broken",
+            r"1 of 2 ids .* no picture that .* read, or several, such as broken \(is not an image",
         ),
         ("id,cat,mouse\nж,0,0\n", r"columns that are no classes \(mouse\), expected an id"),
         ("no table", "is not a sample submission: expected a CSV file"),

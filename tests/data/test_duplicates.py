@@ -25,6 +25,12 @@ def changed(image: np.ndarray, kind: str) -> np.ndarray:
     )
 
 
+def framed(image: np.ndarray, width: int, value: int) -> np.ndarray:
+    """Return an image within a frame, all of it brought to the image's size."""
+    whole = np.pad(image, ((width, width), (width, width), (0, 0)), constant_values=value)
+    return np.asarray(Image.fromarray(whole).resize(image.shape[1::-1]))
+
+
 @pytest.fixture
 def data(sample) -> ImageData:
     """Images of which no two are alike, as the next test shows."""
@@ -58,7 +64,12 @@ def test_a_copy_on_the_other_side_is_found(data, kind):
         ("turned", lambda image: np.rot90(image)),
         ("turned", lambda image: np.rot90(image, 2)),
         ("turned", lambda image: np.rot90(image, 3)),
+        ("mirrored", lambda image: image[::-1]),
+        ("mirrored and turned", lambda image: image.swapaxes(0, 1)),
+        ("mirrored and turned", lambda image: np.rot90(image, 2).swapaxes(0, 1)),
         ("framed or cropped", lambda image: np.pad(image[2:-2, 2:-2], ((2, 2), (2, 2), (0, 0)))),
+        ("framed or cropped", lambda image: framed(image, 4, 255)),
+        ("framed or cropped", lambda image: framed(image, 6, 0)),
         ("grey", lambda image: np.array(Image.fromarray(image).convert("L").convert("RGB"))),
         ("grey and mirrored", lambda image: image[:, ::-1, 1:2].repeat(3, axis=2)),
     ],

@@ -139,6 +139,13 @@ def test_each_class_is_held_out_by_its_share(tmp_path, capsys):
     assert "or give them more weight (class_weights)" in printed
 
 
+def test_classes_that_differ_only_in_case_are_told(tmp_path, capsys):
+    paint(tmp_path, {"Cat": 3, "cat": 3, "dog": 3, "dog ": 3, "rat": 3})
+    assert len(load_folder(tmp_path, 32).class_names) == 5
+    told = "Classes whose names differ only in case or spaces: 'Cat', 'cat', 'dog', 'dog '. If"
+    assert told in capsys.readouterr().out
+
+
 def test_training_digests_add_up(tmp_path):
     """Over several trainings of one network, in Python and from a file."""
     for part, first in (("one", 0), ("two", 10)):
@@ -161,7 +168,7 @@ def test_training_digests_add_up(tmp_path):
     assert len(again.test_labels) == 4 + 4  # held out by load_folder and by hold_out
 
 
-def test_weights_recognise_their_training_folder(tmp_path):
+def test_weights_recognise_their_training_folder(tmp_path, capsys):
     """Its held-out pictures are tested; in another folder, all pictures are."""
     for name, first in (("mine", 0), ("new", 10)):
         paint(tmp_path / name, {"cat": 10, "dog": 10}, first)
@@ -172,6 +179,9 @@ def test_weights_recognise_their_training_folder(tmp_path):
     tiny_classifier(data).save(tmp_path / "weights.safetensors")
     loaded = Classifier.load(tmp_path / "weights.safetensors", tiny_network(classes=2))
     assert np.array_equal(settings["mine"].load_data(loaded).test_images, data.test_images)
+    assert "None of them" not in capsys.readouterr().out
     assert len(settings["new"].load_data(loaded).test_images) == 20
+    told = "None of them is, pixel for pixel, one that the weights were trained on. If they were"
+    assert told in capsys.readouterr().out
     held_out = replace(settings["new"], held_out=4).load_data(loaded)
     assert (len(held_out.train_images), len(held_out.test_images)) == (12, 4)

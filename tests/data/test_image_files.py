@@ -5,6 +5,7 @@ import struct
 import warnings
 import zlib
 
+import cv2
 import numpy as np
 import PIL
 import pytest
@@ -186,7 +187,7 @@ def test_a_size_is_one_number_or_two(tmp_path):
 @pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
 def test_a_scaled_decode_looks_like_a_whole_one(tmp_path, resize, orientation):
     """Within the docstring's bounds; sides that no scale divides are not shifted."""
-    rows, columns = np.mgrid[:611, :437] / 40
+    rows, columns = np.mgrid[:1211, :937] / 80
     waves = 128 + 60 * np.sin(rows + columns) + 60 * np.cos(rows - 2 * columns)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -198,16 +199,16 @@ def test_a_scaled_decode_looks_like_a_whole_one(tmp_path, resize, orientation):
     difference = np.abs(drafted.astype(int) - whole)
     assert difference.mean() < 1
     assert difference.max() < 12
-    assert ("437x611" if orientation == 1 else "611x437") in summary
+    assert ("937x1211" if orientation == 1 else "1211x937") in summary
 
 
 def test_the_digest_is_of_the_pixels(tmp_path):
-    """Whatever the name, metadata, compression and target size."""
+    """Whatever the name, metadata, format, compression and target size."""
 
     def digest(name: str, size: int = 32) -> str:
         return decode_picture(tmp_path / name, (size, size), "crop").digest
 
-    picture = Image.fromarray(np.tile(RANDOM, (20, 20, 1)))
+    picture = Image.fromarray(np.tile(RANDOM, (33, 33, 1)))
     text, exif = PngInfo(), Image.Exif()
     text.add_text("comment", "hello")
     exif[0x010E] = "a comment"
@@ -220,6 +221,13 @@ def test_the_digest_is_of_the_pixels(tmp_path):
     assert digest("0.png") == digest("1.png") == digest("2.bmp") == digest("0.png", 64)
     assert digest("0.jpg") == digest("1.jpg") == digest("1.jpg", 64)
     assert len({digest("0.png"), digest("0.jpg"), digest("2.jpg")}) == 3
+    small, turned = picture.resize((600, 400)), Image.Exif()
+    turned[0x0112] = 6
+    small.save(tmp_path / "3.jpg", exif=turned)
+    small.save(tmp_path / "4.jpg", exif=turned, optimize=True, progressive=True)
+    with Image.open(tmp_path / "3.jpg") as decoded:
+        ImageOps.exif_transpose(decoded).save(tmp_path / "3.webp", lossless=True)
+    assert digest("3.jpg") == digest("4.jpg") == digest("3.webp") == digest("3.jpg", 64)
 
 
 def test_a_picture_is_refused_by_its_number_of_pixels(tmp_path, monkeypatch):
@@ -303,7 +311,8 @@ def test_cmyk_and_lab_have_their_colours(tmp_path):
         ),
         ("empty.jpg", b"", "is empty"),
         ("pointer.jpg", b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
-        ("bands.tif", b"II*\0\x08\0\0\0\0\0", "is a TIFF whose bands .* tifffile or rasterio"),
+        ("bands.tif", b"II*\0\x08\0\0\0\0\0", "is a TIFF, .* whose bands .* tifffile or rasterio"),
+        ("phone.jpg", b"\0\0\0\x18ftypheic", "is HEIC, which Pillow cannot read: convert it"),
         ("page.jpg", b"<html>not found</html>", "is not an image that Pillow can read"),
         ("field.grib", b"GRIB\0\0\0\2" + bytes(30), "is not an image that Pillow can read"),
     ],
@@ -312,6 +321,23 @@ def test_the_error_gives_the_true_reason(tmp_path, name, content, told):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=f"{name} {told}"):
         read_image(tmp_path / name)
+
+
+def test_what_is_not_a_picture_at_all_is_said(tmp_path):
+    with pytest.raises(ValueError, match="is of type ndarray, expected a path, bytes, an open"):
+        read_image(RANDOM)
+    (tmp_path / "circle.png").symlink_to(tmp_path / "circle.png")
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        read_image(tmp_path / "circle.png")
+
+
+@pytest.mark.parametrize("suffix", ["png", "ppm", "jp2", "tif"])
+def test_colours_of_16_bits_are_scaled_alike_in_all_formats(tmp_path, suffix):
+    values = (np.arange(3 * 32 * 32, dtype=np.uint16)[::-1]).reshape(32, 32, 3)
+    assert cv2.imwrite(str(tmp_path / f"a.{suffix}"), values[..., ::-1])
+    picture = decode_picture(tmp_path / f"a.{suffix}", (32, 32), "crop")
+    assert (picture.kind, picture.own_scale) == ("uint16", (0, values.max()))
+    assert np.array_equal(picture.image, (255 * (values / values.max())).astype(np.uint8))
 
 
 def test_a_class_that_pillow_cannot_read_does_not_vanish(tmp_path):

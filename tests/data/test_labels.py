@@ -43,18 +43,32 @@ EXPECTED = {**dict.fromkeys(CATS, "cat"), **dict.fromkeys(DOGS, "dog")}
         ("id,area,category,colour", "{stem},{number}.5,{label},{label}ish", ","),
         ("", "{name},{label}", ","),
         ("\ufefffile,label", '"{name}","{label}"', ","),
+        ("file label", "{name}  {label}", " "),
+        ("file,label", "C:\\mine\\{name},{label}", ","),
+        ("file,label", "https://example.com/mine/{stem}.PNG,{label}", ","),
+        ("id,label", "000{stem},{label}", ","),
+        (",id,label", "{wrong},{stem},{label}", ","),
+        ("label,id", "{binary},{stem}", ","),
+        ("id,cat,dog", "{stem},{is_cat}.0,{binary}.0", ","),
     ],
 )
 def test_columns_are_found_by_their_content(tmp_path, header, row, delimiter):
     paint(tmp_path / "pictures", *CATS, *DOGS)
     rows = [
-        row.format(name=name, stem=Path(name).stem, label=label, number=number)
+        row.format(
+            **{"name": name, "stem": Path(name).stem, "label": label, "number": number},
+            **{"wrong": 7 - number, "binary": number // 4, "is_cat": 1 - number // 4},
+        )
         for number, (name, label) in enumerate(EXPECTED.items())
     ]
     text = "\n".join(filter(None, [header, *rows]))
-    (tmp_path / "train.csv").write_text(text, encoding="utf-8")
-    data = load_folder(tmp_path / "pictures", 8, labels=tmp_path / "train.csv")
-    assert classes_of(data) == EXPECTED
+    expected = EXPECTED
+    if "{label}" not in row and "cat" not in header:
+        expected = {name: str(int(label == "dog")) for name, label in EXPECTED.items()}
+    for encoding in ("utf-8", "utf-16"):  # Excel writes the latter as "Unicode text"
+        (tmp_path / "train.csv").write_text(text.lstrip("\ufeff"), encoding=encoding)
+        data = load_folder(tmp_path / "pictures", 8, labels=tmp_path / "train.csv")
+        assert classes_of(data) == expected
     assert np.bincount(data.test_labels).tolist() == [1, 1]
 
 
@@ -76,13 +90,35 @@ def test_a_table_in_the_folder_is_named_by_its_name(tmp_path, capsys):
     assert "Left out, rows of labels.csv without a picture: 10.png\n" in printed
 
 
-def test_columns_can_be_named(tmp_path):
+def test_a_table_without_a_header_may_begin_with_a_picture_that_is_missing(tmp_path, capsys):
+    paint(tmp_path, *CATS, *DOGS)
+    table(tmp_path, *ROWS, header="10.png,cat")
+    assert classes_of(load_folder(tmp_path, 8, labels="labels.csv")) == EXPECTED
+    assert "Left out, rows of labels.csv without a picture: 10.png\n" in capsys.readouterr().out
+
+
+def test_names_that_are_alike_are_not_taken_for_each_other(tmp_path, capsys):
+    """An exact name counts first; what looks like a suffix may be a part of the name."""
+    paint(tmp_path, *CATS, *DOGS, "A.png", "a.png", "scan.png")
+    rows = [*ROWS, "A.png,cat", "a.png,dog", "scan.1,cat"]
+    table(tmp_path, *rows)
+    expected = EXPECTED | {"A.png": "cat", "a.png": "dog"}
+    assert classes_of(load_folder(tmp_path, 8, labels="labels.csv")) == expected
+    assert "rows of labels.csv without a picture: scan.1\n" in capsys.readouterr().out
+    table(tmp_path, *ROWS, "A.jpg,cat")
+    with pytest.raises(ValueError, match=r"names 'A\.jpg', which may be .*A\.png, .*a\.png"):
+        load_folder(tmp_path, 8, labels="labels.csv")
+
+
+def test_columns_can_be_named(tmp_path, capsys):
     paint(tmp_path, *CATS, *DOGS)
     rows = [f"{Path(name).stem},{label},{label}-like" for name, label in EXPECTED.items()]
     table(tmp_path, *rows, header="id,animal,look")
     with pytest.raises(ValueError, match=r"which column has the classes \(animal, look\): name bo"):
         load_folder(tmp_path, 8, labels="labels.csv")
     assert classes_of(load_folder(tmp_path, 8, labels="labels.csv:id:animal")) == EXPECTED
+    told = "labels.csv: id names the pictures, and animal their classes; not read: look\n"
+    assert told in capsys.readouterr().out
     with pytest.raises(ValueError, match="has no column 'breed', only id, animal, look"):
         load_folder(tmp_path, 8, labels="labels.csv:id:breed")
 
@@ -92,8 +128,12 @@ def test_columns_can_be_named(tmp_path):
     [
         ([*ROWS, "0.png,dog"], r"several classes to 1 picture, such as .*0\.png \(cat, dog\)"),
         (["x.png,cat", "y.png,dog"], "names none of the folder's pictures in any column"),
-        ([row for row in ROWS if "cat" in row], "has only one class, 'cat': expected two classes"),
+        (
+            [row for row in ROWS if "cat" in row],
+            "has only one class, 'cat': expected two classes or more, but labels gives no others",
+        ),
         (["same.png,cat", *ROWS], "names 'same.png', which may be .*: give its path"),
+        ([f"{n}.png,{7 - n}.png" for n in range(8)], r"in two columns \(file, label\): name those"),
     ],
 )
 def test_a_contradictory_table_is_refused(tmp_path, rows, told):
@@ -119,6 +159,8 @@ NESTED = [
         ("level:2", ("tame", "wild")),
         ("folders:2", ("tame/cat", "wild/cat", "wild/dog")),
         (lambda path: path[0], ("t", "w")),
+        (lambda path: int(path[0] == "w"), ("0", "1")),
+        ("name:(.+)", ("0", "1", "2", "3")),
     ],
 )
 def test_names_folders_or_a_function_say_the_class(tmp_path, labels, class_names):
@@ -137,6 +179,20 @@ def test_train_and_test_folders_are_the_splits(tmp_path):
     data = load_folder(tmp_path, 8, labels="labels.csv")
     assert {file.split("/")[0] for file in (*data.train_files, *data.test_files)} == {"train"}
     assert len(data.test_labels) == 2
+
+
+def test_classes_of_the_test_alone_are_refused(tmp_path):
+    paint(
+        tmp_path,
+        *(
+            f"{split}/{label}/{n}.png"
+            for split in ("train", "test")
+            for label in "ab"
+            for n in "12"
+        ),
+    )
+    with pytest.raises(ValueError, match=r"that .*train does not have: test/a, test/b"):
+        load_folder(tmp_path, 8, labels="folders:2")
 
 
 def test_a_network_is_tested_by_labels(tmp_path):

@@ -260,7 +260,12 @@ def classify(
     rows = list(listed)
     counts = Counter(row.class_name for row in rows if not row.problem)
     if not counts:
-        raise ValueError(f"none of {counted(len(rows), 'file')} could be read: {table} says why")
+        first = (
+            f", such as {rows[0].problem}: {table} names all"
+            if rows[1:]
+            else f": {rows[0].problem}"
+        )
+        raise ValueError(f"none of {counted(len(rows), 'file')} could be read{first}")
     for name, count in counts.most_common(MOST_LISTED):
         print(f"  {name}: {count:,}")
     if len(counts) > MOST_LISTED:

@@ -10,11 +10,12 @@ import numpy as np
 
 from pytorch_vision.data.folder_layout import find_files
 from pytorch_vision.data.image_cache import Request, read_all
+from pytorch_vision.data.tables import FileNames, read_table
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.files import free_path, user_path, write_csv
-from pytorch_vision.runtime.terminal import Bar
-from pytorch_vision.runtime.text import first_line, printable
+from pytorch_vision.runtime.terminal import Bar, say
+from pytorch_vision.runtime.text import counted, first_line, printable
 
 AT_ONCE = 2**26  # bytes of pictures in memory at the same time
 COLUMNS = ["file", "class", "probability", "runner_up", "runner_up_probability", "problem"]
@@ -172,15 +173,15 @@ def write_submission(
 ) -> Path:
     """Write predictions in the columns and rows of a competition's sample submission.
 
-    Its first column holds the ids: file names with or without folder and suffix. The other columns
-    are named after classes and get their probabilities; or a single column with another name gets
-    the predicted class.
+    Its first column holds the ids: file names with or without folder and suffix, as
+    ``tables.FileNames`` explains. The other columns are named after classes and get their
+    probabilities; or a single column with another name gets the predicted class.
 
     Args:
         predictions: what ``classify_files`` returned; it starts only once the sample is known to
             be one.
         class_names: the classifier's.
-        like: the sample submission, a CSV file with a header.
+        like: the sample submission, a table with a header, as ``tables.read_table`` reads it.
         path: the file; a table of other rows is not replaced.
         mark: begin with a byte order mark, as ``write_csv`` does.
 
@@ -189,11 +190,55 @@ def write_submission(
             them.
         OSError: the table cannot be written.
     """
+    header, rows = _read_sample(like, class_names)
+    everything = list(predictions)
+    readable = {one.file: one for one in everything if not one.problem}
+    ids = [row[0] for row in rows]
+    found = _files_of(ids, [*readable])
+    if missing := [name for name, files in zip(ids, found, strict=True) if len(files) != 1]:
+        problems = {one.file: one.problem for one in everything if one.problem}
+        unread = _files_of(missing[:NAMED], [*problems])
+        named = [
+            printable(name) + "".join(f" ({printable(problems[file])})" for file in files)
+            for name, files in zip(missing, unread, strict=False)
+        ]
+        raise ValueError(
+            f"{len(missing):,} of {len(ids):,} ids in {like} have no picture that could be read, "
+            f"or several, such as {', '.join(named)}"
+        )
+    if unused := readable.keys() - {file for files in found for file in files}:
+        say(f"Left out, without a row in {like}: {counted(len(unused), 'picture')}")
+    known = set(header[1:]) <= set(class_names)
+    labels = [class_names.index(column) for column in header[1:]] if known else []
+    table = []
+    for name, (file,) in zip(ids, found, strict=True):
+        one = readable[file]
+        shares = () if one.probabilities is None else one.probabilities[labels]
+        table.append([name, *(map(_field, shares) if labels else [one.class_name])])
+    return _write(path, header, table, mark)
+
+
+def _files_of(ids: list[str], files: list[str]) -> list[list[str]]:
+    """Return the files that each id names, by path from the folder that holds all, or by name."""
+    # of characters; cut at its last slash
+    above = os.path.commonprefix([os.path.abspath(file) for file in files])  # noqa: RUF071
+    _, *found = FileNames(files, [Path(os.path.dirname(above))]).named_by(["", *ids])
+    return found
+
+
+def _read_sample(
+    like: str | os.PathLike, class_names: Sequence[str]
+) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a sample submission.
+
+    Raises:
+        ValueError: it is no such table, or its columns are no classes.
+    """
     like = user_path(like)
     if not like.exists():
         raise ValueError(f"there is no sample submission {printable(str(like))}")
-    header, *rows = _read(like) or [[]]
-    if len(header) < 2 or not rows:
+    header, *rows = read_table(like)
+    if not rows:
         raise ValueError(
             f"{printable(str(like))} is not a sample submission: expected a CSV file with a "
             "header, a column of ids and a column for each class or for the predicted one"
@@ -205,22 +250,7 @@ def write_submission(
             f"), expected an id and a column for each class ({', '.join(class_names[:NAMED])}), or "
             "an id and one column for the predicted class"
         )
-    read = [one for one in predictions if one.probabilities is not None]
-    found = {one.file: one for one in read} | {Path(one.file).name: one for one in read}
-    found |= _by_id(read)
-    ids = [row[0] for row in rows if row]
-    if missing := [one for one in ids if one not in found]:
-        raise ValueError(
-            f"{len(missing):,} of {len(ids):,} ids in {like} have no picture that could be read, "
-            f"such as {', '.join(map(printable, missing[:NAMED]))}"
-        )
-    labels = [] if unknown else [class_names.index(column) for column in header[1:]]
-    table = []
-    for name in ids:
-        one = found[name]
-        shares = () if one.probabilities is None else one.probabilities[labels]
-        table.append([name, *(map(_field, shares) if labels else [one.class_name])])
-    return _write(path, header, table, mark)
+    return header, rows
 
 
 def _by_id(predictions: Iterable[FilePrediction]) -> dict[str, FilePrediction]:

@@ -22,6 +22,8 @@ NEAR_BITS = 10  # images are compared by their pixels if at most so many bits of
 NEAREST = 10  # candidates, those with the nearest hashes, with which an image is compared
 SIMILAR = 0.8  # correlation of the pixels from which two images are nearly the same
 FRAME = 16  # at each edge, 1/16 of the side is cut off, to compare images without their frames
+EDGE = 24  # of 255: the largest difference within a frame of one colour, as JPEG makes it
+UNEVEN = 2  # pixels by which the opposite sides of a frame may differ
 GREY = 8  # of 255: the largest difference between the channels of a grey image
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 PLAIN = 1.0  # the norm of an image minus its mean, below which it has a single colour
@@ -45,14 +47,33 @@ def _unframed(images: np.ndarray) -> np.ndarray:
     return images[:, rows:-rows, columns:-columns]
 
 
+def _trimmed(images: np.ndarray) -> np.ndarray:
+    """Cut off a frame of the corner's colour, equally wide on both sides, and enlarge the rest."""
+    found, (height, width) = images.copy(), images.shape[1:3]
+    for place, image in enumerate(images):
+        inside = np.abs(image.astype(np.int16) - image[0, 0]).max(axis=-1) > EDGE
+        rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+        if 2 * rows.size < height or 2 * columns.size < width:  # that is no frame
+            continue
+        top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+        if max(abs(top + bottom - height), abs(left + right - width)) <= UNEVEN:
+            picture = Image.fromarray(image).crop((left, top, right, bottom))
+            found[place] = np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
+    return found
+
+
 # how an image can be a copy of another, and to compare them: the change to both, and to the first
 KINDS: tuple[tuple[str, Change, Change], ...] = (
     ("", _whole, _whole),
     ("framed or cropped", _unframed, _whole),
+    ("framed or cropped", _trimmed, _whole),
     ("mirrored", _whole, lambda images: images[:, :, ::-1]),
+    ("mirrored", _whole, lambda images: images[:, ::-1]),
     ("turned", _whole, lambda images: np.rot90(images, 1, (1, 2))),
     ("turned", _whole, lambda images: np.rot90(images, 2, (1, 2))),
     ("turned", _whole, lambda images: np.rot90(images, 3, (1, 2))),
+    ("mirrored and turned", _whole, lambda images: images.swapaxes(1, 2)),
+    ("mirrored and turned", _whole, lambda images: np.rot90(images, 2, (1, 2)).swapaxes(1, 2)),
 )
 
 
@@ -160,7 +181,8 @@ def find_duplicates(data: ImageData) -> Duplicates:
     A perceptual hash (pHash: which of 64 low frequencies exceed their median) proposes up to ten
     candidates for each image, in its split and, for a test image, in training too, whose hashes
     differ by 10 bits or fewer; the correlation of the pixels decides. This finds copies of another
-    size, brightness or compression, and those that are mirrored, turned by right angles, or framed.
+    size, brightness or compression, and those that are mirrored, turned by right angles, or framed,
+    by a plain frame of any width or a narrow one of any kind.
     A grey copy is compared with the other image in grey. Two images of one colour each never match.
     """
     count = len(data.train_images)
@@ -176,7 +198,7 @@ def find_duplicates(data: ImageData) -> Duplicates:
     first, group = first[by_place], np.argsort(by_place)[group]
     learned = int((first < count).sum())
     is_grey = np.array([np.ptp(image(i), axis=-1).max() <= GREY for i in first])
-    changes: tuple[Change, ...] = (_whole, _unframed)
+    changes: tuple[Change, ...] = (_whole, _unframed, _trimmed)
     small = {change: _small(image, first, change) for change in changes}
     near: dict[tuple[int, int], tuple[float, str]] = {}  # with the first kind that fits
     for name, both, turn in Bar(KINDS, desc="Comparing", unit=" kinds"):

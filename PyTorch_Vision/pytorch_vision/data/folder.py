@@ -228,8 +228,13 @@ def _tell_splits(data: ImageData, layout: Layout, of_weights: bool) -> None:
     elif layout.has_splits:
         say(f"Tested on: {folder}.")
     elif not len(data.train_labels):
-        unknown = "; the weights were not trained on any of them" if of_weights else ""
-        say(f"Tested on: all pictures of {folder}{unknown}.")
+        say(f"Tested on: all pictures of {folder}.")
+        if of_weights:
+            say(
+                "None of them is, pixel for pixel, one that the weights were trained on. If they "
+                "were trained on these pictures, the files have been changed or converted since, "
+                "and the result looks too good."
+            )
     elif not len(data.test_labels):
         say(f"All pictures of {folder} are trained on, and there is no test.")
     elif of_weights:
@@ -244,6 +249,13 @@ def _tell_splits(data: ImageData, layout: Layout, of_weights: bool) -> None:
 def _tell_classes(data: ImageData, layout: Layout, of_weights: bool) -> None:
     """Print how many pictures each class has, and whether some may have too few."""
     names = data.class_names
+    alike = Counter(" ".join(name.casefold().split()) for name in names)
+    if alike and max(alike.values()) > 1:
+        same = [name for name in names if alike[" ".join(name.casefold().split())] > 1]
+        say(
+            f"Classes whose names differ only in case or spaces: {_listing([*map(repr, same)])}. "
+            "If they are one class, give them one name."
+        )
     train, test = (
         np.bincount(labels, minlength=len(names))
         for labels in (data.train_labels, data.test_labels)

@@ -309,7 +309,7 @@ def _what_it_has(folder: Folder) -> str:
     return listed and f": its files are not pictures ({listed})"
 
 
-def _class_names(split: Split, known: tuple[str, ...]) -> tuple[str, ...]:
+def _class_names(split: Split, known: tuple[str, ...], by_labels: bool = False) -> tuple[str, ...]:
     """Return the classes by label: the known ones, or else those found, in alphabetical order.
 
     Raises:
@@ -324,10 +324,13 @@ def _class_names(split: Split, known: tuple[str, ...]) -> tuple[str, ...]:
         )
     if len(found) < 2 and not known:
         has = f"only one class, {found[0]!r}" if found else "no picture with a class"
-        raise ValueError(
-            f"{split.folder} has {has}: expected two classes or more, each a folder with its "
-            "pictures. If a table or the file names give the classes, set labels to that"
+        expected = (
+            "each a folder with its pictures. If a table or the file names give the classes, "
         )
+        expected += "set labels to that"
+        if by_labels:
+            expected = "but labels gives no others"
+        raise ValueError(f"{split.folder} has {has}: expected two classes or more, {expected}")
     return known or tuple(found)
 
 
@@ -390,7 +393,7 @@ def _labelled(
             f"as {printable(pictures[0])}"
         )
     whole = split_of(top)
-    names = _class_names(whole, known)
+    names = _class_names(whole, known, by_labels=True)
     splits: dict[str, list[Split]] = defaultdict(list)
     for one in folder.used:
         if (split := split_of(one)).classes:
@@ -398,7 +401,12 @@ def _labelled(
     test = [*splits["test"], *splits["val"]]
     if len(splits["train"]) != 1 or not test:
         return Layout(names, None, whole, has_splits=False)
+    train = splits["train"][0]
+    if not known and (unknown := sorted(test[0].classes.keys() - train.classes.keys())):
+        raise ValueError(
+            f"{test[0].folder} has classes that {train.folder} does not have: {', '.join(unknown)}"
+        )
     left_out[f"not read, as {Path(test[0].folder).name} is tested on"] += [
         split.folder for split in test[1:]
     ]
-    return Layout(names, splits["train"][0], test[0], has_splits=True)
+    return Layout(names, train, test[0], has_splits=True)

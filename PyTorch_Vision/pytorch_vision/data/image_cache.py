@@ -26,6 +26,7 @@ from PIL import Image, ImageFile, features
 from pytorch_vision import __version__
 from pytorch_vision.data.image_files import (
     DIGEST_LENGTH,
+    WHOLE,
     Picture,
     Resize,
     Scales,
@@ -76,7 +77,7 @@ class Request:
         """A hash of everything that affects how files are read, except the files and the scales."""
         versions = [(name, features.version(name)) for name in LIBRARIES]
         pillow = [PIL.__version__, versions, sorted(formats_read())]
-        settings = [ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS]
+        settings = [ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS, WHOLE]
         reader = [__version__, str(FILE), pillow, settings, self.size, self.resize]
         return hashlib.sha256(json.dumps(reader).encode()).hexdigest()
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import math
 import mimetypes
 import os
 import struct
@@ -25,7 +26,8 @@ ImageLike = ImageFile | Image.Image
 Scale = tuple[float, float]  # the values that become black and white
 Scales = dict[str, Scale]  # by their type, such as "uint16"
 MAX_SIDE = 8192  # pixels: the largest image that a network may ask for
-DRAFT = 2  # times the target size, to which a JPEG is decoded at least, and resized from there
+WHOLE = 1 << 20  # pixels, up to which a JPEG is decoded whole, and known by its pixels
+DRAFT = 2  # times the target size, to which a larger one is decoded, and resized from there
 LONGEST = 32  # times as long as wide: of longer pictures, "crop" and "pad" leave almost nothing
 DIGEST_LENGTH = 8  # characters
 LOOKED_AT = 20  # files that are opened to find out whether they are pictures
@@ -46,6 +48,8 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+DEEP_CODECS = ("ppm", "ppm_plain", "jpeg2k")  # which may have brought 16 bits down to 8
+HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")
 PNG = b"\x89PNG\r\n\x1a\n"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 GIT_LFS = b"version https://git-lfs"
@@ -60,7 +64,8 @@ class Picture:
         image: uint8 (H, W, 3), RGB, at the target size.
         size: height and width of the upright picture in its file, in pixels.
         mode: Pillow's name for its pixel format.
-        digest: a hash of its pixels, whatever its name, metadata, compression and target size.
+        digest: a hash of its pixels, whatever its name, metadata, format, compression and target
+            size; of a JPEG of more than a million pixels, a hash of the compressed pixels.
         kind: the type of its values if they have more than 8 bits, such as "uint16"; else empty.
         own_scale: for such values, those that would become black and white in this picture alone.
         scale: those that did become black and white.
@@ -164,8 +169,9 @@ def read_image(
     or over black if all visible pixels are white. An animation gives its first frame. Values of
     more than 8 bits are scaled to 0..255 as in ``value_scale``. Broken metadata are ignored.
 
-    A JPEG of at least four times the target size is decoded at an eighth, a quarter or a half of
-    its size, but at no less than twice the target size, and resized from there. On photographs,
+    A JPEG of more than a million pixels, and at least four times the target size, is decoded at an
+    eighth, a quarter or a half of its size, but at no less than twice the target size, and resized
+    from there. On photographs,
     that changes pixels by 0.9 of 255 on average and by 18 at most; for comparison, Lanczos and
     bicubic interpolation from the full size differ by 1.5 and 19.
 
@@ -246,7 +252,14 @@ def _name(path: ImageLike, only_file: bool = False) -> str:
 def _opened(path: ImageFile) -> IO[bytes]:
     if isinstance(path, (str, os.PathLike)):
         return open(user_path(path), "rb")
-    return BytesIO(path if isinstance(path, bytes) else path.read())
+    if isinstance(path, bytes):
+        return BytesIO(path)
+    if not hasattr(path, "read"):
+        raise _RefusedError(
+            f"is of type {type(path).__name__}, expected a path, bytes, an open binary file or a "
+            "Pillow image"
+        )
+    return BytesIO(path.read())
 
 
 def pictures_of(files: list[str]) -> list[str]:
@@ -308,8 +321,12 @@ def _why_unknown(path: ImageLike) -> str:
         return "is a Git LFS pointer in place of the picture: git lfs pull fetches the picture"
     if start[:4] in TIFF:
         return (
-            "is a TIFF whose bands or values Pillow cannot read: convert it to three bands of 8 "
-            "bits, with tifffile or rasterio"
+            "is a TIFF, or a camera's raw file, whose bands or values Pillow cannot read: convert "
+            "it to three bands of 8 bits, with tifffile or rasterio, or rawpy"
+        )
+    if start[4:12] in HEIC:
+        return (
+            "is HEIC, which Pillow cannot read: convert it to PNG or JPEG, or register pillow-heif"
         )
     if kind.startswith("image/") and _suffix(path) not in _extensions():
         return f"has a format that Pillow cannot read ({kind}): convert it to PNG or JPEG"
@@ -335,17 +352,20 @@ def _decode_file(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
     file.seek(0)
     picture = Image.open(file, formats=formats_read())
     whole, pixels_at = picture.size, file.tell()
-    side = DRAFT * max(size)
-    drafted = picture.draft(picture.mode, (side, side))
+    side, is_large = DRAFT * max(size), math.prod(whole) > WHOLE
+    drafted = picture.draft(picture.mode, (side, side)) if is_large else None
     extent = whole if drafted is None else drafted[1][2:]
-    has_deep_colours = any(";16" in str(tile[3]) for tile in picture.tile)
+    may_have_deep_colours = any(
+        tile[0] in DEEP_CODECS or ";16" in str(tile[3]) for tile in picture.tile
+    )
     picture.load()
     decoded = _Decoded(picture, whole, extent)
-    if picture.format in ("JPEG", "MPO"):  # hash the compressed pixels, the same at every scale
+    if is_large and picture.format in ("JPEG", "MPO"):
+        # hash the compressed pixels, the same at every scale
         file.seek(pixels_at)
         facts = (whole, getattr(picture, "quantization", None), decoded.orientation)
         return replace(decoded, digest=_digest(repr(facts).encode(), file.read()))
-    if has_deep_colours and picture.mode in ("RGB", "RGBA", "LA"):
+    if may_have_deep_colours and picture.mode in ("RGB", "RGBA", "LA"):
         file.seek(0)
         return replace(decoded, values=_deep_colours(file.read(), picture.size))
     return replace(decoded, values=np.asarray(picture)) if _is_deep(picture) else decoded
@@ -467,7 +487,7 @@ def _has_extra_bands(picture: Image.Image) -> bool:
 def _deep_colours(content: bytes, size: tuple[int, int]) -> np.ndarray | None:
     """Return 16-bit colours, uint16 (H, W, 3 or 4), of which Pillow keeps only the upper 8 bits.
 
-    Returns None if OpenCV cannot read them either.
+    Returns None if the colours have 8 bits, or OpenCV cannot read them.
     """
     import cv2  # here, as few pictures need it
 

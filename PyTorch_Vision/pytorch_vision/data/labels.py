@@ -4,30 +4,30 @@ As in fastai, a labeller is a function: it takes a picture's path inside its fol
 name of its class, or None to leave the picture out.
 """
 
-import csv
-import io
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path, PurePath
 
 from pytorch_vision.data.folder_layout import Labeller, LeftOut
+from pytorch_vision.data.tables import FileNames, read_table
 from pytorch_vision.runtime.files import user_path
-from pytorch_vision.runtime.text import counted, first_line, printable
+from pytorch_vision.runtime.terminal import say
+from pytorch_vision.runtime.text import counted, printable
 
 LABEL_COLUMNS = ("label", "class", "class_name", "category", "target")
-TABLES = (".csv", ".tsv", ".txt")
+ONE, ZERO = ("1", "1.0"), ("0", "0.0")  # in a column for each class
 KINDS = ("name", "folders", "level")  # what may stand before a colon, in place of a table
 
-Label = Callable[[str], str | None]
+Label = Callable[[str], object]  # the name of a class, or a number; None to leave a picture out
 Labels = str | os.PathLike | Label | None
 
 
 def by_name(pattern: str) -> Label:
     """Return a labeller that finds the class in the file name with a regular expression.
 
-    Its first group is the class, as in ``(.+)_[0-9]+`` for cat_001.jpg.
+    Its first group is the class, without the suffix, as in ``(.+)_[0-9]+`` for cat_001.jpg.
 
     Raises:
         ValueError: ``pattern`` is not a regular expression with a group.
@@ -40,8 +40,9 @@ def by_name(pattern: str) -> Label:
         raise ValueError(f"{pattern!r} has no group in parentheses for the class")
 
     def label(path: str) -> str | None:
-        found = compiled.search(PurePath(path).name)
-        return found[1] if found else None
+        file = PurePath(path)
+        found = compiled.search(file.name)
+        return found[1].removesuffix(file.suffix) if found and found[1] else None
 
     return label
 
@@ -68,16 +69,17 @@ def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
         labels: where the classes come from.
 
             - "train.csv": a table, at this path inside the folder or else from the working
-              directory, separated by commas, tabs or semicolons, with one row for each picture.
-              A row names its picture by the path from the table or the folder, or by the file name;
-              the suffix may be missing. The column of the pictures is that in which most values are
-              pictures; that of the classes is the only other one whose values repeat, or one called
-              label, class, class_name, category or target. "train.csv:id:breed" names both columns.
+              directory, as ``tables.read_table`` reads it, with one row for each picture. A row
+              names its picture by the path from the table or the folder, or by the file name; how
+              exactly, ``tables.FileNames`` explains. The column of the pictures is that in which
+              most values are pictures; that of the classes is the only other one whose values
+              repeat, or one called label, class, class_name, category or target; or each class has
+              a column of 0 and 1. "train.csv:id:breed" names both columns.
             - "name:(.+)_[0-9]+": from the file name, as ``by_name``.
             - "folders:2": from the last two folders above the picture, as ``by_folders``.
             - "level:2": from the second folder above the picture only.
-            - a function of the path inside the folder, with "/" between names: it returns the
-              class, or None to leave the picture out.
+            - a function of the path inside the folder, a text with "/" between names: it returns
+              the class, or None to leave the picture out.
         folder: the folder of the pictures.
         left_out: a defaultdict of lists, to which rows without a picture are added.
 
@@ -97,7 +99,7 @@ def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
 
     def labeller(top: str, files: list[str]) -> dict[str, str]:
         named = {file: function(Path(file).relative_to(top).as_posix()) for file in files}
-        return {file: name for file, name in named.items() if name}
+        return {file: str(name) for file, name in named.items() if name not in (None, "")}
 
     return labeller
 
@@ -148,26 +150,41 @@ def _table_path(path: str | os.PathLike, folder: Path) -> Path:
 
 def _labeller_by_table(path: Path, file: str, label: str, left_out: LeftOut) -> Labeller:
     """Return a labeller that reads a table; ``file`` and ``label`` are column names, or empty."""
-    rows = _rows(path)
+    rows = read_table(path)
 
     def labeller(top: str, files: list[str]) -> dict[str, str]:
-        known = _keys(files, [Path(top), path.parent])
-        file_column = _named(file, path, rows) if file else _file_column(path, rows, known)
-        label_column = (
-            _named(label, path, rows) if label else _label_column(path, rows, file_column)
-        )
+        known = FileNames(files, [Path(top), path.parent])
+        columns = {i: known.named_by([row[i] for row in rows]) for i in range(len(rows[0]))}
+        file_column = _named(file, path, rows) if file else _file_column(path, rows, columns)
+        found = columns[file_column]
+        if not any(found):
+            raise ValueError(
+                f"{path} names none of the folder's pictures in any column (its last row is "
+                f"{', '.join(map(printable, rows[-1]))}), expected their paths, or their names "
+                "with or without suffix"
+                + "".join(f", as in {printable(os.path.relpath(one, top))}" for one in files[:1])
+            )
+        if label or (names := _one_hot(rows, file_column)) is None:
+            column = _named(label, path, rows) if label else _label_column(path, rows, file_column)
+            names = [row[column] for row in rows]
+            unread = [rows[0][i] for i in range(len(rows[0])) if i not in (file_column, column)]
+            if unread := [printable(one) for one in unread if one]:
+                say(
+                    f"{path.name}: {rows[0][file_column]} names the pictures, and "
+                    f"{rows[0][column]} their classes; not read: {', '.join(unread)}"
+                )
+        # a header names no picture, and nothing that is the class of others
+        has_header = not found[0] and names[0] not in names[1:]
         labels: dict[str, set[str]] = defaultdict(set)
-        has_header = _key(rows[0][file_column].strip()) not in known
-        for row in rows[has_header:]:
-            value, name = row[file_column].strip(), row[label_column].strip()
-            found = known.get(_key(value), [])
-            if len(found) > 1:
-                listed = ", ".join(printable(one) for one in found[:2])
+        for row, pictures, name in list(zip(rows, found, names, strict=True))[has_header:]:
+            value = row[file_column]
+            if len(pictures) > 1:
+                listed = ", ".join(printable(one) for one in pictures[:2])
                 raise ValueError(f"{path} names {value!r}, which may be {listed}: give its path")
-            if not found:
+            if not pictures:
                 left_out[f"rows of {path.name} without a picture"].append(printable(value))
             elif name:
-                labels[found[0]].add(name)
+                labels[pictures[0]].add(name)
         if several := [one for one in labels if len(labels[one]) > 1]:
             raise ValueError(
                 f"{path} gives several classes to {counted(len(several), 'picture')}, such as "
@@ -178,62 +195,40 @@ def _labeller_by_table(path: Path, file: str, label: str, left_out: LeftOut) -> 
     return labeller
 
 
-def _rows(path: Path) -> list[list[str]]:
-    """Return the rows of a table, each cut or filled up to the length of the first."""
-    if path.suffix.lower() not in TABLES:
-        raise ValueError(f"{path} is not a table: expected CSV, or text with tabs")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        text = path.read_text(encoding="cp1252", errors="replace")
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    try:
-        rows = [
-            row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row
-        ]
-    except csv.Error as error:
-        raise ValueError(f"{path} cannot be read as a table: {first_line(error)}") from None
-    if not rows or len(rows[0]) < 2:
-        raise ValueError(f"{path} has no rows, expected a picture and its class in each")
-    width = len(rows[0])
-    return [(row + [""] * width)[:width] for row in rows]
-
-
-def _key(text: str) -> str:
-    return os.path.normpath(text.replace("\\", "/")).replace(os.sep, "/")
-
-
-def _keys(files: list[str], folders: Sequence[Path]) -> dict[str, list[str]]:
-    """Return the files for each text that may name them: path or name, with or without suffix."""
-    known: dict[str, list[str]] = defaultdict(list)
-    for file in files:
-        names = {PurePath(file).name, file}
-        names |= {os.path.relpath(file, folder) for folder in folders}
-        for name in names | {os.path.splitext(name)[0] for name in names}:
-            known[_key(name)].append(file)
-    return known
-
-
-def _file_column(path: Path, rows: list[list[str]], known: dict[str, list[str]]) -> int:
-    """Return the index of the column in which most values are pictures."""
-    hits = [sum(_key(row[i].strip()) in known for row in rows) for i in range(len(rows[0]))]
-    best = max(range(len(hits)), key=hits.__getitem__)
-    if not hits[best]:
-        raise ValueError(
-            f"{path} names none of the folder's pictures in any column ({', '.join(rows[0])}): "
-            "expected their paths, or their names with or without suffix"
-        )
+def _file_column(path: Path, rows: list[list[str]], columns: dict[int, list[list[str]]]) -> int:
+    """Return the index of the column that names most pictures."""
+    hits = {i: len({one for found in columns[i] for one in found}) for i in columns}
+    # pandas writes its index as a column without a name
+    best = max(columns, key=lambda i: (hits[i], bool(rows[0][i])))
+    for i in columns:
+        if hits[i] == hits[best] and rows[0][i] and columns[i][1:] != columns[best][1:]:
+            raise ValueError(
+                f"{path} names pictures in two columns ({rows[0][best]}, {rows[0][i]}): name those "
+                f"of the pictures and the classes, as in {path.name}:{rows[0][best]}:<column>"
+            )
     return best
+
+
+def _one_hot(rows: list[list[str]], file_column: int) -> list[str] | None:
+    """Return the class of each row if there is a column of 0 and 1 for each class, else None."""
+    columns = [i for i in range(len(rows[0])) if i != file_column]
+    found = [rows[0][file_column]]
+    for row in rows[1:]:
+        ones = [rows[0][i] for i in columns if row[i] in ONE]
+        if len(columns) < 2 or len(ones) != 1 or any(row[i] not in (*ONE, *ZERO) for i in columns):
+            return None
+        found += ones
+    return found
 
 
 def _label_column(path: Path, rows: list[list[str]], file_column: int) -> int:
     """Return the index of the column of the classes."""
     others = [i for i in range(len(rows[0])) if i != file_column]
     if len(others) > 1:  # keep columns whose values repeat
-        counts = {i: Counter(row[i].strip() for row in rows[1:] if row[i].strip()) for i in others}
+        counts = {i: Counter(row[i] for row in rows[1:] if row[i]) for i in others}
         others = [i for i in others if 1 < len(counts[i]) <= sum(counts[i].values()) / 2]
     if len(others) > 1:
-        others = [i for i in others if rows[0][i].strip().casefold() in LABEL_COLUMNS] or others
+        others = [i for i in others if rows[0][i].casefold() in LABEL_COLUMNS] or others
     if len(others) == 1:
         return others[0]
     listed = ", ".join(rows[0][i] for i in others) or ", ".join(rows[0])

@@ -31,6 +31,7 @@ SYSTEM_ERRORS = {
     errno.EISDIR,
     errno.ENOTDIR,
     errno.ENAMETOOLONG,
+    errno.ELOOP,
 }
 LOCK = ".lock"
 RUN_MANIFEST = "run.json"  # a folder that holds this file was written by a run
