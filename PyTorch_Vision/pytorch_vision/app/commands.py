@@ -65,6 +65,7 @@ EXPECTED_ERRORS = (
     CheckpointError,
     ModuleNotFoundError,  # a package that an export or a page needs
 )
+WRITE_AT_THE_END = {"check", "predict", "report", "find-lr", "export"}
 MOST_LISTED = 20  # classes
 FILE_ENDINGS = (".csv", ".html", ".onnx", ".png", ".safetensors")
 
@@ -112,7 +113,8 @@ def _run(options: dict[str, Any]) -> tuple[str, int]:
     except EXPECTED_ERRORS as error:
         return (f"error: {error}", 1) if is_main else ("", 0)
     except KeyboardInterrupt as interrupt:
-        return (str(interrupt) or "Interrupted.", 130) if is_main else ("", 0)
+        lost = ": no results were written" if command in WRITE_AT_THE_END else ""
+        return (str(interrupt) or f"Interrupted{lost}.", 130) if is_main else ("", 0)
     return "", 0
 
 
