@@ -126,11 +126,18 @@ def test_probable_mistakes_are_printed(data, capsys):
     assert "blocks holds layers that are neither trained nor saved" in printed
     assert "known" not in printed
     assert "seems to end with a softmax" in printed
+    assert "running statistics" not in printed
     for network in (Body(), nn.Sequential(tiny_network(), nn.LogSoftmax(1))):
         fit(Classifier(network, data), data, CONFIG, EXACT)
     printed = capsys.readouterr().out
     assert "softmax" not in printed
     assert "holds" not in printed
+    no_statistics = nn.BatchNorm2d(3, track_running_stats=False)
+    network = nn.Sequential(no_statistics, tiny_network(), nn.Sigmoid())
+    fit(Classifier(network, data), data, CONFIG)  # also in bfloat16, where a CPU has it
+    printed = capsys.readouterr().out
+    assert "seems to end with a sigmoid" in printed
+    assert "\n0: without running statistics" in printed
 
 
 def test_counters_and_masks_are_those_of_the_last_step(data):
@@ -171,6 +178,17 @@ def test_a_network_that_refuses_small_images_is_named_before_progressive_resizin
 def test_a_frozen_network_is_refused(data):
     with pytest.raises(ValueError, match=r"nothing to train in Sequential .*: all of it is frozen"):
         fit(Classifier(tiny_network().requires_grad_(False), data), data, CONFIG)
+
+
+def test_a_network_without_any_gradient_is_refused(data):
+    class Detached(Body):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).detach()
+
+    with pytest.raises(
+        ValueError, match=r"nothing to train in Detached .*: its logits have no gradient"
+    ):
+        fit(Classifier(Detached(), data), data, CONFIG)
 
 
 def test_a_test_line_says_if_there_is_only_one_answer(data):

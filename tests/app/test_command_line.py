@@ -47,6 +47,11 @@ def test_version(capsys):
         (("trian",), "there is no command 'trian'; did you mean train?"),
         (("zzz",), "there is no command 'zzz'; expected one of check, train"),
         (("train", "--epohcs", "3"), "there is no option --epohcs; did you mean --epochs?"),
+        (
+            ("predict", "a.png", "--probabilites"),
+            "there is no option --probabilites; did you mean --probabilities?",
+        ),
+        (("evaluate", "other.safetensors"), "evaluate does not take 'other.safetensors'"),
         (("train", "--lerning-rate=3"), "did you mean --learning-rate?"),
         ((), "the following arguments are required: COMMAND"),
     ],

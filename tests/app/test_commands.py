@@ -523,7 +523,15 @@ def test_an_interrupt_at_work_is_one_line(monkeypatch, capsys):
 
     monkeypatch.setitem(commands.COMMANDS, "report", interrupted)
     assert main(["report", "--data", "sample"]) == 130
-    assert capsys.readouterr().err == "Interrupted.\n"
+    assert capsys.readouterr().err == "Interrupted: no results were written.\n"
+
+
+def test_the_environments_matplotlib_backend_does_not_matter(monkeypatch, folder):
+    """``import matplotlib`` fails if there is no backend of the name."""
+    monkeypatch.setenv("MPLBACKEND", "none of these")
+    monkeypatch.setattr(sys, "argv", ["pytorch_vision", "compare", "nowhere"])
+    assert importlib.import_module("pytorch_vision.__main__").main() == 1
+    assert "MPLBACKEND" not in os.environ
 
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "PyTorch_Vision"), "PYTHONUNBUFFERED": "1"}

@@ -81,6 +81,11 @@ def test_a_run_without_a_manifest_has_its_history(tmp_path):
     found = FinishedRun.read(tmp_path / "old")
     assert found.history == HISTORY
     assert "unknown" in compare_runs([found, FinishedRun("empty", {}, History())])
+    table = compare_runs([run("one", seed=0), found, run("two", seed=0, momentum=0.5)])
+    assert f"as run.json is missing or damaged: settings of {found.name}" in table
+    assert table.endswith("momentum  unset, unknown, 0.5") or "unset, unknown, 0.5\n" in table
+    assert "\nseed" not in table
+    assert "not all trained" not in table
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):

@@ -21,7 +21,7 @@ EXACT = Machine(accelerator="cpu", precision="32-true")
 
 @pytest.fixture
 def pictures(tmp_path, few) -> list[str]:
-    """Ten images of the test set in a folder, five of them deep inside, and a text among them."""
+    """Ten images of the test set in a folder, five of them deep inside, and texts among them."""
     paths = []
     for number, image in enumerate(few.test_images[:10]):
         folder = tmp_path / "new" / ("deep/inside" if number >= 5 else "")
@@ -29,6 +29,7 @@ def pictures(tmp_path, few) -> list[str]:
         Image.fromarray(image).save(folder / f"{number}.png")
         paths.append(str(folder / f"{number}.png"))
     (tmp_path / "new" / "broken.png").write_text("no picture")
+    (tmp_path / "new" / "notes.txt").write_text("not even called so")
     return paths
 
 

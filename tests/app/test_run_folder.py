@@ -17,6 +17,7 @@ from pytorch_vision.app.run_folder import Output, RunFolder, describe_run, short
 from pytorch_vision.data import Augmentation, ImageData
 from pytorch_vision.models import Classifier, History
 from pytorch_vision.runtime import Machine
+from pytorch_vision.runtime.files import check_writable
 from pytorch_vision.training import TrainConfig
 from pytorch_vision.training.custom import Custom
 
@@ -40,7 +41,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_prepare_makes_the_folder_and_check_makes_nothing(tmp_path):
-    RunFolder.check(tmp_path / "new" / "run")
+    check_writable(tmp_path / "new" / "run")
     assert os.listdir(tmp_path) == []
     run = RunFolder.prepare(tmp_path / "new" / "run")
     for path in (run.weights, run.history, run.page, run.plots, run.manifest):
@@ -73,7 +74,7 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path, name):
         RunFolder.prepare(tmp_path / name)
     if name.startswith("run"):
         with pytest.raises(NotADirectoryError, match="run"):
-            RunFolder.check(tmp_path / name)
+            check_writable(tmp_path / name)
 
 
 @pytest.mark.skipif(
@@ -81,9 +82,17 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path, name):
 )
 def test_a_read_only_folder_is_refused_at_once(tmp_path):
     tmp_path.chmod(0o500)
-    for look in (RunFolder.prepare, RunFolder.check):
+    for look in (RunFolder.prepare, check_writable):
         with pytest.raises(PermissionError):
             look(tmp_path)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc")
+@pytest.mark.parametrize("name", ["/proc/mine", "/proc/self/mine"])
+def test_a_disk_that_refuses_everybody_is_noticed_by_trying(name):
+    """``os.access`` lets root write anywhere."""
+    with pytest.raises(OSError, match=f"cannot write to {name}: nothing can be created in /proc"):
+        check_writable(name)
 
 
 def test_training_writes_weights_history_and_manifest(tmp_path, few, tiny):

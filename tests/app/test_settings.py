@@ -223,16 +223,24 @@ def test_images_are_read_as_the_classifiers_were(few, mine, capsys):
 
 
 @pytest.mark.parametrize(
-    ("chosen", "size"), [({}, (24, 24)), ({"size": 32, "resize": "crop"}, (32, 32))]
+    ("chosen", "told"),
+    [
+        ({}, "resized to 24x24 pixels by pad (size and resize change that)"),
+        ({"size": 32}, "resized by pad (resize changes that)"),
+        ({"resize": "crop"}, "resized to 24x24 pixels (size changes that)"),
+        ({"size": 32, "resize": "crop"}, ""),
+    ],
 )
 def test_images_are_read_as_those_of_weights_to_begin_with(
-    few, mine, tmp_path, capsys, chosen, size
+    few, mine, tmp_path, capsys, chosen, told
 ):
     path = tmp_path / "weights.safetensors"
     tiny_classifier(few, size=(24, 24), resize="pad").save(path)
-    assert Settings.of(**mine, weights=str(path), **chosen).load_data().size == size
-    message = "To suit the weights, pictures are resized to 24x24 pixels by pad"
-    assert (message in capsys.readouterr().out) == (not chosen)
+    data = Settings.of(**mine, weights=str(path), **chosen).load_data()
+    assert data.size == ((32, 32) if "size" in chosen else (24, 24))
+    assert data.resize == chosen.get("resize", "pad")
+    printed = capsys.readouterr().out
+    assert f"To suit the weights, pictures are {told}" in printed if told else "suit" not in printed
 
 
 def test_images_are_larger_for_weights_that_name_no_size(mine, tmp_path):

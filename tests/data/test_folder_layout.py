@@ -134,7 +134,8 @@ CREME = [unicodedata.normalize(form, "crème brûlée") for form in ("NFC", "NFD
         (
             "train/cat=3, train/dog=3, test/cat=2",
             {"cat": (3, 2), "dog": (3, 0)},
-            "  dog: 3 to train on, 0 to test on\n",
+            "  dog: 3 to train on, 0 to test on\n"
+            "No test pictures: dog. The accuracy says nothing about them.\n",
         ),
         *(
             (

@@ -28,6 +28,8 @@ def test_a_history_is_written_and_read_as_csv(tmp_path):
     ("change", "message"),
     [
         (lambda text: text.replace("epoch,", "step,"), "step"),
+        (lambda text: "", "its columns are None, expected"),
+        (lambda text: text[:20], "its columns are"),
         (lambda text: text.replace("41.1235", "many"), "could not convert"),
         (lambda text: text[: text.rindex(",")], ""),
         (lambda text: text.replace("\n3,", "\n5,"), "record 3"),

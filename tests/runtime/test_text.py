@@ -28,6 +28,7 @@ from pytorch_vision.runtime.text import (
         (cut("abcdef", 3), "ab…f"),
         (first_line(ValueError("one\ntwo")), "one"),
         (first_line(ValueError()), "ValueError"),
+        (first_line(ValueError("conflicts:\n - images\n - labels")), "conflicts: images"),
         (shown("Кошка, é, 猫"), "Кошка, é, 猫"),
         (shown("Кошка", "ascii"), r"\u041a\u043e\u0448\u043a\u0430"),
         (printable("a\x1b[2J\udcffé"), "a\\x1b[2J\\udcffé"),

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from small import tiny_network
 
@@ -41,6 +42,15 @@ def test_an_average_over_the_whole_training_weighs_all_steps_alike():
         average.update(step, epoch_steps=1)
         weights.append(network[7].weight.clone())
     assert torch.allclose(average.network[7].weight, torch.stack(weights).mean(0))
+
+
+def test_a_buffer_that_grows_is_refused():
+    network = tiny_network()
+    network.register_buffer("seen", torch.zeros(0))
+    average = Average(network)
+    network.seen = torch.zeros(4)
+    with pytest.raises(ValueError, match=r"changes from \(0,\) to \(4,\) .* average_weights=False"):
+        average.update(step=1, epoch_steps=10)
 
 
 def test_without_an_average_the_network_itself_is_tested():

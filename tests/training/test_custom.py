@@ -65,13 +65,18 @@ def test_a_custom_loss_replaces_the_recipes(few, tiny, loss):
         ({"loss": nn.CrossEntropyLoss}, r"loss is the class .*, expected an instance: Cross"),
         (
             {"loss": lambda *batch: F.cross_entropy(*batch, torch.ones(10, dtype=torch.float64))},
-            r"loss failed on logits float32 \(16, 10\) and labels int64",
+            r"loss failed on logits float32 \(16, 10\) and labels int64.*; make the loss's own",
         ),
         (
             {"optimizer": torch.optim.AdamW(nn.Linear(1, 1).parameters())},
             r"expected a function that makes one: optimizer=lambda weights: AdamW\(",
         ),
         ({"optimizer": torch.optim.LBFGS}, "LBFGS cannot be used here: expected an optimizer with"),
+        ({"optimizer": lambda: None}, "optimizer failed on .* parameters: TypeError: "),
+        (
+            {"optimizer": lambda _: torch.optim.AdamW(nn.Linear(1, 1).parameters())},
+            "optimizer made one that trains nothing in the network",
+        ),
     ],
 )
 def test_what_cannot_be_a_loss_or_an_optimizer_is_named(few, tiny, custom, message):

@@ -239,6 +239,17 @@ def test_a_nan_loss_stops_the_run(few, tiny, tmp_path):
     assert (progress["epoch"], progress["batch"]) == (1, 0)
 
 
+def test_weights_that_diverge_in_the_last_step_are_not_taken_for_trained(few, tiny):
+    """Every class of a NaN is the first one, which some of the images have."""
+    config = replace(CONFIG, optimizer="sgd", average_weights=False, epochs=1)
+    last = lambda parameters: torch.optim.SGD(parameters, lr=1e30)  # noqa: E731
+    config = replace(config, batch_size=len(few.train_labels))
+    with pytest.raises(FloatingPointError, match=r"outputs of .* are not finite"):
+        fit(tiny, few, config, EXACT, optimizer=last)
+    with pytest.raises(FloatingPointError, match=r"outputs of .* are not finite"):
+        tiny.predict(few.test_images, EXACT)
+
+
 def use_float16(monkeypatch: pytest.MonkeyPatch, scale: float = 65536.0) -> torch.amp.GradScaler:
     """Make ``fit`` train in float16 with a gradient scaler on the CPU, as on an older GPU."""
     scaler = torch.amp.GradScaler("cpu", init_scale=scale)

@@ -73,7 +73,7 @@ OWN_OF = {
 VALUES: dict[str, dict[str, Any]] = {  # those of them that take a value
     "like": {"metavar": "FILE"},
     "host": {"metavar": "ADDRESS"},
-    "port": {"metavar": "NUMBER", "type": int},
+    "port": {"metavar": "NUMBER"},
 }
 # the options that take several values, and what several mean
 SEVERAL = {
@@ -103,7 +103,9 @@ def parse(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         parser.error(f"there is no command {arguments[0]!r}{nearest}; expected one of {known_ones}")
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
-        known = map(_flag, SETTINGS[options.command])
+        if not unknown[0].startswith("-"):
+            parser.error(f"{options.command} does not take {unknown[0]!r}; see --help")
+        known = map(_flag, (*SETTINGS[options.command], *OWN_OF.get(options.command, ())))
         parser.error(f"there is no option {unknown[0]}{_nearest(unknown[0], known)}")
     if options.command == "predict":
         weights = options.weights

@@ -50,7 +50,8 @@ from pytorch_vision.runtime import (
     ProcessLostError,
     start_processes,
 )
-from pytorch_vision.runtime.files import free_path, user_path
+from pytorch_vision.runtime.checks import whole_number
+from pytorch_vision.runtime.files import check_writable, free_path, user_path
 from pytorch_vision.runtime.interrupts import ended_by_signals
 from pytorch_vision.runtime.processes import is_main_process, only_main_prints
 from pytorch_vision.runtime.terminal import any_screen
@@ -64,6 +65,7 @@ EXPECTED_ERRORS = (
     CheckpointError,
     ModuleNotFoundError,  # a package that an export or a page needs
 )
+WRITE_AT_THE_END = {"check", "predict", "report", "find-lr", "export"}
 MOST_LISTED = 20  # classes
 FILE_ENDINGS = (".csv", ".html", ".onnx", ".png", ".safetensors")
 
@@ -111,7 +113,8 @@ def _run(options: dict[str, Any]) -> tuple[str, int]:
     except EXPECTED_ERRORS as error:
         return (f"error: {error}", 1) if is_main else ("", 0)
     except KeyboardInterrupt as interrupt:
-        return (str(interrupt) or "Interrupted.", 130) if is_main else ("", 0)
+        lost = ": no results were written" if command in WRITE_AT_THE_END else ""
+        return (str(interrupt) or f"Interrupted{lost}.", 130) if is_main else ("", 0)
     return "", 0
 
 
@@ -177,7 +180,7 @@ def train(settings: Settings) -> None:
     """Train, draw the results, and save the weights."""
     processes, config = Processes(start_processes(settings.machine)), settings.config
     folder = settings.output or f"runs/{settings.name}"
-    processes.on_main(lambda: RunFolder.check(folder))
+    processes.on_main(lambda: check_writable(folder))
     data = processes.local_main_first(settings.load_data)
     classifier = settings.classifier(data)
     print_summary(classifier)
@@ -201,6 +204,8 @@ def train(settings: Settings) -> None:
 
 def check(settings: Settings) -> None:
     """Print what is in the data, and which images are duplicates; with an output, as a table."""
+    if settings.output:
+        check_writable(settings.output)
     found = find_duplicates(settings.load_data())
     print(found.describe())
     if settings.output:
@@ -333,19 +338,24 @@ def report(settings: Settings) -> None:
     print(f"{counted(len(misclassified(predictions)), 'error')} in {page}")
 
 
-def serve(settings: Settings, host: str | None = None, port: int | None = None) -> None:
+def serve(settings: Settings, host: str | None = None, port: str | None = None) -> None:
     """Open a page in the browser to try weights on: drop a picture, or use the camera."""
     from pytorch_vision.app.demo import launch_demo  # here, as not everybody has gradio
 
-    launch_demo(_load(settings), settings.machine, server_name=host, server_port=port)
+    number = None if port is None else whole_number(port, "port")
+    if number is not None and not 0 < number < 2**16:
+        raise ValueError(f"port is {port}, expected 1 to 65535")
+    launch_demo(_load(settings), settings.machine, server_name=host, server_port=number)
 
 
 def compare(settings: Settings, files: list[str]) -> None:
     """Compare runs, given by their folders: print a table and draw their curves."""
-    runs = [run for folder in files for run in read_runs(folder)]
+    folder = user_path(settings.output or "runs")
+    check_writable(folder)
+    found = [run for folder in files for run in read_runs(folder)]
+    runs = list({user_path(run.name).resolve(): run for run in found}.values())  # each one once
     print(compare_runs(runs))
     figure = plots.compare({run.name: run.history for run in runs}, "Runs side by side")
-    folder = Path(settings.output or "runs")
     folder.mkdir(parents=True, exist_ok=True)
     source = ", ".join(str(user_path(one).resolve()) for one in files)
     picture = _save_picture(figure, folder / "comparison.png", source)
@@ -462,10 +472,7 @@ def _output(settings: Settings, of_data: bool = False) -> RunFolder:
             folder /= short_name(f"on-{short_data_name(settings.data)}")
     if folder.suffix in FILE_ENDINGS and not folder.is_dir():
         raise ValueError(f"output is {str(folder)!r}, expected a folder, such as {folder.stem!r}")
-    try:
-        RunFolder.check(folder)
-    except OSError as error:
-        raise OSError(f"{describe_os_error(error)}; choose another folder with --output") from error
+    check_writable(folder)
     return RunFolder(folder)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from pytorch_vision.app.command_line import OUTPUT
 from pytorch_vision.app.run_folder import Manifest, RunFolder
 from pytorch_vision.models import History
-from pytorch_vision.runtime.files import user_path, write_csv
+from pytorch_vision.runtime.files import RUN_MANIFEST, user_path, write_csv
 from pytorch_vision.runtime.text import aligned, printable
 
 # settings that do not change a run's results, or have a column of their own
@@ -72,6 +72,8 @@ class FinishedRun:
 
     def setting(self, name: str) -> str:
         """One of its settings as text."""
+        if not self.manifest:
+            return "unknown"
         value = self.part("settings").get(name)
         return "unset" if value in (None, "") else printable(str(value))
 
@@ -103,7 +105,12 @@ def compare_runs(runs: Sequence[FinishedRun]) -> str:
     if names := differing_settings(runs):
         rows = [[name, ", ".join(_short(run.setting(name)) for run in runs)] for name in names]
         parts.append(f"The settings that differ, in the order of the runs:\n{aligned(rows)}")
-    if len({run.part("data").get("fingerprint") for run in runs}) > 1:
+    known = [run for run in runs if run.manifest]
+    if unknown := ", ".join(run.name for run in runs if not run.manifest):
+        parts.append(
+            f"Not compared, as {RUN_MANIFEST} is missing or damaged: settings of {unknown}"
+        )
+    if len({run.part("data").get("fingerprint") for run in known}) > 1:
         parts.append("They were not all trained and tested on the same images.")
     return "\n".join(parts)
 
@@ -128,8 +135,11 @@ def write_comparison(runs: Sequence[FinishedRun], path: str | os.PathLike) -> No
 
 
 def differing_settings(runs: Sequence[FinishedRun]) -> list[str]:
-    """Return the names of the settings that change a result and differ between the runs."""
-    settings = [run.part("settings") for run in runs]
+    """Return the names of the settings that change a result and differ between the runs.
+
+    Runs without a manifest do not count.
+    """
+    settings = [run.part("settings") for run in runs if run.manifest]
     names = sorted({name for one in settings for name in one} - NOT_SHOWN)
     return [name for name in names if len({repr(one.get(name)) for one in settings}) > 1]
 

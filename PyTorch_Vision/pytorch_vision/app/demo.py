@@ -76,7 +76,11 @@ def launch_demo(classifier: Classifier, machine: Machine | None = None, **option
         said = gradio.Textbox(ask, label=str(classifier))
         maps = gradio.Image(format="png", show_label=False, buttons=[], visible=bool(explainer))
         picture.change(answer, picture, [classes, maps, said])
-    page.launch(**{"share": False, "max_file_size": LARGEST} | options)
+    try:
+        page.launch(**{"share": False, "max_file_size": LARGEST} | options)
+    except OSError as error:  # gradio's advice is about its own settings
+        message = str(error).partition(". ")[0]
+        raise OSError(f"{message}: another page may use it, so choose another port") from error
 
 
 def _drawn(explained: Explanation) -> Image.Image:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pytorch_vision.data.folder_layout import find_files
 from pytorch_vision.data.image_cache import Request, read_all
+from pytorch_vision.data.image_files import pictures_of
 from pytorch_vision.data.tables import FileNames, read_table
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine
@@ -109,7 +110,7 @@ def _files(paths: Iterable[str | os.PathLike]) -> list[str]:
     for path in map(user_path, paths):
         if not path.exists():
             raise ValueError(f"there is no file or folder {printable(str(path))}")
-        found += find_files(path) if path.is_dir() else [str(path)]
+        found += pictures_of(find_files(path)) if path.is_dir() else [str(path)]
     if not found:
         raise ValueError("there are no files to classify in these folders")
     return list(dict.fromkeys(found))

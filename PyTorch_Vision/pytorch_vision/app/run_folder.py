@@ -71,16 +71,6 @@ class RunFolder:
                 raise OSError(f"{path} cannot be replaced, because it is not a writable file")
         return run
 
-    @classmethod
-    def check(cls, folder: str | os.PathLike) -> None:
-        """Raise OSError where ``prepare`` would, without creating anything."""
-        folder = user_path(folder)
-        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        if not existing.is_dir():
-            raise NotADirectoryError(f"cannot write to {folder}: {existing} is not a folder")
-        if not os.access(existing, os.W_OK):
-            raise PermissionError(f"cannot write to {folder}: {existing} is read-only")
-
     @property
     def plots(self) -> Path:
         """The folder of the pictures."""

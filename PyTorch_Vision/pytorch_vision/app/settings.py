@@ -40,7 +40,7 @@ from pytorch_vision.models.resnet import ConvPadding
 from pytorch_vision.models.state_dicts import read_state_dict
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.checks import checked_dataclass, declared, height_and_width
-from pytorch_vision.runtime.files import user_path
+from pytorch_vision.runtime.files import check_writable, user_path
 from pytorch_vision.runtime.terminal import say
 from pytorch_vision.training import RECIPES, TrainConfig
 from pytorch_vision.training.custom import Loss
@@ -253,7 +253,7 @@ class Settings:
             drive.mount(DRIVE)
             folder = f"{DRIVE}/MyDrive/S8_ResNet18/{settings.name}"
             settings = replace(settings, checkpoints=folder)
-        RunFolder.check(settings.notebook_output)  # now, rather than after the training
+        check_writable(settings.notebook_output)  # now, rather than after the training
         return settings
 
     @property
@@ -295,10 +295,12 @@ class Settings:
             usual = (GPU_SIZE if fast else LEARNED_SIZE) if learned else SIZE
             size = self.size or begun.get("size", usual)
             resize = self.resize or begun.get("resize", RESIZE)
-            if learned and not is_cifar10(self.data) and None in (self.size, self.resize):
+            chosen = {"size": f"to {_pixels(size)} pixels", "resize": f"by {resize}"}
+            how = {name: text for name, text in chosen.items() if getattr(self, name) is None}
+            if learned and how and not is_cifar10(self.data):
                 say(
-                    f"To suit the weights, pictures are resized to {_pixels(size)} pixels by "
-                    f"{resize} (size and resize change that)"
+                    f"To suit the weights, pictures are resized {' '.join(how.values())} "
+                    f"({' and '.join(how)} {'change' if how == chosen else 'changes'} that)"
                 )
         data = load_data(
             self.data,

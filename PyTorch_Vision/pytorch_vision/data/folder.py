@@ -271,6 +271,9 @@ def _tell_classes(data: ImageData, layout: Layout, of_weights: bool) -> None:
                     f"  {len(names):,} classes, to {verb} on: {found.sum():,} pictures, from "
                     f"{found[few]:,} ({names[few]}) to {found[many]:,} ({names[many]}) in a class"
                 )
+    untested = [names[label] for label in np.flatnonzero((test == 0) & (train > 0))]
+    if untested and test.any():
+        say(f"No test pictures: {_listing(untested)}. The accuracy says nothing about them.")
     if train.any() and not of_weights and train.max() >= UNEQUAL * train.min():
         say(
             f"The classes are very unequal: {names[train.argmin()]} has {train.min():,} to train "

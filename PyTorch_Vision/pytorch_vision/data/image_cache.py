@@ -35,7 +35,7 @@ from pytorch_vision.data.image_files import (
 )
 from pytorch_vision.runtime.files import atomic_write, user_path
 from pytorch_vision.runtime.terminal import Bar, say
-from pytorch_vision.runtime.text import printable
+from pytorch_vision.runtime.text import describe_os_error, printable
 
 FILE = np.dtype(
     [
@@ -186,7 +186,8 @@ def arranged(
             if (kept := _mapped(cache, request)) is not None:
                 return kept.images
         except OSError as error:
-            say(f"The pictures cannot be cached in {printable(str(cache))}: {error}")
+            reason = describe_os_error(error)
+            say(f"The pictures cannot be cached in {printable(str(cache))}: {reason}")
     images = _temporary(len(rows), request.size, cache)
     for row, source in enumerate(rows):
         images[row] = decoded.images[source]

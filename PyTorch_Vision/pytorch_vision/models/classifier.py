@@ -31,6 +31,7 @@ from pytorch_vision.models.classifier_file import (
 from pytorch_vision.models.history import History
 from pytorch_vision.models.inference import (
     as_pixels,
+    check_outputs,
     images_at_once,
     inference_machine,
     inference_settings,
@@ -254,6 +255,7 @@ class Classifier:
         Raises:
             ValueError: the images have the wrong type or size, a file cannot be read as an image,
                 or the network does not take images of this size.
+            FloatingPointError: a probability is NaN, as the weights have diverged.
             OSError: a file cannot be opened.
             MemoryError: there is too little memory.
         """
@@ -275,7 +277,9 @@ class Classifier:
             batches = logits_of(
                 adapter, pixels, self.normalization, precision, batch_size=batch_size
             )
-            return np.concatenate([logits.softmax(dim=1).cpu().numpy() for logits in batches])
+            found = np.concatenate([logits.softmax(dim=1).cpu().numpy() for logits in batches])
+        check_outputs(bool(np.isnan(found).any()), str(self))
+        return found
 
     @contextlib.contextmanager
     def _called(self, machine: Machine, many: bool) -> Iterator[Adapter]:

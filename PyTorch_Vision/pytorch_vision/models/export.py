@@ -3,11 +3,15 @@
 The model includes scaling to [0, 1] and normalisation: its input is decoded pictures.
 """
 
+import contextlib
 import importlib.util
+import io
 import json
+import logging
 import os
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +115,7 @@ def _converted(classifier: Classifier) -> Any:
         call = find_call(network, classifier.size, classes, calls=CALLS)
         pipeline = _Pipeline(classifier, call).eval()
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about its own internals
+            with _silence():
                 program: Any = torch.onnx.export(
                     pipeline,
                     (images,),
@@ -127,6 +130,19 @@ def _converted(classifier: Classifier) -> Any:
                 f"ONNX cannot express what {classifier} does: {_reason(error)}"
             ) from error
     return program.model_proto
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Drop what torch says about its own internals: warnings, logs, and graphs on stderr."""
+    before = logging.root.manager.disable
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable()
+        try:
+            yield
+        finally:
+            logging.disable(before)
 
 
 def _reason(error: BaseException) -> str:

@@ -64,9 +64,12 @@ class History:
         """
         with open(user_path(path), encoding="utf-8", newline="") as file:
             try:
+                table = csv.DictReader(file)
+                if table.fieldnames != (names := [column.name for column in fields(EpochRecord)]):
+                    raise ValueError(f"its columns are {table.fieldnames}, expected {names}")
                 rows = [
                     {name: int(v) if name == "epoch" else float(v) for name, v in row.items()}
-                    for row in csv.DictReader(file)
+                    for row in table
                 ]
                 return cls.from_dicts(rows)
             except (TypeError, ValueError, AttributeError) as error:

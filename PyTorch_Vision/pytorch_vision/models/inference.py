@@ -99,6 +99,15 @@ def logits_of(
             yield logits
 
 
+def check_outputs(is_nan: bool, name: str) -> None:
+    """Raise FloatingPointError if a classifier's outputs are NaN, of which any class is made."""
+    if is_nan:
+        raise FloatingPointError(
+            f"the outputs of {name} are not finite: its weights have diverged, or the precision is "
+            "too low. Train again at a lower learning rate, or set precision to '32-true'"
+        )
+
+
 def as_pixels(
     images: np.ndarray | ImageLike | Sequence[ImageLike],
     size: tuple[int, int],

@@ -8,6 +8,7 @@ import glob
 import io
 import os
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -147,6 +148,23 @@ def write_csv(
     encoded = text.getvalue().encode("utf-8", "backslashreplace")
     with atomic_write(path) as file:
         file.write(codecs.BOM_UTF8 * mark + encoded)
+
+
+def check_writable(folder: str | os.PathLike) -> None:
+    """Raise OSError if nothing can be written into a folder, which need not exist yet.
+
+    It is tried: ``os.access`` lets root write anywhere, and knows nothing of full disks.
+    """
+    folder = user_path(folder)
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryDirectory(dir=existing):
+            pass
+    except OSError as error:
+        reason = f"{existing} is not a folder"
+        if existing.is_dir():
+            reason = f"nothing can be created in {existing} ({error.strerror})"
+        raise type(error)(f"cannot write to {folder}: {reason}; choose another folder") from error
 
 
 @contextlib.contextmanager

@@ -42,8 +42,13 @@ def aligned(rows: Sequence[Sequence[str]], numbers: bool = False) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message; the error's type if the message is empty."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """Return the first line of an error's message; the error's type if the message is empty.
+
+    A first line that ends with a colon says nothing without the next one, which is added.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    first, *more = lines or [type(error).__name__]
+    return f"{first} {more[0].lstrip('- ')}" if first.endswith(":") and more else first
 
 
 def describe_os_error(error: OSError) -> str:

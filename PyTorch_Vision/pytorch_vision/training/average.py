@@ -30,7 +30,11 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int, epoch_steps: int) -> None:
-        """Move the average towards the network's weights after ``step``, counted from 1."""
+        """Move the average towards the network's weights after ``step``, counted from 1.
+
+        Raises:
+            ValueError: a buffer of the network has another shape than at the beginning.
+        """
         if self.network is self.trained:
             return
         weight = 1 / (1 + step) if self.whole else max(9 / (9 + step), 1 / epoch_steps)
@@ -38,6 +42,13 @@ class Average:
         weights, others = _tensors(self.trained, self.trained)
         if averaged:
             get_ema_multi_avg_fn(1 - weight)(averaged, weights, None)
+        for copy, its in zip(copies, others, strict=True):
+            if copy.shape != its.shape:
+                raise ValueError(
+                    f"a buffer of the network changes from {tuple(copy.shape)} to "
+                    f"{tuple(its.shape)} in training, so the network cannot be averaged: set "
+                    "average_weights=False"
+                )
         if copies:
             torch._foreach_copy_(copies, others)
 

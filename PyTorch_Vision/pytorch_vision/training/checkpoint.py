@@ -19,9 +19,15 @@ import torch
 from pytorch_vision.data import ImageData
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import CheckpointError, Processes, atomic_write
-from pytorch_vision.runtime.files import InUseError, is_system_error, locked, user_path
+from pytorch_vision.runtime.files import (
+    InUseError,
+    check_writable,
+    is_system_error,
+    locked,
+    user_path,
+)
 from pytorch_vision.runtime.terminal import Bar, Screen, say
-from pytorch_vision.runtime.text import checked_text, first_line
+from pytorch_vision.runtime.text import checked_text, describe_os_error, first_line
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Custom
 from pytorch_vision.training.fingerprint import identity
@@ -159,9 +165,10 @@ class Checkpoints:
         """
         with contextlib.ExitStack() as stack:
             if self.folder is not None:
-                lock = locked(self.folder)
+                folder = self.folder
                 try:
-                    processes.on_main(lambda: stack.enter_context(lock))
+                    processes.on_main(lambda: check_writable(folder))
+                    processes.on_main(lambda: stack.enter_context(locked(folder)))
                 except InUseError as error:
                     message = f"{error}: wait for it, or choose another folder"
                     raise CheckpointError(message) from None
@@ -192,8 +199,8 @@ class Checkpoints:
             save(folder, state)
         except OSError as error:
             Bar.write(
-                f"No checkpoint saved in {folder} ({error}); the previous one, if any, is "
-                "unchanged. Training continues.",
+                f"No checkpoint saved in {folder} ({describe_os_error(error)}); the previous one, "
+                "if any, is unchanged. Training continues.",
                 file=Screen(),
             )
 

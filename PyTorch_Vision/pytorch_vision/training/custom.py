@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from pytorch_vision.models.module_utils import copied
 from pytorch_vision.runtime.devices import is_lack_of_memory
-from pytorch_vision.runtime.text import first_line
+from pytorch_vision.runtime.text import counted, first_line
 from pytorch_vision.training.fingerprint import describe_callable
 from pytorch_vision.training.optimizers import MakeOptimizer
 
@@ -60,11 +60,17 @@ class Custom:
         """Call ``optimizer``.
 
         Raises:
-            ValueError: it returns no optimizer, one without ``lr``, or one whose step needs a
-                closure, such as LBFGS.
+            ValueError: it fails, or returns no optimizer, one of other parameters, one without
+                ``lr``, or one whose step needs a closure, such as LBFGS.
         """
         assert self.optimizer is not None
-        made = self.optimizer(parameters)
+        try:
+            made: Any = self.optimizer(parameters)
+        except Exception as error:  # a custom optimizer can raise anything
+            raise ValueError(
+                f"optimizer failed on {counted(len(parameters), 'parameter')}: "
+                f"{type(error).__name__}: {first_line(error)}"
+            ) from error
         if not isinstance(made, Optimizer):
             raise ValueError(f"optimizer made {type(made).__name__}, expected a torch optimizer")
         try:
@@ -76,6 +82,12 @@ class Custom:
             raise ValueError(
                 f"{type(made).__name__} cannot be used here: expected an optimizer with a learning "
                 "rate, lr, whose step needs no closure"
+            )
+        trained = {id(one) for group in made.param_groups for one in group["params"]}
+        if trained.isdisjoint(map(id, parameters)):
+            raise ValueError(
+                "optimizer made one that trains nothing in the network, expected one of the "
+                "parameters that it is given: optimizer=lambda weights: AdamW(weights, lr=1e-3)"
             )
         return made
 
@@ -110,6 +122,7 @@ class CustomLoss:
             raise ValueError(
                 f"loss failed on logits {_described(logits)} and labels {_described(labels)}: "
                 f"{type(error).__name__}: {first_line(error)}"
+                + ("; make the loss's own tensors float32" if "Double" in str(error) else "")
             ) from error
         if isinstance(loss, Tensor) and torch.is_grad_enabled() and not loss.requires_grad:
             raise ValueError(

@@ -15,6 +15,7 @@ from pytorch_vision.models import Classifier
 from pytorch_vision.models.adapter import Adapter
 from pytorch_vision.models.inference import (
     BATCH,
+    check_outputs,
     images_at_once,
     inference_machine,
     inference_settings,
@@ -64,6 +65,7 @@ def evaluate(classifier: Classifier, data: ImageData, machine: Machine | None = 
     their memory format.
 
     Raises:
+        FloatingPointError: the loss is NaN.
         MemoryError: there is too little memory.
         ValueError: the data has other classes or another size, or the network does not take images
             of that size or does not return one logit for each class.
@@ -86,6 +88,8 @@ def evaluate_on(
     train_batch_size: int = BATCH,
 ) -> Evaluation | None:
     """Test a classifier whose network is on Fabric's device; return None if interrupted.
+
+    Raises FloatingPointError if the loss is NaN.
 
     The images are shown at ``scale`` of their height and width, in batches that take no more memory
     than training batches. Each process tests its part of the images; all return the same result.
@@ -113,6 +117,7 @@ def evaluate_on(
     count = len(data.test_images)
     if sum(predictions) < count:
         return None
+    check_outputs(math.isnan(loss), str(classifier))
     one_class = np.count_nonzero(predictions) == 1 and len(np.unique(data.test_labels)) > 1
     only = classifier.class_names[int(np.argmax(predictions))] if one_class else None
     return Evaluation(loss / count if count else math.nan, round(all_correct), count, scale, only)

@@ -88,7 +88,7 @@ def fit(
             It recognises both by their own code, not by that of the functions they call.
 
     Raises:
-        FloatingPointError: the loss became infinite or NaN; names epoch and batch.
+        FloatingPointError: the loss became infinite or NaN; names epoch and batch, or the test.
         MemoryError: there is too little memory; says which batch size to try.
         ValueError: an argument has the wrong type, the data has other classes or another size, the
             network does not take such images, does not return one logit for each class or cannot be

@@ -3,13 +3,17 @@
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from pytorch_vision.models.module_utils import evaluating
 from pytorch_vision.models.state_dicts import listed
 from pytorch_vision.runtime.devices import random_state_kept
 from pytorch_vision.training.trainer import Trainer
+
+# what autograd calls the operations on logits in ``Adapter``, and activations
+OF_THE_ADAPTER = ("ToCopy", "Slice")
+ACTIVATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Relu": "ReLU", "Tanh": "tanh"}
 
 
 def hints(trainer: Trainer) -> Iterator[str]:
@@ -25,14 +29,24 @@ def hints(trainer: Trainer) -> Iterator[str]:
         )
     if trainer.unreached:
         yield (
-            f"The loss does not reach {listed(trainer.unreached)}, which stay as they are: only "
-            "the first output of a network is trained. Freeze them (requires_grad_(False)), or add "
-            "the network's other outputs to the first"
+            f"The loss does not reach {listed(trainer.unreached)}, which stay as they are: the "
+            "first output of the network, which alone is trained, has no gradient with respect to "
+            "them. Freeze them (requires_grad_(False)); or add the network's other outputs to the "
+            "first; or remove the detach(), no_grad() or checkpoint(use_reentrant=True) after them"
         )
-    if _gives_probabilities(trainer):
+    if last := _last_activation(trainer):
         yield (
-            "The network seems to end with a softmax. The loss and predict apply their own, and "
-            "with two it learns badly: remove the network's"
+            f"The network seems to end with a {last}. The loss and predict expect logits and apply "
+            f"a softmax of their own, so it learns badly: remove the {last}"
+        )
+    if names := [
+        name
+        for name, layer in trainer.network.named_modules()
+        if isinstance(layer, _BatchNorm) and layer.running_mean is None
+    ]:
+        yield (
+            f"{listed(names)}: without running statistics, predictions depend on which images are "
+            "predicted together. Use BatchNorm with track_running_stats=True, or GroupNorm"
         )
     loss = trainer.custom.loss
     if isinstance(loss, nn.Module):
@@ -68,16 +82,18 @@ def hidden_layers(network: nn.Module) -> list[str]:
     return found
 
 
-def _gives_probabilities(trainer: Trainer) -> bool:
-    """Tell whether a network's outputs for two black images are positive and add up to 1."""
+def _last_activation(trainer: Trainer) -> str:
+    """Return the activation that makes a network's outputs, such as "softmax"; or an empty text."""
     device = trainer.fabric.device
     images = torch.zeros(2, 3, *trainer.classifier.size, device=device)
     with (
         evaluating(trainer.network),
         random_state_kept(device),
-        torch.no_grad(),
+        torch.enable_grad(),
         trainer.fabric.autocast(),
     ):
-        answers: Tensor = trainer.adapter(images)
-    whole = (answers.sum(1) - 1).abs() < 0.01  # in bfloat16, too
-    return answers.shape[1] > 1 and bool((answers >= 0).all() and whole.all())
+        made_by = trainer.adapter(images).grad_fn
+    while made_by is not None and made_by.name().startswith(OF_THE_ADAPTER):
+        made_by = made_by.next_functions[0][0]
+    name = made_by.name() if made_by is not None else ""
+    return next((text for start, text in ACTIVATIONS.items() if name.startswith(start)), "")

@@ -84,6 +84,12 @@ class Trainer:
         )
         call, self.unreached = find_training_call(self.adapter, classifier.size, fabric.autocast)
         self.adapter = Adapter(self.network, call, self.adapter.classes)
+        trainable = [name for name, one in self.network.named_parameters() if one.requires_grad]
+        if self.unreached == trainable:
+            raise ValueError(
+                f"there is nothing to train in {classifier}: its logits have no gradient with "
+                "respect to any parameter; remove the detach(), no_grad() or NumPy after them"
+            )
         if processes.world_size > 1 and self.unreached:
             expect_unused_parameters(fabric)
         self.model: Any = fabric.setup_module(self.adapter)
@@ -172,9 +178,13 @@ class Trainer:
                 f"{name}={self.config.chosen(name)}"
                 for name in OPTIMIZERS[self.config.optimizer].rates
             )
+            advice = f"Lower the learning rate ({rates}) or train in precision '32-true'."
+            if self.custom.optimizer is not None:
+                advice = "Lower the learning rate of your optimizer."
+            if bad == self.progress.epoch == 0:  # no step was made before
+                advice = "Look at the loss, the first weights and the precision: it is the first."
             raise FloatingPointError(
-                f"the loss is not finite at epoch {self.progress.epoch + 1}, batch {bad}. Lower "
-                f"the learning rate ({rates}) or train in precision '32-true'."
+                f"the loss is not finite at epoch {self.progress.epoch + 1}, batch {bad}. {advice}"
             )
         return self.metrics.means(self.loader.shown(self.progress.batch))
 
