@@ -27,9 +27,9 @@ def test_a_history_is_written_and_read_as_csv(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text.replace("epoch,", "step,"), "step"),
-        (lambda text: "", "its columns are None, expected"),
-        (lambda text: text[:20], "its columns are"),
+        (lambda text: text.replace("epoch,", "step,"), "lacks the columns epoch"),
+        (lambda text: "", "lacks the columns epoch, learning_rate"),
+        (lambda text: text[:20], "lacks the columns learning_rate"),
         (lambda text: text.replace("41.1235", "many"), "could not convert"),
         (lambda text: text[: text.rindex(",")], ""),
         (lambda text: text.replace("\n3,", "\n5,"), "record 3"),
@@ -42,3 +42,12 @@ def test_another_table_is_refused(tmp_path, change, message):
     path.write_text(change(path.read_text()))
     with pytest.raises(ValueError, match=f"is not a complete history: .*{message}"):
         History.from_csv(path)
+
+
+def test_a_history_without_muons_rate_is_read(tmp_path):
+    """The stored run's is from before it was recorded."""
+    path = tmp_path / "history.csv"
+    HISTORY.to_csv(path)
+    lines = [line.rpartition(",")[0] for line in path.read_text().splitlines()]
+    path.write_text("\n".join(lines))
+    assert History.from_csv(path).column("muon_learning_rate") == [0.0, 0.0, 0.0]

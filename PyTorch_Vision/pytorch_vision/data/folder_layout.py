@@ -324,13 +324,13 @@ def _class_names(split: Split, known: tuple[str, ...], by_labels: bool = False) 
         )
     if len(found) < 2 and not known:
         has = f"only one class, {found[0]!r}" if found else "no picture with a class"
-        expected = (
-            "each a folder with its pictures. If a table or the file names give the classes, "
+        advice = (
+            "but labels gives no others"
+            if by_labels
+            else "each a folder with its pictures. If a table or the file names give the classes, "
+            "set labels to that"
         )
-        expected += "set labels to that"
-        if by_labels:
-            expected = "but labels gives no others"
-        raise ValueError(f"{split.folder} has {has}: expected two classes or more, {expected}")
+        raise ValueError(f"{split.folder} has {has}: expected two classes or more, {advice}")
     return known or tuple(found)
 
 

@@ -171,9 +171,8 @@ def read_image(
 
     A JPEG of more than a million pixels, and at least four times the target size, is decoded at an
     eighth, a quarter or a half of its size, but at no less than twice the target size, and resized
-    from there. On photographs,
-    that changes pixels by 0.9 of 255 on average and by 18 at most; for comparison, Lanczos and
-    bicubic interpolation from the full size differ by 1.5 and 19.
+    from there. On photographs, that changes pixels by 0.9 of 255 on average and by 18 at most; for
+    comparison, Lanczos and bicubic interpolation from the full size differ by 1.5 and 19.
 
     Args:
         path: a file of any format and mode that Pillow can read; its bytes; the file, opened for

@@ -2,7 +2,7 @@
 
 import csv
 import os
-from dataclasses import astuple, dataclass, fields
+from dataclasses import MISSING, astuple, dataclass, fields
 from typing import Any
 
 from pytorch_vision.runtime.files import user_path, write_csv
@@ -65,8 +65,9 @@ class History:
         with open(user_path(path), encoding="utf-8", newline="") as file:
             try:
                 table = csv.DictReader(file)
-                if table.fieldnames != (names := [column.name for column in fields(EpochRecord)]):
-                    raise ValueError(f"its columns are {table.fieldnames}, expected {names}")
+                needed = [one.name for one in fields(EpochRecord) if one.default is MISSING]
+                if missing := set(needed).difference(table.fieldnames or ()):
+                    raise ValueError(f"it lacks the columns {', '.join(sorted(missing))}")
                 rows = [
                     {name: int(v) if name == "epoch" else float(v) for name, v in row.items()}
                     for row in table
