@@ -67,7 +67,7 @@ def test_recipes_take_changes_by_name_and_check_them():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, ("muon", 0.01, 0.005, "auto")),
+        ({}, ("muon", 0.01, 0.005, "near")),
         ({"learning_rate": 0.02}, ("muon", 0.02, 0.005, "near")),
         ({"muon_learning_rate": 0.2}, ("muon", 0.01, 0.2, "near")),
         ({"optimizer": "sgd"}, ("sgd", 0.2, None, "near")),

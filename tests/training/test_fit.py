@@ -221,6 +221,11 @@ def test_zero_epochs_only_test_and_keep_the_history(few, tiny, capsys):
     assert len(TEST.findall(capsys.readouterr().out)) == 1
 
 
+def test_the_history_has_both_rates(few, tiny):
+    (record,) = fit(tiny, few, replace(CONFIG, optimizer="muon", epochs=1)).records
+    assert record.muon_learning_rate == pytest.approx(2 * record.learning_rate)
+
+
 def test_the_rate_moves_once_a_batch(few, tiny):
     """The original notebook stepped OneCycleLR once an epoch, and its rate never left the floor."""
     history = fit(tiny, few, replace(CONFIG, optimizer="sgd", epochs=4))

@@ -72,13 +72,11 @@ class TrainConfig:
         ),
     ] = None
     transfer: Annotated[
-        Literal["no", "near", "auto"],
+        Literal["no", "near"],
         Field(
             description="near: stay near the weights that the network begins with (fit the last "
             "layer to the features below it first, unless it classifies as well already; freeze "
-            "BatchNorm layers; average the weights over the whole training); auto: near; but "
-            "if the features fit the images badly, no, with Muon at half its usual rate and the "
-            "usual warm-up"
+            "BatchNorm layers; average the weights over the whole training)"
         ),
     ] = "no"
     train: Annotated[
@@ -153,16 +151,6 @@ class TrainConfig:
         others = settings - OPTIMIZERS[self.optimizer].defaults.keys()
         return sorted(name for name in others if getattr(self, name) is not None)
 
-    def anew(self) -> "TrainConfig":
-        """Return the recipe with which "auto" trains features that fit badly, see ``transfer``."""
-        return replace(
-            self,
-            transfer="no",
-            muon_learning_rate=OPTIMIZERS["muon"].defaults["muon_learning_rate"] / 2,
-            learning_rate=None,
-            warm_up=TrainConfig().warm_up,  # with that of finetune, all emoji lost 11 points
-        )
-
     def batch_size_for(self, images: int) -> int:
         """Return the batch size; if it is unset, one for this number of training images."""
         if self.batch_size is not None:
@@ -229,18 +217,12 @@ class TrainConfig:
         The average of all steps, from the first weights on, is tested: where little has to change,
         it is better than either end (Mitchell Wortsman et al., "Robust fine-tuning of zero-shot
         models", arXiv 2109.01903).
-
-        Features that fit the images badly are not worth so much care: see ``transfer``. A chosen
-        optimizer or rate is used in any case, near the weights.
         """
-        rates = ("optimizer", "learning_rate", "muon_learning_rate")
-        if any(changes.get(name) is not None for name in rates):
-            changes = {"transfer": "near"} | changes
         recipe = cls(
             epochs=5,
             muon_learning_rate=0.005,
             learning_rate=0.01,
-            transfer="auto",
+            transfer="near",
             warm_up=0.5,
         )
         return recipe._changed(changes)

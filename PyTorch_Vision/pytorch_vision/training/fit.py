@@ -135,7 +135,7 @@ def fit(
                     "The network begins with learned weights. If this training is not meant to "
                     "overwrite them, use the recipe finetune"
                 )
-            config = begin_transfer(fabric, adapter, classifier, data, config)
+            begin_transfer(fabric, adapter, classifier, data, config)
             with partly_frozen(adapter, classifier.size, config):
                 arguments = (processes, classifier, data, config, adapter, custom)
                 _train(Trainer(*arguments), kept, after_epoch, interrupted)

@@ -10,7 +10,7 @@ be chosen.
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import lightning_fabric
 import numpy as np
@@ -30,7 +30,6 @@ from pytorch_vision.training.config import TrainConfig
 
 STRENGTHS = torch.logspace(-3, 3, 13)  # of the ridge, in units of a feature's variance
 SCALES = torch.logspace(0, 3, 61)  # of the logits
-POOR = 0.5  # share of a guess's errors
 MOST_FEATURES = 2**28  # numbers, 1 GB: with more images, as many as have so many features
 
 
@@ -56,8 +55,8 @@ def begin_transfer(
     classifier: Classifier,
     data: ImageData,
     config: TrainConfig,
-) -> TrainConfig:
-    """Fit the last layer of a network with learned weights; return the recipe to train it by.
+) -> None:
+    """Fit the last layer of a network with learned weights if the recipe stays near them.
 
     The layer's inputs are computed once for each image and, unless ``config.augmentation`` has no
     flip, for its mirror image, in evaluation mode. The layer stays as it is if it is right more
@@ -70,21 +69,15 @@ def begin_transfer(
         classifier: whose normalisation and size are used.
         data: training images and their labels.
         config: the recipe.
-
-    Returns:
-        The recipe with ``transfer`` "near" or "no". If it is "auto", that is "no", with Muon at
-        half of its usual rate, where the fitted layer makes more than half of the errors that
-        guessing the largest class makes: then the features have little to do with the images.
     """
     if config.transfer == "no":
-        return config
-    near = replace(config, transfer="near")
+        return
     found = last_layer(adapter, classifier.size)
     if found is None or len(data.train_images) < 2:
         say(
             "The network does not end with a linear layer, so all layers are trained from the start"
         )
-        return near
+        return
     layer, multiple = found
     views = 1 + (config.augmentation.flip != "none")
     most = max(2, MOST_FEATURES // (layer.in_features * views))
@@ -100,21 +93,15 @@ def begin_transfer(
         f"A last layer fitted to the features of {len(labels):,} images classifies "
         f"{probe.accuracy:.2f} % of them correctly, each left out of the fit"
     )
-    guessed = 100 * float(labels.bincount().max()) / len(labels)
-    is_poor = 100 - probe.accuracy > POOR * (100 - guessed)
-    if is_poor and config.transfer == "auto" and config.train == "all":
-        say(f"{fit}: too few to stay near these weights, so all layers are trained anew")
-        return config.anew()
     with torch.no_grad():
         answers = layer(features[0].to(fabric.device)).argmax(1).cpu()
         if 100 * float((answers == labels).float().mean()) >= probe.accuracy:
             say(f"The last layer stays as it is. {fit}, which is no better")
-            return near
+            return
         layer.weight.copy_(probe.weight / multiple)
         if layer.bias is not None:
             layer.bias.copy_(probe.bias / multiple)
     say(fit)
-    return near
 
 
 @contextlib.contextmanager

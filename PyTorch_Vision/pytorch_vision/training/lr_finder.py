@@ -108,7 +108,7 @@ def find_learning_rate(
     ):
         # float16's gradient scaler skips its first steps
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-        used, peaks, losses = _range_test(fabric, classifier, data, config, lowest, highest, steps)
+        peaks, losses = _range_test(fabric, classifier, data, config, lowest, highest, steps)
     rate = list(peaks)[-1]
     rates = lowest * (highest / lowest) ** (np.arange(len(losses)) / (steps - 1))
     if len(losses) < FEWEST:
@@ -116,8 +116,8 @@ def find_learning_rate(
             f"the loss diverges within {len(losses)} steps, from {rate} {lowest:g} on: begin lower"
         )
     suggestion = _suggested(rates, losses)
-    settings: dict[str, str | float] = {"optimizer": used.optimizer}
-    settings |= {"transfer": used.transfer} if config.transfer != "no" else {}
+    settings: dict[str, str | float] = {"optimizer": config.optimizer}
+    settings |= {"transfer": config.transfer} if config.transfer != "no" else {}
     settings |= {name: peak * suggestion / peaks[rate] for name, peak in peaks.items()}
     return RangeTest(rate, rates, losses, suggestion, settings)
 
@@ -130,22 +130,22 @@ def _range_test(
     lowest: float,
     highest: float,
     steps: int,
-) -> tuple[TrainConfig, dict[str, float], np.ndarray]:
-    """Train a copy; return the recipe that was used, its peak rates and the running mean.
+) -> tuple[dict[str, float], np.ndarray]:
+    """Train a copy; return the recipe's peak rates and the running mean of the losses.
 
     No frame above this one refers to the copy, as ``memory_explained`` could not clear it.
     """
     duplicate = classifier.with_network(copied(classifier.network))
     fabric.to_device(duplicate.network)
     adapter = duplicate.check_outputs(fabric)
-    config = begin_transfer(fabric, adapter, duplicate, data, config)
+    begin_transfer(fabric, adapter, duplicate, data, config)
     with partly_frozen(adapter, duplicate.size, config):
         trainer = Trainer(Processes(fabric), duplicate, data, config, adapter)
         names = OPTIMIZERS[config.optimizer].rates[: len(trainer.schedulers)]
         peaks = {name: config.chosen(name) for name in names}
         _raise_rates(trainer, list(peaks.values()), lowest, highest, steps)
         trainer.begin_epoch()
-        return config, peaks, _losses(trainer, steps)
+        return peaks, _losses(trainer, steps)
 
 
 def _raise_rates(
