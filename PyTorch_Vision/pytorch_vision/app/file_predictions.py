@@ -191,7 +191,7 @@ def write_submission(
             them.
         OSError: the table cannot be written.
     """
-    header, rows = _read_sample(like, class_names)
+    header, labels, rows = _read_sample(like, class_names)
     everything = list(predictions)
     readable = {one.file: one for one in everything if not one.problem}
     ids = [row[0] for row in rows]
@@ -209,8 +209,6 @@ def write_submission(
         )
     if unused := readable.keys() - {file for files in found for file in files}:
         say(f"Left out, without a row in {like}: {counted(len(unused), 'picture')}")
-    known = set(header[1:]) <= set(class_names)
-    labels = [class_names.index(column) for column in header[1:]] if known else []
     table = []
     for name, (file,) in zip(ids, found, strict=True):
         one = readable[file]
@@ -229,8 +227,10 @@ def _files_of(ids: list[str], files: list[str]) -> list[list[str]]:
 
 def _read_sample(
     like: str | os.PathLike, class_names: Sequence[str]
-) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of a sample submission.
+) -> tuple[list[str], list[int], list[list[str]]]:
+    """Return a sample submission's header, the labels of its columns, and its rows.
+
+    There are no labels if its only column after the ids is for the predicted class.
 
     Raises:
         ValueError: it is no such table, or its columns are no classes.
@@ -251,7 +251,8 @@ def _read_sample(
             f"), expected an id and a column for each class ({', '.join(class_names[:NAMED])}), or "
             "an id and one column for the predicted class"
         )
-    return header, rows
+    labels = [] if unknown else [class_names.index(column) for column in header[1:]]
+    return header, labels, rows
 
 
 def _by_id(predictions: Iterable[FilePrediction]) -> dict[str, FilePrediction]:
