@@ -17,8 +17,8 @@ from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.devices import make_fabric
 from pytorch_vision.training import TrainConfig, fit, linear_probe
 from pytorch_vision.training.linear_probe import (
-    begin_transfer,
     features_below,
+    fit_last_layer,
     fit_probe,
     last_layer,
     partly_frozen,
@@ -159,7 +159,7 @@ def test_only_the_last_layer_is_fitted(easy: ImageData, capsys: pytest.CaptureFi
     before = copy.deepcopy(classifier.network.state_dict())
     adapter, fabric = Adapter(classifier.network, Call()), make_fabric(CPU)
 
-    begin_transfer(fabric, adapter, classifier, easy, TrainConfig.finetune())
+    fit_last_layer(fabric, adapter, classifier, easy, TrainConfig.finetune())
 
     assert f"fitted to the features of {len(easy.train_labels)} images" in capsys.readouterr().out
     after = classifier.network.state_dict()
@@ -167,7 +167,7 @@ def test_only_the_last_layer_is_fitted(easy: ImageData, capsys: pytest.CaptureFi
     answers = classifier.predict(easy.train_images).argmax(1)
     assert (answers == easy.train_labels).mean() > 0.9
 
-    begin_transfer(fabric, adapter, classifier, easy, TrainConfig.finetune())
+    fit_last_layer(fabric, adapter, classifier, easy, TrainConfig.finetune())
     assert "The last layer stays as it is" in capsys.readouterr().out
 
 

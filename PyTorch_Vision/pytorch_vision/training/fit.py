@@ -29,7 +29,7 @@ from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Custom, Loss
 from pytorch_vision.training.evaluate import evaluate_on
 from pytorch_vision.training.hints import has_learned, hints
-from pytorch_vision.training.linear_probe import begin_transfer, partly_frozen
+from pytorch_vision.training.linear_probe import fit_last_layer, partly_frozen
 from pytorch_vision.training.optimizers import MakeOptimizer
 from pytorch_vision.training.trainer import Trainer
 
@@ -135,7 +135,7 @@ def fit(
                     "The network begins with learned weights. If this training is not meant to "
                     "overwrite them, use the recipe finetune"
                 )
-            begin_transfer(fabric, adapter, classifier, data, config)
+            fit_last_layer(fabric, adapter, classifier, data, config)
             with partly_frozen(adapter, classifier.size, config):
                 arguments = (processes, classifier, data, config, adapter, custom)
                 _train(Trainer(*arguments), kept, after_epoch, interrupted)

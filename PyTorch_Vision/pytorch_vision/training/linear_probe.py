@@ -49,7 +49,7 @@ class LinearProbe:
     accuracy: float
 
 
-def begin_transfer(
+def fit_last_layer(
     fabric: lightning_fabric.Fabric,
     adapter: Adapter,
     classifier: Classifier,

@@ -28,7 +28,7 @@ from pytorch_vision.runtime.devices import (
 )
 from pytorch_vision.runtime.terminal import Bar
 from pytorch_vision.training.config import TrainConfig
-from pytorch_vision.training.linear_probe import begin_transfer, partly_frozen
+from pytorch_vision.training.linear_probe import fit_last_layer, partly_frozen
 from pytorch_vision.training.optimizers import OPTIMIZERS
 from pytorch_vision.training.trainer import Trainer
 
@@ -138,7 +138,7 @@ def _range_test(
     duplicate = classifier.with_network(copied(classifier.network))
     fabric.to_device(duplicate.network)
     adapter = duplicate.check_outputs(fabric)
-    begin_transfer(fabric, adapter, duplicate, data, config)
+    fit_last_layer(fabric, adapter, duplicate, data, config)
     with partly_frozen(adapter, duplicate.size, config):
         trainer = Trainer(Processes(fabric), duplicate, data, config, adapter)
         names = OPTIMIZERS[config.optimizer].rates[: len(trainer.schedulers)]
