@@ -38,7 +38,7 @@ def test_curves_show_training_and_test_together_and_the_learning_rate():
         [history.column("learning_rate")],
     ]
     labels = [text.get_text() for text in accuracy.get_legend().get_texts()]
-    assert labels == ["train: 43.00 after epoch 3", "test: 33.00 after epoch 3"]
+    assert labels == ["train: 43.00 % after epoch 3", "test: 33.00 % after epoch 3"]
     assert "label smoothing included" in loss.get_legend().get_texts()[0].get_text()
 
 
@@ -294,7 +294,7 @@ def test_compare_draws_every_run_in_a_colour_of_its_own():
     assert len({str(line.get_color()) for line in accuracy.lines}) == 13
     np.testing.assert_allclose(accuracy.lines[3].get_ydata(), [60, 73])
     texts = legend_of(figure)
-    assert texts[3] == "run 3: test loss 0.500, test accuracy 73.00 after epoch 2"
+    assert texts[3] == "run 3: test loss 0.500, test accuracy 73.00 % after epoch 2"
     assert texts[12] == "new: no epoch"
     assert figure.legends[0].get_title().get_text() == "all in runs"
     assert (loss.get_xlabel(), accuracy.get_ylabel()) == ("Epoch", "Test accuracy (%)")

@@ -35,10 +35,10 @@ def training_curves(history: History, title: str = "", config: TrainConfig | Non
             axes.text(0.5, 0.5, "no epoch was trained", ha="center", transform=axes.transAxes)
     if history.records:
         epochs = history.column("epoch")
-        for axes, name, form in ((loss, "loss", ".3f"), (accuracy, "accuracy", ".2f")):
+        for axes, name, form in ((loss, "loss", "{:.3f}"), (accuracy, "accuracy", "{:.2f} %")):
             for split, style in {"train": "C0o-", "test": "C1s-"}.items():
                 values = history.column(f"{split}_{name}")
-                last = f"{split}: {values[-1]:{form}} after epoch {epochs[-1]}"
+                last = f"{split}: {form.format(values[-1])} after epoch {epochs[-1]}"
                 if np.isnan(values).all():
                     last = "no test: there are no test images"
                 if (split, name) == ("train", "loss"):
@@ -88,8 +88,8 @@ def compare(histories: Mapping[str, History], title: str = "") -> Figure:
     legend = LINE * (len(histories) + 1)  # below the axes, where it hides no curve
     figure = new_figure(10, 3.8 + legend, title)
     columns = {
-        "test_loss": ("Test loss (cross-entropy)", ".3f"),
-        "test_accuracy": ("Test accuracy (%)", ".2f"),
+        "test_loss": ("Test loss (cross-entropy)", "{:.3f}"),
+        "test_accuracy": ("Test accuracy (%)", "{:.2f} %"),
     }
     texts = dict.fromkeys(histories, "")
     for axes, (column, (label, form)) in zip(figure.subplots(1, 2), columns.items(), strict=True):
@@ -109,7 +109,8 @@ def compare(histories: Mapping[str, History], title: str = "") -> Figure:
             )
             if np.isfinite(histories[name].column("test_accuracy")).any():  # there was a test
                 outside = " (off the scale)" if name not in near else ""
-                texts[name] += f", {label.split(' (')[0].lower()} {drawn[-1]:{form}}{outside}"
+                last = form.format(drawn[-1])
+                texts[name] += f", {label.split(' (')[0].lower()} {last}{outside}"
         _set_scale(axes, [values[name] for name in near])
     lines = figure.axes[0].lines
     for line, name, start in zip(lines, histories, short, strict=True):
