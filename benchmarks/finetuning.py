@@ -15,6 +15,7 @@ adamw        all layers from a random last one, AdamW at 1e-3
 muon         the same, Muon at 0.05
 default      the recipe ``default``
 loop         a plain PyTorch loop: AdamW at 1e-3, batches of 32 images, flips and crops
+fastai       fastai's ``fine_tune``, its augmentation included (``pip install fastai``)
 logistic     scikit-learn's logistic regression on frozen features
 """
 
@@ -187,6 +188,32 @@ def loop(classifier: Classifier, data: ImageData, epochs: int, seed: int) -> flo
     return reached
 
 
+def fastai(classifier: Classifier, data: ImageData, epochs: int, seed: int) -> float:
+    """Train by fastai's ``fine_tune``: one epoch of the last layer, the others of all layers."""
+    from fastai.vision import all as fast
+
+    count, network = len(data.train_labels), classifier.network
+    images = np.concatenate([data.train_images, data.test_images])
+    labels = np.concatenate([data.train_labels, data.test_labels])
+    normalize = fast.Normalize.from_stats(*vars(classifier.normalization).values(), cuda=False)
+    block = fast.DataBlock(
+        blocks=(fast.ImageBlock, fast.CategoryBlock),
+        splitter=fast.IndexSplitter(range(count, len(images))),
+        get_x=images.__getitem__,
+        get_y=labels.__getitem__,
+        batch_tfms=[*fast.aug_transforms(), normalize],
+    )
+    *_, last = [one for one in network.modules() if isinstance(one, nn.Linear)]
+    head = list(last.parameters())
+    body = [one for one in network.parameters() if all(one is not other for other in head)]
+    fast.set_seed(seed)
+    loaders = block.dataloaders(range(len(images)), bs=32, num_workers=0)
+    learner = fast.Learner(loaders, network, splitter=lambda _: [body, head], metrics=fast.accuracy)
+    with learner.no_bar(), learner.no_logging():
+        learner.fine_tune(epochs - 1)
+    return 100 * learner.final_record[-1]
+
+
 def logistic(classifier: Classifier, data: ImageData, epochs: int, seed: int) -> float:
     """Fit scikit-learn's logistic regression to what the last layer is given."""
     from sklearn.linear_model import LogisticRegression
@@ -214,6 +241,7 @@ WAYS: dict[str, Callable[[Classifier, ImageData, int, int], float]] = {
     "muon": fitted(lambda **changes: TrainConfig(muon_learning_rate=0.05, **changes)),
     "default": fitted(TrainConfig),
     "loop": loop,
+    "fastai": fastai,
     "logistic": logistic,
 }
 
