@@ -180,7 +180,7 @@ def test_examples_of_each_class_with_how_many_it_has(few):
     counts = [np.bincount(one, minlength=10) for one in (labels, data.test_labels)]
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == [
-        f"{name} ({train} + {test})"
+        f"{name}\n{train} + {test}"
         for name, train, test in zip(data.class_names, *counts, strict=True)
     ]
     first = images[labels == 0]

@@ -46,12 +46,11 @@ def class_examples(data: ImageData) -> Figure:
     for label, name in enumerate(data.class_names[:MOST_CLASSES]):
         of_class = np.flatnonzero(data.train_labels == label)
         places = np.linspace(0, len(of_class) - 1, min(most, len(of_class))).round().astype(int)
-        form = f"{{}} ({trained[label]:,} + {tested[label]:,})"
-        caption = fit_text(name, PANEL - MARGIN, lines=2, form=form)
         mosaic = _mosaic(data.train_images[of_class[places]], rows=-(-most // SIDE))
-        stacks.append([(mosaic, caption)])
+        counts = f"{trained[label]:,} + {tested[label]:,}"
+        stacks.append([(mosaic, f"{fit_text(name, PANEL - MARGIN)}\n{counts}")])
     first = f", the first {len(stacks)} classes" if len(stacks) < len(trained) else ""
-    figure, _ = _draw(stacks, f"{data.name}{first}: class (training + test images)")
+    figure, _ = _draw(stacks, f"{data.name}{first}: training + test images of each class")
     return finished(figure)
 
 

@@ -198,8 +198,7 @@ def find_duplicates(data: ImageData) -> Duplicates:
     first, group = first[by_place], np.argsort(by_place)[group]
     learned = int((first < count).sum())
     is_grey = np.array([np.ptp(image(i), axis=-1).max() <= GREY for i in first])
-    changes: tuple[Change, ...] = (_whole, _unframed, _trimmed)
-    small = {change: _small(image, first, change) for change in changes}
+    small = _small(image, first, (_whole, _unframed, _trimmed))
     near: dict[tuple[int, int], tuple[float, str]] = {}  # with the first kind that fits
     for name, both, turn in Bar(KINDS, desc="Comparing", unit=" kinds"):
         hashes = _hashes(turn(small[both])), _hashes(small[both])
@@ -246,13 +245,17 @@ def _arranged(
     return Duplicates(data, pairs, kinds, reached[group[count:]])
 
 
-def _small(image: Callable[[int], np.ndarray], which: np.ndarray, change: Change) -> np.ndarray:
-    """Return the changed images in grey and resized, uint8 (N, 32, 32)."""
-    found = np.empty((len(which), HASHED_SIDE, HASHED_SIDE), np.uint8)
+def _small(
+    image: Callable[[int], np.ndarray], which: np.ndarray, changes: tuple[Change, ...]
+) -> dict[Change, np.ndarray]:
+    """Return the images in grey and resized, after each change: uint8 (N, 32, 32) by change."""
+    shape = len(which), HASHED_SIDE, HASHED_SIDE
+    found = {change: np.empty(shape, np.uint8) for change in changes}
     for place, index in enumerate(Bar(which.tolist(), desc="Hashing", unit=" images")):
-        grey = Image.fromarray(change(image(index)[None])[0]).convert("L")
-        small = grey.resize((HASHED_SIDE, HASHED_SIDE), Image.Resampling.LANCZOS)
-        found[place] = np.asarray(small)
+        for change, small in found.items():
+            grey = Image.fromarray(change(image(index)[None])[0]).convert("L")
+            resized = grey.resize((HASHED_SIDE, HASHED_SIDE), Image.Resampling.LANCZOS)
+            small[place] = np.asarray(resized)
     return found
 
 
