@@ -162,11 +162,12 @@ def test_a_submission_is_like_its_sample(tmp_path, sample, expected, capsys):
     assert write_submission(ROWS, ["dog", "cat"], tmp_path / "sample.csv", path) == path
 
 
-def test_pictures_of_one_name_are_told_apart_by_their_folders(tmp_path):
+def test_pictures_of_one_name_are_told_apart_by_their_folders(tmp_path, capsys):
     same = [FilePrediction(f"new/{one}/1.png", one, 1.0, probabilities=SHARES) for one in "ab"]
     (tmp_path / "sample.csv").write_text("id,label\nb/1.png,?\na/1.png,?\n")
     path = write_submission(same, ["a", "b"], tmp_path / "sample.csv", tmp_path / "s.csv")
     assert rows_of(path)[1:] == [["b/1.png", "b"], ["a/1.png", "a"]]
+    assert "label gets the predicted class; named after a class" in capsys.readouterr().out
     (tmp_path / "sample.csv").write_text("id,label\n1.png,?\n")
     with pytest.raises(ValueError, match=r"1 of 1 ids .* or several, such as 1\.png"):
         write_submission(same, ["a", "b"], tmp_path / "sample.csv", tmp_path / "s.csv")

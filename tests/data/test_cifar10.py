@@ -172,12 +172,15 @@ def test_torchvisions_folder_is_used_in_root_or_as_root(small, tmp_path, where):
         load_cifar10(tmp_path / "root")
 
 
-def test_the_archive_in_root_is_used(small, tmp_path):
+def test_the_archive_in_root_is_used(small, tmp_path, capsys):
+    """So it is beside an unpacked folder that is incomplete, which is named."""
     root = tmp_path / "root"
+    (unpack(small, root / "cifar-10-batches-py") / "data_batch_3").unlink()
     archive = root / "cifar-10-python.tar.gz"
     archive.write_bytes(official(small))
     assert is_the_same(load_cifar10(root), small)
-    assert content(root) == [archive.name, "cifar10.npz"]
+    assert "batches-py is damaged: a file in it is missing" in capsys.readouterr().out
+    assert content(root) == ["cifar-10-batches-py", archive.name, "cifar10.npz"]
     (root / "cifar10.npz").unlink()
     archive.write_bytes(official(small)[:-1])
     with pytest.raises(DataError, match=rf"{archive} is damaged: it has MD5 .*, expected"):

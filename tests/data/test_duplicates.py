@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from pytorch_vision.app.commands import main
-from pytorch_vision.data import ImageData, find_duplicates, subset
+from pytorch_vision.data import ImageData, duplicates, find_duplicates, subset
 
 
 def changed(image: np.ndarray, kind: str) -> np.ndarray:
@@ -116,6 +116,15 @@ def test_equal_images_are_distinguished_from_similar_ones(data):
         "occur twice: 3 the same, 1 nearly so (pairs within training: 1, within test: 1)." in told
     )
     assert "Test images that are in training too, or nearly so: 2 of 50. They say nothing" in told
+
+
+def test_large_images_are_compared_few_at_a_time(data, monkeypatch):
+    images = np.concatenate([data.train_images, data.train_images[:3] // 2])
+    labels = np.append(data.train_labels, data.train_labels[:3])
+    darker = replace(data, train_images=images, train_labels=labels, train_files=None)
+    whole = find_duplicates(darker)
+    monkeypatch.setattr(duplicates, "COMPARED", 1)
+    assert [one[:2] for one in find_duplicates(darker).pairs] == [one[:2] for one in whole.pairs]
 
 
 def test_pairs_have_names_classes_and_a_table(data, tmp_path):

@@ -172,7 +172,24 @@ def test_bands_that_are_not_colours_are_left_out(tmp_path, declared):
         path.write_bytes(content.replace(old, struct.pack("<HHIHH", 338, 3, 1, declared, 0)))
     image, summary = read_image(path)
     assert np.array_equal(image, RANDOM) == (declared != 2)
-    assert ("not declared as transparency, and not used" in summary) == (declared != 2)
+    told = "composited over white or black" if declared == 2 else "not declared as transparency"
+    assert told in summary
+    Image.fromarray(np.dstack([RANDOM, np.full((32, 32), 255, np.uint8)])).save(path)
+    assert "composited" not in read_image(path)[1]
+
+
+def test_bands_that_pillow_cannot_read_are_refused_without_a_word_of_its_own(tmp_path, capfd):
+    """Such as 13 of them; or 16 bits one band after the other, whose bytes it takes for colours."""
+    path = tmp_path / "bands.tif"
+    assert cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint16))
+    content = path.read_bytes()
+    for tag, written, value in ((277, 3, 13), (284, 1, 2)):  # how many samples, how they lie
+        old, new = (struct.pack("<HHIHH", tag, 3, 1, one, 0) for one in (written, value))
+        assert content.count(old) == 1
+        path.write_bytes(content.replace(old, new))
+        with pytest.raises(ValueError, match=r"bands\.tif is a TIFF, .* whose bands or values"):
+            read_image(path)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_size_is_one_number_or_two(tmp_path):

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import albumentations as A
 import numpy as np
 import pytest
@@ -37,6 +39,14 @@ def test_mean_and_standard_deviation_equal_numpys(few):
     np.testing.assert_allclose(found.std, pixels.std(0), rtol=1e-9)
     with pytest.raises(ValueError, match="no images from which to compute mean"):
         Normalization.of(few.train_images[:0])
+
+
+def test_large_images_are_counted_in_parts():
+    tracemalloc.start()
+    Normalization.of(np.broadcast_to(np.uint8(7), (100, 512, 512, 3)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1e8
 
 
 def test_a_channel_of_equal_pixels_can_be_normalised(few):

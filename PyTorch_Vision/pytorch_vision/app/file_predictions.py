@@ -207,6 +207,8 @@ def write_submission(
             f"{len(missing):,} of {len(ids):,} ids in {like} have no picture that could be read, "
             f"or several, such as {', '.join(named)}"
         )
+    if not labels:
+        say(f"{header[1]} gets the predicted class; named after a class, it gets its probability")
     if unused := readable.keys() - {file for files in found for file in files}:
         say(f"Left out, without a row in {like}: {counted(len(unused), 'picture')}")
     table = []

@@ -87,10 +87,11 @@ def load_cifar10(root: str | os.PathLike = "data") -> ImageData:
 
 
 def _read_copy(root: Path) -> Arrays | None:
-    """Return the arrays of a copy in ``root``, or None if there is none."""
+    """Return the arrays of an undamaged copy in ``root``, or None if there is no copy."""
     copies = {root / KEPT: _read_npz, root / FOLDER: _read_folder, root / ARCHIVE: _read_archive}
     if (root / "data_batch_1").exists():
         copies[root] = _read_folder
+    damaged = list[str]()
     for path, read in copies.items():
         if not path.exists():
             continue
@@ -102,13 +103,15 @@ def _read_copy(root: Path) -> Arrays | None:
                 raise DataError(
                     f"{path} cannot be read: {reason}. It may be intact, and was not changed."
                 ) from error
-            raise DataError(
-                f"{path} is damaged: {error}. Replace it, or remove it to download a new copy."
-            ) from error
-        say(f"CIFAR-10: read from {path}")
+            damaged.append(f"{path} is damaged: {error}")
+            continue
+        say(*damaged, f"CIFAR-10: read from {path}", sep="\n")
         if read is _read_archive:
             _keep(arrays, root)
         return arrays
+    if damaged:
+        text = "; ".join(damaged)
+        raise DataError(f"{text}. Replace it, or remove it to download a new copy.")
     return None
 
 
@@ -158,7 +161,7 @@ def _verified(arrays: Arrays) -> Arrays:
 
 
 def _read_npz(path: Path) -> Arrays:
-    with np.load(path, allow_pickle=False) as file:
+    with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
         return {name: file[name] for name in SHA256}
 
 

@@ -28,7 +28,8 @@ GREY = 8  # of 255: the largest difference between the channels of a grey image
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 PLAIN = 1.0  # the norm of an image minus its mean, below which it has a single colour
 ENTRIES = 4_000_000  # of the matrix of hash distances that is in memory at once
-BATCH = 1000  # pairs whose pixels are compared at once
+BATCH = 1000  # small images that are hashed at once
+COMPARED = 1 << 22  # values of one side that are compared at once
 COLUMNS = (
     "similarity",
     *("first", "first_class", "first_part"),
@@ -202,7 +203,7 @@ def find_duplicates(data: ImageData) -> Duplicates:
     near: dict[tuple[int, int], tuple[float, str]] = {}  # with the first kind that fits
     for name, both, turn in Bar(KINDS, desc="Comparing", unit=" kinds"):
         hashes = _hashes(turn(small[both])), _hashes(small[both])
-        for pairs in _proposed(*hashes, learned):
+        for pairs in _proposed(*hashes, learned, max(COMPARED // image(0).size, 1)):
             one, other = (both(np.stack([image(first[i]) for i in side])) for side in pairs.T)
             one, greys = turn(one), is_grey[pairs]
             if one.shape != other.shape:  # turned, and not square
@@ -271,8 +272,12 @@ def _hashes(small: np.ndarray) -> np.ndarray:
     return np.where(flat > np.median(flat, axis=1, keepdims=True), 1, -1).astype(np.float32)
 
 
-def _proposed(turned: np.ndarray, hashes: np.ndarray, learned: int) -> Iterator[np.ndarray]:
+def _proposed(
+    turned: np.ndarray, hashes: np.ndarray, learned: int, at_once: int
+) -> Iterator[np.ndarray]:
     """Yield int64 (P, 2), each image's candidates: the pairs whose hashes differ least.
+
+    P is at most ``at_once``.
 
     The first ``learned`` images are training images. Each image is compared with later ones of its
     split, and each test image with all training images.
@@ -291,7 +296,7 @@ def _proposed(turned: np.ndarray, hashes: np.ndarray, learned: int) -> Iterator[
             one, other = one[order], other[order]
             rank = np.arange(len(one)) - np.searchsorted(one, one)
             pairs = np.stack([start + one, later + other], axis=1)[rank < NEAREST]
-            yield from np.split(pairs, range(BATCH, len(pairs), BATCH)) if len(pairs) else ()
+            yield from np.split(pairs, range(at_once, len(pairs), at_once)) if len(pairs) else ()
 
 
 def _correlation(one: np.ndarray, other: np.ndarray, in_grey: np.ndarray) -> np.ndarray:

@@ -13,7 +13,6 @@ import json
 import math
 import os
 import tempfile
-import warnings
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from pytorch_vision.data.image_files import (
     Scales,
     decode_picture,
     formats_read,
+    quiet,
 )
 from pytorch_vision.runtime.files import atomic_write, user_path
 from pytorch_vision.runtime.terminal import Bar, say
@@ -299,8 +299,7 @@ def read_all(
 
     able = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if able else os.cpu_count()
-    with warnings.catch_warnings(), ThreadPoolExecutor(cores) as pool:
-        warnings.simplefilter("ignore")  # as in read_image, but once for all threads
+    with quiet(), ThreadPoolExecutor(cores) as pool:
         for start in range(0, len(files), request.at_once):
             yield from pool.map(read, files[start : start + request.at_once])
 

@@ -1,13 +1,16 @@
 """Read picture files of any format, at the size of a network's images."""
 
 import base64
+import contextlib
 import hashlib
+import logging
 import math
 import mimetypes
 import os
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -35,9 +38,11 @@ LOOKED_AT = 20  # files that are opened to find out whether they are pictures
 NOT_READ = ("EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF")
 ORIENTATION = 0x0112  # in EXIF
 PHOTOMETRIC, SAMPLES_PER_PIXEL, EXTRA_SAMPLES, NO_DATA = 262, 277, 338, 42113  # tags of TIFF
-RGB_TIFF = 2  # of PHOTOMETRIC
+BITS, PLANES = 258, 284  # and these
+RGB_TIFF, APART = 2, 2  # of PHOTOMETRIC, and of PLANES: one band after the other
 ALPHA = (1, 2, 999)  # of EXTRA_SAMPLES, as Pillow knows them
 EXTRA_BANDS = "bands beyond red, green and blue are not declared as transparency, and not used"
+TRANSPARENT = "transparent parts, by the alpha band, are composited over white or black"
 LARGEST = 1e30  # larger numbers mark missing values
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -69,7 +74,7 @@ class Picture:
         kind: the type of its values if they have more than 8 bits, such as "uint16"; else empty.
         own_scale: for such values, those that would become black and white in this picture alone.
         scale: those that did become black and white.
-        remark: which part of it was not used, or empty.
+        remark: what was done to bands beyond the colours, or empty.
     """
 
     image: np.ndarray
@@ -192,8 +197,7 @@ def read_image(
         OSError: it cannot be opened.
     """
     height, width = height_and_width(size)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns about metadata that are not needed
+    with quiet():
         picture = decode_picture(path, (height, width), resize, scales)
     rows, columns = picture.size
     summary = f"{_name(path, only_file=True)}: {columns}x{rows} pixels, mode {picture.mode}; "
@@ -212,12 +216,25 @@ def read_image(
     return picture.image, f"{summary} to {width}x{height}"
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what Pillow says about metadata and bands: warnings, and logs that no handler takes."""
+    logger, handler = logging.getLogger("PIL"), logging.NullHandler()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+
+
 def decode_picture(
     path: ImageLike, size: tuple[int, int], resize: Resize, scales: Scales | None = None
 ) -> Picture:
     """Read an image file as ``read_image`` does, and return what is known about it.
 
-    The caller must ignore Pillow's warnings about metadata: threads share warning filters.
+    The caller must be ``quiet``, once for all threads.
     """
     name = _name(path)
     check_resize(resize)
@@ -275,8 +292,7 @@ def pictures_of(files: list[str]) -> list[str]:
 
 def _is_picture(path: str) -> bool:
     try:
-        with open(path, "rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with open(path, "rb") as file, quiet():
             Image.open(file, formats=formats_read()).close()
     except Exception:  # whatever it is, Pillow cannot open it as a picture
         return False
@@ -351,6 +367,8 @@ def _decode_file(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
     file.seek(0)
     picture = Image.open(file, formats=formats_read())
     whole, pixels_at = picture.size, file.tell()
+    if _has_deep_planes(picture):
+        raise Image.UnidentifiedImageError
     side, is_large = DRAFT * max(size), math.prod(whole) > WHOLE
     drafted = picture.draft(picture.mode, (side, side)) if is_large else None
     extent = whole if drafted is None else drafted[1][2:]
@@ -391,7 +409,7 @@ def _without_metadata(content: bytes) -> bytes:
 
 
 def _is_deep(picture: Image.Image) -> bool:
-    return picture.mode.startswith("I") or picture.mode == "F"
+    return picture.mode.startswith(("I", "F"))
 
 
 def _brought(decoded: _Decoded, size: tuple[int, int], resize: Resize, scales: Scales) -> Picture:
@@ -401,15 +419,15 @@ def _brought(decoded: _Decoded, size: tuple[int, int], resize: Resize, scales: S
     target, upright = (size[::-1], whole) if sideways else (size, whole[::-1])
     _check_proportions(whole, target, resize)
     mode, digest = picture.mode, decoded.digest
-    remark = EXTRA_BANDS if _has_extra_bands(picture) else ""
+    has_extra_bands = _has_extra_bands(picture)
     kind, own_scale, scale = "", (0.0, 0.0), (0.0, 0.0)
     if values is not None:
         missing = next(iter(_tiff_numbers(picture, NO_DATA)), None)
         kind, own_scale = values.dtype.name, value_scale(_colours(values), missing)
         scale = scales.get(kind, own_scale)
         digest = _digest(repr((values.shape, turn)).encode(), values.tobytes())
-        picture = _in_8_bits(values, scale, missing, mode in ("RGBA", "LA") and not remark)
-    rgb = _to_rgb(picture, remark)
+        picture = _in_8_bits(values, scale, missing, mode in ("RGBA", "LA") and not has_extra_bands)
+    rgb, remark = _to_rgb(picture, has_extra_bands)
     if not digest:
         turned = rgb if turn is None else rgb.transpose(turn)
         digest = _digest(repr(turned.size).encode(), turned.tobytes())
@@ -437,19 +455,20 @@ def _check_proportions(whole: tuple[int, int], size: tuple[int, int], resize: Re
         )
 
 
-def _to_rgb(picture: Image.Image, remark: str) -> Image.Image:
-    """Convert a picture of any 8-bit mode to RGB; with a remark, its fourth band is not alpha."""
+def _to_rgb(picture: Image.Image, has_extra_bands: bool) -> tuple[Image.Image, str]:
+    """Convert a picture of any 8-bit mode to RGB; also return what was done to further bands."""
     try:
-        if picture.mode == "RGB":
-            return picture
         if picture.mode == "LAB":
             lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
             converted = ImageCms.profileToProfile(picture, lab, srgb, outputMode="RGB")
             assert converted is not None  # it is only in place
-            return converted
-        if picture.has_transparency_data and not remark:
-            return _without_transparency(picture.convert("RGBA"))
-        return picture.convert("RGB")
+            return converted, ""
+        if picture.mode != "RGB" and picture.has_transparency_data and not has_extra_bands:
+            layers = picture.convert("RGBA")
+            is_opaque = layers.getchannel("A").getextrema() == (255, 255)
+            return _without_transparency(layers), "" if is_opaque else TRANSPARENT
+        rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
+        return rgb, EXTRA_BANDS if has_extra_bands else ""
     except (ValueError, ImageCms.PyCMSError) as error:
         raise _RefusedError(
             f"has mode {picture.mode}, which cannot be converted to RGB ({first_line(error)})"
@@ -481,6 +500,12 @@ def _has_extra_bands(picture: Image.Image) -> bool:
     extra = _tiff_numbers(picture, EXTRA_SAMPLES)
     is_rgb = _tiff_numbers(picture, PHOTOMETRIC) == (RGB_TIFF,)
     return is_rgb and max(samples, default=0) > 3 and not set(extra) & set(ALPHA)
+
+
+def _has_deep_planes(picture: Image.Image) -> bool:
+    """Return whether Pillow would take bytes for colours: of 16 bits, one band after the other."""
+    is_deep = max(_tiff_numbers(picture, BITS), default=0) > 8
+    return is_deep and len(picture.getbands()) > 1 and _tiff_numbers(picture, PLANES) == (APART,)
 
 
 def _deep_colours(content: bytes, size: tuple[int, int]) -> np.ndarray | None:

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+AT_ONCE = 1 << 24  # values in a part of the images, whose channels are counted at 8 bytes each
+
 
 @dataclass(frozen=True)
 class Normalization:
@@ -45,9 +47,9 @@ class Normalization:
         """
         if not len(images):
             raise ValueError("there are no images from which to compute mean and std")
-        counts = np.zeros((3, 256))
-        for start in range(0, len(images), 1000):  # in parts, to avoid a second copy of the data
-            part = images[start : start + 1000]
+        counts, step = np.zeros((3, 256)), max(AT_ONCE // images[0].size, 1)
+        for start in range(0, len(images), step):
+            part = images[start : start + step]
             for channel in range(3):
                 counts[channel] += np.bincount(part[..., channel].ravel(), minlength=256)
         values, weights = np.arange(256) / 255, counts / counts.sum(axis=1, keepdims=True)
