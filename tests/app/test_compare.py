@@ -40,8 +40,8 @@ def test_runs_over_seeds_have_mean_and_deviation():
     assert table.count("test accuracy 4") == 1
     assert "a, b  2 runs  test accuracy 47.50 ± 3.54 %  loss 1.2500 ± 0.3536" in table
     assert "±" not in compare_runs(runs[1:])
-    long = [run(f"runs/a-study-of-nothing/seed-{seed}", seed=seed) for seed in range(3)]
-    assert "\nruns/a-study-of-nothing/seed-0 and 2 more  3 runs" in compare_runs(long)
+    long = [run(f"runs/a-long-study-of-nothing-at-all/seed-{n}", seed=n) for n in range(3)]
+    assert "\nruns/a-long-study-of-nothing-at-all/seed-0 and 2 more  3 runs" in compare_runs(long)
 
 
 def test_a_folder_of_runs_stands_for_them(tmp_path):

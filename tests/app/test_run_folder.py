@@ -91,7 +91,7 @@ def test_a_read_only_folder_is_refused_at_once(tmp_path):
 @pytest.mark.parametrize("name", ["/proc/mine", "/proc/self/mine"])
 def test_a_disk_that_refuses_everybody_is_noticed_by_trying(name):
     """``os.access`` lets root write anywhere."""
-    with pytest.raises(OSError, match=f"cannot write to {name}: nothing can be created in /proc"):
+    with pytest.raises(OSError, match=f"cannot write to {name}: no file can be written in /proc"):
         check_writable(name)
 
 

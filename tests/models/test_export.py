@@ -61,6 +61,9 @@ def test_a_file_predicts_the_same_as_the_classifier(tmp_path, few, network, opti
     classifier = Classifier(network, few, **options)
     with left_alone(classifier.network.train()):
         path = export_onnx(classifier, tmp_path / "new" / "model.onnx")
+    graph = onnx.load(path).graph
+    fixed = {one.name for one in graph.initializer}  # and so can be quantised
+    assert all(node.input[1] in fixed for node in graph.node if node.op_type == "Conv")
     session = onnxruntime.InferenceSession(path)
     for count in (1, 3):
         images = few.test_images[:count]

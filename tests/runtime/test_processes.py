@@ -201,15 +201,19 @@ def test_torchrun_decides_the_number_of_processes(monkeypatch):
         start_processes(Machine(accelerator="cpu", devices=3))
 
 
-@pytest.mark.parametrize("interactive", [False, True])
-def test_several_devices_without_a_script_are_refused_in_one_sentence(monkeypatch, interactive):
-    """Whether Python is interactive, or runs code from its command line."""
-    monkeypatch.setattr(launch, "is_interactive", lambda: interactive)
-    if not interactive:
+@pytest.mark.parametrize("kind", ["interactive", "code", "changed folder"])
+def test_several_devices_without_a_script_are_refused_in_one_sentence(monkeypatch, kind, tmp_path):
+    """Python is interactive, runs code from its command line, or its script's path is not valid."""
+    monkeypatch.setattr(launch, "is_interactive", lambda: kind == "interactive")
+    if kind == "code":
         monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+    if kind == "changed folder":
+        monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "train.py"))
+        monkeypatch.setattr(sys, "argv", ["train.py"])
     with pytest.raises(ValueError, match="devices is 2") as caught:
         start_processes(Machine(accelerator="cpu", devices=2, precision="32-true"))
     assert str(caught.value) == (
-        "devices is 2, but only a script can be started again: run python -m pytorch_vision train "
-        "--devices 2, or a script of your own with torchrun --nproc-per-node 2"
+        "devices is 2, but this program cannot be started again, because it is no script or has "
+        "changed its folder: run python -m pytorch_vision train --devices 2, or a script of your "
+        "own with torchrun --nproc-per-node 2"
     )

@@ -66,6 +66,15 @@ def assert_goes_on_to(
     assert equal(state_of(whole.network), state_of(resumed.network))
 
 
+def test_a_classifier_of_a_reloaded_class_is_accepted(few):
+    """%autoreload makes another class with the same name; a network is no classifier."""
+    members = {k: v for k, v in vars(Classifier).items() if k not in ("__dict__", "__weakref__")}
+    again: type = type("Classifier", (), members)
+    assert fit(again(tiny_network(), few), few, replace(CONFIG, epochs=1), ON_CPU).records
+    with pytest.raises(ValueError, match="classifier is Sequential, expected a Classifier"):
+        fit(tiny_network(), few)
+
+
 def test_it_learns(sample):
     """A network beats chance by far on images that it has not seen, after seconds of work."""
     history = fit(tiny_classifier(sample), sample, TrainConfig(epochs=2, batch_size=32))

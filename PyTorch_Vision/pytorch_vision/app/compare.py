@@ -167,7 +167,7 @@ def _summary(runs: Sequence[FinishedRun]) -> list[str]:
 
     names = ", ".join(run.name for run in runs)
     if len(names) > WIDEST:
-        names = f"{_short(runs[0].name)} and {len(runs) - 1} more"
+        names = f"{runs[0].name} and {len(runs) - 1} more"
     return [
         names,
         f"{len(runs)} runs",

@@ -8,7 +8,6 @@ import math
 import os
 import platform
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -24,7 +23,7 @@ from pytorch_vision.data import ImageData
 from pytorch_vision.models import Classifier, History
 from pytorch_vision.runtime import Machine, atomic_write
 from pytorch_vision.runtime.devices import describe_hardware, make_fabric
-from pytorch_vision.runtime.files import RUN_MANIFEST, free_path, user_path
+from pytorch_vision.runtime.files import RUN_MANIFEST, check_writable, free_path, user_path
 from pytorch_vision.runtime.processes import is_main_process
 from pytorch_vision.runtime.terminal import say
 from pytorch_vision.runtime.text import describe_os_error, first_line
@@ -62,10 +61,9 @@ class RunFolder:
             OSError: they cannot.
         """
         run = cls(user_path(folder))
-        run.plots.mkdir(parents=True, exist_ok=True)
         for place in (run.folder, run.plots):
-            with tempfile.TemporaryFile(dir=place) as file:
-                file.write(b"proof")
+            check_writable(place)
+        run.plots.mkdir(parents=True, exist_ok=True)
         for path in (run.weights, run.history, run.page, run.manifest):
             if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
                 raise OSError(f"{path} cannot be replaced, because it is not a writable file")

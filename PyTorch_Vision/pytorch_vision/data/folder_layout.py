@@ -309,7 +309,7 @@ def _what_it_has(folder: Folder) -> str:
     return listed and f": its files are not pictures ({listed})"
 
 
-def _class_names(split: Split, known: tuple[str, ...], by_labels: bool = False) -> tuple[str, ...]:
+def _class_names(split: Split, known: tuple[str, ...]) -> tuple[str, ...]:
     """Return the classes by label: the known ones, or else those found, in alphabetical order.
 
     Raises:
@@ -324,13 +324,10 @@ def _class_names(split: Split, known: tuple[str, ...], by_labels: bool = False) 
         )
     if len(found) < 2 and not known:
         has = f"only one class, {found[0]!r}" if found else "no picture with a class"
-        advice = (
-            "but labels gives no others"
-            if by_labels
-            else "each a folder with its pictures. If a table or the file names give the classes, "
-            "set labels to that"
+        raise ValueError(
+            f"{split.folder} has {has}: expected two classes or more, each a folder with its "
+            "pictures, or given by labels: a table, or the file names"
         )
-        raise ValueError(f"{split.folder} has {has}: expected two classes or more, {advice}")
     return known or tuple(found)
 
 
@@ -393,7 +390,7 @@ def _labelled(
             f"as {printable(pictures[0])}"
         )
     whole = split_of(top)
-    names = _class_names(whole, known, by_labels=True)
+    names = _class_names(whole, known)
     splits: dict[str, list[Split]] = defaultdict(list)
     for one in folder.used:
         if (split := split_of(one)).classes:

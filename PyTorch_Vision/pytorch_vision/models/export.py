@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +110,8 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike) -> Path:
 
 def _converted(classifier: Classifier) -> Any:
     """Return the ONNX model of a classifier's pipeline."""
+    from onnxscript import optimizer
+
     network, classes = classifier.network.cpu(), len(classifier.class_names)
     images = torch.zeros((2, *classifier.size, 3), dtype=torch.uint8, device="cpu")
     with device_settings(torch.device("cpu")):
@@ -125,6 +128,10 @@ def _converted(classifier: Classifier) -> Any:
                     dynamo=True,
                     verbose=False,
                 )
+                # weights computed in the graph, too: onnxruntime quantises only constants
+                most = {"input_size_limit": sys.maxsize, "output_size_limit": sys.maxsize}
+                optimizer.fold_constants(program.model, **most)
+                program.optimize()  # once more, as BatchNorm can now become part of convolutions
         except Exception as error:  # it can fail anywhere inside a user's network
             raise ValueError(
                 f"ONNX cannot express what {classifier} does: {_reason(error)}"

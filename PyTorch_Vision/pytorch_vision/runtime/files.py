@@ -153,17 +153,17 @@ def write_csv(
 def check_writable(folder: str | os.PathLike) -> None:
     """Raise OSError if nothing can be written into a folder, which need not exist yet.
 
-    It is tried: ``os.access`` lets root write anywhere, and knows nothing of full disks.
+    A byte is written: ``os.access`` lets root write anywhere, and knows nothing of full disks.
     """
     folder = user_path(folder)
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
-        with tempfile.TemporaryDirectory(dir=existing):
-            pass
+        with tempfile.TemporaryFile(dir=existing) as file:
+            file.write(b"1")
     except OSError as error:
         reason = f"{existing} is not a folder"
         if existing.is_dir():
-            reason = f"nothing can be created in {existing} ({error.strerror})"
+            reason = f"no file can be written in {existing} ({error.strerror})"
         raise type(error)(f"cannot write to {folder}: {reason}; choose another folder") from error
 
 

@@ -29,14 +29,17 @@ def start_processes(machine: Machine) -> lightning_fabric.Fabric:
     if devices * nodes == 1:
         return fabric_on(machine, 1, 1)
     script = getattr(sys.modules["__main__"], "__file__", "")
-    if is_interactive() or not os.path.isfile(script):
+    # Fabric starts argv again, from the folder of now
+    again = bool(script) and os.path.realpath(sys.argv[0]) == os.path.realpath(script)
+    started = os.environ.keys() & {"LT_CLI_USED", "TORCHELASTIC_RUN_ID"}  # fabric run, torchrun
+    if not started and (is_interactive() or not again):
         raise ValueError(
-            f"devices is {devices}, but only a script can be started again: run python -m "
-            f"pytorch_vision train --devices {devices}, or a script of your own with torchrun "
-            f"--nproc-per-node {devices}"
+            f"devices is {devices}, but this program cannot be started again, because it is no "
+            f"script or has changed its folder: run python -m pytorch_vision train --devices "
+            f"{devices}, or a script of your own with torchrun --nproc-per-node {devices}"
         )
     fabric = fabric_on(machine, devices, nodes, _data_parallel())
-    if not os.environ.get("LT_CLI_USED"):  # set by ``fabric run``, which has launched it already
+    if "LT_CLI_USED" not in started:
         # otherwise each process prints a screenful of stack frames when the first one is lost
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         fabric.launch()

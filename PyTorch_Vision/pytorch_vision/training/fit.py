@@ -98,7 +98,7 @@ def fit(
             is in use by one.
         pytorch_vision.runtime.ProcessLostError: another process of the run was lost; says which.
     """
-    if not isinstance(classifier, Classifier):
+    if not hasattr(classifier, "with_network"):  # %autoreload makes another Classifier, too
         raise ValueError(
             f"classifier is {type(classifier).__name__}, expected a Classifier, such as "
             "Classifier(network, data)"
