@@ -51,7 +51,8 @@ def test_auto_order_is_spread_over_the_classes_of_a_folder():
     errors, correct = misclassified(folder, 10), correctly_classified(folder, 10)
     assert np.bincount(errors.labels).tolist() == [5, 4, 1]
     assert np.bincount(correct.labels).tolist() == [2, 4, 4]
-    assert errors.choice == "10 errors spread over the true classes"
+    last_class_first = misclassified(folder.select(np.arange(60)[::-1]), 10)
+    assert errors.choice == last_class_first.choice == "10 errors spread over the true classes"
     assert errors.indices.tolist() == sorted(errors.indices)
     assert errors.indices.tolist()[:5] != [0, 1, 2, 3, 4]  # nor the first files of a class
     assert np.array_equal(misclassified(folder, 10).indices, errors.indices)  # the same each time
