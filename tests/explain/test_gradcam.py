@@ -15,6 +15,7 @@ from pytorch_vision.data import Augmentation, ImageData, eval_batches
 from pytorch_vision.explain import Explainer, NoMapError, map_geometry
 from pytorch_vision.explain.gradcam import METHODS
 from pytorch_vision.models import Classifier, ResNet
+from pytorch_vision.models.resnet import BasicBlock
 from pytorch_vision.training import TrainConfig, fit
 
 
@@ -46,18 +47,20 @@ def coloured_squares(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.
 def test_maps_point_at_the_object_that_decides_the_class():
     """Half of a cell's diagonal is 5.7 pixels: no map of this layer can point much better.
 
-    The network has ResNet18's geometry and one block a stage. Deeper ones, trained for so short a
-    time, see the square from many cells at once, and their maps are as wide wherever they lie.
+    The network has ResNet18's geometry, a quarter of its channels and one block a stage. Deeper
+    ones, trained for so short a time, see the square from many cells at once, and their maps are as
+    wide wherever they lie.
     """
     train_images, train_labels, _ = coloured_squares(300, seed=0)
     images, labels, centres = coloured_squares(150, seed=1)
     names = ("red", "green", "blue", "yellow")
     data = ImageData(train_images, train_labels, images, labels, names, "coloured squares")
     torch.manual_seed(0)
-    classifier = Classifier(ResNet((1, 1, 1, 1), num_classes=4), data)
-    assert map_geometry(classifier, "layer4") == map_geometry(
-        Classifier("ResNet18", data), "layer4"
-    )
+    stem = nn.Conv2d(3, 16, 3, padding=3, bias=False), nn.BatchNorm2d(16), nn.ReLU()
+    stages = [BasicBlock(16, 16, 1, 0), *(BasicBlock(n, 2 * n, 2, 1) for n in (16, 32, 64))]
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 4)
+    classifier = Classifier(nn.Sequential(*stem, *stages, *head), data)
+    assert map_geometry(classifier) == map_geometry(Classifier("ResNet18", data), "layer4")
     as_it_is = Augmentation(padding=0, flip="none", cutout=0)
     history = fit(classifier, data, TrainConfig(epochs=1, batch_size=16, augmentation=as_it_is))
     assert history.records[-1].test_accuracy > 95
