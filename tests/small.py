@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from pytorch_vision.data import ImageData, load_data, subset
+from pytorch_vision.data import ImageData, Normalization, load_data, subset
 from pytorch_vision.models import Classifier
 
 
@@ -85,3 +85,10 @@ def tiny_network(normalization: bool = True, classes: int = 10) -> nn.Module:
 def tiny_classifier(data: ImageData, **options: Any) -> Classifier:
     """The tiny network, as a classifier for some data."""
     return Classifier(tiny_network(classes=len(data.class_names)), data, **options)
+
+
+def without_data(network: nn.Module, *names: str, **options: Any) -> Classifier:
+    """A classifier of some classes, whose network is shown the pixels in [0, 1] as they are."""
+    unit = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    options = {"class_names": names, "normalization": unit, "size": (32, 32)} | options
+    return Classifier(network, **options)

@@ -7,12 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from networks import (
-    NETWORKS,
-    Body,
-    Viewed,
-    made,
-)
+from networks import NETWORKS, Body, Viewed, made
 from small import equal, few_images, tiny_network
 from torch import Tensor, nn
 
@@ -163,10 +158,8 @@ def test_counters_and_masks_are_those_of_the_last_step(data):
 )
 def test_a_network_for_another_size_is_refused_everywhere(data, work):
     lenet = nn.Sequential(nn.Conv2d(3, 6, 5, 2), nn.Flatten(), nn.Linear(6 * 30 * 30, 10))
-    with pytest.raises(
-        ValueError,
-        match=r"Sequential cannot take images of 32x32 pixels \(RuntimeError: .*\)",
-    ):
+    message = r"Sequential cannot take images of 32x32 pixels \(RuntimeError: .*\)"
+    with pytest.raises(ValueError, match=message):
         work(Classifier(lenet, data), data)
 
 
@@ -175,20 +168,21 @@ def test_a_network_that_refuses_small_images_is_named_before_progressive_resizin
         fit(Classifier(Viewed(), data), data, replace(CONFIG, epochs=2, progressive_resizing=0.5))
 
 
-def test_a_frozen_network_is_refused(data):
-    with pytest.raises(ValueError, match=r"nothing to train in Sequential .*: all of it is frozen"):
-        fit(Classifier(tiny_network().requires_grad_(False), data), data, CONFIG)
+class Detached(Body):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).detach()
 
 
-def test_a_network_without_any_gradient_is_refused(data):
-    class Detached(Body):
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x).detach()
-
-    with pytest.raises(
-        ValueError, match=r"nothing to train in Detached .*: its logits have no gradient"
-    ):
-        fit(Classifier(Detached(), data), data, CONFIG)
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (tiny_network().requires_grad_(False), "Sequential .*: all of it is frozen"),
+        (Detached(), "Detached .*: its logits have no gradient"),
+    ],
+)
+def test_a_network_with_nothing_to_train_is_refused(data, network, message):
+    with pytest.raises(ValueError, match=f"nothing to train in {message}"):
+        fit(Classifier(network, data), data, CONFIG)
 
 
 def test_a_test_line_says_if_there_is_only_one_answer(data):

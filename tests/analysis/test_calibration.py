@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.special
@@ -62,10 +64,7 @@ def test_each_half_is_calibrated_without_looking_at_itself():
     half = np.random.default_rng(0).permutation(4000)[:2000]
     wrong = predictions.labels.copy()
     wrong[half] = 0
-    another = Predictions(
-        predictions.images, wrong, predictions.probabilities, predictions.indices, ("a", "b", "c")
-    )
-    changed, _ = cross_fitted(another)
+    changed, _ = cross_fitted(replace(predictions, labels=wrong))
     assert np.array_equal(changed.probabilities[half], after.probabilities[half])
     assert not np.array_equal(changed.probabilities, after.probabilities)
 

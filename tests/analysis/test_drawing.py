@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from answers import answered
 from IPython.core.formatters import DisplayFormatter
 from matplotlib import font_manager, rc_context
 from matplotlib.ft2font import FT2Font
@@ -15,19 +16,19 @@ from pytorch_vision.explain import Explanation
 DEJAVU = "DejaVu Sans"  # comes with matplotlib
 
 
-def test_text_that_fits_is_unchanged():
-    assert fit_text("bird", 2) == "bird"
-    assert fit_text("bird", 2, form="predicted: {} (50 %)") == "predicted: bird (50 %)"
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("bird", "predicted: bird (97 %)"),
+        ("Animals & Nature", "predicted: Animals &\nNature (97 %)"),
+        ("golden_retriever_puppy", "predicted: golden_\nretriever_puppy (97 %)"),
+    ],
+)
+def test_long_text_is_broken_into_lines(text, expected):
+    assert fit_text(text, 1.8, lines=2, form="predicted: {} (97 %)") == expected
 
 
-def test_long_text_is_broken_into_lines_and_loses_its_middle():
-    form = "predicted: {} (97 %)"
-    assert fit_text("Animals & Nature", 1.8, lines=2, form=form) == (
-        "predicted: Animals &\nNature (97 %)"
-    )
-    assert fit_text("golden_retriever_puppy", 1.8, lines=2, form=form) == (
-        "predicted: golden_\nretriever_puppy (97 %)"
-    )
+def test_too_long_text_loses_its_middle():
     one_line = fit_text("the first of many words and the last", 1.8)
     assert one_line.startswith("the first")
     assert one_line.endswith("the last")
@@ -65,21 +66,19 @@ def test_a_figure_grows_with_its_title():
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("a\tb\nc", "a b c"),
-        ("a\u00a0b", "a b"),
-        ("5 $", r"5 \$"),
-        ("\udcff.png", r"\udcff.png"),
-        ("\U0010fffd", r"\U0010fffd"),
+        ("bird", ["bird"]),
+        ("a\tb\nc", ["a b c"]),
+        ("a\u00a0b", ["a b"]),
+        ("5 $", [r"5 \$"]),
+        ("\udcff.png", [r"\udcff.png"]),
+        ("\U0010fffd", [r"\U0010fffd"]),
+        # it depends on what fonts a machine has
+        ("\u732b", ["\u732b", r"\u732b"]),
+        ("\U0001f408", ["\U0001f408", r"\U0001f408"]),
     ],
 )
 def test_characters_that_no_font_has_are_named(text, shown):
-    assert fit_text(text, 9) == shown
-
-
-@pytest.mark.parametrize(("text", "shown"), [("\u732b", r"\u732b"), ("\U0001f408", r"\U0001f408")])
-def test_a_name_is_drawn_or_escaped(text, shown):
-    """It depends on what fonts a machine has."""
-    assert fit_text(text, 9) in (text, shown)
+    assert fit_text(text, 9) in shown
 
 
 def test_a_font_that_has_a_character_is_used():
@@ -104,14 +103,10 @@ NAMES = (
 )
 
 
-def test_names_in_any_script_are_drawn_without_a_warning(some_predictions):
-    answers = np.eye(12, dtype=np.float32)[np.arange(12)]
-    labels = (np.arange(12) + 1) % 12
-    predictions = some_predictions(12)
-    predictions = replace(
-        predictions, labels=labels, probabilities=answers, class_names=NAMES, files=NAMES
-    )
-    maps = np.zeros((12, 32, 32), np.float32)
+def test_names_in_any_script_are_drawn_without_a_warning():
+    labels = np.arange(12)
+    predictions = replace(answered((labels + 1) % 12, labels, NAMES), files=NAMES)
+    maps = np.zeros((12, 8, 8), np.float32)
     explained = Explanation(predictions.images[0], NAMES[:3], np.ones(3), maps[:3], NAMES[4])
     with warnings.catch_warnings():
         warnings.simplefilter("error")

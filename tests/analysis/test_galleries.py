@@ -5,6 +5,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
+from answers import some_predictions
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
@@ -28,7 +29,7 @@ def caption(predictions: Predictions, kind: str, i: int) -> str:
 
 
 @pytest.mark.parametrize("count", [1, 7])
-def test_gallery_shows_each_image_sharp_under_its_classes(count, some_predictions):
+def test_gallery_shows_each_image_sharp_under_its_classes(count):
     predictions = some_predictions(count)
     figure = galleries.gallery(predictions, "errors")
     shown = pictures(figure)
@@ -40,7 +41,7 @@ def test_gallery_shows_each_image_sharp_under_its_classes(count, some_prediction
         assert picture.axes.get_title() == "\n".join(both)
 
 
-def test_a_title_is_that_of_the_predictions_unless_it_is_given(some_predictions):
+def test_a_title_is_that_of_the_predictions_unless_it_is_given():
     predictions = replace(some_predictions(5), description="a network", choice="5 errors")
     maps = np.zeros((5, 32, 32))
     for draw in (
@@ -54,7 +55,7 @@ def test_a_title_is_that_of_the_predictions_unless_it_is_given(some_predictions)
         assert draw(predictions, title="mine").get_suptitle() == "mine"
 
 
-def test_galleries_of_no_error_say_so(some_predictions):
+def test_galleries_of_no_error_say_so():
     none, maps = some_predictions(0), np.zeros((0, 32, 32))
     for figure in (galleries.gallery(none), galleries.gradcam_gallery(none, maps, maps)):
         assert not pictures(figure)
@@ -62,7 +63,7 @@ def test_galleries_of_no_error_say_so(some_predictions):
 
 
 @pytest.mark.parametrize(("count", "both"), [(7, True), (3, False)])
-def test_gradcam_gallery_stacks_image_and_overlays(count, both, some_predictions):
+def test_gradcam_gallery_stacks_image_and_overlays(count, both):
     """Of the predicted and of the true class, which is the same for correct answers."""
     predictions = some_predictions(count)
     maps = np.random.default_rng(1).random((2, count, 32, 32), np.float32)[: 1 + both]
@@ -89,7 +90,7 @@ LONG = ("Animals & Nature", "a_very_long_class_name_" * 4, "W" * 80)
 
 
 @pytest.mark.parametrize("size", [(32, 96), (96, 16)])
-def test_no_caption_runs_into_another(size, some_predictions):
+def test_no_caption_runs_into_another(size):
     predictions = replace(
         some_predictions(10),
         images=np.random.default_rng(0).integers(0, 256, (10, *size, 3), np.uint8),
@@ -114,7 +115,7 @@ def test_no_caption_runs_into_another(size, some_predictions):
             assert not one.overlaps(other)
 
 
-def test_no_file_s_name_runs_into_its_neighbour(some_predictions):
+def test_no_file_s_name_runs_into_its_neighbour():
     """Names are bold, and so wider."""
     names = [f"Oceania/{'Norfolk Island'[:count]}s.png" for count in range(2, 15, 3)]
     for name in names:
@@ -131,7 +132,7 @@ def explained(predictions: Predictions, names: tuple[str, ...], name: str) -> Ex
     return Explanation(predictions.images[0], names, shares, maps, name)
 
 
-def test_explanation_shows_the_image_and_a_map_for_each_class(some_predictions):
+def test_explanation_shows_the_image_and_a_map_for_each_class():
     explanation = explained(some_predictions(1), ("ant", "bee", "cow"), "a.png")
     figure = galleries.explanation(explanation)
     assert figure.get_suptitle() == "a.png"
@@ -241,7 +242,7 @@ def test_training_views_are_small_where_the_epochs_are(few):
 NAMES = (r"$\frac{x$.png", "dollar$5_and$6.png", r"a\$b", "<b>&amp;</b>")
 
 
-def test_text_in_pictures_is_text(some_predictions):
+def test_text_in_pictures_is_text():
     """Names of files and classes are arbitrary; between dollar signs they are no formulas."""
     predictions, title = replace(some_predictions(20), class_names=NAMES[:3]), NAMES[3]
     for figure, names in (

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from answers import answered
 
 from pytorch_vision.analysis import measure, predict, write_predictions
 from pytorch_vision.analysis.metrics import evaluation
@@ -30,11 +31,9 @@ def test_metrics_of_each_class(predictions):
     assert metrics.worst.tolist() == [1, 0, 2]
 
 
-def test_shares_without_images_are_nan(predictions, tmp_path):
+def test_shares_without_images_are_nan(tmp_path):
     """Neither for a class without images, nor for one that no image was taken for."""
-    some = replace(predictions, labels=np.array([0, 1, 0, 0, 1]))
-    some = replace(some, probabilities=np.eye(3, dtype=np.float32)[[0] * 5])
-    metrics = measure(some)
+    metrics = measure(answered([0, 1, 0, 0, 1], [0] * 5))
     np.testing.assert_equal(metrics.precision, [0.6, np.nan, np.nan])
     np.testing.assert_equal(metrics.recall, [1, 0, np.nan])
     assert metrics.balanced_accuracy == 0.5
@@ -42,28 +41,21 @@ def test_shares_without_images_are_nan(predictions, tmp_path):
     metrics.to_csv(tmp_path / "metrics.csv")
     assert rows_of(tmp_path / "metrics.csv") == [
         ["class", "precision", "recall", "f1", "images"],
-        ["a", "0.6", "1", "0.75", "3"],
-        ["b", "", "0", "0", "2"],
-        ["c", "", "", "", "0"],
+        ["ant", "0.6", "1", "0.75", "3"],
+        ["bee", "", "0", "0", "2"],
+        ["cow", "", "", "", "0"],
     ]
 
 
 @pytest.mark.parametrize("count", [19, 20, 1000])
-def test_of_many_classes_the_worst_are_told_and_the_five_most_probable_count(count, predictions):
+def test_of_many_classes_the_worst_are_told_and_the_five_most_probable_count(count):
     labels, probabilities = np.arange(count), np.zeros((count, count), np.float32)
     for label in labels:
         more_probable = label % 7  # so many classes than the true one
         probabilities[label, (label + np.arange(1, more_probable + 1)) % count] = 0.9
         probabilities[label, label] = 0.5
-    some = replace(
-        predictions,
-        images=np.zeros((count, 2, 2, 3), np.uint8),
-        labels=labels,
-        probabilities=probabilities,
-        indices=labels,
-        class_names=tuple(f"class {label} {'x' * 80}" for label in labels),
-    )
-    metrics = measure(some)
+    names = tuple(f"class {label} {'x' * 80}" for label in labels)
+    metrics = measure(replace(answered(labels, labels, names), probabilities=probabilities))
     expected = None if count < 20 else pytest.approx(np.mean(labels % 7 < 5))
     assert metrics.top5 == expected
     lines = str(metrics).splitlines()
@@ -79,12 +71,11 @@ def test_evaluation_of_predictions_is_that_of_evaluate(few, tiny):
     assert told.loss == pytest.approx(expected.loss, abs=1e-5)
 
 
-def test_one_answer_for_every_image_is_told(predictions):
-    same = replace(predictions, probabilities=np.eye(3, dtype=np.float32)[[2] * 5])
-    assert evaluation(same).only == "c"
-    assert "taken for 'c'" in str(evaluation(same))
-    alike = replace(same, labels=np.full(5, 2))
-    assert evaluation(alike).only is None
+def test_one_answer_for_every_image_is_told():
+    told = evaluation(answered([0, 1, 2], [2, 2, 2]))
+    assert told.only == "cow"
+    assert "taken for 'cow'" in str(told)
+    assert evaluation(answered([2, 2], [2, 2])).only is None
 
 
 def test_the_table_of_predictions_has_the_files(predictions, tmp_path):
@@ -92,13 +83,8 @@ def test_the_table_of_predictions_has_the_files(predictions, tmp_path):
     write_predictions(replace(predictions, files=files), tmp_path / "new" / "table.csv")
     rows = rows_of(tmp_path / "new" / "table.csv")
     assert rows[0][:3] == ["image", "true_class", "class"]
-    assert [row[0] for row in rows[1:]] == [
-        "a/1.png",
-        r"a/\udcff.png",
-        "test image 2",
-        "é.png",
-        'x,"y".png',
-    ]
+    images = ["a/1.png", r"a/\udcff.png", "test image 2", "é.png", 'x,"y".png']
+    assert [row[0] for row in rows[1:]] == images
     assert rows[2][1:] == ["b", "a", "0.600000", "0.200000"]
 
 
@@ -110,17 +96,10 @@ def test_the_table_of_predictions_has_the_files(predictions, tmp_path):
         (2, 2, "Accuracy 100.00 % (95 % interval 34 to 100 %), balanced 100.00 %"),
     ],
 )
-def test_accuracy_comes_with_its_interval(predictions, right, count, summary):
+def test_accuracy_comes_with_its_interval(right, count, summary):
     """Wilson's; the numbers are those of the formula in Wilson (1927)."""
-    some = replace(
-        predictions,
-        images=np.zeros((count, 1, 1, 3), np.uint8),
-        labels=np.zeros(count, np.int64),
-        probabilities=np.eye(3, dtype=np.float32)[(np.arange(count) >= right).astype(int)],
-        indices=np.arange(count),
-    )
-    assert measure(some).summary == summary
-    assert repr(measure(some)).splitlines()[0] == summary
+    measured = measure(answered([0] * count, [0] * right + [1] * (count - right), size=(1, 1)))
+    assert measured.summary == repr(measured).splitlines()[0] == summary
 
 
 def test_no_prediction_has_no_figures(predictions):

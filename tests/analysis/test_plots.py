@@ -3,6 +3,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from answers import answered, some_predictions
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
@@ -20,10 +21,17 @@ from pytorch_vision.models import EpochRecord, History
 from pytorch_vision.training import RangeTest, TrainConfig
 
 
-def test_curves_show_training_and_test_together_and_the_learning_rate():
-    history = History(
-        tuple(EpochRecord(e, 2 / e, 40 + e, 3 / e, 30 + e, 0.1 / e, 1, 1) for e in (1, 2, 3))
+def history_of(*accuracies: float, loss: float = 1.0, **more: float) -> History:
+    return History(
+        tuple(
+            EpochRecord(e, 2 / e, 40 + e, loss / e, accuracy, 0.1 / e, 1, 1, **more)
+            for e, accuracy in enumerate(accuracies, 1)
+        )
     )
+
+
+def test_curves_show_training_and_test_together_and_the_learning_rate():
+    history = history_of(31.0, 32.0, 33.0)
     figure = plots.training_curves(history, "a title")
     loss, accuracy, rate = figure.axes
     assert figure.get_suptitle() == "a title"
@@ -52,9 +60,9 @@ def test_curves_mark_the_full_size():
 
 
 def test_curves_have_both_learning_rates():
-    records = [replace(one, muon_learning_rate=0.3) for one in history_of(40.0, 50.0).records]
-    sgd, muon = plots.training_curves(History(tuple(records))).axes[2].lines
-    assert (list(sgd.get_ydata()), list(muon.get_ydata())) == ([0.1, 0.1], [0.3, 0.3])
+    history = history_of(40.0, 50.0, muon_learning_rate=0.3)
+    sgd, muon = plots.training_curves(history).axes[2].lines
+    assert (list(sgd.get_ydata()), list(muon.get_ydata())) == ([0.1, 0.05], [0.3, 0.3])
 
 
 def test_curves_of_no_epoch_say_so():
@@ -62,7 +70,7 @@ def test_curves_of_no_epoch_say_so():
     assert all("no epoch" in axes.texts[0].get_text() for axes in figure.axes)
 
 
-def test_confusion_matrix_has_every_count(some_predictions):
+def test_confusion_matrix_has_every_count():
     predictions = some_predictions(40)
     axes = plots.confusion_matrix(predictions, "a title").axes[0]
     counts = [int(text.get_text()) for text in axes.texts]
@@ -71,15 +79,12 @@ def test_confusion_matrix_has_every_count(some_predictions):
     assert [label.get_text() for label in axes.get_yticklabels()] == ["ant", "bee", "cow"]
 
 
-def many_classes(count: int, images_each: int = 2) -> Predictions:
-    """Return predictions of classes with long names; in each third, one image is misclassified."""
-    labels = np.repeat(np.arange(count), images_each)
-    wrong = (np.arange(len(labels)) % images_each == 0) & (labels % 3 == 0)
-    probabilities = np.zeros((len(labels), count), np.float32)
-    probabilities[np.arange(len(labels)), (labels + wrong) % count] = 1
+def many_classes(count: int) -> Predictions:
+    """Return predictions of classes with long names; one image of every third is misclassified."""
+    labels = np.repeat(np.arange(count), 2)
+    wrong = (np.arange(len(labels)) % 2 == 0) & (labels % 3 == 0)
     names = tuple(f"class {label} {'of a long name ' * 5}{label}" for label in range(count))
-    images = np.zeros((len(labels), 4, 4, 3), np.uint8)
-    return Predictions(images, labels, probabilities, np.arange(len(labels)), names)
+    return answered(labels, (labels + wrong) % count, names)
 
 
 def inside(figure: Figure) -> bool:
@@ -120,28 +125,19 @@ def test_thirty_long_names_fit_beside_and_below_their_matrix():
         assert label.get_window_extent().x1 == pytest.approx(below, abs=12)  # it ends there
 
 
-def test_a_colour_is_a_share_of_its_row(some_predictions):
-    predictions = replace(
-        some_predictions(22),
-        labels=np.repeat([0, 1], [20, 2]),
-        probabilities=np.eye(3, dtype=np.float32)[[0] * 10 + [1] * 10 + [0, 1]],
-    )
+def test_a_colour_is_a_share_of_its_row():
+    predictions = answered([0] * 20 + [1] * 2, [0] * 10 + [1] * 10 + [0, 1])
     (axes,) = plots.confusion_matrix(predictions).axes
     shares = axes.images[0].get_array()
     np.testing.assert_allclose(shares, [[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 0]])
     assert [text.get_text() for text in axes.texts] == [*["10"] * 2, "0", "1", "1", *["0"] * 4]
 
 
-def test_each_number_can_be_read_on_its_colour(some_predictions):
+def test_each_number_can_be_read_on_its_colour():
     """On a scale that is steep at first, the middle of the colours is not that of the shares."""
     labels = np.repeat(np.arange(20), 20)
     predicted = (np.tile(np.arange(20), 20) >= labels).astype(int)  # shares of 0, 5, 10, ... %
-    predictions = replace(
-        some_predictions(400),
-        labels=labels,
-        probabilities=np.eye(20, dtype=np.float32)[predicted],
-        class_names=tuple("abcdefghijklmnopqrst"),
-    )
+    predictions = answered(labels, predicted, tuple("abcdefghijklmnopqrst"))
     (axes,) = plots.confusion_matrix(predictions).axes
     (picture,) = axes.images
     below = picture.to_rgba(picture.get_array())[..., :3].reshape(-1, 3)
@@ -153,19 +149,14 @@ def test_each_number_can_be_read_on_its_colour(some_predictions):
 
 
 def test_all_images_taken_for_one_class_and_a_class_without_any():
-    predictions = many_classes(6)
-    all_one = replace(
-        predictions,
-        labels=np.minimum(predictions.labels, 4),
-        probabilities=np.eye(6, dtype=np.float32)[np.full(12, 2)],
-    )
+    all_one = answered([0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 4, 4], [2] * 12, many_classes(6).class_names)
     assert inside(plots.confusion_matrix(all_one))
     figure = plots.class_accuracy(all_one)
     assert inside(figure)
     assert [text.get_text() for text in figure.axes[0].texts] == ["0.0"] * 4 + ["100.0"]
 
 
-def test_class_accuracy_is_written_beside_each_class(some_predictions):
+def test_class_accuracy_is_written_beside_each_class():
     predictions = some_predictions(40)
     axes = plots.class_accuracy(predictions).axes[0]
     written = {float(text.get_text()) for text in axes.texts}
@@ -179,13 +170,10 @@ def test_class_accuracy_is_written_beside_each_class(some_predictions):
     assert f"{100 * right:.2f} %" in axes.get_legend().get_texts()[0].get_text()
 
 
-def test_no_class_accuracy_is_written_across_the_line_of_all_classes(some_predictions):
-    predictions = replace(some_predictions(300), labels=np.repeat([0, 1, 2], 100))
-    predicted = predictions.labels.copy()
-    predicted[:70], predicted[100:140], predicted[200:203] = 1, 2, 0
-    probabilities = np.eye(3, dtype=np.float32)[predicted]  # 30, 60 and 97 % are right
-    predictions = replace(predictions, probabilities=probabilities)
-    axes = plots.class_accuracy(predictions).axes[0]
+def test_no_class_accuracy_is_written_across_the_line_of_all_classes():
+    labels = np.repeat([0, 1, 2], 100)
+    predicted = np.repeat([1, 0, 2, 1, 0, 2], [70, 30, 40, 60, 3, 97])  # 30, 60, 97 % are right
+    axes = plots.class_accuracy(answered(labels, predicted)).axes[0]
     axes.figure.draw_without_rendering()
     (line,) = (line for line in axes.lines if line.get_linestyle() == "--")
     across = axes.transData.transform((line.get_xdata()[0], 0))[0]
@@ -194,7 +182,7 @@ def test_no_class_accuracy_is_written_across_the_line_of_all_classes(some_predic
     assert all(axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1 for box in boxes)
 
 
-def test_reliability_shows_the_bins_and_the_error_of_both_temperatures(some_predictions):
+def test_reliability_shows_the_bins_and_the_error_of_both_temperatures():
     predictions = some_predictions(200)
     drawn = {"original": predictions, "with temperature": temperature_scaled(predictions, 2.0)}
     above, below = plots.reliability(predictions, "a title", drawn["with temperature"]).axes
@@ -211,7 +199,7 @@ def test_reliability_shows_the_bins_and_the_error_of_both_temperatures(some_pred
     assert len(plots.reliability(predictions).axes[1].patches) == 1
 
 
-def test_no_bin_hides_behind_the_legend_or_the_frame(some_predictions):
+def test_no_bin_hides_behind_the_legend_or_the_frame():
     """A bin of few images can lie anywhere, and several do."""
     sure = np.linspace(0.4, 0.99, 40, dtype=np.float32)[:, None]
     predictions = replace(
@@ -272,14 +260,6 @@ def test_trust_s_legend_hides_no_curve(sure):
             ends = axes.transData.transform(line.get_xydata())
             along = np.linspace(ends[:-1], ends[1:], 20).reshape(-1, 2)
             assert not any(box.contains(*place) for place in along)
-
-
-def history_of(*accuracies: float, loss: float = 1.0) -> History:
-    return History(
-        tuple(
-            EpochRecord(e, 1.0, 50.0, loss / e, a, 0.1, 1, 1) for e, a in enumerate(accuracies, 1)
-        )
-    )
 
 
 def legend_of(figure: Figure) -> list[str]:

@@ -1,18 +1,21 @@
 from contextlib import nullcontext
+from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
 from networks import OnePool
 from PIL import Image
-from small import left_alone, tiny_network
+from small import left_alone, tiny_network, without_data
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from pytorch_vision.analysis import grad_cam
-from pytorch_vision.data import Augmentation, ImageData, Normalization, eval_batches
+from pytorch_vision.data import Augmentation, ImageData, eval_batches
 from pytorch_vision.explain import Explainer, NoMapError, map_geometry
+from pytorch_vision.explain.gradcam import METHODS
 from pytorch_vision.models import Classifier, ResNet
+from pytorch_vision.models.resnet import BasicBlock
 from pytorch_vision.training import TrainConfig, fit
 
 
@@ -30,13 +33,6 @@ def resnet(few) -> Classifier:
     return classifier
 
 
-def made_of(network: nn.Module, normalization: Normalization) -> Classifier:
-    """Return a classifier of two classes for images of 32x32 pixels."""
-    return Classifier(
-        network, class_names=("ant", "bee"), normalization=normalization, size=(32, 32)
-    )
-
-
 def coloured_squares(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return grey noise, the class of the coloured 5-pixel square on it, and its centre."""
     colours = np.array([[220, 40, 40], [40, 200, 40], [50, 50, 230], [220, 200, 40]], np.uint8)
@@ -48,21 +44,23 @@ def coloured_squares(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.
     return images, labels, centres
 
 
-def test_maps_point_at_the_object_that_decides_the_class(capsys):
+def test_maps_point_at_the_object_that_decides_the_class():
     """Half of a cell's diagonal is 5.7 pixels: no map of this layer can point much better.
 
-    The network has ResNet18's geometry and one block a stage. Deeper ones, trained for so short a
-    time, see the square from many cells at once, and their maps are as wide wherever they lie.
+    The network has ResNet18's geometry, a quarter of its channels and one block a stage. Deeper
+    ones, trained for so short a time, see the square from many cells at once, and their maps are as
+    wide wherever they lie.
     """
     train_images, train_labels, _ = coloured_squares(300, seed=0)
     images, labels, centres = coloured_squares(150, seed=1)
     names = ("red", "green", "blue", "yellow")
     data = ImageData(train_images, train_labels, images, labels, names, "coloured squares")
     torch.manual_seed(0)
-    classifier = Classifier(ResNet((1, 1, 1, 1), num_classes=4), data)
-    assert map_geometry(classifier, "layer4") == map_geometry(
-        Classifier("ResNet18", data), "layer4"
-    )
+    stem = nn.Conv2d(3, 16, 3, padding=3, bias=False), nn.BatchNorm2d(16), nn.ReLU()
+    stages = [BasicBlock(16, 16, 1, 0), *(BasicBlock(n, 2 * n, 2, 1) for n in (16, 32, 64))]
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 4)
+    classifier = Classifier(nn.Sequential(*stem, *stages, *head), data)
+    assert map_geometry(classifier) == map_geometry(Classifier("ResNet18", data), "layer4")
     as_it_is = Augmentation(padding=0, flip="none", cutout=0)
     history = fit(classifier, data, TrainConfig(epochs=1, batch_size=16, augmentation=as_it_is))
     assert history.records[-1].test_accuracy > 95
@@ -72,11 +70,6 @@ def test_maps_point_at_the_object_that_decides_the_class(capsys):
         flat = maps.reshape(len(maps), -1).argmax(axis=1)
         peaks = np.stack(np.unravel_index(flat, (32, 32)), axis=1)
         shares[aligned] = np.mean(np.hypot(*(peaks - centres).T) <= 6)
-    with capsys.disabled():
-        print(
-            f"\nthe peak lies within 6 pixels of the square in {shares[True]:.1%} of the aligned "
-            f"maps, and in {shares[False]:.1%} of the stretched ones"
-        )
     assert shares[True] >= 0.9
     assert shares[True] > shares[False]
 
@@ -95,8 +88,7 @@ def test_a_single_bright_cell_is_drawn_where_it_lies():
 
     image = np.zeros((1, 32, 32, 3), np.uint8)
     image[0, 8, 24] = 255  # cell (1, 3)
-    unit = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    pooled = made_of(Pooled(), unit)
+    pooled = without_data(Pooled(), "ant", "bee")
     aligned = grad_cam(pooled, image, [0], "cells")
     assert np.unravel_index(aligned[0].argmax(), (32, 32)) == (8, 24)
     assert aligned[0, 8, 24] == 1
@@ -188,34 +180,28 @@ def test_gradient_checkpointing_gives_the_same_maps(tiny, few, reentrant):
     np.testing.assert_allclose(maps, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["gradcam++", "xgradcam", "eigencam"])
-def test_other_methods_give_other_maps(resnet, few, method):
-    # behind layer4 there is only a mean, where Grad-CAM and XGrad-CAM are the same
-    arguments = (resnet, few.test_images[:3], few.test_labels[:3], "layer3")
-    for aligned in (True, False):
-        maps = grad_cam(*arguments, method=method, aligned=aligned)
-        assert maps.shape == (3, 32, 32)
-        assert np.isfinite(maps).all()
-        assert maps.min() >= 0
-        assert maps.max() == 1
-    assert not np.allclose(maps, grad_cam(*arguments, aligned=False))
-
-
-def test_several_methods_come_from_the_same_passes(resnet, few):
+@pytest.mark.parametrize("aligned", [True, False])
+def test_several_methods_come_from_the_same_passes_and_differ(resnet, few, aligned):
     images, classes = few.test_images[:3], np.array([[0, 1, 2], [3, 4, 5]])
     passes = []
     handle = resnet.network.linear.register_forward_hook(
         lambda _m, inputs, _o: passes.append(len(inputs[0]))
     )
-    methods = ["eigencam", "gradcam", "gradcam++", "xgradcam"]
-    maps = grad_cam(resnet, images, classes, "layer3", methods)
-    assert maps.shape == (4, 2, 3, 32, 32)
+    # behind layer4 there is only a mean, where Grad-CAM and XGrad-CAM are the same
+    explainer = Explainer(resnet, "layer3")
+    passes.clear()
+    maps = explainer.maps(images, classes, list(METHODS), aligned)
     handle.remove()
-    assert passes.count(3) == 1  # forward; the classes differ on the way back
-    for method, ours in zip(methods, maps, strict=True):
-        assert np.array_equal(ours, grad_cam(resnet, images, classes, "layer3", method)), method
-    assert grad_cam(resnet, images, classes[0], method=["xgradcam"]).shape == (1, 3, 32, 32)
-    assert grad_cam(resnet, images[:0], [], method=methods).shape == (4, 0, 32, 32)
+    assert passes == [3]  # forward; the classes differ on the way back
+    assert maps.shape == (4, 2, 3, 32, 32)
+    assert np.isfinite(maps).all()
+    assert maps.min() >= 0
+    assert maps.max(axis=(1, 2, 3, 4)).tolist() == [1] * 4
+    assert not any(np.allclose(one, other) for one, other in combinations(maps, 2))
+    for method, ours in zip(METHODS, maps, strict=True):
+        assert np.array_equal(ours, explainer.maps(images, classes, method, aligned)), method
+    assert explainer.maps(images, classes[0], ["xgradcam"]).shape == (1, 3, 32, 32)
+    assert explainer.maps(images[:0], [], list(METHODS)).shape == (4, 0, 32, 32)
 
 
 @pytest.mark.parametrize("method", ["gradcam", "eigencam"])
@@ -287,8 +273,7 @@ def test_a_layer_that_no_gradient_reaches_is_named(few):
         def forward(self, x):
             return self.linear(self.cells(x).detach().mean(dim=(2, 3)))
 
-    detached = made_of(Detached(), Normalization.of(few.train_images))
-    arguments = (detached, few.test_images[:1], [0], "cells")
+    arguments = (without_data(Detached(), "ant", "bee"), few.test_images[:1], [0], "cells")
     with pytest.raises(NoMapError, match="no gradient of the logits reaches layer 'cells'"):
         grad_cam(*arguments)
     assert grad_cam(*arguments, method="eigencam").shape == (1, 32, 32)

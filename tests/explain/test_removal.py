@@ -2,16 +2,14 @@ import numpy as np
 import pytest
 import torch
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
-from small import left_alone
+from small import left_alone, without_data
 from torch import nn
 
 from pytorch_vision.analysis import baseline_maps, grad_cam, removal
-from pytorch_vision.data import Normalization
 from pytorch_vision.explain.removal import NOISE, Removal, describe_removal, fill, interval
 from pytorch_vision.models import Classifier, ResNet
 from pytorch_vision.runtime import Machine
 
-UNIT = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 EXACT = Machine(precision="32-true")
 
 
@@ -29,9 +27,7 @@ class SeesASquare(nn.Module):
 
 @pytest.fixture(scope="module")
 def sees_a_square() -> Classifier:
-    return Classifier(
-        SeesASquare(), class_names=("dark", "bright"), normalization=UNIT, size=(32, 32)
-    )
+    return without_data(SeesASquare(), "dark", "bright")
 
 
 @pytest.fixture(scope="module")
@@ -107,16 +103,11 @@ def test_on_an_untrained_network_there_is_nothing_to_find(sample):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_network_is_left_as_it_was(tiny, few, training):
-    images, labels, maps = (
-        few.test_images[:9],
-        few.test_labels[:9],
-        baseline_maps(few.test_images[:9]),
-    )
-    machine = Machine(accelerator="cpu")  # where the same bits are promised
+    images, labels = few.test_images[:9], few.test_labels[:9]
+    maps, machine = baseline_maps(images), Machine(accelerator="cpu")  # which promises equal bits
     with left_alone(tiny.network.train(training)):
-        again = [removal(tiny, images, labels, maps, machine=machine) for _ in range(2)]
-    for name in maps:
-        assert np.array_equal(again[0][name].score, again[1][name].score)
+        first, again = (removal(tiny, images, labels, maps, machine=machine) for _ in range(2))
+    assert all(np.array_equal(first[name].score, again[name].score) for name in maps)
 
 
 def test_baseline_maps_know_only_the_image(few):
@@ -129,15 +120,14 @@ def test_baseline_maps_know_only_the_image(few):
     assert maps["centre"][3].argmax() in (15 * 32 + 15, 15 * 32 + 16, 16 * 32 + 15, 16 * 32 + 16)
     assert maps["centre"][3].argmin() in (0, 31, 31 * 32, 31 * 32 + 31)
     assert not np.array_equal(maps["random"][0], maps["random"][1])
+    assert np.array_equal(maps["random"], baseline_maps(images)["random"])
 
 
-def test_an_interval_holds_the_mean_as_often_as_it_says():
-    random = np.random.default_rng(0)
-    hits = 0
-    for _ in range(100):
-        low, high = interval(random.normal(0.3, 1, 60))
-        hits += low < 0.3 < high
-    assert 88 <= hits <= 99
+@pytest.mark.parametrize(("confidence", "deviations"), [((), 1.96), ((0.5,), 0.674)])
+def test_an_interval_is_as_wide_as_its_confidence_asks(confidence, deviations):
+    values = np.repeat([0.0, 1.0], 200)
+    reach = deviations * 0.025  # the standard error of their mean
+    assert interval(values, *confidence) == pytest.approx((0.5 - reach, 0.5 + reach), abs=0.006)
 
 
 def test_no_image_gives_no_score_and_one_gives_no_interval(tiny, few):

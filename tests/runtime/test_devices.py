@@ -66,17 +66,12 @@ def test_a_machine_converts_text():
     assert Machine(devices="auto").devices == "auto"
 
 
-def test_make_fabric_uses_one_device_in_the_machines_precision():
-    fabric = make_fabric(Machine(accelerator="cpu", devices=2, precision="32-true"))
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_make_fabric_uses_one_device_in_the_machines_precision(precision):
+    fabric = make_fabric(Machine(accelerator="cpu", devices=2, precision=precision))
     assert (fabric.device.type, fabric.world_size) == ("cpu", 1)
-    assert fabric.strategy.precision.precision == "32-true"
-    assert devices.describe_hardware(fabric).endswith(" threads), 32-true")
-
-
-def test_the_hardware_is_described_with_the_precision_in_which_a_network_runs():
-    fabric = make_fabric(Machine(accelerator="cpu", precision="bf16-mixed"))
-    assert devices.describe_hardware(fabric).endswith(", bf16-mixed")
-    assert devices.describe_hardware(fabric, autocast=False).endswith(", 32-true")
+    assert devices.describe_hardware(fabric).endswith(f" threads), {precision}")
+    assert devices.describe_hardware(fabric, autocast=False).endswith(" threads), 32-true")
 
 
 def drawn() -> tuple[float, float, float]:

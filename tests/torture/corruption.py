@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from small import few_images, tiny_classifier
+from small import few_images, tiny_classifier, without_data
 from small_cifar10 import batches, npm_package, official, small_cifar10
 from tqdm import tqdm
 
-from pytorch_vision.data import DataError, Normalization, cifar10, load_data
+from pytorch_vision.data import DataError, cifar10, load_data
 from pytorch_vision.data.downloads import DownloadError
 from pytorch_vision.models import Classifier, ResNet
 from pytorch_vision.runtime import CheckpointError, Machine
@@ -71,14 +71,8 @@ def files(root: Path, patch: Callable[[Any, str, Any], None]) -> dict[Path, Read
     readers[root / "kept" / checkpoint.NAME] = lambda: checkpoint.load(root / "kept")
 
     weights = root / "weights.safetensors"
-    classifier = Classifier(
-        ResNet((1, 1, 1, 1), 3),
-        class_names=("a", "b", "c"),
-        normalization=Normalization((0.5,) * 3, (0.2,) * 3),
-        size=(32, 32),
-        description="a network",
-    )
-    classifier.save(weights, torch.float16)
+    network = ResNet((1, 1, 1, 1), 3)
+    without_data(network, "a", "b", "c", description="a network").save(weights, torch.float16)
 
     def read_weights() -> Any:
         found = Classifier.load(weights)
@@ -113,9 +107,8 @@ def files(root: Path, patch: Callable[[Any, str, Any], None]) -> dict[Path, Read
         found = load_data("sample")
         return [found.train_images, found.train_labels, found.test_images, found.test_labels]
 
-    readers.update(
-        {sample / name: read_sample for name in ("train.png", "test.png", "labels.json")}
-    )
+    for name in ("train.png", "test.png", "labels.json"):
+        readers[sample / name] = read_sample
     return readers
 
 

@@ -3,6 +3,7 @@
 Each case is read in a process of its own, with 1 GB of memory beside what it has and a minute.
 """
 
+import contextlib
 import io
 import json
 import os
@@ -17,22 +18,17 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from small import tiny_network
+from small import tiny_network, without_data
 from small_cifar10 import archive, batches, official, small_cifar10
 from tqdm import tqdm
 
 from pytorch_vision.analysis import Predictions, write_report
-from pytorch_vision.data import (
-    DataError,
-    Normalization,
-    cifar10,
-    downloads,
-    read_image,
-)
+from pytorch_vision.data import DataError, cifar10, downloads, read_image
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import CheckpointError
 from pytorch_vision.training import checkpoint
@@ -87,82 +83,68 @@ def pickles(victim: Path) -> dict[str, bytes]:
 
 
 def pickle_cases(root: Path, victim: Path) -> Iterator[Case]:
-    real_batches = batches(small_cifar10()[0])
+    """Each pickle, in every file that could hold one."""
+    real = batches(small_cifar10()[0])
+    header = io.BytesIO()
+    facts = {"descr": "|O", "fortran_order": False, "shape": (1,)}
+    np.lib.format.write_array_header_1_0(header, facts)
     for name, content in pickles(victim).items():
-        kept = root / f"checkpoint {name}"
-        kept.mkdir()
-        (kept / checkpoint.NAME).write_bytes(content)
-        yield f"a pickle as checkpoint, {name}", lambda kept=kept: checkpoint.load(kept)
+        torchs = {"archive/data.pkl": content, "archive/version": b"3\n"}
+        numpys = {"train_images.npy": header.getvalue() + content}
+        layout = {f"{cifar10.FOLDER}/{batch}": whole for batch, whole in real.items()}
+        cases: dict[str, tuple[dict[str, bytes], Callable[[Path], object]]] = {
+            "as checkpoint": ({checkpoint.NAME: content}, checkpoint.load),
+            "in a checkpoint": ({checkpoint.NAME: _zipped(torchs)}, checkpoint.load),
+            "in the cache": ({cifar10.KEPT: _zipped(numpys)}, cifar10._read_copy),
+            "in the layout": (
+                layout | {f"{cifar10.FOLDER}/data_batch_2": content},
+                cifar10._read_copy,
+            ),
+            "in the archive": (
+                {"packed.tar.gz": archive(real | {"test_batch": content})},
+                lambda folder: cifar10._read_archive(folder / "packed.tar.gz"),
+            ),
+        }
+        for place, (files, read) in cases.items():
+            folder = root / f"{name} {place}"
+            for file, whole in files.items():
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                (folder / file).write_bytes(whole)
+            yield f"a pickle {place}, {name}", partial(read, folder)
 
-        zipped = root / f"zip {name}"
-        zipped.mkdir()
-        with zipfile.ZipFile(zipped / checkpoint.NAME, "w") as file:
-            file.writestr("archive/data.pkl", content)
-            file.writestr("archive/version", "3\n")
-        yield f"a pickle in a checkpoint, {name}", lambda kept=zipped: checkpoint.load(kept)
 
-        cache = root / f"cache {name}"
-        cache.mkdir()
-        with zipfile.ZipFile(cache / cifar10.KEPT, "w") as file:
-            header = io.BytesIO()
-            facts = {"descr": "|O", "fortran_order": False, "shape": (1,)}
-            np.lib.format.write_array_header_1_0(header, facts)
-            file.writestr("train_images.npy", header.getvalue() + content)
-        yield f"a pickle in the cache, {name}", lambda cache=cache: cifar10._read_copy(cache)
-
-        layout = root / f"layout {name}" / cifar10.FOLDER
-        layout.mkdir(parents=True)
-        for batch, real in real_batches.items():
-            (layout / batch).write_bytes(content if batch == "data_batch_2" else real)
-        yield (
-            f"a pickle in the layout, {name}",
-            lambda layout=layout: cifar10._read_copy(layout.parent),
-        )
-        packed = root / f"{name}.tar.gz"
-        packed.write_bytes(archive({**real_batches, "test_batch": content}))
-        yield (
-            f"a pickle in the archive, {name}",
-            lambda packed=packed: cifar10._read_archive(packed),
-        )
+def _zipped(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        for name, content in files.items():
+            file.writestr(name, content)
+    return packed.getvalue()
 
 
 def archive_cases(root: Path, victim: Path) -> Iterator[Case]:
-    arrays, _ = small_cifar10()
-
-    def written(name: str, content: bytes) -> Path:
-        path = root / name
-        path.write_bytes(content)
-        return path
-
-    def with_members(*members: tarfile.TarInfo) -> bytes:
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-            for member in members:
-                tar.addfile(member, io.BytesIO(bytes(member.size)))
-        return packed.getvalue() + official(arrays)
-
+    real = official(small_cifar10()[0])
+    archives = {f"a bomb as {name}": _bomb(name) for name in ("data_batch_1", "something else")}
     for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
         member = tarfile.TarInfo("cifar-10-batches-py/data_batch_1")
         member.type, member.linkname = kind, "/etc/passwd"
-        yield (
-            f"member of type {kind!r}",
-            _reading(written(f"type{kind!r}.gz", with_members(member))),
-        )
+        archives[f"member of type {kind!r}"] = _with_member(member) + real
     for number, name in enumerate((f"../../{victim.name}", str(victim), "a/../../data_batch_1")):
         member = tarfile.TarInfo(name)
         member.size = 10
-        yield f"member {number}", _reading(written(f"name{number}.gz", with_members(member)))
-    for name, inside in (
-        ("a bomb as a batch", "data_batch_1"),
-        ("a bomb beside", "something else"),
-    ):
-        yield name, _reading(written(f"{name}.gz", _bomb(inside)))
-    path = written("a bomb.tgz", _bomb("package/train_lables.json"))
-    yield "a bomb as the npm package", lambda: cifar10._verified(cifar10._read_npm(path))
+        archives[f"member {number}"] = _with_member(member) + real
+    packages = {"a bomb as the npm package": _bomb("package/train_lables.json")}
+    for files, read in ((archives, cifar10._read_archive), (packages, cifar10._read_npm)):
+        for name, content in files.items():
+            path = root / f"{name}.gz"
+            path.write_bytes(content)
+            yield name, lambda path=path, read=read: cifar10._verified(read(path))
 
 
-def _reading(path: Path) -> Callable[[], object]:
-    return lambda: cifar10._verified(cifar10._read_archive(path))
+def _with_member(member: tarfile.TarInfo) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        tar.addfile(member, io.BytesIO(bytes(member.size)))
+    return packed.getvalue()
 
 
 def _bomb(name: str, megabytes: int = 1908) -> bytes:
@@ -180,14 +162,6 @@ def _bomb(name: str, megabytes: int = 1908) -> bytes:
     length = len(header) + member.size
     end = packer.flush() + struct.pack("<II", checksum, length & 0xFFFFFFFF)
     return b"\x1f\x8b\x08" + bytes(6) + b"\xff" + begin + block * megabytes + end
-
-
-def _huge_png() -> bytes:
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + header
-    return (
-        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    )
 
 
 def weights_cases(root: Path) -> Iterator[Case]:
@@ -216,8 +190,10 @@ def image_cases(root: Path, victim: Path) -> Iterator[Case]:
     eps = (
         f"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\n(%pipe%mkdir {victim})"
     )
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    checksum = struct.pack(">I", zlib.crc32(chunk))
     for name, content in {
-        "huge.png": _huge_png(),
+        "huge.png": b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + checksum,
         "eps.png": eps.encode(),
         "eps.eps": eps.encode(),
         "svg.png": b'<svg onload="alert(1)"/>',
@@ -227,10 +203,7 @@ def image_cases(root: Path, victim: Path) -> Iterator[Case]:
         path = root / name
         path.write_bytes(content)
         yield f"image {name}", lambda path=path: read_image(path)
-    many = io.BytesIO()
-    picture = Image.new("L", (8000, 8000))
-    picture.save(many, "png")
-    (root / "8000.png").write_bytes(many.getvalue())
+    Image.new("L", (8000, 8000)).save(root / "8000.png")
     yield "image of 64 million pixels", lambda: read_image(root / "8000.png") and _refused()
 
 
@@ -255,13 +228,7 @@ def page_cases(root: Path) -> Iterator[Case]:
             probabilities = np.float32([[0.9, 0.1]])
             images = np.zeros((1, 32, 32, 3), np.uint8)
             errors = Predictions(images, np.array([1]), probabilities, np.array([0]), (text, "b"))
-            classifier = Classifier(
-                tiny_network(classes=2),
-                class_names=("a", "b"),
-                normalization=Normalization((0.5,) * 3, (0.2,) * 3),
-                size=(32, 32),
-                description=text,
-            )
+            classifier = without_data(tiny_network(classes=2), "a", "b", description=text)
             try:
                 write_report(classifier, errors, root / "errors.html")
             except ValueError as error:
@@ -279,41 +246,38 @@ def server_cases(root: Path) -> Iterator[Case]:
     """Servers that do not do what servers do."""
     good = official(small_cifar10()[0])
     ok = b"HTTP/1.1 200 OK\r\nContent-Type: application/gzip\r\n"
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n"
 
     def forever(connection: socket.socket, piece: bytes, pause: float) -> None:
         while True:
             connection.sendall(piece)
             time.sleep(pause)
 
-    replies: dict[str, Callable[[socket.socket], object]] = {
+    replies: dict[str, bytes | Callable[[socket.socket], object]] = {
         "says nothing": lambda c: time.sleep(100),
-        "hangs up": lambda c: None,
-        "speaks nonsense": lambda c: c.sendall(b"\x00\xff" * 100),
+        "hangs up": b"",
+        "speaks nonsense": b"\x00\xff" * 100,
         "drips its header": lambda c: forever(c, b"H", 0.1),
         "an endless header": lambda c: forever(c, b"X: " + b"y" * 60_000, 0),
         "endless headers": lambda c: (c.sendall(ok), forever(c, b"A: b\r\n" * 100, 0)),
         "an endless body": lambda c: (c.sendall(ok + b"\r\n"), forever(c, bytes(1 << 20), 0)),
         "drips its body": lambda c: (c.sendall(ok + b"\r\n"), forever(c, b"x", 0.05)),
-        "less than it says": lambda c: c.sendall(ok + b"Content-Length: 99999999\r\n\r\n" + good),
-        "a negative length": lambda c: c.sendall(ok + b"Content-Length: -5\r\n\r\n" + good[:999]),
-        "no length": lambda c: c.sendall(ok + b"Content-Length: many\r\n\r\n" + good[:999]),
-        "broken chunks": lambda c: c.sendall(
-            ok + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n"
-        ),
+        "less than it says": ok + b"Content-Length: 99999999\r\n\r\n" + good,
+        "a negative length": ok + b"Content-Length: -5\r\n\r\n" + good[:999],
+        "no length": ok + b"Content-Length: many\r\n\r\n" + good[:999],
+        "broken chunks": ok + chunked + b"5\r\nhello\r\nzz\r\n",
         "an endless chunk": lambda c: (
-            c.sendall(ok + b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFF\r\n"),
+            c.sendall(ok + chunked + b"FFFFFFFFFFFF\r\n"),
             forever(c, bytes(1 << 20), 0),
         ),
-        "a page": lambda c: c.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>"),
-        "not found": lambda c: c.sendall(b"HTTP/1.1 404 Not Found\r\n\r\n"),
-        "an error": lambda c: c.sendall(b"HTTP/1.1 503 Busy\r\n\r\n"),
-        "a redirect to itself": lambda c: c.sendall(b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n"),
-        "a redirect to a file": lambda c: c.sendall(
-            b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n"
-        ),
-        "half of a gzip": lambda c: c.sendall(ok + b"\r\n" + good[: len(good) // 2]),
-        "no gzip": lambda c: c.sendall(ok + b"\r\n" + b"hello" * 100),
-        "a pickle": lambda c: c.sendall(ok + b"\r\n" + pickle.dumps(Runs(os.getcwd))),
+        "a page": b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>",
+        "not found": b"HTTP/1.1 404 Not Found\r\n\r\n",
+        "an error": b"HTTP/1.1 503 Busy\r\n\r\n",
+        "a redirect to itself": b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n",
+        "a redirect to a file": b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n",
+        "half of a gzip": ok + b"\r\n" + good[: len(good) // 2],
+        "no gzip": ok + b"\r\n" + b"hello" * 100,
+        "a pickle": ok + b"\r\n" + pickle.dumps(Runs(os.getcwd)),
     }
     for name, reply in replies.items():
 
@@ -326,12 +290,9 @@ def server_cases(root: Path) -> Iterator[Case]:
                     threading.Thread(target=answer, args=(connection,), daemon=True).start()
 
             def answer(connection: socket.socket) -> None:
-                with connection:
-                    try:
-                        connection.recv(1 << 16)
-                        reply(connection)
-                    except OSError:
-                        return
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(1 << 16)
+                    connection.sendall(reply) if isinstance(reply, bytes) else reply(connection)
 
             threading.Thread(target=serve, daemon=True).start()
             downloads.STALL_SECONDS, downloads.LARGEST_DOWNLOAD = 2.0, 50_000_000
