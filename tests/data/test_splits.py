@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pytorch_vision.data import ImageData, hold_out, subset
+from pytorch_vision.data import ImageData, hold_out, k_folds, subset
 from pytorch_vision.data.splits import balanced_indices
 
 
@@ -42,6 +42,22 @@ def labelled(counts: dict[str, int]) -> ImageData:
     digests = tuple(f"digest {number}" for number in range(len(labels)))
     both = (images, labels, images, labels)
     return ImageData(*both, tuple(counts), "unequal", files, files, train_digests=digests)
+
+
+def test_each_image_is_in_one_of_the_stratified_folds():
+    data = labelled({"common": 50, "rare": 7})
+    folds = list(k_folds(data, 5, seed=1))
+    held = np.concatenate([one.test_images.ravel()[::3] for one in folds])
+    assert sorted(held) == list(range(57))
+    for number, one in enumerate(folds, 1):
+        assert np.bincount(one.test_labels).tolist() in ([10, 1], [10, 2])
+        assert sorted((*one.train_files, *one.test_files)) == sorted(data.train_files)
+        assert one.name == f"unequal (fold {number} of 5 held out)"
+    again, other = (next(k_folds(data, 5, seed)) for seed in (1, 2))
+    assert again.test_files == folds[0].test_files != other.test_files
+    for wrong in (1, 58):
+        with pytest.raises(ValueError, match=f"folds is {wrong}, expected 2 to 57"):
+            next(k_folds(data, wrong))
 
 
 @pytest.mark.parametrize(

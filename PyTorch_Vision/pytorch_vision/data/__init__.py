@@ -15,4 +15,4 @@ from pytorch_vision.data.images import ImageData
 from pytorch_vision.data.load import load_data
 from pytorch_vision.data.loaders import TrainLoader, eval_batches, train_loader
 from pytorch_vision.data.normalization import Normalization, denormalize
-from pytorch_vision.data.splits import hold_out, subset
+from pytorch_vision.data.splits import hold_out, k_folds, subset

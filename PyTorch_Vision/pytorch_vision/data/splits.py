@@ -1,7 +1,7 @@
-"""Subsets of a data set: fewer training images, or some held out for testing; both stratified."""
+"""Subsets of a data set: fewer training images, or some held out for testing; all stratified."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +42,36 @@ def hold_out(data: ImageData, held_out: int, seed: int = 0) -> ImageData:
     held_out = whole_number(held_out, "held_out")
     counts = stratified_by_total(data.train_labels, len(data.class_names), held_out)
     chosen = stratified_draw(data.train_labels, counts, seed, data.train_digests)
+    return _split(data, chosen, f"{held_out:,} of them held out")
+
+
+def k_folds(data: ImageData, folds: int = 5, seed: int = 0) -> Iterator[ImageData]:
+    """Yield the same data once for each fold, with the fold as its test images (cross-validation).
+
+    Each training image is in one fold. Of each class, folds have equally many images, give or take
+    one.
+
+    Args:
+        data: its own test images are left out.
+        folds: their number, 2 or more.
+        seed: the random seed; the same seed gives the same folds.
+
+    Raises:
+        ValueError: ``folds`` is not in 2..the number of training images.
+    """
+    folds, count = whole_number(folds, "folds"), len(data.train_labels)
+    if not 2 <= folds <= count:
+        raise ValueError(f"folds is {folds}, expected 2 to {count}, the number of training images")
+    order = np.random.default_rng(seed).permutation(count)
+    by_class = order[np.argsort(data.train_labels[order], kind="stable")]
+    for fold in range(folds):
+        chosen = np.zeros(count, dtype=bool)
+        chosen[by_class[fold::folds]] = True
+        yield _split(data, chosen, f"fold {fold + 1} of {folds} held out")
+
+
+def _split(data: ImageData, chosen: np.ndarray, name: str) -> ImageData:
+    """Return the same data with the ``chosen`` training images, bool (N,), as its test images."""
     held = _train_part(data, np.flatnonzero(chosen))
     return replace(
         data,
@@ -49,7 +79,7 @@ def hold_out(data: ImageData, held_out: int, seed: int = 0) -> ImageData:
         test_images=held["train_images"],
         test_labels=held["train_labels"],
         test_files=held["train_files"],
-        name=f"{data.name} ({held_out:,} of them held out)",
+        name=f"{data.name} ({name})",
     )
 
 
