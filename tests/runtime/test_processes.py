@@ -208,7 +208,8 @@ def test_several_devices_without_a_script_are_refused_in_one_sentence(monkeypatc
     if kind == "code":
         monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
     if kind == "changed folder":
-        monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "train.py"))
+        script = str(tmp_path / "train.py")
+        monkeypatch.setattr(sys.modules["__main__"], "__file__", script, raising=False)
         monkeypatch.setattr(sys, "argv", ["train.py"])
     with pytest.raises(ValueError, match="devices is 2") as caught:
         start_processes(Machine(accelerator="cpu", devices=2, precision="32-true"))
