@@ -130,7 +130,8 @@ def test_columns_can_be_named(tmp_path, capsys):
         (["x.png,cat", "y.png,dog"], "names none of the folder's pictures in any column"),
         (
             [row for row in ROWS if "cat" in row],
-            "has only one class, 'cat': expected two classes or more, .* or given by labels",
+            "has only one class, 'cat': expected two classes or more, each a folder with its "
+            "pictures, or given by labels: a table, or the file names",
         ),
         (["same.png,cat", *ROWS], "names 'same.png', which may be .*: give its path"),
         ([f"{n}.png,{7 - n}.png" for n in range(8)], r"in two columns \(file, label\): name those"),
