@@ -93,6 +93,10 @@ def commands(page: Path) -> list[list[str]]:
 def test_commands_run(page, tmp_path, monkeypatch):
     (tmp_path / "photographs").mkdir()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    for _, block in FENCED.findall(text_of(page)):
+        if named := re.match(r"# (\w+\.py)\n", block):  # a file that commands of the page use
+            (tmp_path / named[1]).write_text(block)
     for words in commands(page):
         check(words, LIBRARY if page.parent == LIBRARY else ROOT)
     for span, at_commit in INLINE.findall(text_of(page)):

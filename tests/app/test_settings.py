@@ -16,7 +16,7 @@ from small import tiny_classifier, tiny_network
 from pytorch_vision.analysis import plots
 from pytorch_vision.app.run_folder import RunFolder
 from pytorch_vision.app.settings import FIELDS, Settings, default_data
-from pytorch_vision.data import Augmentation
+from pytorch_vision.data import Augmentation, Normalization
 from pytorch_vision.models.registry import describe_network
 from pytorch_vision.runtime import CheckpointError, Machine
 from pytorch_vision.training import TrainConfig
@@ -243,10 +243,39 @@ def test_images_are_read_as_those_of_weights_to_begin_with(
     assert f"To suit the weights, pictures are {told}" in printed if told else "suit" not in printed
 
 
-def test_images_are_larger_for_weights_that_name_no_size(mine, tmp_path):
-    torch.save(tiny_network().state_dict(), tmp_path / "weights.pt")
-    settings = Settings.of(**mine, weights=str(tmp_path / "weights.pt"))
-    assert settings.load_data().size == (128, 128)
+@pytest.mark.parametrize(
+    ("chosen", "side"),
+    [
+        ({"weights": "weights.pt"}, 128),
+        ({"model": "networks_of_settings:tiny", "recipe": "finetune"}, 128),
+        ({"model": "networks_of_settings:tiny"}, 64),
+        ({"recipe": "finetune"}, 64),
+    ],
+)
+def test_images_are_larger_for_weights_that_name_no_size(mine, tmp_path, monkeypatch, chosen, side):
+    (tmp_path / "networks_of_settings.py").write_text(OWN_NETWORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    torch.save(tiny_network().state_dict(), "weights.pt")
+    assert Settings.of(**mine, **chosen).load_data().size == (side, side)
+
+
+def test_a_network_names_the_normalization_of_its_weights(few, tmp_path, monkeypatch, capsys):
+    (tmp_path / "networks_that_learned.py").write_text(
+        OWN_NETWORK.replace("return ", "network = ")
+        + "    network.pretrained_cfg = {'mean': (0.1, 0.2, 0.3), 'std': (0.4, 0.5, 0.6)}\n"
+        "    return network\n"
+        "def unnamed(num_classes):\n    return tiny_network()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for function, recipe, expected, told in (
+        ("tiny", "finetune", Normalization((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)), False),
+        ("unnamed", "finetune", Normalization.of(few.train_images), True),
+        ("unnamed", "default", Normalization.of(few.train_images), False),
+    ):
+        chosen = Settings.of(model=f"networks_that_learned:{function}", recipe=recipe)
+        assert chosen.classifier(few).normalization == expected
+        assert ("give the network pretrained_cfg" in capsys.readouterr().out) == told
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from pytorch_vision.models.registry import (
     MODELS,
     describe_network,
     network_name,
-    normalization_of,
 )
 from pytorch_vision.runtime import CheckpointError
 
@@ -93,8 +92,8 @@ def test_timms_come_with_weights_except_for_other_classes(tmp_path):
         "fc.weight",
         "fc.bias",
     }
-    assert normalization_of("timm:resnet10t").std == (0.229, 0.224, 0.225)
-    classifier = Classifier(model, class_names=list("abc"), normalization=IMAGENET, size=(32, 32))
+    classifier = Classifier(model, class_names=list("abc"), size=(32, 32))
+    assert classifier.normalization == IMAGENET
     classifier.save(tmp_path / "weights.safetensors")
     again = Classifier.load(tmp_path / "weights.safetensors")  # downloads nothing
     assert torch.equal(again.network.fc.weight, model.fc.weight)

@@ -30,6 +30,7 @@ from pytorch_vision.models.classifier import weights_path
 from pytorch_vision.models.init import begin_as_identity
 from pytorch_vision.models.registry import (
     check_name,
+    expected_normalization,
     has_pretrained_weights,
     is_builtin,
     made_by_of,
@@ -257,11 +258,20 @@ class Settings:
         return settings
 
     @property
+    def has_learned_weights(self) -> bool:
+        """Whether the network begins with learned weights.
+
+        Those of a user's function are not known before it is called: the recipe tells.
+        """
+        named = bool(self.weights) or has_pretrained_weights(self.model)
+        return named or (self.recipe == "finetune" and not is_builtin(self.model))
+
+    @property
     def chosen_recipe(self) -> str:
         """The name of the recipe; "auto" chooses by weights, network and data."""
         if self.recipe != "auto":
             return self.recipe
-        if self.weights or has_pretrained_weights(self.model):
+        if self.has_learned_weights:
             return "finetune"
         if self.model == "CustomResNet":
             return "quick"
@@ -290,14 +300,13 @@ class Settings:
             size, resize = like.size, like.resize
         else:
             begun = _images_of(self.weights) if self.weights else {}
-            learned = self.weights or has_pretrained_weights(self.model)
             fast = self.machine.chosen_accelerator == "cuda"
-            usual = (GPU_SIZE if fast else LEARNED_SIZE) if learned else SIZE
+            usual = (GPU_SIZE if fast else LEARNED_SIZE) if self.has_learned_weights else SIZE
             size = self.size or begun.get("size", usual)
             resize = self.resize or begun.get("resize", RESIZE)
             chosen = {"size": f"to {_pixels(size)} pixels", "resize": f"by {resize}"}
             how = {name: text for name, text in chosen.items() if getattr(self, name) is None}
-            if learned and how and not is_cifar10(self.data):
+            if self.has_learned_weights and how and not is_cifar10(self.data):
                 say(
                     f"To suit the weights, pictures are resized {' '.join(how.values())} "
                     f"({' and '.join(how)} {'change' if how == chosen else 'changes'} that)"
@@ -378,12 +387,17 @@ class Settings:
         if self.weights:
             options |= without_weights(self.model)
         classifier = Classifier(self.model, data, seed=self.config.seed, **options)
-        has_first_weights = bool(self.weights) or has_pretrained_weights(self.model)
-        if self.filters and has_first_weights:
+        if self.filters and self.has_learned_weights:
             say(f"filters={self.filters} is not used: the network begins with weights")
         filters = self.filters or ("identity" if self.chosen_recipe == "few" else "random")
-        if filters == "identity" and not has_first_weights:
+        if filters == "identity" and not self.has_learned_weights:
             begin_as_identity(classifier.network)
+        known = bool(self.weights) or expected_normalization(classifier.network) is not None
+        if self.has_learned_weights and not known:
+            say(
+                "Images are normalised by their own mean and deviation; if the learned weights "
+                'expect others, give the network pretrained_cfg = {"mean": ..., "std": ...}'
+            )
         if self.weights and self.config.epochs:
             say(classifier.begin_with(self.weights))
         elif self.weights:

@@ -53,8 +53,8 @@ from pytorch_vision.models.registry import (
     check_name,
     create,
     describe_network,
+    expected_normalization,
     network_name,
-    normalization_of,
 )
 from pytorch_vision.models.state_dicts import fit_to, listed, read_state_dict
 from pytorch_vision.models.weights import read_weights, save_weights
@@ -66,6 +66,7 @@ from pytorch_vision.runtime.text import checked_text, printable
 
 # a prediction switches the network to evaluation mode and back: one thread at a time
 PREDICTING = threading.RLock()
+NEEDS = "a classifier needs data, or else its class_names, normalization and size"
 
 
 class Classifier:
@@ -83,8 +84,9 @@ class Classifier:
         data: the data to train on. Its class names, size and normalisation are the defaults of
             those below.
         class_names: the name of each class, in the order of the logits.
-        normalization: how images are normalised. Default: as for the pretrained weights that a name
-            asks for, else computed from the training images of ``data``.
+        normalization: how images are normalised. Default: as the network's learned weights expect
+            (see ``models.registry.expected_normalization``), else computed from the training images
+            of ``data``.
         size: height and width of the images, in pixels.
         resize: how pictures of other sizes are resized. Default: as those of ``data`` were if they
             come from a folder, else "crop".
@@ -122,19 +124,13 @@ class Classifier:
         seed: int = 0,
         **options: Any,
     ) -> None:
-        if isinstance(network, str):
-            normalization = normalization or normalization_of(network)
         if data is not None:
             class_names = data.class_names if class_names is None else class_names
             size = data.size if size is None else size
-            normalization = normalization or Normalization.of(data.train_images)
-        if class_names is None or normalization is None or size is None:
-            raise ValueError(
-                "a classifier needs data, or else its class_names, normalization and size"
-            )
+        if class_names is None or size is None:
+            raise ValueError(NEEDS)
         self.class_names = check_class_names(class_names)
         self.size: tuple[int, int] = height_and_width(size)
-        self.normalization = normalization
         if isinstance(network, str):
             with random_state_kept(torch.device("cpu")):
                 set_seed(seed)
@@ -143,6 +139,12 @@ class Classifier:
             raise ValueError(f"{', '.join(options)}: only for a network that is given by name")
         else:
             self.network = network
+        normalization = normalization or expected_normalization(self.network)
+        if normalization is None and data is not None:
+            normalization = Normalization.of(data.train_images)
+        if normalization is None:
+            raise ValueError(NEEDS)
+        self.normalization = normalization
         self.resize = check_resize(resize or (data.resize if data else "") or "crop")
         self.scales = dict(scales or (data.scales if data else {}))
         self.history = history or History()

@@ -48,7 +48,8 @@ def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
             downloads them; they have their own licence); "timm:NAME" for one of timm's networks,
             likewise with timm's weights, or with random ones if ``pretrained=False``;
             or "module:function" for a custom function, which is imported (from the working
-            directory, too) and called with ``num_classes`` and the options.
+            directory, too) and called with ``num_classes`` and the options. If its network has
+            learned weights, see ``expected_normalization``.
         num_classes: the number of logits.
         options: other arguments of the network, such as ``conv_padding="standard"``.
 
@@ -90,15 +91,19 @@ def without_weights(name: str) -> dict[str, Any]:
     return {"pretrained": False} if name.startswith(TIMM) else {}
 
 
-def normalization_of(name: str) -> Normalization | None:
-    """Return the normalisation that a network's pretrained weights expect; None without weights."""
-    if not has_pretrained_weights(name):
+def expected_normalization(network: nn.Module) -> Normalization | None:
+    """Return the normalisation that a network's learned weights expect; None if it names none.
+
+    It is in the attribute ``pretrained_cfg``, a dict with "mean" and "std" as timm's networks have
+    it. ``create`` gives it to those with torchvision's weights; a user's network may have it, too.
+
+    Raises:
+        ValueError: they are not three numbers each.
+    """
+    config = getattr(network, "pretrained_cfg", None)
+    if not isinstance(config, dict) or not {"mean", "std"} <= config.keys():
         return None
-    if name.startswith(TIMM):
-        preset = _timm().get_pretrained_cfg(name.removeprefix(TIMM))
-        return None if preset is None else Normalization(preset.mean, preset.std)
-    preset = _torchvision_weights(*name.removeprefix(TORCHVISION).split(WEIGHTS, 1)).transforms()
-    return Normalization(tuple(preset.mean), tuple(preset.std))
+    return Normalization(config["mean"], config["std"])
 
 
 def check_name(name: str) -> None:
@@ -186,6 +191,8 @@ def _torchvision_builder(name: str) -> Callable[..., nn.Module]:
         )
         if weights is not None:
             _fill(model, f"torchvision:{name}@{weights_name}", weights)
+            preset = weights.transforms()
+            model.pretrained_cfg = {"mean": tuple(preset.mean), "std": tuple(preset.std)}
             if "transform_input" in extra:
                 model.made_by = {"name": f"{TORCHVISION}{name}", "transform_input": True}
         return model
