@@ -1,4 +1,5 @@
 import csv
+import json
 import re
 
 import pytest
@@ -42,6 +43,17 @@ def test_runs_over_seeds_have_mean_and_deviation():
     assert "±" not in compare_runs(runs[1:])
     long = [run(f"runs/a-long-study-of-nothing-at-all/seed-{n}", seed=n) for n in range(3)]
     assert "\nruns/a-long-study-of-nothing-at-all/seed-0 and 2 more  3 runs" in compare_runs(long)
+
+
+def test_an_unfinished_run_is_shown_and_not_in_the_mean(tmp_path):
+    for place, status in (("0", "finished"), ("1", "finished"), ("2/unfinished", "interrupted")):
+        folder, seed = tmp_path / "study" / place, int(place[0])
+        HISTORY.to_csv(folder / "plots" / "history.csv")
+        manifest = {**run("x", seed=seed).manifest, "status": status}
+        (folder / "run.json").write_text(json.dumps(manifest))
+    table = compare_runs(read_runs(tmp_path / "study"))
+    assert re.search(r"/2/unfinished +ResNet18 on mine +3 ", table)
+    assert "  2 runs  test accuracy 45.00 ± 0.00 %" in table
 
 
 def test_a_folder_of_runs_stands_for_them(tmp_path):

@@ -19,6 +19,7 @@ HOMES = {
     "classify_files": "file_predictions",
     "compare_runs": "compare",
     "launch_demo": "demo",
+    "read_runs": "compare",
     "train_into": "run_folder",
     "write_file_predictions": "file_predictions",
     "write_submission": "file_predictions",

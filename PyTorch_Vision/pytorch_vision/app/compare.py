@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytorch_vision.app.command_line import OUTPUT
-from pytorch_vision.app.run_folder import Manifest, RunFolder
+from pytorch_vision.app.run_folder import STOPPED, Manifest, RunFolder
 from pytorch_vision.models import History
 from pytorch_vision.runtime.files import RUN_MANIFEST, user_path, write_csv
 from pytorch_vision.runtime.text import aligned, printable
@@ -60,6 +60,11 @@ class FinishedRun:
         return printable(str(self.part("network").get("name") or "unknown"))
 
     @property
+    def is_finished(self) -> bool:
+        """Whether the training ended by itself, or by ``after_epoch``; True without a manifest."""
+        return self.manifest.get("status", "finished") in ("finished", STOPPED)
+
+    @property
     def figures(self) -> dict[str, float]:
         """The results by the names in ``COLUMNS``; without an epoch, only its number, 0."""
         records = self.history.records
@@ -81,15 +86,17 @@ class FinishedRun:
 def read_runs(folder: str | os.PathLike) -> list[FinishedRun]:
     """Return the run in a folder, or those in the folders inside it, as ``--seed 0 1 2`` makes.
 
+    Unfinished runs are among the latter, under the name of their folder, ``unfinished``.
+
     Raises:
         ValueError: there is none, or its history is damaged.
     """
     path = user_path(folder)
-    inside = sorted(path.iterdir()) if path.is_dir() else []
-    runs = [one for one in inside if RunFolder(one).history.is_file()]
+    inside = [RunFolder(one) for one in (sorted(path.iterdir()) if path.is_dir() else [])]
+    runs = [one for run in inside for one in (run, run.unfinished) if one.history.is_file()]
     if not runs or RunFolder(path).history.is_file():
-        runs = [path]
-    return [FinishedRun.read(one) for one in runs]
+        runs = [RunFolder(path)]
+    return [FinishedRun.read(one.folder) for one in runs]
 
 
 def compare_runs(runs: Sequence[FinishedRun]) -> str:
@@ -145,11 +152,12 @@ def differing_settings(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def _by_setting(runs: Iterable[FinishedRun]) -> list[list[FinishedRun]]:
-    """Group the runs that differ only in their seed, leaving out those without a test."""
+    """Group the runs that differ only in their seed, except unfinished and untested ones."""
     groups = defaultdict(list)
     for run in runs:
         settings = {**run.part("settings")}
-        if not math.isnan(run.figures.get("test_loss", math.nan)) and "seed" in settings:
+        tested = not math.isnan(run.figures.get("test_loss", math.nan))
+        if run.is_finished and tested and "seed" in settings:
             for name in NOT_SHOWN - {"epochs"} | {"seed"}:
                 settings.pop(name, None)
             begins_with = run.part("network").get("begins_with")
