@@ -37,7 +37,7 @@ def test_shares_without_images_are_nan(tmp_path):
     np.testing.assert_equal(metrics.precision, [0.6, np.nan, np.nan])
     np.testing.assert_equal(metrics.recall, [1, 0, np.nan])
     assert metrics.balanced_accuracy == 0.5
-    assert "Classes without any image: 1." in str(metrics)
+    assert "Classes without any image: cow." in str(metrics)
     metrics.to_csv(tmp_path / "metrics.csv")
     assert rows_of(tmp_path / "metrics.csv") == [
         ["class", "precision", "recall", "f1", "images"],

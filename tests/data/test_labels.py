@@ -65,9 +65,10 @@ def test_columns_are_found_by_their_content(tmp_path, header, row, delimiter):
     expected = EXPECTED
     if "{label}" not in row and "cat" not in header:
         expected = {name: str(int(label == "dog")) for name, label in EXPECTED.items()}
-    for encoding in ("utf-8", "utf-16"):  # Excel writes the latter as "Unicode text"
-        (tmp_path / "train.csv").write_text(text.lstrip("\ufeff"), encoding=encoding)
-        data = load_folder(tmp_path / "pictures", 8, labels=tmp_path / "train.csv")
+    path = tmp_path / "train.csv"  # beside the folder
+    for encoding, table in (("utf-8", path), ("utf-16", path.name)):  # Excel's "Unicode text"
+        path.write_text(text.lstrip("\ufeff"), encoding=encoding)
+        data = load_folder(tmp_path / "pictures", 8, labels=table)
         assert classes_of(data) == expected
     assert np.bincount(data.test_labels).tolist() == [1, 1]
 

@@ -11,7 +11,7 @@ import sklearn.metrics
 from pytorch_vision.analysis.calibration import log_probabilities
 from pytorch_vision.analysis.predictions import Predictions
 from pytorch_vision.runtime.files import write_csv
-from pytorch_vision.runtime.text import aligned, cut, percent
+from pytorch_vision.runtime.text import aligned, cut, listed, percent
 from pytorch_vision.training import Evaluation
 
 TOP = 5  # the k of top-k accuracy
@@ -86,8 +86,8 @@ class Metrics:
         lines = [self.summary, aligned(rows, numbers=True)]
         if len(self.counts) > SHOWN:
             lines.append(f"These {len(shown)} of {len(self.counts):,} classes have the lowest F1.")
-        if empty := np.count_nonzero(self.counts == 0):
-            lines.append(f"Classes without any image: {empty:,}.")
+        if empty := [self.class_names[label] for label in np.flatnonzero(self.counts == 0)]:
+            lines.append(f"Classes without any image: {listed(empty)}.")
         return "\n".join(lines)
 
     def to_csv(self, path: str | os.PathLike) -> None:

@@ -16,7 +16,7 @@ from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.files import free_path, user_path, write_csv
 from pytorch_vision.runtime.terminal import Bar, say
-from pytorch_vision.runtime.text import counted, first_line, printable
+from pytorch_vision.runtime.text import counted, first_line, listed, printable
 
 AT_ONCE = 2**26  # bytes of pictures in memory at the same time
 COLUMNS = ["file", "class", "probability", "runner_up", "runner_up_probability", "problem"]
@@ -249,9 +249,9 @@ def _read_sample(
     unknown = [column for column in header[1:] if column not in class_names]
     if unknown and len(header) > 2:
         raise ValueError(
-            f"{like} has columns that are no classes ({', '.join(map(printable, unknown[:NAMED]))}"
-            f"), expected an id and a column for each class ({', '.join(class_names[:NAMED])}), or "
-            "an id and one column for the predicted class"
+            f"{like} has columns that are no classes ({listed(unknown)}), expected an id and a "
+            f"column for each class ({listed(class_names)}), or an id and one column for the "
+            "predicted class"
         )
     labels = [] if unknown else [class_names.index(column) for column in header[1:]]
     return header, labels, rows

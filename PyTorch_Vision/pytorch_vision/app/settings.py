@@ -43,6 +43,7 @@ from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.checks import checked_dataclass, declared, height_and_width
 from pytorch_vision.runtime.files import check_writable, user_path
 from pytorch_vision.runtime.terminal import say
+from pytorch_vision.runtime.text import listed
 from pytorch_vision.training import RECIPES, TrainConfig
 from pytorch_vision.training.custom import Loss
 from pytorch_vision.training.optimizers import MakeOptimizer
@@ -52,7 +53,6 @@ DRIVE = "/content/drive"  # where Colab mounts it
 # learned from larger pictures, as ImageNet's, lose 5 to 20 points of accuracy (docs/transfer.md)
 SIZE, LEARNED_SIZE, GPU_SIZE, RESIZE = 64, 128, 224, "crop"
 DEFAULT_MODEL = "ResNet18"
-LISTED = 10  # class names in a message
 
 
 def _path_text(path: Any) -> Any:
@@ -331,8 +331,8 @@ class Settings:
         """Raise ValueError if CIFAR-10 is to be loaded for other classes, before its download."""
         if is_cifar10(self.data) and classifier.class_names != CIFAR10_CLASSES:
             raise ValueError(
-                f"{classifier} has other classes ({_few(classifier.class_names)}) than CIFAR-10 "
-                f"({_few(CIFAR10_CLASSES)}): name the folder of its pictures, as in "
+                f"{classifier} has other classes ({listed(classifier.class_names)}) than CIFAR-10 "
+                f"({listed(CIFAR10_CLASSES)}): name the folder of its pictures, as in "
                 "--data photographs"
             )
 
@@ -513,10 +513,6 @@ def _images_of(weights: str) -> dict[str, Any]:
 def _pixels(size: int | tuple[int, int]) -> str:
     height, width = height_and_width(size)
     return f"{height}x{width}"
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:LISTED]) + (" and others" if len(names) > LISTED else "")
 
 
 def _names(cls: type) -> list[str]:

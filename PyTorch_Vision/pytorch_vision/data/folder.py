@@ -23,10 +23,9 @@ from pytorch_vision.data.splits import stratified_by_share, stratified_draw
 from pytorch_vision.runtime.checks import height_and_width, whole_number
 from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.terminal import say
-from pytorch_vision.runtime.text import counted, printable
+from pytorch_vision.runtime.text import counted, listed, printable
 
 LISTED = 20  # reasons why files cannot be read
-NAMED = 5  # files that a message names
 CLASSES_LISTED = 20
 UNEQUAL = 10  # a class with so many times the pictures of another is reported
 
@@ -106,7 +105,7 @@ def load_folder(
     finally:  # what was left out may also explain an error
         for reason, paths in sorted(left_out.items()):
             if paths:
-                say(f"Left out, {reason}: {_listing([_inside(one, path) for one in paths])}")
+                say(f"Left out, {reason}: {listed([_inside(one, path) for one in paths])}")
     files, numbers, in_train = _listed(layout)
     name = printable(path.resolve().name)
     say(
@@ -205,19 +204,13 @@ def _tell_what_cannot_be_read(decoded: Decoded, path: Path) -> None:
     for number, reason in zip(unread, decoded.reasons, strict=True):
         by_reason[reason].append(_inside(printable(decoded.request.files[number]), path))
     lines = [
-        f"{_listing(files)}{':' if files[1:] else ''} {reason}"
-        for reason, files in by_reason.items()
+        f"{listed(files)}{':' if files[1:] else ''} {reason}" for reason, files in by_reason.items()
     ]
     if more := lines[LISTED:]:
         lines[LISTED:] = [f"and {len(more):,} more reasons"]
     if lines:
         were, total = "was" if len(unread) == 1 else "were", len(decoded.readable)
         say(f"{len(unread):,} of {total:,} files {were} left out:", *lines, sep="\n  ")
-
-
-def _listing(names: Sequence[str]) -> str:
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _tell_splits(data: ImageData, layout: Layout, of_weights: bool) -> None:
@@ -253,7 +246,7 @@ def _tell_classes(data: ImageData, layout: Layout, of_weights: bool) -> None:
     if alike and max(alike.values()) > 1:
         same = [name for name in names if alike[" ".join(name.casefold().split())] > 1]
         say(
-            f"Classes whose names differ only in case or spaces: {_listing([*map(repr, same)])}. "
+            f"Classes whose names differ only in case or spaces: {listed([*map(repr, same)])}. "
             "If they are one class, give them one name."
         )
     train, test = (
@@ -273,7 +266,7 @@ def _tell_classes(data: ImageData, layout: Layout, of_weights: bool) -> None:
                 )
     untested = [names[label] for label in np.flatnonzero((test == 0) & (train > 0))]
     if untested and test.any():
-        say(f"No test pictures: {_listing(untested)}. The accuracy says nothing about them.")
+        say(f"No test pictures: {listed(untested)}. The accuracy says nothing about them.")
     if train.any() and not of_weights and train.max() >= UNEQUAL * train.min():
         say(
             f"The classes are very unequal: {names[train.argmin()]} has {train.min():,} to train "
@@ -289,7 +282,7 @@ def _tell_what_is_in_both(digests: np.ndarray, count: int, names: tuple[str, ...
     if len(both):
         say(
             f"Test pictures that are also training pictures, pixel for pixel: {len(both):,}, "
-            f"{_listing([names[i] for i in both])}. They make the result look too good."
+            f"{listed([names[i] for i in both])}. They make the result look too good."
         )
 
 

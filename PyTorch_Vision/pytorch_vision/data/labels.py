@@ -68,13 +68,14 @@ def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
     Args:
         labels: where the classes come from.
 
-            - "train.csv": a table, at this path inside the folder or else from the working
-              directory, as ``tables.read_table`` reads it, with one row for each picture. A row
-              names its picture by the path from the table or the folder, or by the file name; how
-              exactly, ``tables.FileNames`` explains. The column of the pictures is that in which
-              most values are pictures; that of the classes is the only other one whose values
-              repeat, or one called label, class, class_name, category or target; or each class has
-              a column of 0 and 1. "train.csv:id:breed" names both columns.
+            - "train.csv": a table, at this path inside the folder, or else from the working
+              directory, or else beside the folder, as ``tables.read_table`` reads it, with one row
+              for each picture. A row names its picture by the path from the table or the folder, or
+              by the file name; how exactly, ``tables.FileNames`` explains. The column of the
+              pictures is that in which most values are pictures; that of the classes is the only
+              other one whose values repeat, or one called label, class, class_name, category or
+              target; or each class has a column of 0 and 1. "train.csv:id:breed" names both
+              columns.
             - "name:(.+)_[0-9]+": from the file name, as ``by_name``.
             - "folders:2": from the last two folders above the picture, as ``by_folders``.
             - "level:2": from the second folder above the picture only.
@@ -143,9 +144,10 @@ def _found_table(text: str, folder: Path) -> tuple[Path | None, str]:
 
 
 def _table_path(path: str | os.PathLike, folder: Path) -> Path:
-    """Return the path of a table: inside the folder, or else from the working directory."""
-    inside = folder / user_path(path)
-    return inside if inside.is_file() else user_path(path)
+    """Return the path of a table: in the folder, the working directory, or beside the folder."""
+    name = user_path(path)
+    places = [folder / name, name, folder.parent / name]
+    return next((place for place in places if place.is_file()), name)
 
 
 def _labeller_by_table(path: Path, file: str, label: str, left_out: LeftOut) -> Labeller:

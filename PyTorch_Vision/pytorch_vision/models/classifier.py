@@ -56,13 +56,13 @@ from pytorch_vision.models.registry import (
     expected_normalization,
     network_name,
 )
-from pytorch_vision.models.state_dicts import fit_to, listed, read_state_dict
+from pytorch_vision.models.state_dicts import fit_to, read_state_dict
 from pytorch_vision.models.weights import read_weights, save_weights
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.checks import height_and_width
 from pytorch_vision.runtime.devices import memory_explained, random_state_kept
 from pytorch_vision.runtime.files import CheckpointError
-from pytorch_vision.runtime.text import checked_text, printable
+from pytorch_vision.runtime.text import checked_text, listed, printable
 
 # a prediction switches the network to evaluation mode and back: one thread at a time
 PREDICTING = threading.RLock()

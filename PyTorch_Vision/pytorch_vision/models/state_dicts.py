@@ -25,9 +25,8 @@ from pytorch_vision.models.weights import (
     read_safetensors,
 )
 from pytorch_vision.runtime.files import CheckpointError, is_system_error
-from pytorch_vision.runtime.text import first_line, printable
+from pytorch_vision.runtime.text import first_line, listed
 
-LISTED = 6  # names in a message, at most
 # types that training scripts store with the weights, and that cannot run code
 HARMLESS: list[Any] = [
     argparse.Namespace,
@@ -128,9 +127,3 @@ def fit_to(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> Fitting:
         else:
             left.append(name)
     return Fitting(taken, left, [name for name in own if name not in taken])
-
-
-def listed(names: list[str]) -> str:
-    """Return the first names of a list and its length, as in "fc.weight, fc.bias (2)"."""
-    shown = ", ".join(map(printable, names[:LISTED])) + (", …" if len(names) > LISTED else "")
-    return f"{shown} ({len(names)})" if len(names) > 1 else shown

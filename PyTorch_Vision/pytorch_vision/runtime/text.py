@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+LISTED = 5  # names in a message
 LONGEST_TEXT = 100_000  # characters of a class name or a description
 # errors that occur only in writing
 WRITE_ERRORS = {errno.EROFS, errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
@@ -18,6 +19,12 @@ def percent(share: float, digits: int = 0) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with a noun, such as "1 picture" or "1,234 pictures"."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first names of a list, printable, as in "a, b, c, d, e and 12 more"."""
+    more = len(names) - LISTED
+    return ", ".join(map(printable, names[:LISTED])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def cut(text: str, kept: int) -> str:

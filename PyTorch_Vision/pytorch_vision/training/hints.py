@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from pytorch_vision.models.module_utils import evaluating
-from pytorch_vision.models.state_dicts import listed
 from pytorch_vision.runtime.devices import random_state_kept
+from pytorch_vision.runtime.text import listed
 from pytorch_vision.training.trainer import Trainer
 
 # what autograd calls the operations on logits in ``Adapter``, and activations
