@@ -28,7 +28,8 @@ INTRODUCTION = """\
 For readers who want to change something: every setting, with its default and what it means.
 
 Most runs need five of them: `data`, `model`, `epochs`, `seed` and `weights`. You can set one in
-three ways: by an environment variable, by an option of the command line,
+three ways: for the notebook, by an environment variable (`S8_` and the name in capitals); by an
+option of the command line, which does not read these variables,
 
 ```
 S8_BATCH_SIZE=256 make run
@@ -38,8 +39,9 @@ S8_BATCH_SIZE=256 make run
 or in the notebook's form, as `OVERRIDES = "batch_size=256"`; the most useful settings have fields
 of their own there, such as `EPOCHS = 3`. An environment variable overrides the form. Only `report`
 has `split`, and only the notebook has `keep_on_drive`. Unless told otherwise, `evaluate`,
-`predict`, `explain`, `report`, `serve` and `export` use the weights `pretrained`, and the data that
-the weights were trained on.
+`predict`, `explain`, `report`, `serve` and `export` use the weights `pretrained`; `evaluate`,
+`explain` and `report` use the data that the `run.json` beside the weights names, or else all of
+CIFAR-10.
 
 The environment variable `PYTORCH_VISION_URL` names the git repository from which the notebook
 clones PyTorch_Vision if that folder is not beside it.

@@ -149,8 +149,9 @@ class Settings:
     weights: Annotated[
         PathText,
         Field(
-            description="weights to begin with: the file of an earlier run, or pretrained for "
-            "those that come with PyTorch_Vision; default: random weights"
+            description="weights to begin with: the file of an earlier run, a state dict (.pth, "
+            ".safetensors), or pretrained for those that come with PyTorch_Vision; default: those "
+            "that the model's name asks for, or random ones"
         ),
     ] = ""
     recipe: Annotated[
@@ -179,7 +180,9 @@ class Settings:
     ] = "auto"
     count: Annotated[
         int,
-        Field(ge=0, le=100, description="number of errors in the pictures; the page shows all"),
+        Field(
+            ge=0, le=100, description="number of errors in the pictures; the page shows up to 2,000"
+        ),
     ] = 10
     split: Annotated[
         Split,
@@ -392,8 +395,8 @@ class Settings:
         filters = self.filters or ("identity" if self.chosen_recipe == "few" else "random")
         if filters == "identity" and not self.has_learned_weights:
             begin_as_identity(classifier.network)
-        known = bool(self.weights) or expected_normalization(classifier.network) is not None
-        if self.has_learned_weights and not known:
+        known = is_builtin(self.model) or expected_normalization(classifier.network) is not None
+        if self.has_learned_weights and self.config.epochs and not known:
             say(
                 "Images are normalised by their own mean and deviation; if the learned weights "
                 'expect others, give the network pretrained_cfg = {"mean": ..., "std": ...}'

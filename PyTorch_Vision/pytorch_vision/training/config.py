@@ -98,7 +98,12 @@ class TrainConfig:
             + _defaults("weight_decay"),
         ),
     ] = None
-    label_smoothing: Annotated[Share, Field(description="in the training loss")] = 0.1
+    label_smoothing: Annotated[
+        Share,
+        Field(
+            description="share of the target that the training loss spreads evenly over all classes"
+        ),
+    ] = 0.1
     class_weights: Annotated[
         float,
         Field(
