@@ -100,7 +100,7 @@ def test_settings_are_sound_or_refused_by_name(changes):
     assert config.epochs >= 0
     if config.optimizer == "muon":
         assert 0 < config.chosen("muon_learning_rate") < float("inf")
-    assert 0 < config.peak_learning_rate < float("inf")
+    assert 0 < config.chosen("learning_rate") < float("inf")
     assert config.batch_size_for(100) >= 1
     assert 0 <= config.small_epochs <= config.epochs
     assert machine.devices == "auto" or machine.devices >= 1

@@ -179,6 +179,8 @@ def test_one_picture_of_16_bits_is_scaled_as_the_training_images_were(tmp_path, 
     expected = tiny.predict(grey[None])
     for image in (tmp_path / "grey.png", Image.fromarray(values)):
         np.testing.assert_allclose(tiny.predict(image), expected, atol=1e-6)
+    read, _ = tiny.read(tmp_path / "grey.png")  # as the page that ``serve`` opens does
+    assert np.abs(read.astype(int) - grey).max() <= 1
 
 
 def test_a_picture_is_classified_in_one_call(tmp_path, few, tiny):
@@ -190,6 +192,13 @@ def test_a_picture_is_classified_in_one_call(tmp_path, few, tiny):
         assert [name for name, _ in found] == [few.class_names[label] for label in best[:2]]
         assert [share for _, share in found] == pytest.approx(shares[best[:2]], abs=1e-5)
     assert len(tiny.classify(few.test_images[0], top=99)) == 10
+
+
+def test_of_equal_classes_the_first_is_named_everywhere(few, tiny):
+    with torch.no_grad():
+        for parameter in tiny.network.parameters():
+            parameter.zero_()
+    assert [name for name, _ in tiny.classify(few.test_images[0])] == list(few.class_names[:3])
 
 
 def test_a_changed_network_gives_other_predictions(few):

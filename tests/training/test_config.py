@@ -76,17 +76,17 @@ def test_recipes_take_changes_by_name_and_check_them():
 )
 def test_a_chosen_rate_or_optimizer_is_what_finetune_trains_with(changes, expected):
     config = TrainConfig.finetune(**changes)
-    rates = (config.peak_learning_rate, config.muon_learning_rate)
+    rates = (config.chosen("learning_rate"), config.muon_learning_rate)
     assert (config.optimizer, *rates, config.transfer) == expected
 
 
 def test_another_optimizer_has_its_own_rates_in_every_recipe():
     for recipe in RECIPES.values():
         config = recipe(optimizer="adamw")
-        assert (config.peak_learning_rate, config.chosen("weight_decay")) == (1e-3, 0.01)
+        assert (config.chosen("learning_rate"), config.chosen("weight_decay")) == (1e-3, 0.01)
 
 
 def test_sgds_default_rate_is_lower_beside_muon():
-    assert TrainConfig().peak_learning_rate == 0.05
-    assert TrainConfig(optimizer="sgd").peak_learning_rate == 0.2
-    assert TrainConfig(learning_rate=0.3).peak_learning_rate == 0.3
+    assert TrainConfig().chosen("learning_rate") == 0.05
+    assert TrainConfig(optimizer="sgd").chosen("learning_rate") == 0.2
+    assert TrainConfig(learning_rate=0.3).chosen("learning_rate") == 0.3

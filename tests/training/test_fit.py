@@ -413,7 +413,7 @@ def test_parameters_that_the_loss_does_not_reach_are_reported(few, capsys):
     data = replace(few, train_digests=("a", "b"))
     classifier = Classifier(Auxiliary(fails=False), data)
     fit(classifier, data, replace(CONFIG, epochs=1), EXACT)
-    assert "The loss does not reach second.weight, second.bias (2), " in capsys.readouterr().out
+    assert "The loss does not reach second.weight, second.bias, which" in capsys.readouterr().out
     assert classifier.train_digests == ("a", "b")
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pytorch_vision.analysis.drawing import LINE, finished, fit_text, new_figure
+from pytorch_vision.analysis.drawing import LINE, SMALL, finished, fit_text, new_figure
 from pytorch_vision.models import History
 from pytorch_vision.training import RangeTest, TrainConfig
 
@@ -47,7 +47,7 @@ def training_curves(history: History, title: str = "", config: TrainConfig | Non
             if config is not None and 0 < config.small_epochs < epochs[-1]:
                 label = f"full size from epoch {config.small_epochs + 1} on"
                 axes.axvline(config.small_epochs + 0.5, color="0.5", linestyle=":", label=label)
-            axes.legend(fontsize=9)
+            axes.legend(fontsize=SMALL)
         _learning_rates(rate, history)
         for axes in (loss, accuracy, rate):
             axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
@@ -59,7 +59,7 @@ def _learning_rates(axes: Axes, history: History) -> None:
     axes.plot(epochs, history.column("learning_rate"), "C2o-", markersize=4, label="SGD")
     if any(muon):
         axes.plot(epochs, muon, "C3s-", markersize=4, label="Muon (convolutions)")
-        axes.legend(fontsize=9)
+        axes.legend(fontsize=SMALL)
     axes.set_ylim(bottom=0)
 
 
@@ -120,9 +120,9 @@ def compare(histories: Mapping[str, History], title: str = "") -> Figure:
     figure.legend(
         handles=list(lines),
         loc="outside lower center",
-        fontsize=9,
+        fontsize=SMALL,
         title=fit_text(shared, 9, form="all in {}") if shared else None,
-        title_fontsize=9,
+        title_fontsize=SMALL,
     )
     return finished(figure)
 

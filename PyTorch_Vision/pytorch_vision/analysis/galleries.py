@@ -37,10 +37,7 @@ def class_examples(data: ImageData) -> Figure:
 
     They are spread evenly over the class. Of more than 50 classes, the first 50 are drawn.
     """
-    trained, tested = (
-        np.bincount(labels, minlength=len(data.class_names))
-        for labels in (data.train_labels, data.test_labels)
-    )
+    trained, tested = data.class_counts
     most = min(SIDE**2, trained.max())
     stacks = []
     for label, name in enumerate(data.class_names[:MOST_CLASSES]):

@@ -1,5 +1,7 @@
 """Charts of a training (from ``curves``) and of a test. Each function returns a Figure."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
@@ -16,8 +18,8 @@ from pytorch_vision.analysis.predictions import class_accuracy as accuracy_of_cl
 from pytorch_vision.analysis.predictions import confusion_matrix as count_confusions
 from pytorch_vision.analysis.trust import Trust
 from pytorch_vision.explain.gradcam import METHOD_NAMES
-from pytorch_vision.explain.removal import interval
-from pytorch_vision.runtime.text import percent
+from pytorch_vision.explain.removal import Removal, interval
+from pytorch_vision.runtime.text import counted, percent
 
 __all__ = [
     "class_accuracy",
@@ -166,44 +168,60 @@ def trust(measured: Trust, title: str = "") -> Figure:
     figure = new_figure(10, 8.4, title)
     (*above, scores, sanity) = figure.subplots(2, 2).flat
     for axes, (group, maps) in zip(above, measured.removals.items(), strict=True):
-        for number, (name, one) in enumerate(maps.items()):
-            axes.plot(one.fractions, _mean(one.morf), f"C{number}o-", label=name)
-            # hollow, so that two lines on top of each other can both be seen
-            axes.plot(one.fractions, _mean(one.lerf), f"C{number}s--", markerfacecolor="white")
-        count = len(one.morf)
-        axes.set(
-            title=f"{count:,} {group} image{'s' * (count != 1)}",
-            xlabel="Pixels taken away",
-            ylabel="Probability of the predicted class",
-            ylim=(0, 1.02),
-        )
-        axes.plot([], [], "k-", label="most important first")
-        axes.plot([], [], "k--", label="least important first")
-        axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    above[0].legend(loc="best", fontsize=9)  # how high the lines are differs between networks
-    for shift, form, (group, maps) in zip(
-        (-0.1, 0.1), "os", measured.removals.items(), strict=True
-    ):
+        _draw_removals(axes, group, maps)
+    above[0].legend(loc="best", fontsize=SMALL)  # how high the lines are differs between networks
+    _draw_gaps(scores, measured)
+    _draw_randomized(sanity, measured)
+    for axes in figure.axes:
+        axes.grid(alpha=0.3)
+    return finished(figure)
+
+
+def _draw_removals(axes: Axes, group: str, maps: Mapping[str, Removal]) -> None:
+    """Draw the probability left after removing pixels, by their order in each kind of map."""
+    for number, (name, one) in enumerate(maps.items()):
+        axes.plot(one.fractions, _mean(one.morf), f"C{number}o-", label=name)
+        # hollow, so that two lines on top of each other can both be seen
+        axes.plot(one.fractions, _mean(one.lerf), f"C{number}s--", markerfacecolor="white")
+    axes.set(
+        title=counted(len(one.morf), f"{group} image"),
+        xlabel="Pixels taken away",
+        ylabel="Probability of the predicted class",
+        ylim=(0, 1.02),
+    )
+    axes.plot([], [], "k-", label="most important first")
+    axes.plot([], [], "k--", label="least important first")
+    axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+
+
+def _draw_gaps(axes: Axes, measured: Trust) -> None:
+    """Draw the mean gap between the two orders for each kind of map, with its interval."""
+    groups = measured.removals
+    for shift, form, (group, maps) in zip((-0.1, 0.1), "os", groups.items(), strict=True):
         means = np.array([_mean(one.score) for one in maps.values()])
         ends = np.array([interval(one.score) for one in maps.values()])
         places = np.arange(len(maps)) + shift
         reach = np.abs(ends - means[:, None]).T
-        scores.errorbar(means, places, xerr=reach, fmt=f"k{form}", capsize=3, label=group)
-    scores.set_yticks(range(len(maps)), list(maps))
-    scores.invert_yaxis()
-    scores.axvline(0, color="grey", linewidth=1)
-    scores.margins(y=0.25)
-    scores.set(
+        axes.errorbar(means, places, xerr=reach, fmt=f"k{form}", capsize=3, label=group)
+    axes.set_yticks(range(len(maps)), list(maps))
+    axes.invert_yaxis()
+    axes.axvline(0, color="grey", linewidth=1)
+    axes.margins(y=0.25)
+    axes.set(
         title="Gap between dashed and solid line: mean, 95 % interval",
         xlabel="Mean gap in probability (0: no better than chance)",
     )
-    scores.legend(loc="lower right", ncols=2, fontsize=9)
+    axes.legend(loc="lower right", ncols=2, fontsize=SMALL)
+
+
+def _draw_randomized(axes: Axes, measured: Trust) -> None:
+    """Draw how much of each method's map is left when layers get random weights."""
     for number, (name, correlations) in enumerate(measured.randomized.items()):
-        known = [1.0, *map(_mean, correlations.values())]
+        known = [1.0, *(float(_mean(one)) for one in correlations.values())]
         # two methods can agree everywhere; a thin line on a thick one shows both
         width, marker = max(1.5, 5 - 1.5 * number), "osx^"[number % 4]
-        sanity.plot(
+        axes.plot(
             range(len(known)),
             known,
             marker=marker,
@@ -212,19 +230,16 @@ def trust(measured: Trust, title: str = "") -> Figure:
             label=METHOD_NAMES.get(name, name),
         )
     parts = ["nothing", *next(iter(measured.randomized.values()), {})]
-    sanity.set_xticks(range(len(parts)), [fit_text(part, 1) for part in parts])
+    axes.set_xticks(range(len(parts)), [fit_text(part, 1) for part in parts])
     if len(parts) > 6:
-        _slant(sanity)
-    sanity.axhline(0, color="grey", linewidth=1)
-    sanity.set(
+        _slant(axes)
+    axes.axhline(0, color="grey", linewidth=1)
+    axes.set(
         title="Does the map depend on what was learned?",
         xlabel="Randomised so far, from the last layer to the first",
         ylabel="Rank correlation with the trained network's map",
     )
-    sanity.legend(fontsize=9)
-    for axes in figure.axes:
-        axes.grid(alpha=0.3)
-    return finished(figure)
+    axes.legend(fontsize=SMALL)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -263,7 +278,7 @@ def reliability(
         )
     above.set(xlabel="", ylabel="Share correctly classified", xlim=(0, 1.02), ylim=(-0.03, 1.03))
     # bins of few images can lie anywhere, so the legend goes outside
-    above.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), frameon=False, fontsize=9)
+    above.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), frameon=False, fontsize=SMALL)
     below.set(
         xlabel="Probability given to the predicted class",
         ylabel=f"{predictions.kind.capitalize()}s",

@@ -98,15 +98,15 @@ def parse(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = make_parser()
     if arguments and not arguments[0].startswith("-") and arguments[0] not in HELP:
-        nearest = _nearest(arguments[0], HELP)
+        nearest = nearest_of(arguments[0], HELP)
         known_ones = ", ".join(HELP)
         parser.error(f"there is no command {arguments[0]!r}{nearest}; expected one of {known_ones}")
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         if not unknown[0].startswith("-"):
             parser.error(f"{options.command} does not take {unknown[0]!r}; see --help")
-        known = map(_flag, (*SETTINGS[options.command], *OWN_OF.get(options.command, ())))
-        parser.error(f"there is no option {unknown[0]}{_nearest(unknown[0], known)}")
+        known = map(flag, (*SETTINGS[options.command], *OWN_OF.get(options.command, ())))
+        parser.error(f"there is no option {unknown[0]}{nearest_of(unknown[0], known)}")
     if options.command == "predict":
         weights = options.weights
         while isinstance(weights, list) and not weights[-1].endswith(WEIGHTS) and weights[1:]:
@@ -131,7 +131,7 @@ def make_parser() -> argparse.ArgumentParser:
                     _add(group, name, defaults.get(name), SEVERAL.get((command, name)))
         for name in OWN_OF.get(command, ()):
             kind = VALUES.get(name, {"action": "store_true"})
-            added.add_argument(_flag(name), help=OWN[name], **kind)
+            added.add_argument(flag(name), help=OWN[name], **kind)
         if command in FILES:
             text, count = FILES[command]
             added.add_argument("files", nargs=count, metavar="FILE", help=text)
@@ -151,7 +151,7 @@ def _add(group: Any, name: str, default: str | None, several: str | None) -> Non
         text += f" (default: {default})"
     metavar = f"{{{','.join(option['choices'])}}}" if option["choices"] else name.upper()
     more: dict[str, Any] = {"nargs": "+", "action": _OneOrMore} if several else {}
-    group.add_argument(_flag(name), metavar=metavar, help=text.replace("%", "%%"), **more)
+    group.add_argument(flag(name), metavar=metavar, help=text.replace("%", "%%"), **more)
 
 
 class _OneOrMore(argparse.Action):
@@ -161,10 +161,12 @@ class _OneOrMore(argparse.Action):
         setattr(namespace, self.dest, values if len(values) > 1 else values[0])
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """Return the option of a setting, such as "--batch-size"."""
     return f"--{name.replace('_', '-')}"
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
+def nearest_of(word: str, known: Iterable[str]) -> str:
+    """Return a question after the known word that is most like one; empty if none is."""
     near = difflib.get_close_matches(word.partition("=")[0], list(known), 1)
     return f"; did you mean {near[0]}?" if near else ""

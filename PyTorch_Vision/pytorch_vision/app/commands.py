@@ -26,7 +26,7 @@ from pytorch_vision.analysis import (
     write_report,
 )
 from pytorch_vision.analysis.metrics import evaluation
-from pytorch_vision.app.command_line import FILES, OF_WEIGHTS, OWN_OF, SETTINGS, parse
+from pytorch_vision.app.command_line import FILES, OF_WEIGHTS, OWN_OF, SETTINGS, flag, parse
 from pytorch_vision.app.compare import compare_runs, read_runs, write_comparison
 from pytorch_vision.app.file_predictions import (
     classify_files,
@@ -35,7 +35,7 @@ from pytorch_vision.app.file_predictions import (
 )
 from pytorch_vision.app.run_folder import RunFolder, short_name
 from pytorch_vision.app.settings import FIELDS, Settings
-from pytorch_vision.data import DataError, ImageData, find_duplicates, read_image
+from pytorch_vision.data import DataError, ImageData, find_duplicates
 from pytorch_vision.data.folder_layout import find_files
 from pytorch_vision.data.image_cache import empty_cache
 from pytorch_vision.data.image_files import pictures_of
@@ -223,7 +223,7 @@ def find_lr(settings: Settings) -> None:
     path = output.plots / f"lr_finder_{test.rate}.png"
     plots.lr_finder(test, classifier.description).savefig(path)
     found = " ".join(
-        f"--{name.replace('_', '-')} {value if isinstance(value, str) else f'{value:.2g}'}"
+        f"{flag(name)} {value if isinstance(value, str) else f'{value:.2g}'}"
         for name, value in test.settings.items()
     )
     print(f"The loss is smallest at {found}")
@@ -310,7 +310,7 @@ def _explain_images(settings: Settings, paths: list[str]) -> None:
     failed, output, explainer = [], _output(settings), Explainer(classifier)
     for path in dict.fromkeys(files):
         try:
-            image, summary = read_image(path, classifier.size, classifier.resize, classifier.scales)
+            image, summary = classifier.read(path)
         except (ValueError, OSError) as error:
             failed.append(describe_os_error(error) if isinstance(error, OSError) else str(error))
             continue

@@ -12,7 +12,7 @@ from pytorch_vision.app.command_line import OUTPUT
 from pytorch_vision.app.run_folder import STOPPED, Manifest, RunFolder
 from pytorch_vision.models import History
 from pytorch_vision.runtime.files import RUN_MANIFEST, user_path, write_csv
-from pytorch_vision.runtime.text import aligned, printable
+from pytorch_vision.runtime.text import aligned, cut, printable
 
 # settings that do not change a run's results, or have a column of their own
 NOT_SHOWN = {*OUTPUT, "root", "keep_on_drive", "model", "epochs"}
@@ -70,7 +70,7 @@ class FinishedRun:
         records = self.history.records
         if not records:
             return {"epochs": 0}
-        last, best = records[-1], max(records, key=lambda record: record.test_accuracy)
+        last, best = records[-1], self.history.best
         seconds = sum(record.train_seconds + record.test_seconds for record in records)
         values = (last.test_accuracy, best.test_accuracy, best.epoch, last.test_loss, seconds)
         return dict(zip(COLUMNS, (len(records), *values), strict=True))
@@ -110,7 +110,7 @@ def compare_runs(runs: Sequence[FinishedRun]) -> str:
         rows = [_summary(group) for group in groups]
         parts.append("Over seeds, mean ± standard deviation:\n" + aligned(rows))
     if names := differing_settings(runs):
-        rows = [[name, ", ".join(_short(run.setting(name)) for run in runs)] for name in names]
+        rows = [[name, ", ".join(cut(run.setting(name), WIDEST) for run in runs)] for name in names]
         parts.append(f"The settings that differ, in the order of the runs:\n{aligned(rows)}")
     known = [run for run in runs if run.manifest]
     if unknown := ", ".join(run.name for run in runs if not run.manifest):
@@ -185,7 +185,7 @@ def _summary(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def _row(run: FinishedRun) -> list[str]:
-    shown, figures = [_short(run.name), _short(run.network)], run.figures
+    shown, figures = [cut(run.name, WIDEST), cut(run.network, WIDEST)], run.figures
     if not figures["epochs"]:
         return [*shown, "0", "", "", "", ""]
     if math.isnan(figures["test_accuracy"]):
@@ -198,8 +198,3 @@ def _row(run: FinishedRun) -> list[str]:
         f"{figures['test_loss']:.4f}",
         f"{figures['seconds']:,.1f}",
     ]
-
-
-def _short(text: str) -> str:
-    """Return the end of a text that is wider than a column: long names differ at their ends."""
-    return text if len(text) <= WIDEST else f"…{text[1 - WIDEST :]}"

@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 
 from pytorch_vision.analysis import Explainer, NoMapError, galleries
-from pytorch_vision.data import read_image
 from pytorch_vision.explain import Explanation
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine
@@ -59,7 +58,7 @@ def launch_demo(classifier: Classifier, machine: Machine | None = None, **option
             return None, None, ask
         try:
             content = Path(path).read_bytes()  # keeps the name of gradio's copy out of messages
-            image, summary = read_image(content, classifier.size, classifier.resize)
+            image, summary = classifier.read(content)
             shares = dict(classifier.classify(image, TOP, machine))
             drawn = _drawn(explainer.explain(image, machine=machine)) if explainer else None
         except (ValueError, OSError, MemoryError) as error:

@@ -117,7 +117,7 @@ def _files(paths: Iterable[str | os.PathLike]) -> list[str]:
 
 
 def _predicted(file: str, names: Sequence[str], probabilities: np.ndarray) -> FilePrediction:
-    first, *others = probabilities.argsort(kind="stable")[::-1]
+    first, *others = np.argsort(-probabilities, kind="stable")
     found = FilePrediction(
         file, names[first], float(probabilities[first]), probabilities=probabilities
     )

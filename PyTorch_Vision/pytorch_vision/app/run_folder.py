@@ -14,13 +14,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 
 from pytorch_vision import __version__
 from pytorch_vision.data import ImageData
 from pytorch_vision.models import Classifier, History
+from pytorch_vision.models.registry import made_by_of
 from pytorch_vision.runtime import Machine, atomic_write
 from pytorch_vision.runtime.devices import describe_hardware, make_fabric
 from pytorch_vision.runtime.files import RUN_MANIFEST, check_writable, free_path, user_path
@@ -306,10 +306,7 @@ def describe_run(
     threads = torch.get_num_threads() if machine.chosen_accelerator == "cpu" else None
     known = identity(config, data, classifier) | (custom or Custom()).fingerprint()
     known |= {"begins_with": begins_with and begins_with["sha256"], "threads": threads}
-    counts = [
-        np.bincount(labels, minlength=len(data.class_names)).tolist()
-        for labels in (data.train_labels, data.test_labels)
-    ]
+    counts = [of_split.tolist() for of_split in data.class_counts]
     digest = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode())
     return {
         "command": notes.pop("command", None),
@@ -330,7 +327,7 @@ def describe_run(
         },
         "network": {
             "name": classifier.description,
-            "made_by": getattr(classifier.network, "made_by", None),
+            "made_by": made_by_of(classifier.network),
             "layers": describe_layers(classifier.network),
             "begins_with": begins_with,
         },
@@ -363,7 +360,7 @@ def _figures(history: History) -> dict[str, Any]:
     if not history.records:
         return {"epochs": 0}
     last = asdict(history.records[-1])
-    best = max(history.records, key=lambda record: record.test_accuracy)
+    best = history.best
     figures = {
         "epochs": last.pop("epoch"),
         **{name: last[name] for name in last if not name.endswith("seconds")},

@@ -5,7 +5,6 @@ of the recipe, ``Machine`` those of the machine. ``FIELDS`` lists all of them by
 command line's options, and the notebook's constants and environment variables.
 """
 
-import difflib
 import hashlib
 import json
 import os
@@ -19,13 +18,14 @@ import torch
 from pydantic import BeforeValidator, Field
 
 from pytorch_vision.analysis.predictions import Order, Split
+from pytorch_vision.app.command_line import flag, nearest_of
 from pytorch_vision.app.run_folder import RunFolder, short_name, train_into
 from pytorch_vision.data import Augmentation, ImageData, load_data
 from pytorch_vision.data.cifar10 import CIFAR10_CLASSES
 from pytorch_vision.data.image_files import Resize
 from pytorch_vision.data.labels import from_anywhere
 from pytorch_vision.data.load import check_data_name, is_cifar10, short_data_name
-from pytorch_vision.models import Classifier, create
+from pytorch_vision.models import Classifier
 from pytorch_vision.models.classifier import weights_path
 from pytorch_vision.models.init import begin_as_identity
 from pytorch_vision.models.registry import (
@@ -296,7 +296,6 @@ class Settings:
         """
         if like is None and self.weights and not self.config.epochs:
             like = self.load_classifier()
-        begun: dict[str, Any] = {}
         size: int | tuple[int, int]
         if like is not None:
             self._check_classes(like)
@@ -411,9 +410,7 @@ class Settings:
 
     def load_classifier(self) -> Classifier:
         """Load the classifier from ``weights``, into a custom network if ``model`` names one."""
-        if is_builtin(self.model):
-            return Classifier.load(self.weights)
-        return Classifier.load(self.weights, lambda classes: create(self.model, classes))
+        return Classifier.load(self.weights, None if is_builtin(self.model) else self.model)
 
     def train(
         self,
@@ -478,7 +475,7 @@ class Settings:
             value = self._value(name)
             default = Settings() if name in chosen else implied
             if name not in ("data", "keep_on_drive") and value != default._value(name):
-                words += [f"--{name.replace('_', '-')}", str(value)]
+                words += [flag(name), str(value)]
         return words
 
     def _value(self, name: str) -> Any:
@@ -560,9 +557,8 @@ def _choices(annotation: Any) -> list[str]:
 def check_known(name: str, shown: str = "") -> None:
     """Raise ValueError, with the nearest name, if there is no setting of this name."""
     if name not in FIELDS:
-        near = difflib.get_close_matches(name, FIELDS, 1)
-        advice = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(FIELDS)}"
-        raise ValueError(f"{shown or name} is not a setting; {advice}")
+        advice = nearest_of(name, FIELDS) or f"; expected one of {', '.join(FIELDS)}"
+        raise ValueError(f"{shown or name} is not a setting{advice}")
 
 
 def default_data() -> str:

@@ -12,20 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pytorch_vision.data.images import ImageData
+from pytorch_vision.data.images import LUMA, ImageData
 from pytorch_vision.runtime.files import write_csv
 from pytorch_vision.runtime.terminal import Bar
 
 LOW = 8  # low frequencies in each direction: their 64 coefficients make a hash
 HASHED_SIDE = 32  # pixels: the side of the grey image that is hashed
 NEAR_BITS = 10  # images are compared by their pixels if at most so many bits of the hashes differ
-NEAREST = 10  # candidates, those with the nearest hashes, with which an image is compared
+NEAREST = 10  # candidates for each image: those whose hashes differ least
 SIMILAR = 0.8  # correlation of the pixels from which two images are nearly the same
 FRAME = 16  # at each edge, 1/16 of the side is cut off, to compare images without their frames
 EDGE = 8  # of 255: the largest difference within a frame of one colour
 UNEVEN = 2  # pixels by which the opposite sides of a frame may differ
 GREY = 8  # of 255: the largest difference between the channels of a grey image
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 PLAIN = 1.0  # the norm of an image minus its mean, below which it has a single colour
 ENTRIES = 4_000_000  # of the matrix of hash distances that is in memory at once
 BATCH = 1000  # small images that are hashed at once
@@ -63,7 +62,8 @@ def _trimmed(images: np.ndarray) -> np.ndarray:
     return found
 
 
-# how an image can be a copy of another, and to compare them: the change to both, and to the first
+# the kinds of copies: name, the change made to both images before they are compared, and the change
+# made to the first alone
 KINDS: tuple[tuple[str, Change, Change], ...] = (
     ("", _whole, _whole),
     ("framed or cropped", _unframed, _whole),
@@ -309,7 +309,7 @@ def _correlation(one: np.ndarray, other: np.ndarray, in_grey: np.ndarray) -> np.
     centred = []
     for images in (one, other):
         pixels = images.astype(np.float32)
-        pixels[in_grey] = (pixels[in_grey] @ LUMA)[..., None]
+        pixels[in_grey] = (pixels[in_grey] @ np.array(LUMA, np.float32))[..., None]
         pixels -= pixels.mean(axis=(1, 2), keepdims=True)
         pixels = pixels.reshape(len(pixels), -1)
         centred.append(pixels / np.maximum(np.linalg.norm(pixels, axis=1, keepdims=True), PLAIN))

@@ -249,10 +249,7 @@ def _tell_classes(data: ImageData, layout: Layout, of_weights: bool) -> None:
             f"Classes whose names differ only in case or spaces: {listed([*map(repr, same)])}. "
             "If they are one class, give them one name."
         )
-    train, test = (
-        np.bincount(labels, minlength=len(names))
-        for labels in (data.train_labels, data.test_labels)
-    )
+    train, test = data.class_counts
     if len(names) <= CLASSES_LISTED:
         for name, *counts in zip(names, train, test, strict=True):
             say(f"  {name}: {counts[0]:,} to train on, {counts[1]:,} to test on")

@@ -11,6 +11,8 @@ import numpy as np
 
 from pytorch_vision.runtime.text import printable
 
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in Pillow's mode "L" (ITU-R BT.601)
+
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
@@ -88,6 +90,16 @@ class ImageData:
         """Height and width of every image, in pixels."""
         height, width = self.train_images.shape[1:3]
         return int(height), int(width)
+
+    @property
+    def class_counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """How many training and test images each class has, two int64 (C,), by label."""
+        classes = len(self.class_names)
+        train, test = (
+            np.bincount(labels, minlength=classes)
+            for labels in (self.train_labels, self.test_labels)
+        )
+        return train, test
 
     @cached_property
     def fingerprint(self) -> str:

@@ -89,6 +89,7 @@ class Flip(View):
 
     def draw(self, chance: np.random.Generator, indices: np.ndarray, epoch: int) -> np.ndarray:
         """Draw whether each image is mirrored: bool (N,)."""
+        # drawn for every kind, so that the views after it draw the same numbers
         drawn = chance.random(len(indices)) < (0.5 if self.kind == "random" else 0.0)
         if self.kind == "alternating":
             return self.mirrored_first[indices] ^ bool(epoch % 2)

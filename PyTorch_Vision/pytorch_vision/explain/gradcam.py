@@ -20,7 +20,6 @@ from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, XGradCAM
 from torch import Tensor, nn
 
 from pytorch_vision.data import eval_batches
-from pytorch_vision.data.images import check_images
 from pytorch_vision.explain.geometry import (
     MapGeometry,
     NoMapError,
@@ -139,7 +138,7 @@ class Explainer:
         classifier = self.classifier
         images = as_pixels(one, classifier.size, classifier.resize, classifier.scales)[:1]
         probabilities = classifier.predict(images, machine)[0]
-        likely = probabilities.argsort(kind="stable")[::-1][:top]
+        likely = np.argsort(-probabilities, kind="stable")[:top]
         return Explanation(
             image=images[0],
             class_names=tuple(classifier.class_names[label] for label in likely),
@@ -202,12 +201,7 @@ class Explainer:
         return (pixels / peaks.where(peaks > 0, 1)).reshape(shape).numpy()
 
     def _check(self, images: np.ndarray, classes: np.ndarray) -> None:
-        check_images(images)
-        if images.shape[1:3] != self.classifier.size:
-            (height, width), (rows, columns) = images.shape[1:3], self.classifier.size
-            raise ValueError(
-                f"images are {height}x{width} pixels, {self.classifier} takes {rows}x{columns}"
-            )
+        self.classifier.check_pixels(images)
         one_each = classes.ndim in (1, 2) and classes.shape[-1] == len(images)
         if not one_each or classes.dtype.kind not in "iu":
             raise ValueError(

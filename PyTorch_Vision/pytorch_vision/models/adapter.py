@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pytorch_vision.data.images import LUMA
 from pytorch_vision.models.module_utils import copied, device_of, evaluating, put_in_order
 from pytorch_vision.runtime.devices import is_lack_of_memory, random_state_kept
 from pytorch_vision.runtime.text import first_line
 
-LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in Pillow's mode "L" (ITU-R BT.601)
 Precision = Callable[[], contextlib.AbstractContextManager]
 
 
@@ -74,6 +74,11 @@ class Adapter(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.call, self.classes, self.hooked = network, call, classes, hooked
+
+    @property
+    def unhooked(self) -> "Adapter":
+        """The same without the network's own hooks."""
+        return Adapter(self.network, self.call, self.classes, hooked=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits, float32 (N, C), for normalised images, float (N, 3, H, W).

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pytorch_vision.data import ImageData, Normalization
+from pytorch_vision.data import ImageData, Normalization, read_image
 from pytorch_vision.data.image_files import ImageLike, Resize, Scales, check_resize
 from pytorch_vision.data.images import check_class_names, check_images
 from pytorch_vision.models.adapter import Adapter, Call, find_call
@@ -31,7 +31,7 @@ from pytorch_vision.models.classifier_file import (
 from pytorch_vision.models.history import History
 from pytorch_vision.models.inference import (
     as_pixels,
-    check_outputs,
+    check_finite,
     images_at_once,
     inference_machine,
     inference_settings,
@@ -198,13 +198,24 @@ class Classifier:
                 f"{rows}x{columns}: load them at that size"
             )
 
+    def read(self, picture: ImageLike) -> tuple[np.ndarray, str]:
+        """Return a picture resized as the training images were, as ``data.read_image`` does."""
+        return read_image(picture, self.size, self.resize, self.scales)
+
+    def check_pixels(self, images: np.ndarray) -> None:
+        """Raise ValueError unless images are uint8 (N, H, W, 3), of the classifier's size."""
+        check_images(images)
+        if images.shape[1:3] != self.size:
+            (height, width), (rows, columns) = self.size, images.shape[1:3]
+            raise ValueError(f"images are {rows}x{columns} pixels, {self} takes {height}x{width}")
+
     def learns_from(self, digests: Sequence[str]) -> None:
         """Add the digests of a training's files to ``train_digests``."""
         # a repeated file is kept as often as in the training that has it most often
         both = Counter(self.train_digests) | Counter(digests)
         self.train_digests = tuple(sorted(both.elements()))
 
-    def check_outputs(self, fabric: lightning_fabric.Fabric, scale: float = 1.0) -> Adapter:
+    def adapted(self, fabric: lightning_fabric.Fabric, scale: float = 1.0) -> Adapter:
         """Return the network with the fastest call that works for a black image.
 
         Args:
@@ -227,11 +238,11 @@ class Classifier:
         Afterwards it stays on that device, with its weights in their original memory format.
 
         Raises:
-            ValueError: as for ``check_outputs``.
+            ValueError: as for ``adapted``.
         """
         fabric.to_device(self.network)
         with order_kept(self.network):
-            yield self.check_outputs(fabric)
+            yield self.adapted(fabric)
 
     def predict(
         self,
@@ -262,10 +273,7 @@ class Classifier:
             MemoryError: there is too little memory.
         """
         pixels = as_pixels(images, self.size, self.resize, self.scales)
-        check_images(pixels)
-        if pixels.shape[1:3] != self.size:
-            (height, width), (rows, columns) = self.size, pixels.shape[1:3]
-            raise ValueError(f"images are {rows}x{columns} pixels, {self} takes {height}x{width}")
+        self.check_pixels(pixels)
         machine = inference_machine(machine)
         device = machine.first_device
         batch_size = images_at_once(self.size, device)
@@ -280,7 +288,7 @@ class Classifier:
                 adapter, pixels, self.normalization, precision, batch_size=batch_size
             )
             found = np.concatenate([logits.softmax(dim=1).cpu().numpy() for logits in batches])
-        check_outputs(bool(np.isnan(found).any()), str(self))
+        check_finite(bool(np.isnan(found).any()), str(self))
         return found
 
     @contextlib.contextmanager
@@ -318,7 +326,7 @@ class Classifier:
             ValueError, OSError, MemoryError: as for ``predict``.
         """
         (shares,) = self.predict(image[None] if isinstance(image, np.ndarray) else image, machine)
-        best = shares.argsort(kind="stable")[::-1][:top]
+        best = np.argsort(-shares, kind="stable")[:top]
         return [(self.class_names[label], float(shares[label])) for label in best]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -80,6 +80,15 @@ class History:
         """Return one attribute of all records, by epoch."""
         return [getattr(record, name) for record in self.records]
 
+    @property
+    def best(self) -> EpochRecord:
+        """The record with the highest test accuracy.
+
+        Raises:
+            ValueError: there is none.
+        """
+        return max(self.records, key=lambda record: record.test_accuracy)
+
     def to_csv(self, path: str | os.PathLike) -> None:
         """Write a header and one line per epoch, creating the folder if it is missing."""
         rows = [

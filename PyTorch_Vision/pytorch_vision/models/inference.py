@@ -99,7 +99,7 @@ def logits_of(
             yield logits
 
 
-def check_outputs(is_nan: bool, name: str) -> None:
+def check_finite(is_nan: bool, name: str) -> None:
     """Raise FloatingPointError if a classifier's outputs are NaN, of which any class is made."""
     if is_nan:
         raise FloatingPointError(

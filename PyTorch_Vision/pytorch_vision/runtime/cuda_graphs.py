@@ -25,7 +25,7 @@ class CudaGraphs:
 
     Args:
         enabled: False always calls the functions.
-        parameters: the parameters whose gradients the functions set, as does each replay.
+        parameters: the parameters whose gradients the functions, and each replay, set.
     """
 
     def __init__(self, enabled: bool, parameters: Sequence[nn.Parameter] = ()) -> None:

@@ -10,9 +10,9 @@ from pytorch_vision.models.module_utils import copied, norm_layers
 class Average:
     """Averages a network's trained parameters over its training steps.
 
-    By default the average is an exponential moving one, over about the last tenth of the steps so
-    far and at most one epoch; with ``whole``, all steps and the initial weights count alike. Frozen
-    parameters and buffers, such as masks, are copied. Running statistics of normalisation layers
+    By default it is an exponential moving average over about the last tenth of the steps so far, at
+    most one epoch. With ``whole``, all steps and the initial weights count alike. Frozen parameters
+    and buffers, such as masks, are copied. Running statistics of normalisation layers
     are left alone: averaged weights need statistics of their own (see ``batchnorm``).
 
     Args:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from pytorch_vision.models.adapter import Adapter
-from pytorch_vision.models.module_utils import evaluating, norm_layers
+from pytorch_vision.models.module_utils import device_of, evaluating, norm_layers
 from pytorch_vision.runtime.devices import random_state_kept
 
 IMAGES = 10.0  # times the square root of the number of training images
@@ -65,8 +65,8 @@ def compute_statistics(
     momenta = [layer.momentum for layer in layers]
     counters = [one for layer in layers if (one := layer.num_batches_tracked) is not None]
     counts = [counter.clone() for counter in counters]
-    unhooked = Adapter(network, adapter.call, adapter.classes, hooked=False)
-    device = next(network.parameters()).device
+    unhooked = adapter.unhooked
+    device = device_of(network)
     with random_state_kept(device), evaluating(network):
         for layer in layers:
             layer.training = True

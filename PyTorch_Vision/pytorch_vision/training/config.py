@@ -140,14 +140,9 @@ class TrainConfig:
     ] = field(default_factory=Augmentation)
 
     def chosen(self, setting: str) -> float:
-        """Return a learning rate or the weight decay; the optimizer's default if it is unset."""
+        """Return a peak learning rate or the weight decay; if unset, the optimizer's default."""
         value = getattr(self, setting)
         return OPTIMIZERS[self.optimizer].defaults[setting] if value is None else value
-
-    @property
-    def peak_learning_rate(self) -> float:
-        """The peak of ``learning_rate``; the optimizer's default if it is unset."""
-        return self.chosen("learning_rate")
 
     @property
     def unused(self) -> list[str]:

@@ -15,7 +15,7 @@ from pytorch_vision.models import Classifier
 from pytorch_vision.models.adapter import Adapter
 from pytorch_vision.models.inference import (
     BATCH,
-    check_outputs,
+    check_finite,
     images_at_once,
     inference_machine,
     inference_settings,
@@ -33,7 +33,7 @@ class Evaluation:
         loss: the mean cross-entropy; NaN without test images.
         correct: the number of correctly classified images, out of ``count``.
         scale: the fraction of their height and width at which the images were shown.
-        only: the predicted class, if all images got the same one although they have several.
+        only: the class that all images were taken for, if they are of several classes.
     """
 
     loss: float
@@ -117,7 +117,7 @@ def evaluate_on(
     count = len(data.test_images)
     if sum(predictions) < count:
         return None
-    check_outputs(math.isnan(loss), str(classifier))
+    check_finite(math.isnan(loss), str(classifier))
     one_class = np.count_nonzero(predictions) == 1 and len(np.unique(data.test_labels)) > 1
     only = classifier.class_names[int(np.argmax(predictions))] if one_class else None
     return Evaluation(loss / count if count else math.nan, round(all_correct), count, scale, only)

@@ -2,7 +2,6 @@
 
 import os
 import time
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -15,15 +14,13 @@ from pytorch_vision.models.inference import inference_machine
 from pytorch_vision.runtime import Machine, Processes, start_processes
 from pytorch_vision.runtime.devices import (
     describe_hardware,
-    device_settings,
-    gradients_on,
     memory_explained,
-    random_state_kept,
 )
 from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.interrupts import deferred_signals
 from pytorch_vision.runtime.processes import only_main_prints
 from pytorch_vision.runtime.terminal import BAR, Bar, bar_line, say
+from pytorch_vision.runtime.text import counted
 from pytorch_vision.training.checkpoint import NAME, Checkpoints
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Custom, Loss
@@ -31,7 +28,7 @@ from pytorch_vision.training.evaluate import evaluate_on
 from pytorch_vision.training.hints import has_learned, hints
 from pytorch_vision.training.linear_probe import fit_last_layer, partly_frozen
 from pytorch_vision.training.optimizers import MakeOptimizer
-from pytorch_vision.training.trainer import Trainer
+from pytorch_vision.training.trainer import Trainer, training_settings
 
 AfterEpoch = Callable[[Classifier], object]
 Interrupted = Callable[[], bool]
@@ -116,29 +113,24 @@ def fit(
         memory_explained(f"batches of {batch_size} images", smaller),
         processes.explained(lambda: _how_to_go_on(checkpoints)),
         only_main_prints(processes.rank),
-        device_settings(fabric.device),
-        random_state_kept(fabric.device),
-        warnings.catch_warnings(),
-        gradients_on(),
+        training_settings(fabric.device),
+        classifier.on(fabric) as adapter,
     ):
-        # float16's gradient scaler skips the first steps, until its scale fits
-        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-        with classifier.on(fabric) as adapter:
-            if config.epochs == 0:
-                say(f"Testing on {describe_hardware(fabric, adapter.call.autocast)}")
-                say(evaluate_on(processes, classifier, data, adapter, train_batch_size=batch_size))
-                return classifier.history
-            _check_small_images(classifier, processes, config)
-            kept = Checkpoints(checkpoints, config, data, classifier, custom)
-            if config.transfer == "no" and optimizer is None and has_learned(classifier.network):
-                say(
-                    "The network begins with learned weights. If this training is not meant to "
-                    "overwrite them, use the recipe finetune"
-                )
-            fit_last_layer(fabric, adapter, classifier, data, config)
-            with partly_frozen(adapter, classifier.size, config):
-                arguments = (processes, classifier, data, config, adapter, custom)
-                _train(Trainer(*arguments), kept, after_epoch, interrupted)
+        if config.epochs == 0:
+            say(f"Testing on {describe_hardware(fabric, adapter.call.autocast)}")
+            say(evaluate_on(processes, classifier, data, adapter, train_batch_size=batch_size))
+            return classifier.history
+        _check_small_images(classifier, processes, config)
+        kept = Checkpoints(checkpoints, config, data, classifier, custom)
+        if config.transfer == "no" and optimizer is None and has_learned(classifier.network):
+            say(
+                "The network begins with learned weights. If this training is not meant to "
+                "overwrite them, use the recipe finetune"
+            )
+        fit_last_layer(fabric, adapter, classifier, data, config)
+        with partly_frozen(adapter, classifier.size, config):
+            arguments = (processes, classifier, data, config, adapter, custom)
+            _train(Trainer(*arguments), kept, after_epoch, interrupted)
     return classifier.history
 
 
@@ -159,7 +151,7 @@ def _check_small_images(classifier: Classifier, processes: Processes, config: Tr
     if not config.small_epochs:
         return
     try:
-        classifier.check_outputs(processes.fabric, config.scale_in(0))
+        classifier.adapted(processes.fabric, config.scale_in(0))
     except ValueError as error:
         raise ValueError(f"{error}: set progressive_resizing=0") from error
 
@@ -199,7 +191,7 @@ def _train_epochs(
             trainer.update_statistics()  # these weights were not tested
             say(
                 f"Interrupted in epoch {trainer.progress.epoch + 1}; the history holds "
-                f"{len(trainer.progress.history.records)} whole epoch(s)."
+                f"{counted(len(trainer.progress.history.records), 'whole epoch')}."
             )
             return
         if after_epoch is not None and _wants_to_stop(trainer, after_epoch):

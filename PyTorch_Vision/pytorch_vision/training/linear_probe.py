@@ -23,14 +23,14 @@ from pytorch_vision.data.loaders import epoch_order
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.adapter import Adapter
 from pytorch_vision.models.inference import images_at_once
-from pytorch_vision.models.module_utils import evaluating, norm_layers
+from pytorch_vision.models.module_utils import device_of, evaluating, norm_layers
 from pytorch_vision.runtime.devices import random_state_kept
 from pytorch_vision.runtime.terminal import say
 from pytorch_vision.training.config import TrainConfig
 
 STRENGTHS = torch.logspace(-3, 3, 13)  # of the ridge, in units of a feature's variance
 SCALES = torch.logspace(0, 3, 61)  # of the logits
-MOST_FEATURES = 2**28  # numbers, 1 GB: with more images, as many as have so many features
+MOST_FEATURES = 2**28  # numbers, 1 GB; if all images have more, fewer images are used
 
 
 @dataclass(frozen=True)
@@ -146,14 +146,14 @@ def last_layer(adapter: Adapter, size: tuple[int, int]) -> tuple[nn.Linear, floa
         None if the logits are no multiple of a linear layer's outputs, as after a softmax.
     """
     network = adapter.network
-    device = next(network.parameters()).device
+    device = device_of(network)
     outputs: dict[nn.Linear, Tensor] = {}
     hooks = [
         module.register_forward_hook(lambda layer, _, output: outputs.update({layer: output}))
         for module in network.modules()
         if isinstance(module, nn.Linear)
     ]
-    unhooked = Adapter(network, adapter.call, adapter.classes, hooked=False)
+    unhooked = adapter.unhooked
     try:
         with (
             random_state_kept(device),
@@ -197,7 +197,7 @@ def features_below(
     """
     network = adapter.network
     features = torch.empty(views, len(images), layer.in_features)
-    unhooked = Adapter(network, adapter.call, adapter.classes, hooked=False)
+    unhooked = adapter.unhooked
     seen: list[Tensor] = []
     hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     size = images_at_once((images.shape[1], images.shape[2]), fabric.device)

@@ -42,7 +42,7 @@ def class_weights(data: ImageData, power: float) -> Tensor | None:
     """
     if power == 0:
         return None
-    counts = np.bincount(data.train_labels, minlength=len(data.class_names))
+    counts, _ = data.class_counts
     weights = np.where(counts > 0, counts.clip(1).astype(np.float64) ** -power, 0)
     weights *= counts.sum() / (weights * counts).sum()
     return torch.tensor(np.where(counts > 0, weights, 1), dtype=torch.float32)

@@ -5,7 +5,6 @@ Leslie Smith, "Cyclical Learning Rates for Training Neural Networks", arXiv 1506
 
 import itertools
 import math
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -16,21 +15,14 @@ from torch.optim.lr_scheduler import LambdaLR
 from pytorch_vision.data import ImageData
 from pytorch_vision.data.loaders import Batch
 from pytorch_vision.models import Classifier
-from pytorch_vision.models.module_utils import copied
 from pytorch_vision.runtime import Machine, Processes
 from pytorch_vision.runtime.checks import whole_number
-from pytorch_vision.runtime.devices import (
-    device_settings,
-    gradients_on,
-    make_fabric,
-    memory_explained,
-    random_state_kept,
-)
+from pytorch_vision.runtime.devices import make_fabric, memory_explained
 from pytorch_vision.runtime.terminal import Bar
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.linear_probe import fit_last_layer, partly_frozen
 from pytorch_vision.training.optimizers import OPTIMIZERS
-from pytorch_vision.training.trainer import Trainer
+from pytorch_vision.training.trainer import Trainer, training_settings
 
 SMOOTHING = 0.9  # of the running mean of the losses
 DIVERGED = 1.0  # above the smallest running mean: the right class is e times less probable
@@ -101,13 +93,8 @@ def find_learning_rate(
     fabric = make_fabric(machine)
     with (
         memory_explained(f"batches of {config.batch_size_for(len(data.train_labels))} images"),
-        device_settings(fabric.device),
-        random_state_kept(fabric.device),
-        warnings.catch_warnings(),
-        gradients_on(),
+        training_settings(fabric.device),
     ):
-        # float16's gradient scaler skips its first steps
-        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
         peaks, losses = _range_test(fabric, classifier, data, config, lowest, highest, steps)
     rate = list(peaks)[-1]
     rates = lowest * (highest / lowest) ** (np.arange(len(losses)) / (steps - 1))
@@ -135,9 +122,9 @@ def _range_test(
 
     No frame above this one refers to the copy, as ``memory_explained`` could not clear it.
     """
-    duplicate = classifier.with_network(copied(classifier.network))
+    duplicate = classifier.copy()
     fabric.to_device(duplicate.network)
-    adapter = duplicate.check_outputs(fabric)
+    adapter = duplicate.adapted(fabric)
     fit_last_layer(fabric, adapter, duplicate, data, config)
     with partly_frozen(adapter, duplicate.size, config):
         trainer = Trainer(Processes(fabric), duplicate, data, config, adapter)

@@ -1,6 +1,6 @@
 """The optimizers that a recipe can name, with their learning-rate schedules, stepped each batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -26,8 +26,6 @@ class Recipe(Protocol):
     def momentum(self) -> float: ...
     @property
     def nesterov(self) -> bool: ...
-    @property
-    def peak_learning_rate(self) -> float: ...
     def chosen(self, setting: str) -> float: ...
 
 
@@ -83,7 +81,7 @@ def one_cycle(optimizer: Optimizer, steps: int, config: Recipe) -> LRScheduler:
 
     Leslie Smith and Nicholay Topin, "Super-Convergence", arXiv 1708.07120.
     """
-    peak = config.peak_learning_rate
+    peak = config.chosen("learning_rate")
     return OneCycleLR(optimizer, peak, total_steps=steps, cycle_momentum=False)
 
 
@@ -98,17 +96,18 @@ def make_muon(model: nn.Module, config: Recipe) -> list[Optimizer]:
 
 
 def make_sgd(
-    model: nn.Module, config: Recipe, excluded: list[nn.Parameter] | None = None
+    model: nn.Module, config: Recipe, excluded: Sequence[nn.Parameter] = ()
 ) -> list[Optimizer]:
     """Return SGD with momentum, for all trained parameters but the excluded ones."""
-    groups = _decay_groups(model, config.chosen("weight_decay"), excluded or [])
+    groups = _decay_groups(model, config.chosen("weight_decay"), excluded)
     nesterov = config.nesterov and config.momentum > 0  # torch refuses it without momentum
-    return [SGD(groups, config.peak_learning_rate, config.momentum, nesterov=nesterov)]
+    return [SGD(groups, config.chosen("learning_rate"), config.momentum, nesterov=nesterov)]
 
 
 def make_adamw(model: nn.Module, config: Recipe) -> list[Optimizer]:
     """Return AdamW for all trained parameters."""
-    return [AdamW(_decay_groups(model, config.chosen("weight_decay")), config.peak_learning_rate)]
+    groups = _decay_groups(model, config.chosen("weight_decay"))
+    return [AdamW(groups, config.chosen("learning_rate"))]
 
 
 @dataclass(frozen=True)
@@ -191,10 +190,10 @@ def _weights(model: nn.Module, kinds: Any) -> list[nn.Parameter]:
 
 
 def _decay_groups(
-    model: nn.Module, weight_decay: float, excluded: list[nn.Parameter] | None = None
+    model: nn.Module, weight_decay: float, excluded: Sequence[nn.Parameter] = ()
 ) -> list[dict[str, Any]]:
     """Return two parameter groups: convolution and linear weights, which decay, and the rest."""
-    seen = {id(parameter) for parameter in excluded or []}
+    seen = {id(parameter) for parameter in excluded}
     trained = [p for p in model.parameters() if p.requires_grad and id(p) not in seen]
     weights = {id(weight) for weight in _weights(model, (nn.Conv2d, nn.Linear))}
     return [

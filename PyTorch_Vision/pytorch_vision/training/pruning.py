@@ -16,7 +16,7 @@ from pytorch_vision.data.loaders import TrainLoader, batch_count
 from pytorch_vision.runtime import Processes
 from pytorch_vision.training.config import TrainConfig
 
-POOL = 1.5  # images of smallest loss per image left out, which is drawn from them
+POOL = 1.5  # times as many images, those of smallest loss: from them, those left out are drawn
 
 
 class Pruning:

@@ -1,9 +1,13 @@
 """The training step, and the batches, loss, optimizer and average that it needs."""
 
+import contextlib
 import copy
+import warnings
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pytorch_vision.data import ImageData, train_loader
@@ -13,7 +17,12 @@ from pytorch_vision.models.inference import scaled_down
 from pytorch_vision.models.module_utils import load_state, tensors_of
 from pytorch_vision.runtime import Processes
 from pytorch_vision.runtime.cuda_graphs import CudaGraphs, is_capturable
-from pytorch_vision.runtime.devices import describe_hardware
+from pytorch_vision.runtime.devices import (
+    describe_hardware,
+    device_settings,
+    gradients_on,
+    random_state_kept,
+)
 from pytorch_vision.runtime.launch import expect_unused_parameters
 from pytorch_vision.training.average import Average
 from pytorch_vision.training.batchnorm import compute_statistics, image_count, train_mode
@@ -26,6 +35,16 @@ from pytorch_vision.training.progress import Progress
 from pytorch_vision.training.pruning import Pruning
 
 NOTHING = Custom()
+
+
+@contextlib.contextmanager
+def training_settings(device: torch.device) -> Iterator[None]:
+    """Set what every training needs, and restore it afterwards, with the random state."""
+    with device_settings(device), random_state_kept(device), warnings.catch_warnings():
+        # float16's gradient scaler skips the first steps, until its scale fits
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+        with gradients_on():
+            yield
 
 
 class Trainer:
@@ -64,7 +83,7 @@ class Trainer:
         self.data, self.config = data, config
         self.fabric = fabric = processes.fabric
         fabric.to_device(classifier.network)
-        self.adapter = adapter or classifier.check_outputs(fabric)
+        self.adapter = adapter or classifier.adapted(fabric)
         self.network: nn.Module = classifier.network
         if not any(parameter.requires_grad for parameter in self.network.parameters()):
             raise ValueError(f"there is nothing to train in {classifier}: all of it is frozen")
