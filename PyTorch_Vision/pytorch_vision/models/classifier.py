@@ -164,7 +164,7 @@ class Classifier:
         self._network = ready(network, self.size)
         self._calls: dict[Any, Call] = {}  # the cache of ``_called``
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.description
 
     def with_network(self, network: nn.Module, history: History | None = None) -> "Classifier":
