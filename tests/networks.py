@@ -90,12 +90,6 @@ class Answering(Body):
         return self.wrap(self.linear(x.mean((2, 3))), x)
 
 
-class PartlyUsed(Body):
-    def __init__(self) -> None:
-        super().__init__()
-        self.unused, self.auxiliary = nn.Conv2d(8, 8, 3), nn.Linear(8, 10)
-
-
 class Chancy(Body):
     """Draws from all random states: torch's, NumPy's and Python's."""
 

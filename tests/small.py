@@ -1,5 +1,6 @@
 """Images and a network small enough for a test, for the tests and for the jobs that they start."""
 
+import csv
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,8 +12,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from pytorch_vision.data import ImageData, Normalization, load_data, subset
+from pytorch_vision.data import Augmentation, ImageData, Normalization, load_data, subset
 from pytorch_vision.models import Classifier
+from pytorch_vision.runtime import Machine
+
+EXACT = Machine(accelerator="cpu", precision="32-true")  # gives the same bits each time
+UNVARIED = Augmentation(padding=0, flip="none", cutout=0)
 
 
 def few_images() -> ImageData:
@@ -34,6 +39,17 @@ def paint(folder: Path, counts: Mapping[str, int], first: int = 0, side: int = 8
             picture = np.full((side, side, 3), (number % 200, 60 * label % 256, 50), np.uint8)
             picture[0] = 255
             Image.fromarray(picture).save(folder / name / f"{number}.png")
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Return every file below a folder, with its bytes."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def csv_rows(path: Path) -> list[list[str]]:
+    """Return the rows of a CSV file, with its header."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
 
 
 State = dict[str, torch.Tensor]

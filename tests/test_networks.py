@@ -8,18 +8,17 @@ import numpy as np
 import pytest
 import torch
 from networks import NETWORKS, Body, Viewed, made
-from small import equal, few_images, tiny_network
+from small import EXACT, equal, few_images, left_alone, tiny_network
 from torch import Tensor, nn
 
 from pytorch_vision.analysis import grad_cam, removal
 from pytorch_vision.data import ImageData, subset
-from pytorch_vision.explain import map_geometry
+from pytorch_vision.explain import baseline_maps, map_geometry
 from pytorch_vision.models import Classifier, print_summary
 from pytorch_vision.models.module_utils import tensors_of
 from pytorch_vision.runtime import Machine
 from pytorch_vision.training import TrainConfig, evaluate, find_learning_rate, fit
 
-EXACT = Machine(accelerator="cpu", precision="32-true")
 HALF = Machine(accelerator="cpu", precision="bf16-mixed")
 CONFIG = TrainConfig(epochs=1, batch_size=16)
 
@@ -143,19 +142,33 @@ def test_counters_and_masks_are_those_of_the_last_step(data):
     assert classifier.network.used[0]
 
 
-@pytest.mark.parametrize(
-    "work",
-    [
-        lambda c, d: fit(c, d, CONFIG, EXACT),
-        lambda c, d: fit(c, d, replace(CONFIG, epochs=0), EXACT),
-        lambda c, d: evaluate(c, d, EXACT),
-        lambda c, d: c.predict(d.test_images, EXACT),
-        lambda c, d: find_learning_rate(c, d, CONFIG, EXACT),
-        lambda c, d: grad_cam(c, d.test_images[:1], [0]),
-        lambda c, d: map_geometry(c),
-        lambda c, d: print_summary(c),
-    ],
-)
+def remove(classifier: Classifier, data: ImageData) -> None:
+    images = data.test_images[:2]
+    removal(classifier, images, [0, 1], baseline_maps(images), machine=EXACT)
+
+
+WORKS = [
+    lambda c, d: fit(c, d, CONFIG, EXACT),
+    lambda c, d: fit(c, d, replace(CONFIG, epochs=0), EXACT),
+    lambda c, d: evaluate(c, d, EXACT),
+    lambda c, d: c.predict(d.test_images, EXACT),
+    lambda c, d: find_learning_rate(c, d, CONFIG, EXACT, steps=10),
+    lambda c, d: grad_cam(c, d.test_images[:1], [0]),
+    lambda c, d: map_geometry(c),
+    lambda c, d: print_summary(c),
+]
+
+
+@pytest.mark.parametrize("work", [*WORKS[1:], remove])
+def test_only_a_training_changes_a_network_or_the_random_state(data, work):
+    classifier = Classifier(tiny_network().train(), data)
+    classifier.network[1].eval()  # layers keep their own modes
+    with left_alone(classifier.network):
+        work(classifier, data)
+    assert classifier.history.records == ()
+
+
+@pytest.mark.parametrize("work", WORKS)
 def test_a_network_for_another_size_is_refused_everywhere(data, work):
     lenet = nn.Sequential(nn.Conv2d(3, 6, 5, 2), nn.Flatten(), nn.Linear(6 * 30 * 30, 10))
     message = r"Sequential cannot take images of 32x32 pixels \(RuntimeError: .*\)"

@@ -80,13 +80,6 @@ def test_each_picture_is_there_once(notebook):
     # accuracies, reliability, photo
 
 
-def test_it_shows_its_training(notebook):
-    training = next(cell for cell in code_cells(notebook) if "settings.train(" in cell.source)
-    printed = "".join(output.text for output in training.outputs)
-    assert len(re.findall(r"^Epoch \d+/\d+ Loss=.*100%\|█+\|", printed, re.MULTILINE)) == 20
-    assert len(re.findall(r"^Test set: Average loss: .*%\)$", printed, re.MULTILINE)) == 20
-
-
 def test_its_contents_are_its_headings(notebook):
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     contents = re.findall(r"^(\d+\. )\[(.+)\]\(#(\w+)\)$", texts[0], re.MULTILINE)

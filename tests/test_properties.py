@@ -14,8 +14,6 @@ from pytorch_vision.data import (
     denormalize,
 )
 from pytorch_vision.data.loaders import DeviceTrainLoader
-from pytorch_vision.data.splits import balanced_indices
-from pytorch_vision.runtime.processes import part_of
 
 # the same examples in every run, and however slow the machine is
 settings.register_profile(
@@ -26,26 +24,6 @@ quickly = settings(max_examples=40)
 anything = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.just([])
 )
-
-
-@given(st.integers(0, 10_000), st.integers(1, 64))
-def test_parts_are_all_of_it_once_and_near_to_equal(count, processes):
-    parts = [part_of(count, rank, processes) for rank in range(processes)]
-    assert [i for part in parts for i in range(count)[part]] == list(range(count))
-    sizes = [part.stop - part.start for part in parts]
-    assert max(sizes) - min(sizes) <= 1
-
-
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.data())
-def test_balanced_indices_are_even_over_the_classes(labels, data):
-    labels = np.array(labels)
-    count = data.draw(st.integers(1, len(labels)))
-    chosen = balanced_indices(labels, count)
-    assert len(set(chosen.tolist())) == count
-    assert (np.diff(chosen) > 0).all()
-    taken, there = np.bincount(labels[chosen], minlength=6), np.bincount(labels, minlength=6)
-    most = taken.max()
-    assert ((taken >= most - 1) | (taken == there)).all()
 
 
 sizes = st.integers(1, 40)

@@ -56,13 +56,6 @@ def test_a_usual_text_opens_no_other_fonts(caplog):
     assert not caplog.records
 
 
-def test_a_figure_grows_with_its_title():
-    assert new_figure(5, 4, "short").get_size_inches()[1] == 4
-    long = new_figure(5, 4, "long " * 30)
-    assert long.get_size_inches()[1] > 4
-    assert long.get_suptitle().count("\n") == 2
-
-
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

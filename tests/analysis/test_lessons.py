@@ -2,7 +2,7 @@ import re
 
 import numpy as np
 import pytest
-from small import tiny_classifier, tiny_network
+from small import tiny_network
 
 from pytorch_vision.analysis import Predictions, lessons_learned, trust_lessons
 from pytorch_vision.analysis.trust import Trust
@@ -10,11 +10,6 @@ from pytorch_vision.app.settings import Settings
 from pytorch_vision.data.cifar10 import CIFAR10_CLASSES
 from pytorch_vision.explain.removal import Removal
 from pytorch_vision.models import Classifier
-
-
-@pytest.fixture
-def classifier(few):
-    return tiny_classifier(few)
 
 
 def answered(answers: list[tuple[int, int, int]], names: tuple[str, ...]) -> Predictions:
@@ -27,10 +22,10 @@ def answered(answers: list[tuple[int, int, int]], names: tuple[str, ...]) -> Pre
     return Predictions(images, labels, probabilities, np.arange(len(answers)), names)
 
 
-def test_what_errors_have_in_common(classifier):
+def test_what_errors_have_in_common(tiny):
     names = ("ant", "b*e", "cow")
     answers = [(0, 0, 1)] * 6 + [(1, 1, 0)] * 2 + [(0, 1, 2), (1, 0, 1), (2, 0, 2), (2, 2, 0)]
-    told = lessons_learned(classifier, answered(answers, names))
+    told = lessons_learned(tiny, answered(answers, names))
     assert "75.00 % of 12 test images are correctly classified" in told
     assert "would be right for at most 58 %" in told  # 7 of 12
     assert "of 3 errors, 2 (67 %) take *ant* for *b\\*e*" in told
@@ -40,18 +35,18 @@ def test_what_errors_have_in_common(classifier):
     assert "87.12" not in told  # these are no images of CIFAR-10
 
 
-def test_without_errors_there_is_nothing_in_common(classifier):
-    told = lessons_learned(classifier, answered([(0, 0, 1), (1, 1, 0)], ("ant", "bee")))
+def test_without_errors_there_is_nothing_in_common(tiny):
+    told = lessons_learned(tiny, answered([(0, 0, 1), (1, 1, 0)], ("ant", "bee")))
     assert "100.00 % of 2 test images" in told
     assert "have in common.** There are none." in told
 
 
-def test_the_original_is_compared_on_the_same_images_only(classifier):
+def test_the_original_is_compared_on_the_same_images_only(tiny):
     some = answered([(0, 0, 1), (1, 0, 1)] * 50, CIFAR10_CLASSES)
-    told = lessons_learned(classifier, some)
+    told = lessons_learned(tiny, some)
     assert "87.12 % cannot be compared with this" in told
     assert '`DATA = "full"`' in told
-    told = lessons_learned(classifier, some.select(np.arange(10_000) % 100))
+    told = lessons_learned(tiny, some.select(np.arange(10_000) % 100))
     assert "The original notebook, ResNet18 after 20 epochs, had 87.12 % of the same images" in told
     assert '`DATA = "full"`' not in told
 
@@ -87,7 +82,7 @@ def gap(width: float, count: int = 20) -> Removal:
         (0.2, 0.2, "Between Grad-CAM and *centre* these images show no clear difference"),
     ],
 )
-def test_what_the_maps_are_worth_is_computed(classifier, ours, centre, sentence):
+def test_what_the_maps_are_worth_is_computed(tiny, ours, centre, sentence):
     maps = {"Grad-CAM": gap(ours), "random": gap(0.0), "centre": gap(centre)}
     nothing = {name: gap(0.1, 0) for name in maps}
     randomized = {
@@ -95,7 +90,7 @@ def test_what_the_maps_are_worth_is_computed(classifier, ours, centre, sentence)
         "eigencam": {"linear": np.ones(2), "conv": np.zeros(2)},
     }
     measured = Trust({"correctly classified": maps, "misclassified": nothing}, randomized)
-    told = trust_lessons(measured, classifier)
+    told = trust_lessons(measured, tiny)
     assert f"On 20 correctly classified images, Grad-CAM's mean gap is {ours:.2f}" in told
     assert f"centre {centre:.2f}" in told
     assert sentence in told
@@ -108,7 +103,7 @@ def test_what_the_maps_are_worth_is_computed(classifier, ours, centre, sentence)
     assert told.count("\n") == 3
 
 
-def test_without_removals_only_the_resolution_is_told(classifier):
+def test_without_removals_only_the_resolution_is_told(tiny):
     nothing = {"Grad-CAM": gap(0.1, 0)}
-    told = trust_lessons(Trust({"misclassified": nothing}, {}), classifier)
+    told = trust_lessons(Trust({"misclassified": nothing}, {}), tiny)
     assert told.startswith("- The map is rough")

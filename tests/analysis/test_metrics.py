@@ -1,9 +1,9 @@
-import csv
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from answers import answered
+from small import csv_rows
 
 from pytorch_vision.analysis import measure, predict, write_predictions
 from pytorch_vision.analysis.metrics import evaluation
@@ -11,11 +11,6 @@ from pytorch_vision.runtime import Machine
 from pytorch_vision.training import evaluate
 
 CPU = Machine(accelerator="cpu")
-
-
-def rows_of(path) -> list[list[str]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.reader(file))
 
 
 def test_metrics_of_each_class(predictions):
@@ -39,7 +34,7 @@ def test_shares_without_images_are_nan(tmp_path):
     assert metrics.balanced_accuracy == 0.5
     assert "Classes without any image: cow." in str(metrics)
     metrics.to_csv(tmp_path / "metrics.csv")
-    assert rows_of(tmp_path / "metrics.csv") == [
+    assert csv_rows(tmp_path / "metrics.csv") == [
         ["class", "precision", "recall", "f1", "images"],
         ["ant", "0.6", "1", "0.75", "3"],
         ["bee", "", "0", "0", "2"],
@@ -81,7 +76,7 @@ def test_one_answer_for_every_image_is_told():
 def test_the_table_of_predictions_has_the_files(predictions, tmp_path):
     files = ("a/1.png", "a/\udcff.png", None, "é.png", 'x,"y".png')
     write_predictions(replace(predictions, files=files), tmp_path / "new" / "table.csv")
-    rows = rows_of(tmp_path / "new" / "table.csv")
+    rows = csv_rows(tmp_path / "new" / "table.csv")
     assert rows[0][:3] == ["image", "true_class", "class"]
     images = ["a/1.png", r"a/\udcff.png", "test image 2", "é.png", 'x,"y".png']
     assert [row[0] for row in rows[1:]] == images

@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
-from torch import nn
 
 from pytorch_vision.analysis import (
     METHODS,
-    NoMapError,
     Predictions,
     baseline_maps,
     correctly_classified,
@@ -14,7 +12,6 @@ from pytorch_vision.analysis import (
     plots,
     removal,
 )
-from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine
 
 CPU = Machine(accelerator="cpu", precision="32-true")  # gives the same bits each time
@@ -83,9 +80,3 @@ def test_removal_is_asked_for_the_predicted_classes(few, tiny):
         for name, one in removal(tiny, images, classes, maps, machine=CPU).items():
             assert np.array_equal(measured[name].morf, one.morf), name
             assert np.array_equal(measured[name].lerf, one.lerf), name
-
-
-def test_a_network_without_maps_says_so(few):
-    flat = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), few)
-    with pytest.raises(NoMapError, match="no layer of this network gives a map"):
-        measure_trust(flat, predictions_with(few, 3, 9), CPU)

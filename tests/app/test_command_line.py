@@ -62,13 +62,6 @@ def test_a_mistyped_word_is_answered_with_the_nearest(capsys, arguments, advice)
     assert advice in printed
 
 
-def test_values_are_kept_as_text():
-    options = parse(["train", "--epochs", "3", "--seed", "1", "2"])
-    assert (options["epochs"], options["seed"], options["size"]) == ("3", ["1", "2"], None)
-    assert parse(["train", "--seed", "1"])["seed"] == "1"
-    assert parse(["predict", "a.png", "b", "--ids"])["files"] == ["a.png", "b"]
-
-
 @pytest.mark.parametrize(
     "words",
     [

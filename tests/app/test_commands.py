@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from small import paint
+from small import contents, paint
 from torture import forks
 
 from pytorch_vision.app import commands
@@ -130,10 +130,6 @@ def undrawn(monkeypatch) -> None:
 
 def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-def contents(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def table(path: Path) -> list[dict[str, str]]:

@@ -1,10 +1,10 @@
 import codecs
-import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from small import EXACT, csv_rows
 
 from pytorch_vision.app import file_predictions
 from pytorch_vision.app.file_predictions import (
@@ -14,9 +14,6 @@ from pytorch_vision.app.file_predictions import (
     write_submission,
 )
 from pytorch_vision.models import Classifier, ResNet18
-from pytorch_vision.runtime import Machine
-
-EXACT = Machine(accelerator="cpu", precision="32-true")
 
 
 @pytest.fixture
@@ -97,11 +94,6 @@ def test_nothing_to_classify_is_said(tmp_path, tiny):
         list(classify_files(tiny, [tmp_path]))
 
 
-def rows_of(path: Path) -> list[list[str]]:
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.reader(file))
-
-
 SHARES = np.array([0.25, 0.75], np.float32)
 ROWS = [
     FilePrediction('new/a "b", c.png', "cat", 0.75, "dog", 0.25, probabilities=SHARES),
@@ -114,7 +106,7 @@ BEST = ["file", "class", "probability", "runner_up", "runner_up_probability", "p
 def test_a_table_replaces_that_of_the_same_files_alone(tmp_path):
     path = tmp_path / "predictions.csv"
     assert write_file_predictions(ROWS, path) == path
-    header, first, second, broken = rows_of(path)
+    header, first, second, broken = csv_rows(path)
     assert header == BEST
     assert first == ['new/a "b", c.png', "cat", "0.750000", "dog", "0.250000", ""]
     assert second[0] == "new/ж.png"
@@ -130,7 +122,7 @@ def test_a_table_can_have_ids_all_probabilities_and_a_mark(tmp_path):
     path = write_file_predictions(ROWS, tmp_path / "p.csv", ["dog", "cat"], ids=True, mark=True)
     assert path.read_bytes().startswith(codecs.BOM_UTF8)
     assert write_file_predictions(ROWS, path, ["dog", "cat"], ids=True) == path
-    header, first, _, broken = rows_of(path)
+    header, first, _, broken = csv_rows(path)
     assert header == ["id", *BEST[1:], "dog", "cat"]
     assert (first[0], first[-2:]) == ('a "b", c', ["0.250000", "0.750000"])
     assert broken[-3:] == ["is not an image", "", ""]
@@ -154,7 +146,7 @@ def test_a_submission_is_like_its_sample(tmp_path, sample, expected, capsys):
     path = tmp_path / "submission.csv"
     for _ in range(2):
         assert write_submission(ROWS, ["dog", "cat"], tmp_path / "sample.csv", path) == path
-    header, *rows = rows_of(path)
+    header, *rows = csv_rows(path)
     assert (",".join(header), rows) == (sample.lstrip("\ufeff").splitlines()[0], expected)
     told = f"Left out, without a row in {tmp_path / 'sample.csv'}: 1 picture\n"
     assert told in capsys.readouterr().out
@@ -166,7 +158,7 @@ def test_pictures_of_one_name_are_told_apart_by_their_folders(tmp_path, capsys):
     same = [FilePrediction(f"new/{one}/1.png", one, 1.0, probabilities=SHARES) for one in "ab"]
     (tmp_path / "sample.csv").write_text("id,label\nb/1.png,?\na/1.png,?\n")
     path = write_submission(same, ["a", "b"], tmp_path / "sample.csv", tmp_path / "s.csv")
-    assert rows_of(path)[1:] == [["b/1.png", "b"], ["a/1.png", "a"]]
+    assert csv_rows(path)[1:] == [["b/1.png", "b"], ["a/1.png", "a"]]
     assert "label gets the predicted class; named after a class" in capsys.readouterr().out
     (tmp_path / "sample.csv").write_text("id,label\n1.png,?\n")
     with pytest.raises(ValueError, match=r"1 of 1 ids .* or several, such as 1\.png"):

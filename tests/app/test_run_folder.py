@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from hooks import at_step
-from small import equal, state_of, tiny_network
+from small import contents, equal, state_of, tiny_network
 
 from pytorch_vision.analysis import plots
 from pytorch_vision.app.compare import FinishedRun, compare_runs
@@ -34,10 +34,6 @@ def epochs_in(run: RunFolder) -> int:
     records = Classifier.load(run.weights, tiny_network()).history.records
     assert len(History.from_csv(run.history).records) == len(records)
     return len(records)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_prepare_makes_the_folder_and_check_makes_nothing(tmp_path):

@@ -18,7 +18,7 @@ from pytorch_vision.app.run_folder import RunFolder
 from pytorch_vision.app.settings import FIELDS, Settings, default_data
 from pytorch_vision.data import Augmentation, Normalization
 from pytorch_vision.models.registry import describe_network
-from pytorch_vision.runtime import CheckpointError, Machine
+from pytorch_vision.runtime import Machine
 from pytorch_vision.training import TrainConfig
 
 ROOT = Path(__file__).parents[2]
@@ -187,17 +187,6 @@ def test_weights_begin_a_training_or_are_only_tested(few, tiny, tmp_path, monkey
     Settings.of(**chosen).classifier(others)  # may begin with them
     with pytest.raises(ValueError, match="something earlier has other classes"):
         Settings.of(**chosen, epochs=0).classifier(others)
-
-
-def test_weights_are_loaded_into_a_custom_network(few, tmp_path, monkeypatch):
-    (tmp_path / "networks_of_settings.py").write_text(OWN_NETWORK)
-    monkeypatch.syspath_prepend(tmp_path)
-    path = tmp_path / "weights.safetensors"
-    tiny_classifier(few).save(path)
-    own = Settings.of(weights=str(path), model="networks_of_settings:tiny").load_classifier()
-    assert str(own) == "Sequential on a few images"
-    with pytest.raises(CheckpointError, match="which only you can make"):
-        Settings.of(weights=str(path)).load_classifier()
 
 
 @pytest.fixture

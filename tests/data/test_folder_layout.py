@@ -318,18 +318,6 @@ class TestOnlyTested:
         assert counts_of(load(tmp_path, class_names=tuple(expected))) == expected
         assert told in capsys.readouterr().out
 
-    def test_only_held_out_pictures_of_the_training_folder_are_tested(self, tmp_path):
-        paint(tmp_path / "mine", {"cat": 10, "dog": 5})
-        trained = load(tmp_path / "mine")
-        known = {"class_names": trained.class_names, "train_digests": trained.train_digests}
-        again = load(tmp_path / "mine", **known)
-        assert np.array_equal(again.test_images, trained.test_images)
-        assert again.test_files == trained.test_files
-        paint(tmp_path / "new", {"cat": 10, "dog": 5}, first=50)
-        other = load(tmp_path / "new", **known)
-        assert len(other.test_labels) == 15
-        assert other.test_files == tuple(sorted(other.test_files))
-
     def test_training_pictures_are_recognised_in_a_folder_that_has_changed(self, tmp_path, capsys):
         """One picture more, one gone, one with another name, one in another class."""
         paint(tmp_path, {"cat": 20, "dog": 20})

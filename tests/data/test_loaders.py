@@ -63,13 +63,6 @@ def test_batches_depend_on_seed_epoch_and_batch_alone(few, build):
     assert not equal(batches(0, 1), batches(1, 1))
 
 
-def test_the_data_is_not_changed(few):
-    before = few.train_images.copy()
-    for _ in on_host(few, Augmentation(), 32, 0).epoch(1):
-        pass
-    assert np.array_equal(few.train_images, before)
-
-
 @pytest.mark.parametrize("batch_size", [7, 50, 500])
 def test_eval_batches_are_the_images_in_order(few, batch_size):
     batches = list(eval_batches(few.test_images, NORMALIZATION, batch_size=batch_size))
@@ -109,13 +102,6 @@ def test_no_image_is_left_alone(few, images, batch_size, counts):
     assert [loader.count(batch) for batch in range(len(loader))] == counts
     assert [loader.shown(batch) for batch in range(len(loader) + 1)] == [0, *np.cumsum(counts)]
     assert torch.cat(batches).tolist() == loader.labels[loader.order(0)].tolist()
-
-
-def test_the_device_decides_on_the_loader(few):
-    settings = (few, NORMALIZATION, PLAIN, 16, 0)
-    assert type(train_loader(*settings, torch.device("cpu"))) is TrainLoader
-    meta = torch.device("meta")  # stands in for a GPU
-    assert type(train_loader(*settings, meta)) is DeviceTrainLoader
 
 
 @pytest.mark.parametrize("batches", ["training", "test"])

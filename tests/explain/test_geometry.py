@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from small import left_alone, without_data
+from small import without_data
 from torch import nn
 from torchvision.models import vgg
 from torchvision.models.maxvit import RelativePositionalMultiHeadAttention
@@ -77,14 +77,6 @@ WIDE = {
     *("efficientnet_b0", "inception_v3", "mobilenet_v2", "mobilenet_v3_small", "regnet_y_400mf"),
     *("resnet18", "shufflenet_v2_x0_5"),
 }
-
-
-def test_torchvision_has_no_other_families():
-    """The families are the files that define its networks."""
-    names = torchvision.models.list_models(module=torchvision.models)
-    files = {torchvision.models.get_model_builder(name).__module__ for name in names}
-    ours = {torchvision.models.get_model_builder(name).__module__ for name in FAMILIES}
-    assert files == ours
 
 
 def silence_attention(model: nn.Module) -> None:
@@ -246,9 +238,3 @@ def test_a_network_without_a_map_is_named():
     network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
     with pytest.raises(NoMapError, match="no layer of this network gives a map"):
         map_geometry(at(network))
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_the_network_is_left_as_it_was(tiny, training):
-    with left_alone(tiny.network.train(training)):
-        map_geometry(tiny, "3")

@@ -223,16 +223,6 @@ def test_a_network_that_torchscript_compiled_is_not_explained(few):
         Explainer(scripted)
 
 
-def test_many_images_are_split_into_batches(tiny, few):
-    images = few.test_images[:32].repeat(6, axis=0)
-    classes = np.arange(192) % 10
-    seen = []
-    tiny.network[3].register_forward_pre_hook(lambda _m, inputs: seen.append(len(inputs[0])))
-    maps = grad_cam(tiny, images, classes, "3")
-    assert maps.shape == (192, 32, 32)
-    assert [count for count in seen if count > 1] == [64] * 3  # one forward pass for each part
-
-
 def test_a_map_is_grad_cams_formula(resnet, few):
     """ReLU of the channels' sum, each weighed by its mean gradient, stretched over the image."""
     kept = []

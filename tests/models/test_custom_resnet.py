@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pytorch_vision.models import create
-from pytorch_vision.models.custom_resnet import MirrorBatchNorm2d, MirrorConv2d
+from pytorch_vision.models.custom_resnet import MirrorBatchNorm2d
 
 
 def mirror_image(maps: Tensor, pairs: int) -> Tensor:
@@ -25,12 +25,6 @@ def with_random_numbers(model: nn.Module) -> nn.Module:
         elif isinstance(layer, nn.Conv2d) and layer.weight.requires_grad:
             nn.init.kaiming_normal_(layer.weight)
     return model
-
-
-@pytest.mark.parametrize("pairs", [3, 2, 0])
-def test_a_mirrored_convolution_turns_with_the_image(pairs):
-    layer, maps = MirrorConv2d(6, 8, pairs), torch.randn(2, 6, 5, 7)
-    assert torch.allclose(layer(mirror_image(maps, pairs)), mirror_image(layer(maps), 4), atol=1e-5)
 
 
 def test_mirrored_batchnorm_is_batchnorm_with_shared_statistics():

@@ -9,17 +9,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from small import left_alone
+from small import EXACT, left_alone
 from torch import nn
 
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.export import export_onnx
-from pytorch_vision.runtime import Machine
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
-EXACT = Machine(accelerator="cpu", precision="32-true")
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 
 

@@ -39,15 +39,6 @@ def test_options_go_to_the_network():
         create("CustomResNet", conv_padding="standard")
 
 
-def test_custom_resnets_last_map_has_an_eighth_of_the_side():
-    model = create("CustomResNet").eval()
-    kept = []
-    model.layer3.register_forward_hook(lambda _m, _i, output: kept.append(output.shape))
-    model(torch.zeros(1, 3, 32, 32))
-    model(torch.zeros(1, 3, 64, 96))
-    assert kept == [(1, 512, 4, 4), (1, 512, 8, 12)]
-
-
 def test_custom_resnets_stem_whitens_photographs(sample):
     """The outputs of its fixed filters are nearly uncorrelated; those of random filters are not."""
     shown = sample.train_images[:200]

@@ -1,25 +1,11 @@
 import errno
-import os
 
 import pytest
 import safetensors.torch
 import torch
 
 from pytorch_vision.models import Classifier
-from pytorch_vision.models.weights import read_weights, save_weights
 from pytorch_vision.runtime import CheckpointError
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_weights_come_back(tmp_path, tiny, dtype):
-    path = tmp_path / "new" / "weights.safetensors"
-    save_weights(path, tiny.network, {"model": "tiny"}, dtype)
-    tensors, metadata = read_weights(path)
-    assert metadata == {"model": "tiny"}
-    for name, tensor in tiny.network.state_dict().items():
-        assert tensors[name].dtype == tensor.dtype
-        assert torch.equal(tensors[name], tensor.to(dtype).to(tensor.dtype))
-    assert os.listdir(path.parent) == [path.name]
 
 
 def test_a_file_that_cannot_be_opened_is_not_called_missing_or_damaged(

@@ -1,5 +1,3 @@
-import random
-
 import numpy as np
 import pytest
 import torch
@@ -9,9 +7,6 @@ from pytorch_vision.runtime.devices import (
     device_settings,
     make_fabric,
     memory_explained,
-    random_state,
-    random_state_kept,
-    set_random_state,
 )
 
 
@@ -44,23 +39,6 @@ def test_a_gpu_is_used_if_there_is_one(monkeypatch, there):
     assert Machine(accelerator="cpu").chosen_accelerator == "cpu"
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"accelerator": "tpu"}, "accelerator is 'tpu', expected 'auto', 'cpu', 'cuda' or 'mps'"),
-        ({"precision": "fp8"}, "precision is 'fp8', expected 'auto' or '32-true', 'bf16-mixed' or"),
-        ({"devices": 0}, "devices is 0, expected 1 or more or 'auto'"),
-        ({"devices": "many"}, "devices is 'many', expected a whole number or 'auto'"),
-        ({"devices": 1.5}, "devices is 1.5, expected a whole number"),
-    ],
-)
-def test_a_wrong_value_of_a_machine_is_named(change, message):
-    with pytest.raises(ValueError, match=f"^{message}") as caught:
-        Machine(**change)
-    assert len(str(caught.value).splitlines()) == 1
-    assert str(caught.value).count(f"{next(iter(change))}") == 1
-
-
 def test_a_machine_converts_text():
     assert Machine(devices="2") == Machine(devices=2)
     assert Machine(devices="auto").devices == "auto"
@@ -74,20 +52,6 @@ def test_make_fabric_uses_one_device_in_the_machines_precision(precision):
     assert devices.describe_hardware(fabric, autocast=False).endswith(" threads), 32-true")
 
 
-def drawn() -> tuple[float, float, float]:
-    return torch.rand(()).item(), np.random.rand(), random.random()
-
-
-def test_random_states_are_restored():
-    cpu = torch.device("cpu")
-    with random_state_kept(cpu):
-        first = drawn()
-    state = random_state(cpu)
-    assert drawn() == first
-    set_random_state(state, cpu)
-    assert drawn() == first
-
-
 def test_torchs_global_options_are_restored():
     """A GPU's options can be set without a GPU."""
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
@@ -96,20 +60,6 @@ def test_torchs_global_options_are_restored():
             assert torch.get_float32_matmul_precision() == precision
             assert torch.backends.cudnn.benchmark
         assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark) == before
-
-
-def test_inside_device_settings_tensors_have_pytorchs_defaults(monkeypatch):
-    before = torch.get_default_dtype(), torch.get_default_device()
-    torch.set_default_dtype(torch.float64)
-    torch.set_default_device("meta")
-    try:
-        with device_settings(torch.device("cpu")):
-            assert (torch.zeros(1).dtype, torch.zeros(1).device.type) == (torch.float32, "cpu")
-        assert (torch.zeros(1).dtype, torch.zeros(1).device.type) == (torch.float64, "meta")
-    finally:
-        torch.set_default_dtype(before[0])
-        torch.set_default_device(None)
-    assert (torch.get_default_dtype(), torch.get_default_device()) == before
 
 
 HUGE = 2**46  # more than any machine can map

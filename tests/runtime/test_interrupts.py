@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from pytorch_vision.runtime.interrupts import deferred_signals, ended_by_signals
+from pytorch_vision.runtime.interrupts import deferred_signals
 
 
 def send(number: int) -> None:
@@ -70,15 +70,3 @@ def test_another_thread_gets_no_signals():
     thread.start()
     thread.join()
     assert heard == [False]
-
-
-@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGHUP])
-def test_ended_by_signals_exits_with_a_shells_status(kind):
-    before = signal.signal(kind, signal.SIG_DFL)
-    try:
-        with pytest.raises(SystemExit) as caught, ended_by_signals():
-            send(kind)
-        assert caught.value.code == 128 + kind
-        assert signal.getsignal(kind) is signal.SIG_DFL
-    finally:
-        signal.signal(kind, before)

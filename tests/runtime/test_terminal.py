@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from pytorch_vision.runtime.terminal import Bar, Screen, any_screen, bar_line, say
+from pytorch_vision.runtime.terminal import Bar, any_screen, bar_line, say
 from pytorch_vision.runtime.text import shown
 
 
@@ -55,12 +55,6 @@ def test_without_a_standard_output_the_program_goes_on(monkeypatch, kind):
     with any_screen():
         print("another line")
     assert sys.stdout is stream
-
-
-def test_a_screen_keeps_its_first_error():
-    screen = Screen(Broken())
-    assert print("a line", file=screen) is None
-    assert isinstance(screen.error, BrokenPipeError)
 
 
 def test_a_log_file_gets_no_bar(capsys):

@@ -51,12 +51,3 @@ def test_a_buffer_that_grows_is_refused():
     network.seen = torch.zeros(4)
     with pytest.raises(ValueError, match=r"changes from \(0,\) to \(4,\) .* average_weights=False"):
         average.update(step=1, epoch_steps=10)
-
-
-def test_without_an_average_the_network_itself_is_tested():
-    network = tiny_network()
-    average = Average(network, enabled=False)
-    before = network[7].weight.clone()
-    average.update(step=1, epoch_steps=10)
-    assert average.network is network
-    assert torch.equal(network[7].weight, before)

@@ -3,18 +3,14 @@ from dataclasses import replace
 import pytest
 import torch
 from hooks import batches_shown
-from small import tiny_classifier, tiny_network
+from small import EXACT, UNVARIED, tiny_classifier, tiny_network
 from torch import nn
 
-from pytorch_vision.data import Augmentation, Normalization, eval_batches
-from pytorch_vision.models import Classifier
+from pytorch_vision.data import Normalization, eval_batches
 from pytorch_vision.models.adapter import Adapter, Call
-from pytorch_vision.runtime import Machine
 from pytorch_vision.training import TrainConfig, fit
 from pytorch_vision.training.batchnorm import compute_statistics, image_count, train_mode
 
-EXACT = Machine(accelerator="cpu", precision="32-true")
-UNVARIED = Augmentation(padding=0, flip="none", cutout=0)
 CONFIG = TrainConfig(epochs=2, batch_size=20, augmentation=UNVARIED)
 
 
@@ -99,8 +95,3 @@ def test_a_layer_without_parameters_or_statistics_is_no_frozen_one():
     train_mode(network.eval())
     assert network[0].training
     assert network[1].training
-
-
-def test_a_network_without_running_statistics_is_trained(few):
-    classifier = Classifier(tiny_network(normalization=False), few)
-    assert len(fit(classifier, few, CONFIG, EXACT).records) == 2

@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from small import tiny_classifier
+from small import EXACT, tiny_classifier
 from torch import nn
 
 from pytorch_vision.models import Classifier
-from pytorch_vision.runtime import CheckpointError, Machine
+from pytorch_vision.runtime import CheckpointError
 from pytorch_vision.training import TrainConfig, fit
 from pytorch_vision.training.fit import is_yes
 
-EXACT = Machine(accelerator="cpu", precision="32-true")
 CONFIG = TrainConfig(epochs=2, batch_size=16, optimizer="sgd", momentum=0.0, weight_decay=0.0)
 
 

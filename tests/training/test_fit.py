@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from hooks import at_step, batches_shown, recognized
 from lightning_fabric.plugins import MixedPrecision
-from small import equal, state_of, tiny_classifier, tiny_network
+from small import EXACT, UNVARIED, equal, state_of, tiny_classifier, tiny_network
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -35,8 +35,6 @@ from pytorch_vision.training.trainer import Trainer
 
 CONFIG = TrainConfig(epochs=3, batch_size=16, seed=1)
 ON_CPU = Machine(accelerator="cpu")
-EXACT = Machine(accelerator="cpu", precision="32-true")
-UNVARIED = Augmentation(padding=0, flip="none", cutout=0)
 BAR = re.compile(
     r"Epoch (\d)/3 Loss=\d+\.\d{4} Batch_id=6 Accuracy=\d+\.\d\d: "
     r"100%\|█{10}\| 7/7 \[\d\d:\d\d<00:00, .*(it/s|s/it)\]"

@@ -17,7 +17,6 @@ from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.devices import make_fabric
 from pytorch_vision.training import TrainConfig, fit, linear_probe
 from pytorch_vision.training.linear_probe import (
-    features_below,
     fit_last_layer,
     fit_probe,
     last_layer,
@@ -122,27 +121,6 @@ def test_features_that_never_change_do_no_harm() -> None:
     probe = fit_probe(features, torch.arange(20) // 10, 2)
     assert probe.accuracy == 100
     assert probe.weight.isfinite().all()
-
-
-def test_features_are_a_layer_s_inputs_for_images_and_mirror_images(data: ImageData) -> None:
-    classifier = tiny_classifier(data)
-    adapter, layer = Adapter(classifier.network, Call()), classifier.network[-1]
-    fabric = make_fabric(Machine("cpu", precision="32-true"))
-    arguments = (classifier.normalization, 2)
-
-    both = features_below(fabric, adapter, layer, data.train_images, *arguments)
-    turned = np.ascontiguousarray(data.train_images[:, :, ::-1])
-    other = features_below(fabric, adapter, layer, turned, *arguments)
-
-    assert both.shape == (2, 100, 16)
-    assert not torch.allclose(both[0], both[1])
-    torch.testing.assert_close(both.flip(0), other)
-    classifier.network.eval()
-    expected = classifier.predict(data.train_images)
-    with torch.no_grad():
-        torch.testing.assert_close(
-            layer(both[0]).softmax(1), torch.from_numpy(expected), atol=1e-2, rtol=1e-2
-        )
 
 
 def changed_by(classifier: Classifier, data: ImageData, config: TrainConfig) -> set[str]:

@@ -5,13 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small import tiny_classifier
+from small import EXACT, tiny_classifier
 
-from pytorch_vision.runtime import Machine
 from pytorch_vision.training import TrainConfig, fit
 from pytorch_vision.training.loss import class_weights
-
-EXACT = Machine(accelerator="cpu", precision="32-true")
 
 
 def test_class_weights_are_a_power_of_the_inverse_frequency(few):

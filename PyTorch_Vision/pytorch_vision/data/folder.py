@@ -25,7 +25,7 @@ from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.terminal import say
 from pytorch_vision.runtime.text import counted, listed, printable
 
-LISTED = 20  # reasons why files cannot be read
+REASONS_LISTED = 20  # reasons why files cannot be read
 CLASSES_LISTED = 20
 UNEQUAL = 10  # a class with so many times the pictures of another is reported
 
@@ -206,8 +206,8 @@ def _tell_what_cannot_be_read(decoded: Decoded, path: Path) -> None:
     lines = [
         f"{listed(files)}{':' if files[1:] else ''} {reason}" for reason, files in by_reason.items()
     ]
-    if more := lines[LISTED:]:
-        lines[LISTED:] = [f"and {len(more):,} more reasons"]
+    if more := lines[REASONS_LISTED:]:
+        lines[REASONS_LISTED:] = [f"and {len(more):,} more reasons"]
     if lines:
         were, total = "was" if len(unread) == 1 else "were", len(decoded.readable)
         say(f"{len(unread):,} of {total:,} files {were} left out:", *lines, sep="\n  ")

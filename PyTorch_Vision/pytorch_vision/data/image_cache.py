@@ -182,7 +182,7 @@ def arranged(
                 reasons = np.array(decoded.reasons, str)
                 np.savez(index, key=request.key, table=table, reasons=reasons)
                 file.write(index.getvalue() + len(index.getvalue()).to_bytes(8, "little"))
-            _tell_what_is_kept(cache, limit)
+            _keep_within(cache, limit)
             if (kept := _mapped(cache, request)) is not None:
                 return kept.images
         except OSError as error:
@@ -363,7 +363,7 @@ def _kept_files(root: Path) -> list[tuple[Path, int]]:
     return [(path, status.st_size) for path, status in files]
 
 
-def _tell_what_is_kept(cache: Path, limit: float) -> None:
+def _keep_within(cache: Path, limit: float) -> None:
     """Print how large a folder's caches are; delete the least recently used beyond the limit."""
     files = _kept_files(cache.parent)
     total = sum(size for _, size in files)

@@ -14,7 +14,7 @@ from pytorch_vision.data.folder_layout import Labeller, LeftOut
 from pytorch_vision.data.tables import FileNames, read_table
 from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.terminal import say
-from pytorch_vision.runtime.text import counted, printable
+from pytorch_vision.runtime.text import counted, listed, printable
 
 LABEL_COLUMNS = ("label", "class", "class_name", "category", "target")
 ONE, ZERO = ("1", "1.0"), ("0", "0.0")  # in a column for each class
@@ -166,35 +166,58 @@ def _labeller_by_table(path: Path, file: str, label: str, left_out: LeftOut) -> 
                 "with or without suffix"
                 + "".join(f", as in {printable(os.path.relpath(one, top))}" for one in files[:1])
             )
-        if label or (names := _one_hot(rows, file_column)) is None:
-            column = _named(label, path, rows) if label else _label_column(path, rows, file_column)
-            names = [row[column] for row in rows]
-            unread = [rows[0][i] for i in range(len(rows[0])) if i not in (file_column, column)]
-            if unread := [printable(one) for one in unread if one]:
-                say(
-                    f"{path.name}: {rows[0][file_column]} names the pictures, and "
-                    f"{rows[0][column]} their classes; not read: {', '.join(unread)}"
-                )
+        names = _classes_in(path, rows, file_column, label)
         # a header names no picture, and nothing that is the class of others
-        has_header = not found[0] and names[0] not in names[1:]
-        labels: dict[str, set[str]] = defaultdict(set)
-        for row, pictures, name in list(zip(rows, found, names, strict=True))[has_header:]:
-            value = row[file_column]
-            if len(pictures) > 1:
-                listed = ", ".join(printable(one) for one in pictures[:2])
-                raise ValueError(f"{path} names {value!r}, which may be {listed}: give its path")
-            if not pictures:
-                left_out[f"rows of {path.name} without a picture"].append(printable(value))
-            elif name:
-                labels[pictures[0]].add(name)
-        if several := [one for one in labels if len(labels[one]) > 1]:
-            raise ValueError(
-                f"{path} gives several classes to {counted(len(several), 'picture')}, such as "
-                f"{printable(several[0])} ({', '.join(sorted(labels[several[0]]))})"
-            )
-        return {one: names.pop() for one, names in labels.items()}
+        first = 1 if not found[0] and names[0] not in names[1:] else 0
+        values = [row[file_column] for row in rows]
+        return _one_each(path, values[first:], found[first:], names[first:], left_out)
 
     return labeller
+
+
+def _classes_in(path: Path, rows: list[list[str]], file_column: int, label: str) -> list[str]:
+    """Return the class that each row of a table gives; print which columns are not read."""
+    if not label and (names := _one_hot(rows, file_column)) is not None:
+        return names
+    column = _named(label, path, rows) if label else _label_column(path, rows, file_column)
+    unread = [rows[0][i] for i in range(len(rows[0])) if i not in (file_column, column)]
+    if unread := [printable(one) for one in unread if one]:
+        say(
+            f"{path.name}: {rows[0][file_column]} names the pictures, and {rows[0][column]} their "
+            f"classes; not read: {', '.join(unread)}"
+        )
+    return [row[column] for row in rows]
+
+
+def _one_each(
+    path: Path, values: list[str], found: list[list[str]], names: list[str], left_out: LeftOut
+) -> dict[str, str]:
+    """Return the class of each picture.
+
+    Args:
+        path: the table.
+        values, found, names: for each row, how it names its picture, the pictures that may be
+            meant, and the class.
+        left_out: as for ``labeller_of``.
+
+    Raises:
+        ValueError: a row may mean several pictures, or a picture has several classes.
+    """
+    labels: dict[str, set[str]] = defaultdict(set)
+    for value, pictures, name in zip(values, found, names, strict=True):
+        if len(pictures) > 1:
+            either = listed(pictures[:2])
+            raise ValueError(f"{path} names {value!r}, which may be {either}: give its path")
+        if not pictures:
+            left_out[f"rows of {path.name} without a picture"].append(printable(value))
+        elif name:
+            labels[pictures[0]].add(name)
+    if several := [one for one in labels if len(labels[one]) > 1]:
+        raise ValueError(
+            f"{path} gives several classes to {counted(len(several), 'picture')}, such as "
+            f"{printable(several[0])} ({', '.join(sorted(labels[several[0]]))})"
+        )
+    return {one: names.pop() for one, names in labels.items()}
 
 
 def _file_column(path: Path, rows: list[list[str]], columns: dict[int, list[list[str]]]) -> int:

@@ -21,7 +21,7 @@ from pytorch_vision.models.module_utils import copied, device_of, evaluating, pu
 from pytorch_vision.runtime.devices import is_lack_of_memory, random_state_kept
 from pytorch_vision.runtime.text import first_line
 
-Precision = Callable[[], contextlib.AbstractContextManager]
+Autocast = Callable[[], contextlib.AbstractContextManager]  # makes a context of a precision
 
 
 class LogitsError(ValueError):
@@ -142,7 +142,7 @@ def find_call(
     network: nn.Module,
     size: tuple[int, int],
     classes: int | None = None,
-    precision: Precision = contextlib.nullcontext,
+    precision: Autocast = contextlib.nullcontext,
     calls: Iterable[Call] | None = None,
 ) -> Call:
     """Return the fastest call that works for a black image in evaluation mode.
@@ -169,7 +169,7 @@ def find_call(
 
 
 def find_training_call(
-    adapter: Adapter, size: tuple[int, int], precision: Precision = contextlib.nullcontext
+    adapter: Adapter, size: tuple[int, int], precision: Autocast = contextlib.nullcontext
 ) -> tuple[Call, list[str]]:
     """Return a call that also works in a training step, and the parameters without a gradient.
 

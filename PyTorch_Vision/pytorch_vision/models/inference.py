@@ -16,7 +16,7 @@ from pytorch_vision.data import Normalization, read_image
 from pytorch_vision.data.image_files import ImageLike, Resize, Scales
 from pytorch_vision.data.loaders import as_tensor
 from pytorch_vision.data.normalization import Normalizer
-from pytorch_vision.models.adapter import Adapter, Precision
+from pytorch_vision.models.adapter import Adapter, Autocast
 from pytorch_vision.models.module_utils import device_of, evaluating
 from pytorch_vision.models.resnet import SMALLEST
 from pytorch_vision.runtime import Machine
@@ -38,7 +38,7 @@ def inference_machine(machine: Machine | None = None) -> Machine:
     return replace(machine, precision="32-true") if machine.precision == "auto" else machine
 
 
-def precision_of(machine: Machine) -> Precision:
+def precision_of(machine: Machine) -> Autocast:
     """Return a function that returns the autocast context for a machine's precision."""
     if machine.chosen_precision == "32-true":
         return contextlib.nullcontext
@@ -69,7 +69,7 @@ def logits_of(
     adapter: Adapter,
     images: np.ndarray,
     normalization: Normalization,
-    precision: Precision = contextlib.nullcontext,
+    precision: Autocast = contextlib.nullcontext,
     scale: float = 1.0,
     batch_size: int = BATCH,
 ) -> Generator[Tensor]:

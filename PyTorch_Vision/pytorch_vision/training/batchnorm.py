@@ -7,14 +7,13 @@ statistics of their own. So they are recomputed before each test, as
 augmentation: without it, the stored ResNet18 loses 0.2 points of accuracy.
 """
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from pytorch_vision.models.adapter import Adapter
+from pytorch_vision.models.adapter import Adapter, Autocast
 from pytorch_vision.models.module_utils import device_of, evaluating, norm_layers
 from pytorch_vision.runtime.devices import random_state_kept
 
@@ -46,7 +45,7 @@ def image_count(images: int) -> int:
 def compute_statistics(
     adapter: Adapter,
     batches: Iterable[Tensor],
-    precision: Callable[[], AbstractContextManager],
+    precision: Autocast,
 ) -> None:
     """Set the running statistics that training updates to their means over batches.
 
