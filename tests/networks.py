@@ -1,6 +1,7 @@
 """Custom networks: what trains in a plain PyTorch loop must train here, and load again."""
 
 import random
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -220,6 +221,56 @@ class FrozenBelow(Body):
         return self.linear(x.mean((2, 3)))
 
 
+class WithHook(Body):
+    """Keeps its features by a hook that closes over the network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[str, Tensor] = {}
+        self.conv2.register_forward_hook(lambda layer, _, maps: self.kept.update(maps=maps))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.features(x)
+        return self.linear(self.kept.pop("maps").relu().mean((2, 3)))
+
+
+class WithLock(Body):
+    """Holds what cannot be copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock, self.functions = threading.Lock(), torch.nn.functional
+
+
+class OwnLoader(Body):
+    """Checks the version of its weights, as MNASNet does, and has an old signature."""
+
+    _version = 2
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True) -> Any:
+        return super().load_state_dict(state_dict, strict)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, local: Any, *rest: Any) -> None:
+        assert local.get("version") == 2
+        super()._load_from_state_dict(state_dict, prefix, local, *rest)
+
+
+class FromScratch(Body):
+    """Normalises by statistics that are plain attributes, as in a textbook."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moving_mean = torch.zeros(8, 1, 1)
+
+    def features(self, x: Tensor) -> Tensor:
+        x = super().features(x)
+        if self.training:
+            mean = x.detach().mean((0, 2, 3))[:, None, None]
+            self.moving_mean = 0.5 * self.moving_mean + 0.5 * mean
+            return x - mean
+        return x - self.moving_mean
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "view": Viewed,
     "view in training": ViewedInTraining,
@@ -248,6 +299,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "no answer to train": FrozenNorm,
     "frozen below": FrozenBelow,
     "half": lambda: tiny_network().half(),
+    "hook": WithHook,
+    "lock": WithLock,
+    "own loader": OwnLoader,
 }
 
 

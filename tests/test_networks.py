@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from networks import NETWORKS, Body, Viewed, made
+from networks import NETWORKS, Body, FromScratch, Viewed, made
 from small import EXACT, equal, few_images, left_alone, tiny_network
 from torch import Tensor, nn
 
@@ -132,6 +132,12 @@ def test_probable_mistakes_are_printed(data, capsys):
     printed = capsys.readouterr().out
     assert "seems to end with a sigmoid" in printed
     assert "\n0: without running statistics" in printed
+
+
+def test_statistics_of_a_network_from_scratch_are_those_of_training(data):
+    classifier = Classifier(FromScratch(), data)
+    history = fit(classifier, data, CONFIG, EXACT)
+    assert history.records[-1].test_loss == pytest.approx(evaluate(classifier, data, EXACT).loss)
 
 
 def test_counters_and_masks_are_those_of_the_last_step(data):

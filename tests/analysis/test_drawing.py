@@ -123,6 +123,14 @@ def test_fonts_that_are_not_installed_are_left_out_without_a_word(family, caplog
     assert not caplog.records
 
 
+def test_latex_is_not_asked_for():
+    with rc_context({"text.usetex": True}):
+        figure = new_figure(4, 3, "50 % of a_b")
+        figure.subplots().plot([0.1, 1000])
+        finished(figure).draw_without_rendering()
+        assert not any(text.get_usetex() for text in figure.findobj(Text))
+
+
 def test_a_notebook_shows_a_figure_once_and_without_pyplot():
     """As the last line of a cell, in a kernel that has not imported pyplot."""
     data, _ = DisplayFormatter().format(finished(new_figure(2, 1, "a title")))

@@ -208,6 +208,9 @@ def test_all_pictures_are_trained_on_and_several_classifiers_asked(folder, train
     assert "No pictures of errors: there are no test images" in told
     run("report", *OF_WEIGHTS[:2], "--weights", "all/weights.safetensors", "--split", "train")
     assert (folder / "all" / "training_errors.html").exists()
+    held = run(*TRAIN, "--held-out-share", "0", "--held-out", "9", "--output", "held")
+    tested = run("evaluate", *OF_WEIGHTS[:2], "--weights", "held/weights.safetensors")
+    assert result(tested) == result(held)  # on the same pictures
     told = run("predict", *OF_WEIGHTS, "all/weights.safetensors", "mine/red", "--output", "mean")
     assert told.count("Weights: ") == 2
     assert "20 pictures classified. Table in mean/predictions.csv" in told

@@ -10,6 +10,8 @@ import pytest
 from small import paint
 
 from pytorch_vision.data import ImageData, load_folder
+from pytorch_vision.data.folder_layout import find_files
+from pytorch_vision.data.image_files import pictures_of
 
 BOTH = {"cat": (4, 1), "dog": (4, 1)}  # how five pictures of each are split
 
@@ -179,6 +181,10 @@ def test_classes_and_splits_are_found_and_reported(tmp_path, capsys, there, expe
             "seg_train/cat=2, seg_train/dog=2, seg_test/cat=2, seg_test/dog=2",
             "folders called seg_test, seg_train: if they are for training and testing",
         ),
+        (
+            "cat/train=3, cat/test=1, dog/train=3, dog/test=1",
+            "cat has folders to train and to test on inside a class, expected train/<class>/",
+        ),
         ("cat=5, dog=5, copy/cat=5, copy/dog=5", "copy looks like a copy of .* inside itself"),
         # an extra class is no reason to test on val
         (
@@ -215,10 +221,11 @@ def test_the_folder_of_a_run_is_not_a_class(tmp_path, capsys):
 
 
 def test_pictures_without_an_extension_are_pictures(tmp_path):
-    fill(tmp_path, "cat=5, dog=5")
+    fill(tmp_path, "cat=25, dog=5")
     for path in tmp_path.glob("*/*.png"):
         path.rename(path.with_suffix(""))
-    assert counts_of(load(tmp_path)) == BOTH
+    assert counts_of(load(tmp_path)) == {"cat": (20, 5), "dog": (4, 1)}
+    assert len(pictures_of(find_files(tmp_path / "cat"))) == 25
 
 
 def test_links_that_lead_round_or_nowhere(tmp_path, capsys):

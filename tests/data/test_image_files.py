@@ -348,12 +348,32 @@ def test_what_is_not_a_picture_at_all_is_said(tmp_path):
         read_image(tmp_path / "circle.png")
 
 
+def test_a_camera_s_raw_file_is_not_its_thumbnail(tmp_path):
+    Image.new("RGB", (160, 120)).save(tmp_path / "raw.tif", tiffinfo={254: 1})
+    with pytest.raises(ValueError, match=r"a camera's raw file, .* or rawpy"):
+        read_image(tmp_path / "raw.tif")
+
+
+def test_a_phone_s_pictures_are_known_by_their_pixels(tmp_path):
+    """In a JPEG of several pictures, as after its place was removed."""
+    pictures = [Image.new("RGB", (1200, 900), colour) for colour in ("red", "blue")]
+    exif, digests = Image.Exif(), []
+    for place in ("here", "nowhere at all"):
+        exif[270] = place
+        path = tmp_path / f"{place}.jpg"
+        pictures[0].save(path, "MPO", save_all=True, append_images=pictures[1:], exif=exif)
+        with Image.open(path) as opened:
+            assert opened.format == "MPO"
+        digests.append(decode_picture(path, (32, 32), "crop").digest)
+    assert digests[0] == digests[1]
+
+
 @pytest.mark.parametrize("suffix", ["png", "ppm", "jp2", "tif"])
 def test_colours_of_16_bits_are_scaled_alike_in_all_formats(tmp_path, suffix):
     values = (np.arange(3 * 32 * 32, dtype=np.uint16)[::-1]).reshape(32, 32, 3)
     assert cv2.imwrite(str(tmp_path / f"a.{suffix}"), values[..., ::-1])
     picture = decode_picture(tmp_path / f"a.{suffix}", (32, 32), "crop")
-    assert (picture.kind, picture.own_scale) == ("uint16", (0, values.max()))
+    assert (picture.kind, picture.value_range) == ("uint16", (0, values.max()))
     assert np.array_equal(picture.image, (255 * (values / values.max())).astype(np.uint8))
 
 

@@ -1,3 +1,4 @@
+import re
 import sys
 from pathlib import Path
 
@@ -181,6 +182,20 @@ def test_a_network_begins_with_torchvisions_weights(few, theirs, tmp_path):
     loaded = Classifier.load(tmp_path / "weights")  # needs no download
     assert loaded.normalization == IMAGENET
     assert torch.equal(loaded.network.features[0][0].weight, own["features.0.0.weight"])
+
+
+def test_weights_with_torchvisions_older_names_are_loaded(hub):
+    network = torchvision.models.get_model("densenet121")
+    old = {
+        re.sub(r"(denselayer\d+\.\w+)(\d)\.", r"\1.\2.", name): tensor
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    assert old.keys() != network.state_dict().keys()
+    torch.save(old, hub / "densenet121-a639ec97.pth")
+    loaded = create("torchvision:densenet121@DEFAULT", 2).state_dict()
+    new = [k for k, tensor in network.state_dict().items() if not torch.equal(loaded[k], tensor)]
+    assert new == ["classifier.weight", "classifier.bias"]
 
 
 def test_all_of_torchvisions_weights_fit_a_thousand_classes(theirs):

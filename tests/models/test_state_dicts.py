@@ -1,6 +1,7 @@
 import argparse
 from collections.abc import Callable
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -56,6 +57,15 @@ def test_state_dicts_of_several_libraries_are_loaded(tmp_path, few, kind, suffix
     assert torch.allclose(classifier.network[0].weight, source[0].weight, atol=1e-2)
 
 
+def test_numbers_of_numpy_1_are_read(tmp_path):
+    torch.save({"state_dict": tiny_network().state_dict(), "best": np.float64(0.9)}, tmp_path / "2")
+    with ZipFile(tmp_path / "2") as new, ZipFile(tmp_path / "1", "w") as old:
+        for name in new.namelist():
+            old.writestr(name, new.read(name).replace(b"numpy._core", b"numpy.core"))
+    assert b"numpy.core" in (tmp_path / "1").read_bytes()
+    assert len(read_state_dict(tmp_path / "1")[0]) == len(tiny_network().state_dict())
+
+
 def test_a_last_layer_of_other_classes_stays_new(tmp_path, few):
     torch.save(prefixed("backbone.", tiny_network(classes=1000).state_dict()), tmp_path / "w.pt")
     classifier = Classifier(tiny_network(), few)
@@ -66,14 +76,27 @@ def test_a_last_layer_of_other_classes_stays_new(tmp_path, few):
     ]
 
 
-def test_a_prefix_in_the_network_is_matched():
+@pytest.mark.parametrize(
+    "names",
+    [
+        "{}",
+        "model.{}",  # as Lightning has it
+        "{0[0]}.module.{0[1]}",  # DataParallel around a part
+        "module.net._orig_mod.{}",
+    ],
+)
+def test_prefixes_in_the_network_and_in_the_file_are_matched(names):
     class Outer(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.backbone = tiny_network()
+            self.backbone = nn.Sequential(tiny_network())
             self.head = nn.Linear(10, 2)
 
-    fitting = fit_to(Outer().state_dict(), tiny_network().state_dict())
+    file = {
+        names.format(name.split(".", 1) if "0[0]" in names else name): tensor
+        for name, tensor in nn.Sequential(tiny_network()).state_dict().items()
+    }
+    fitting = fit_to(Outer().state_dict(), file)
     assert len(fitting.taken) == 10
     assert fitting.left == []
     assert fitting.missing == ["head.weight", "head.bias"]

@@ -179,6 +179,12 @@ def test_two_processes_of_torchrun_resume_the_run_of_one(few, tiny, out, alone):
     assert last["train_loss"] == pytest.approx(alone[-1].train_loss, rel=0.05)
 
 
+def test_the_variables_of_a_scheduler_start_nothing(monkeypatch):
+    for name, value in {"NTASKS": "4", "JOB_NAME": "x", "PROCID": "1", "NODEID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert make_fabric(Machine(accelerator="cpu")).world_size == 1
+
+
 def test_too_many_devices_are_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     numbers = launch._devices_and_nodes

@@ -25,6 +25,12 @@ def each(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(logits, labels, label_smoothing=0.1, reduction="none")
 
 
+def in_place(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    loss = smooth(logits, labels)
+    logits.detach().zero_()
+    return loss
+
+
 def weights_of(classifier: Classifier) -> torch.Tensor:
     return nn.utils.parameters_to_vector(classifier.network.parameters()).detach()
 
@@ -34,7 +40,9 @@ def weights_of(classifier: Classifier) -> torch.Tensor:
     [
         smooth,
         each,
+        in_place,
         nn.CrossEntropyLoss(label_smoothing=0.1),
+        nn.CrossEntropyLoss(label_smoothing=0.1, reduction="sum"),
         nn.CrossEntropyLoss(torch.ones(10, dtype=torch.float64), label_smoothing=0.1),
     ],
 )
@@ -45,6 +53,7 @@ def test_a_custom_loss_replaces_the_recipes(few, tiny, loss):
     ours = fit(tiny, few, CONFIG, EXACT, loss=loss)
     assert torch.allclose(weights_of(tiny), weights_of(expected), atol=1e-5)
     assert ours.column("train_loss") == pytest.approx(theirs.column("train_loss"), rel=1e-5)
+    assert ours.column("train_accuracy") == theirs.column("train_accuracy")
     weight = getattr(loss, "weight", None)
     assert weight is None or weight.dtype is torch.float64
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from small import few_images, tiny_classifier, tiny_network
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 from pytorch_vision.data import ImageData
 from pytorch_vision.models import Classifier, create
@@ -121,6 +122,29 @@ def test_features_that_never_change_do_no_harm() -> None:
     probe = fit_probe(features, torch.arange(20) // 10, 2)
     assert probe.accuracy == 100
     assert probe.weight.isfinite().all()
+
+
+class Scaled(nn.Module):
+    """Its logits are sharper than the outputs of its last layer."""
+
+    def __init__(self, head: nn.Linear) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.head(images.mean((2, 3)))
+        logits /= 0.05
+        return logits
+
+
+def test_logits_may_be_scaled_in_place_but_weights_may_not_be_computed() -> None:
+    network = Scaled(nn.Linear(3, 2))
+    found = last_layer(Adapter(network, Call()), SIZE)
+    assert found is not None
+    assert found[1] == pytest.approx(20)
+    for normed in (parametrizations.weight_norm, parametrizations.orthogonal):
+        network = Scaled(normed(nn.Linear(3, 2)))
+        assert last_layer(Adapter(network, Call()), SIZE) is None
 
 
 def changed_by(classifier: Classifier, data: ImageData, config: TrainConfig) -> set[str]:

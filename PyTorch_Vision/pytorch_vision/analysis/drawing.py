@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from matplotlib import font_manager, rcParams
+from matplotlib import font_manager, rc_context, rcParams
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
@@ -33,7 +33,14 @@ MISSING = (
 
 
 class NotebookFigure(Figure):
-    """A figure that a notebook shows as the last line of a cell, without pyplot."""
+    """A figure that a notebook shows as the last line of a cell, without pyplot.
+
+    Its texts are drawn literally, whatever matplotlib's settings say of LaTeX.
+    """
+
+    def draw(self, renderer: Any) -> None:
+        with rc_context({"text.usetex": False}):
+            super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         png = io.BytesIO()
@@ -57,6 +64,7 @@ def finished(figure: Figure) -> Figure:
         axes.tick_params(which="both", labelfontfamily=families)  # also for ticks made later
     texts = figure.findobj(Text)
     for text in texts:
+        text.set_usetex(False)
         found = {_family(one, families) for one in text.get_text().replace("\n", "")}
         others = sorted(family for family in found if family and family not in families)
         text.set_fontfamily([*families, *others])

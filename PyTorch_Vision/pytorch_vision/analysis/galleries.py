@@ -105,7 +105,7 @@ def training_views(data: ImageData, config: TrainConfig, count: int = 4) -> Figu
     for images, caption, axes in zip(columns, titles, panels.T, strict=True):
         axes[0].set_title(caption, fontsize=SMALL)
         for image, panel in zip(images, axes, strict=True):
-            panel.imshow(image, interpolation="nearest")
+            panel.imshow(image, interpolation="nearest", origin="upper")
     return finished(figure)
 
 
@@ -237,7 +237,7 @@ def _draw(
 
 
 def _show(panel: Axes, image: np.ndarray, caption: str) -> None:
-    panel.imshow(image, interpolation="nearest")
+    panel.imshow(image, interpolation="nearest", origin="upper")
     panel.set_title(caption, fontsize=SMALL)
     height, width = image.shape[:2]
     aspect = _aspect(image)

@@ -150,7 +150,8 @@ def _with_data_of_weights(values: dict[str, Any], needs_data: bool) -> dict[str,
     if not isinstance(data, str):
         return {"data": "full"} | values
     if is_cifar10(data) or Path(data).is_dir():
-        names = ("data", "root", "labels", "held_out")
+        names = ["data", "root", "labels", "held_out"]
+        names += [] if is_cifar10(data) else ["held_out_share"]
         return {name: known[name] for name in names if name in known} | values
     if needs_data:
         raise ValueError(

@@ -4,6 +4,7 @@ The page needs gradio, which is not installed with PyTorch_Vision.
 """
 
 import io
+import os
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,8 @@ def launch_demo(classifier: Classifier, machine: Machine | None = None, **option
         said = gradio.Textbox(ask, label=str(classifier))
         maps = gradio.Image(format="png", show_label=False, buttons=[], visible=bool(explainer))
         picture.change(answer, picture, [classes, maps, said])
+    for name in ("no_proxy", "NO_PROXY"):  # gradio asks its own page whether it is there
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "localhost,127.0.0.1")))
     try:
         page.launch(**{"share": False, "max_file_size": LARGEST} | options)
     except OSError as error:  # gradio's advice is about its own settings
@@ -84,5 +87,5 @@ def launch_demo(classifier: Classifier, machine: Machine | None = None, **option
 
 def _drawn(explained: Explanation) -> Image.Image:
     png = io.BytesIO()
-    galleries.explanation(explained, "Where the network looked").savefig(png)
+    galleries.explanation(explained, "Where the network looked").savefig(png, format="png")
     return Image.open(png)

@@ -130,6 +130,7 @@ def find_layout(
         return _labelled(top, folder, known, left_out, labeller)
     splits = _splits(folder, known)
     if not splits:
+        _refuse_splits_inside(folder)
         whole = Split(str(folder), _classes(folder, known, left_out))
         return Layout(_class_names(whole, known), None, whole, has_splits=False)
     train, names = None, known
@@ -252,6 +253,17 @@ def _splits(folder: Folder, known: tuple[str, ...]) -> dict[str, list[Folder]]:
                 "them train and test; if they are classes, give them other names"
             )
     return {}  # "valid" alone is a class: "invalid" may be beside it
+
+
+def _refuse_splits_inside(folder: Folder) -> None:
+    """Raise ValueError if each class has a train and a test folder of its own."""
+    inside = [{_split_name(one) for one in its_class.used} for its_class in folder.used]
+    if inside and all("train" in names and len(names) > 1 and all(names) for names in inside):
+        raise ValueError(
+            f"{folder.used[0]} has folders to train and to test on inside a class, expected "
+            "train/<class>/... and test/<class>/...: move them, or set labels to level:2, which "
+            "takes all of them together"
+        )
 
 
 def _class_or_split(folder: Folder, split: Folder) -> str:

@@ -45,7 +45,7 @@ FILE = np.dtype(
         ("digest", f"U{DIGEST_LENGTH}"),
         ("remark", "U100"),
         ("kind", "U8"),  # the type of values of more than 8 bits, or empty
-        ("own_scale", "f8", 2),
+        ("value_range", "f8", 2),
         ("scale", "f8", 2),  # with which they were read
     ]
 )
@@ -87,10 +87,13 @@ class Request:
         return max(BATCH // (3 * math.prod(self.size)), 1)
 
     def scales_for(self, table: np.ndarray) -> Scales:
-        """Return a scale for each type of values in a table: the given one, or a spanning one."""
+        """Return a scale for each type of values in a table: the given one, or that of all values.
+
+        Of some cameras, the smallest is far from 0, so it becomes black.
+        """
         found = {}
         for kind in np.unique(table["kind"][table["kind"] != ""]).tolist():
-            own = table["own_scale"][table["kind"] == kind]
+            own = table["value_range"][table["kind"] == kind]
             found[kind] = (float(own[:, 0].min()), float(own[:, 1].max()))
         return {kind: self.scales.get(kind, scale) for kind, scale in found.items()}
 
@@ -266,7 +269,7 @@ def _decode(
                     reasons.append(_reason(files[number], found))
                     continue
                 images[row] = found.image
-                for name in ("size", "digest", "remark", "kind", "own_scale", "scale"):
+                for name in ("size", "digest", "remark", "kind", "value_range", "scale"):
                     table[name][number] = getattr(found, name)
             table["row"][number] = row
             row += 1

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, get_args
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, JpegImagePlugin
 
 from pytorch_vision.runtime.checks import height_and_width
 from pytorch_vision.runtime.files import is_system_error, user_path
@@ -38,7 +38,8 @@ LOOKED_AT = 20  # files that are opened to find out whether they are pictures
 NOT_READ = ("EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF")
 ORIENTATION = 0x0112  # in EXIF
 PHOTOMETRIC, SAMPLES_PER_PIXEL, EXTRA_SAMPLES, NO_DATA = 262, 277, 338, 42113  # tags of TIFF
-BITS, PLANES = 258, 284  # and these
+SUBFILE_TYPE, BITS, PLANES = 254, 258, 284  # and these
+MPO_ENTRIES = 0xB002  # tag of the pictures in a file of several JPEGs
 RGB_TIFF, APART = 2, 2  # of PHOTOMETRIC, and of PLANES: one band after the other
 ALPHA = (1, 2, 999)  # of EXTRA_SAMPLES, as Pillow knows them
 EXTRA_BANDS = "bands beyond red, green and blue are not declared as transparency, and not used"
@@ -72,7 +73,7 @@ class Picture:
         digest: a hash of its pixels, whatever its name, metadata, format, compression and target
             size; of a JPEG of more than a million pixels, a hash of the compressed pixels.
         kind: the type of its values if they have more than 8 bits, such as "uint16"; else empty.
-        own_scale: for such values, those that would become black and white in this picture alone.
+        value_range: the smallest and the largest of such values in this picture.
         scale: those that did become black and white.
         remark: what was done to bands beyond the colours, or empty.
     """
@@ -82,7 +83,7 @@ class Picture:
     mode: str
     digest: str
     kind: str = ""
-    own_scale: Scale = (0.0, 0.0)
+    value_range: Scale = (0.0, 0.0)
     scale: Scale = (0.0, 0.0)
     remark: str = ""
 
@@ -172,7 +173,7 @@ def read_image(
 
     The picture is turned upright by its EXIF orientation. Transparency is composited over white,
     or over black if all visible pixels are white. An animation gives its first frame. Values of
-    more than 8 bits are scaled to 0..255 as in ``value_scale``. Broken metadata are ignored.
+    more than 8 bits are scaled to 0..255. Broken metadata are ignored.
 
     A JPEG of more than a million pixels, and at least four times the target size, is decoded at an
     eighth, a quarter or a half of its size, but at no less than twice the target size, and resized
@@ -281,13 +282,14 @@ def _opened(path: ImageFile) -> IO[bytes]:
 def pictures_of(files: list[str]) -> list[str]:
     """Return the files whose extensions are those of pictures.
 
-    If there are none, the first files are opened instead, as pictures need no extension.
+    If there are none, the first files are opened: if one of them is a picture, pictures have no
+    extension here, and all files may be one.
     """
     extensions = _extensions()
     suffixes = {_suffix(file) for file in files}
     known = {one for one in suffixes if one in extensions or "image/" in _media_type(one)}
     named = [one for one in files if _suffix(one) in known]
-    return named or [one for one in files[:LOOKED_AT] if _is_picture(one)]
+    return named or (files if any(map(_is_picture, files[:LOOKED_AT])) else [])
 
 
 def _is_picture(path: str) -> bool:
@@ -367,7 +369,7 @@ def _decode_file(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
     file.seek(0)
     picture = Image.open(file, formats=formats_read())
     whole, pixels_at = picture.size, file.tell()
-    if _has_deep_planes(picture):
+    if _has_deep_planes(picture) or _is_thumbnail(picture):
         raise Image.UnidentifiedImageError
     side, is_large = DRAFT * max(size), math.prod(whole) > WHOLE
     drafted = picture.draft(picture.mode, (side, side)) if is_large else None
@@ -379,9 +381,14 @@ def _decode_file(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
     decoded = _Decoded(picture, whole, extent)
     if is_large and picture.format in ("JPEG", "MPO"):
         # hash the compressed pixels, the same at every scale
+        if mpo := getattr(picture, "mpinfo", None):  # several pictures; the first is read
+            file.seek(0)
+            JpegImagePlugin.JpegImageFile(file)
+            pixels_at = file.tell()
         file.seek(pixels_at)
+        pixels = file.read(mpo[MPO_ENTRIES][0]["Size"] - pixels_at if mpo else -1)
         facts = (whole, getattr(picture, "quantization", None), decoded.orientation)
-        return replace(decoded, digest=_digest(repr(facts).encode(), file.read()))
+        return replace(decoded, digest=_digest(repr(facts).encode(), pixels))
     if may_have_deep_colours and picture.mode in ("RGB", "RGBA", "LA"):
         file.seek(0)
         return replace(decoded, values=_deep_colours(file.read(), picture.size))
@@ -420,11 +427,12 @@ def _brought(decoded: _Decoded, size: tuple[int, int], resize: Resize, scales: S
     _check_proportions(whole, target, resize)
     mode, digest = picture.mode, decoded.digest
     has_extra_bands = _has_extra_bands(picture)
-    kind, own_scale, scale = "", (0.0, 0.0), (0.0, 0.0)
+    kind, value_range, scale = "", (0.0, 0.0), (0.0, 0.0)
     if values is not None:
         missing = next(iter(_tiff_numbers(picture, NO_DATA)), None)
-        kind, own_scale = values.dtype.name, value_scale(_colours(values), missing)
-        scale = scales.get(kind, own_scale)
+        kind, value_range = values.dtype.name, range_of(_colours(values), missing)
+        low, high = value_range
+        scale = scales.get(kind, (min(0.0, low), high))
         digest = _digest(repr((values.shape, turn)).encode(), values.tobytes())
         picture = _in_8_bits(values, scale, missing, mode in ("RGBA", "LA") and not has_extra_bands)
     rgb, remark = _to_rgb(picture, has_extra_bands)
@@ -433,7 +441,7 @@ def _brought(decoded: _Decoded, size: tuple[int, int], resize: Resize, scales: S
         digest = _digest(repr(turned.size).encode(), turned.tobytes())
     image = resized(rgb, target, resize, decoded.extent)
     image = image if turn is None else image.transpose(turn)
-    return Picture(np.asarray(image), upright, mode, digest, kind, own_scale, scale, remark)
+    return Picture(np.asarray(image), upright, mode, digest, kind, value_range, scale, remark)
 
 
 def _digest(*contents: bytes) -> str:
@@ -502,6 +510,11 @@ def _has_extra_bands(picture: Image.Image) -> bool:
     return is_rgb and max(samples, default=0) > 3 and not set(extra) & set(ALPHA)
 
 
+def _is_thumbnail(picture: Image.Image) -> bool:
+    """Return whether a TIFF begins with a small copy, as camera raw files do."""
+    return any(int(kind) & 1 for kind in _tiff_numbers(picture, SUBFILE_TYPE))
+
+
 def _has_deep_planes(picture: Image.Image) -> bool:
     """Return whether Pillow would take bytes for colours: of 16 bits, one band after the other."""
     is_deep = max(_tiff_numbers(picture, BITS), default=0) > 8
@@ -523,10 +536,8 @@ def _deep_colours(content: bytes, size: tuple[int, int]) -> np.ndarray | None:
     return values[..., [2, 1, 0, 3][: values.shape[2]]]  # OpenCV has BGR
 
 
-def value_scale(values: np.ndarray, missing: float | None = None) -> Scale:
-    """Return the values that become black and white, for a picture of more than 8 bits.
-
-    White is the largest value. Black is 0, or the smallest value if that is negative.
+def range_of(values: np.ndarray, missing: float | None = None) -> Scale:
+    """Return the smallest and the largest value of a picture of more than 8 bits.
 
     Args:
         values: of any shape and type; NaN and infinite values count as missing.
@@ -538,7 +549,7 @@ def value_scale(values: np.ndarray, missing: float | None = None) -> Scale:
     known = values[_known(values, missing)]
     if not known.size:
         raise _RefusedError("has no finite value")
-    return min(0.0, float(known.min())), float(known.max())
+    return float(known.min()), float(known.max())
 
 
 def _colours(values: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import itertools
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,18 +77,51 @@ def copied(network: nn.Module) -> nn.Module:
     """Return a deep copy of a network.
 
     ``copy.deepcopy`` refuses computed tensors, which a layer keeps with ``weight_norm``, or if it
-    stores its last features; they are copied without their graph.
+    stores its last features; they are copied without their graph. What else cannot be copied, such
+    as a lock or a log file, is shared. Functions, such as hooks, use the copies of what they used.
     """
     memo: dict[int, Any] = {}
     values = [value for module in network.modules() for value in vars(module).values()]
     for tensor in _tensors(values):
         if not tensor.is_leaf:
             memo[id(tensor)] = tensor.detach().clone()
-    result = copy.deepcopy(network, memo)
+    try:
+        result = copy.deepcopy(network, made := dict(memo))
+    except TypeError:
+        result = copy.deepcopy(network, made := memo | _not_copyable(network, memo))
+    for module in result.modules():
+        _rebind_functions(module, made)
     for parameter in result.parameters():
         if not parameter.is_leaf:  # a copied parameter of a traced network has a graph
             parameter.detach_().requires_grad_()
     return result
+
+
+def _not_copyable(network: nn.Module, memo: dict[int, Any]) -> dict[int, Any]:
+    """Return the attributes of a network's modules that ``copy.deepcopy`` refuses, by their id."""
+    found = {}
+    for module in network.modules():
+        for name in vars(module).keys() - vars(nn.Module()).keys():
+            value = vars(module)[name]
+            try:
+                copy.deepcopy(value, dict(memo))
+            except TypeError:
+                found[id(value)] = value
+    return found
+
+
+def _rebind_functions(module: nn.Module, memo: dict[int, Any]) -> None:
+    """Let the functions in a copied module use the copies of the objects in their closures."""
+    hooks = [values for name, values in vars(module).items() if name.endswith("_hooks")]
+    for values in (vars(module), *hooks):
+        for name, value in values.items():
+            if isinstance(value, types.FunctionType) and value.__closure__:
+                held = [cell.cell_contents for cell in value.__closure__]
+                cells = tuple(types.CellType(memo.get(id(one), one)) for one in held)
+                values[name] = types.FunctionType(
+                    value.__code__, value.__globals__, value.__name__, value.__defaults__, cells
+                )
+                values[name].__kwdefaults__ = value.__kwdefaults__
 
 
 def copied_to_look(network: nn.Module) -> nn.Module:
@@ -141,8 +175,12 @@ def load_state(network: nn.Module, state: dict[str, Any], assign: bool = False) 
     Raises:
         RuntimeError: the network's tensors have other names or shapes.
     """
-    others = {k: v for k, v in network.state_dict().items() if not isinstance(v, Tensor)}
-    network.load_state_dict({**others, **state}, assign=assign)
+    whole = network.state_dict()  # knows the version of each layer, which some of them check
+    for name in [name for name, value in whole.items() if isinstance(value, Tensor)]:
+        del whole[name]
+    whole.update(state)
+    # only if needed, as a user's own ``load_state_dict`` may not take it
+    network.load_state_dict(whole, **({"assign": True} if assign else {}))
 
 
 def memory_order(network: nn.Module) -> torch.memory_format:

@@ -16,9 +16,10 @@ from torch import nn
 
 from pytorch_vision.data import Normalization
 from pytorch_vision.models.custom_resnet import CustomResNet
+from pytorch_vision.models.module_utils import load_state, tensors_of
 from pytorch_vision.models.resnet import ResNet, ResNet18, ResNet34, check_num_classes
 from pytorch_vision.models.state_dicts import fit_to
-from pytorch_vision.runtime.text import first_line
+from pytorch_vision.runtime.text import first_line, listed
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "ResNet18": ResNet18,
@@ -190,7 +191,7 @@ def _torchvision_builder(name: str) -> Callable[..., nn.Module]:
             name, weights=None, num_classes=num_classes, **{**extra, **options}
         )
         if weights is not None:
-            _fill(model, f"torchvision:{name}@{weights_name}", weights)
+            _fill(model, f"{name}{WEIGHTS}{weights_name}", weights)
             preset = weights.transforms()
             model.pretrained_cfg = {"mean": tuple(preset.mean), "std": tuple(preset.std)}
             if "transform_input" in extra:
@@ -214,30 +215,33 @@ def _torchvision_weights(name: str, weights_name: str) -> Any:
 
 
 def _fill(model: nn.Module, name: str, weights: Any) -> None:
-    """Load torchvision's weights into a network, except for tensors with another shape.
+    """Load torchvision's weights into one of its networks, except for a layer of other classes.
 
     Raises:
         ValueError: the file cannot be downloaded or read; the message says where to put it.
     """
     folder = Path(torch.hub.get_dir(), "checkpoints")
     file = folder / Path(urlparse(weights.url).path).name
-    there = file.exists()
+    there, own = file.exists(), tensors_of(model)
     try:
-        tensors = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
-        fitting = fit_to(model.state_dict(), tensors)
-        if len(fitting.taken) < len(fitting.missing):
-            raise RuntimeError(f"only {len(fitting.taken)} of its {len(tensors)} tensors fit")
+        # refuses a file that could run code; then torchvision's loader, which knows older names
+        weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        loaded = torchvision.models.get_model(name.partition(WEIGHTS)[0], weights=weights)
+        theirs = tensors_of(loaded)
+        fitting = fit_to(own, theirs)
+        if new := [one for one in fitting.missing if own[one].shape[1:] != theirs[one].shape[1:]]:
+            raise RuntimeError(f"{listed(new)} has another shape")
     except Exception as error:  # from the network, the disk, or the reader of a damaged file
         if there:
             raise ValueError(
-                f"{file} does not hold the weights of {name} ({first_line(error)}): remove it, or "
-                f"replace it with the file from {weights.url}"
+                f"{file} does not hold the weights of {TORCHVISION}{name} ({first_line(error)}): "
+                f"remove it, or replace it with the file from {weights.url}"
             ) from error
         raise ValueError(
-            f"the weights of {name} cannot be downloaded ({first_line(error)}): put the file from "
-            f"{weights.url} into {folder}"
+            f"the weights of {TORCHVISION}{name} cannot be downloaded ({first_line(error)}): put "
+            f"the file from {weights.url} into {folder}"
         ) from error
-    model.load_state_dict(fitting.taken, strict=False)
+    load_state(model, own | fitting.taken)
 
 
 def _timm() -> Any:

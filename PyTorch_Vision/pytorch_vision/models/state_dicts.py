@@ -5,10 +5,11 @@ any training script; names may have other prefixes, and the last layer other cla
 """
 
 import argparse
+import itertools
 import os
 import re
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,11 +28,14 @@ from pytorch_vision.models.weights import (
 from pytorch_vision.runtime.files import CheckpointError, is_system_error
 from pytorch_vision.runtime.text import first_line, listed
 
+CORES = ("core", "_core")
+WRAPPERS = ("module", "_orig_mod")  # of DataParallel and torch.compile
 # types that training scripts store with the weights, and that cannot run code
 HARMLESS: list[Any] = [
     argparse.Namespace,
     np.dtype,
-    np.float64(0).__reduce__()[0],  # the function that unpickles NumPy's numbers
+    # the function that unpickles NumPy's numbers, by its names in NumPy 1 and 2
+    *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in CORES),
     *(type(np.dtype(name)) for name in ("bool", "int64", "float32", "float64")),
 ]
 
@@ -106,24 +110,36 @@ def _state_dicts(content: Any, depth: int = 3) -> Iterator[dict[str, Tensor]]:
 def fit_to(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> Fitting:
     """Match a file's tensors with a network's by name and shape.
 
-    The names on one side may have a prefix, such as "module." or "model."; the prefix whose removal
+    In names, the wrappers' parts "module" and "_orig_mod" do not count. Beyond these, the names on
+    each side may have a prefix, such as "model." or "backbone."; the pair of prefixes whose removal
     makes the most tensors match is removed.
     """
+    mine, theirs = ({_without_wrappers(name): name for name in one} for one in (own, tensors))
+    alike = defaultdict(list)  # the network's names with the same last part and shape
+    for name, real in mine.items():
+        alike[name.rpartition(".")[2], own[real].shape].append(name)
     votes: Counter[tuple[str, str]] = Counter({("", ""): 0})
-    for names, others, in_file in ((tensors, own, True), (own, tensors, False)):
-        for name, tensor in names.items():
-            parts = name.split(".")
-            for count in range(len(parts)):  # "", "module." and "module.conv1."
-                prefix = ".".join([*parts[:count], ""])
-                other = others.get(name[len(prefix) :])
-                if other is not None and other.shape == tensor.shape:
-                    votes[(prefix, "") if in_file else ("", prefix)] += 1
+    for name, real in theirs.items():
+        for other in alike[name.rpartition(".")[2], tensors[real].shape]:
+            end = len(_shared_end(name, other))
+            votes[name[:-end], other[:-end]] += 1
     (of_file, of_network), _ = votes.most_common(1)[0]
     taken, left = {}, []
-    for name, tensor in tensors.items():
-        inner = of_network + name.removeprefix(of_file)
-        if name.startswith(of_file) and inner in own and own[inner].shape == tensor.shape:
-            taken[inner] = tensor
+    for name, real in theirs.items():
+        inner = mine.get(of_network + name.removeprefix(of_file))
+        if name.startswith(of_file) and inner and own[inner].shape == tensors[real].shape:
+            taken[inner] = tensors[real]
         else:
-            left.append(name)
+            left.append(real)
     return Fitting(taken, left, [name for name in own if name not in taken])
+
+
+def _without_wrappers(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+
+
+def _shared_end(one: str, other: str) -> str:
+    """Return the last parts of two dotted names, as far as they are the same."""
+    pairs = zip(reversed(one.split(".")), reversed(other.split(".")), strict=False)
+    shared = itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)
+    return ".".join([part for part, _ in shared][::-1])

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import lightning_fabric
 import numpy as np
 import torch
+from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import Strategy
 from pydantic import Field
 
@@ -91,7 +92,10 @@ def fabric_on(
     # Fabric announces the precision on stderr, which a notebook shows as an error
     for name in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # processes are started by torchrun or by this program, whatever a cluster's variables say
+    by_torchrun = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
     return lightning_fabric.Fabric(
+        plugins=None if by_torchrun else LightningEnvironment(),
         accelerator=machine.chosen_accelerator,
         devices=devices,
         num_nodes=nodes,

@@ -52,6 +52,20 @@ class Average:
         if copies:
             torch._foreach_copy_(copies, others)
 
+    def copy_attributes(self) -> None:
+        """Copy tensors and numbers that layers keep as attributes, such as a running mean.
+
+        A network written from scratch may have no buffers for them.
+        """
+        if self.network is self.trained:
+            return
+        for copy, its in zip(self.network.modules(), self.trained.modules(), strict=True):
+            for name, value in vars(its).items():
+                if isinstance(value, Tensor):
+                    vars(copy)[name] = value.detach().clone()
+                elif isinstance(value, (int, float)) and name != "training":
+                    vars(copy)[name] = value
+
 
 def _tensors(network: nn.Module, trained: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """Return the tensors of a network that are averaged, and those that are copied."""

@@ -115,7 +115,7 @@ class CustomLoss:
             ValueError: the loss fails, returns something else, or has no gradient.
         """
         try:
-            loss: Any = self.loss(logits, labels)
+            loss: Any = self.loss(logits.clone(), labels)  # a margin may be subtracted in place
         except Exception as error:  # a custom loss can raise anything
             if is_lack_of_memory(error):
                 raise
@@ -132,7 +132,8 @@ class CustomLoss:
         if not isinstance(loss, Tensor) or loss.shape not in ((), labels.shape):
             shown = tuple(loss.shape) if isinstance(loss, Tensor) else loss
             raise ValueError(f"loss returns {shown!r}, expected one number, or one for each image")
-        return loss.mean() * len(labels)
+        is_sum = getattr(self.loss, "reduction", "") == "sum"
+        return loss if is_sum else loss.mean() * len(labels)
 
 
 def _described(tensor: Tensor) -> str:

@@ -75,7 +75,8 @@ def fit_last_layer(
     found = last_layer(adapter, classifier.size)
     if found is None or len(data.train_images) < 2:
         say(
-            "The network does not end with a linear layer, so all layers are trained from the start"
+            "The network does not end with a plain linear layer, so all layers are trained from "
+            "the start"
         )
         return
     layer, multiple = found
@@ -143,15 +144,19 @@ def last_layer(adapter: Adapter, size: tuple[int, int]) -> tuple[nn.Linear, floa
         size: height and width of its images.
 
     Returns:
-        None if the logits are no multiple of a linear layer's outputs, as after a softmax.
+        None if the logits are no multiple of a linear layer's outputs, as after a softmax, or if
+        the layer's weights are computed, as by ``weight_norm``.
     """
     network = adapter.network
     device = device_of(network)
     outputs: dict[nn.Linear, Tensor] = {}
     hooks = [
-        module.register_forward_hook(lambda layer, _, output: outputs.update({layer: output}))
+        # the network may change the output in place
+        module.register_forward_hook(
+            lambda layer, _, output: outputs.update({layer: output.clone()})
+        )
         for module in network.modules()
-        if isinstance(module, nn.Linear)
+        if isinstance(module, nn.Linear) and "weight" in module._parameters
     ]
     unhooked = adapter.unhooked
     try:

@@ -214,6 +214,7 @@ class Trainer:
         the network was trained with statistics of such images. All processes use the same images
         and get the same result.
         """
+        self.average.copy_attributes()
         whole = copy.copy(self.loader)
         whole.rank, whole.world_size = 0, 1
         count = -(-image_count(len(whole.images)) // whole.batch_size)
