@@ -1,6 +1,8 @@
 import csv
 import json
+import math
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -41,6 +43,9 @@ def test_runs_over_seeds_have_mean_and_deviation():
     assert table.count("test accuracy 4") == 1
     assert "a, b  2 runs  test accuracy 47.50 ± 3.54 %  loss 1.2500 ± 0.3536" in table
     assert "±" not in compare_runs(runs[1:])
+    diverged = replace(HISTORY.records[0], test_loss=math.inf)
+    lost = [replace(run(f"lost-{n}", seed=n), history=History((diverged,))) for n in range(2)]
+    assert "2 runs  test accuracy 30.00 ± 0.00 %  loss inf ± nan" in compare_runs(lost)
     long = [run(f"runs/a-long-study-of-nothing-at-all/seed-{n}", seed=n) for n in range(3)]
     assert "\nruns/a-long-study-of-nothing-at-all/seed-0 and 2 more  3 runs" in compare_runs(long)
 

@@ -2,11 +2,12 @@
 
 import math
 import os
-import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from pytorch_vision.app.command_line import OUTPUT
 from pytorch_vision.app.run_folder import STOPPED, Manifest, RunFolder
@@ -171,7 +172,8 @@ def _summary(runs: Sequence[FinishedRun]) -> list[str]:
 
     def spread(column: str, form: str) -> str:
         values = [run.figures[column] for run in runs]
-        return f"{statistics.mean(values):{form}} ± {statistics.stdev(values):{form}}"
+        with np.errstate(invalid="ignore"):  # the loss of a run that diverged is infinite
+            return f"{np.mean(values):{form}} ± {np.std(values, ddof=1):{form}}"
 
     names = ", ".join(run.name for run in runs)
     if len(names) > WIDEST:
