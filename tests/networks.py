@@ -227,7 +227,13 @@ class WithHook(Body):
     def __init__(self) -> None:
         super().__init__()
         self.kept: dict[str, Tensor] = {}
-        self.conv2.register_forward_hook(lambda layer, _, maps: self.kept.update(maps=maps))
+        self._hooks: list[Any] = []  # a usual name, which is none of torch's
+
+        @torch.enable_grad()
+        def keep(layer: nn.Module, inputs: Any, maps: Tensor) -> None:
+            self.kept.update(maps=maps)
+
+        self._hooks.append(self.conv2.register_forward_hook(keep))
 
     def forward(self, x: Tensor) -> Tensor:
         self.features(x)
@@ -239,7 +245,11 @@ class WithLock(Body):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lock, self.functions = threading.Lock(), torch.nn.functional
+        self.conv1.lock, self.functions = threading.Lock(), torch.nn.functional
+        self.stages = {"first": self.conv1}
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.conv2(self.stages["first"](x).relu()).relu()
 
 
 class OwnLoader(Body):

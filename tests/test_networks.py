@@ -15,7 +15,7 @@ from pytorch_vision.analysis import grad_cam, removal
 from pytorch_vision.data import ImageData, subset
 from pytorch_vision.explain import baseline_maps, map_geometry
 from pytorch_vision.models import Classifier, print_summary
-from pytorch_vision.models.module_utils import tensors_of
+from pytorch_vision.models.module_utils import copied, tensors_of
 from pytorch_vision.runtime import Machine
 from pytorch_vision.training import TrainConfig, evaluate, find_learning_rate, fit
 
@@ -132,6 +132,18 @@ def test_probable_mistakes_are_printed(data, capsys):
     printed = capsys.readouterr().out
     assert "seems to end with a sigmoid" in printed
     assert "\n0: without running statistics" in printed
+
+
+def test_a_copy_shares_no_layer(data):
+    for kind in ("hook", "lock"):
+        network = made(kind)
+        twin = copied(network)
+        assert not set(network.modules()) & set(twin.modules())
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.zero_()
+            assert twin(torch.ones(1, 3, 32, 32)).abs().sum() > 0
+            assert network(torch.ones(1, 3, 32, 32)).abs().sum() == 0
 
 
 def test_statistics_of_a_network_from_scratch_are_those_of_training(data):

@@ -62,7 +62,7 @@ def test_a_file_is_downloaded(address, tmp_path):
 )
 def test_a_server_that_misbehaves_is_given_up(address, tmp_path, monkeypatch, path, reason):
     """``torture.hostile`` has more such servers."""
-    monkeypatch.setattr(downloads, "STALL_SECONDS", 3 if path == "drips" else 20)
+    monkeypatch.setattr(downloads, "STALL_SECONDS", 20)
     monkeypatch.setattr(downloads, "LARGEST_DOWNLOAD", 2_000_000)
     with pytest.raises(downloads.DownloadError, match=reason):
         downloads.download(f"{address}/{path}", KNOWN_HASH, tmp_path)

@@ -187,7 +187,7 @@ def test_bands_that_pillow_cannot_read_are_refused_without_a_word_of_its_own(tmp
         old, new = (struct.pack("<HHIHH", tag, 3, 1, one, 0) for one in (written, value))
         assert content.count(old) == 1
         path.write_bytes(content.replace(old, new))
-        with pytest.raises(ValueError, match=r"bands\.tif is a TIFF, .* whose bands or values"):
+        with pytest.raises(ValueError, match=r"bands\.tif is a TIFF whose bands or values"):
             read_image(path)
     assert capfd.readouterr().err == ""
 
@@ -328,7 +328,7 @@ def test_cmyk_and_lab_have_their_colours(tmp_path):
         ),
         ("empty.jpg", b"", "is empty"),
         ("pointer.jpg", b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
-        ("bands.tif", b"II*\0\x08\0\0\0\0\0", "is a TIFF, .* whose bands .* tifffile or rasterio"),
+        ("bands.tif", b"II*\0\x08\0\0\0\0\0", "is a TIFF whose bands .* tifffile or rasterio"),
         ("phone.jpg", b"\0\0\0\x18ftypheic", "is HEIC, which Pillow cannot read: convert it"),
         ("page.jpg", b"<html>not found</html>", "is not an image that Pillow can read"),
         ("field.grib", b"GRIB\0\0\0\2" + bytes(30), "is not an image that Pillow can read"),

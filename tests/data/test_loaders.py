@@ -9,6 +9,7 @@ from pytorch_vision.data import (
     Normalization,
     TrainLoader,
     eval_batches,
+    loaders,
     subset,
     train_loader,
 )
@@ -132,3 +133,20 @@ def test_custom_steps_are_not_lost_on_a_gpu(few, capsys):
     assert capsys.readouterr().out.count("\n") == 1
     train_loader(few, NORMALIZATION, custom_steps(), 16, 0, torch.device("cpu"))
     assert capsys.readouterr().out == ""
+
+
+def test_images_for_which_a_gpu_has_no_room_are_copied_batch_by_batch(few, monkeypatch):
+    expected = list(on_device(few, Augmentation(), 16, 0).epoch(1))
+    monkeypatch.setattr(loaders, "has_room", lambda device, size: False)
+    loader = on_device(few, Augmentation(), 16, 0)
+    assert loader.on_device is None
+    for (images, labels), (others, theirs) in zip(loader.epoch(1), expected, strict=True):
+        assert torch.equal(images, others)
+        assert torch.equal(labels, theirs)
+
+
+def test_the_device_decides_on_the_loader(few):
+    settings = (few, NORMALIZATION, PLAIN, 16, 0)
+    assert type(train_loader(*settings, torch.device("cpu"))) is TrainLoader
+    meta = torch.device("meta")  # stands in for a GPU
+    assert type(train_loader(*settings, meta)) is DeviceTrainLoader

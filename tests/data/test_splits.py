@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,18 @@ def test_a_held_out_part_is_stratified_and_repeatable(sample):
     assert np.array_equal(held.test_images, again.test_images)
     assert not np.array_equal(held.test_images, other.test_images)
     assert held.name == "bundled sample, 1,000 images (205 of them held out)"
+
+
+def test_images_that_are_mapped_from_a_file_stay_so(few, tmp_path):
+    """They may be more than memory holds."""
+    mapped = np.memmap(tmp_path / "images", np.uint8, "w+", shape=few.train_images.shape)
+    mapped[:] = few.train_images
+    data = replace(few, train_images=np.asarray(mapped))
+    held, usual = hold_out(data, 20), hold_out(few, 20)
+    for name in ("train_images", "test_images"):
+        ours = getattr(held, name)
+        assert np.array_equal(ours, getattr(usual, name))
+        assert isinstance(ours.base, np.memmap)
 
 
 def labelled(counts: dict[str, int]) -> ImageData:

@@ -6,17 +6,50 @@ import torch
 from networks import (
     Answering,
     Body,
+    made,
 )
 from small import EXACT, tiny_network
+from torch import nn
 
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.adapter import (
+    Call,
     LogitsError,
     find_call,
 )
 
 SIZE = (32, 32)
 CONTIGUOUS = torch.contiguous_format
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("frozen", Call()),
+        ("view", Call(memory_format=CONTIGUOUS)),
+        ("one channel", Call(channels=1)),
+        ("squeeze", Call(alone=False)),
+        ("dictionary", Call()),
+    ],
+)
+def test_the_fastest_call_that_works_is_found(kind, expected):
+    network = made(kind)
+    assert find_call(network, SIZE, 10) == expected
+    assert network.training
+
+
+def test_without_16_bits_there_is_no_autocast():
+    def precision() -> torch.autocast:
+        return torch.autocast("cpu", torch.bfloat16)
+
+    assert find_call(made("numpy"), SIZE, 10, precision) == Call(autocast=False)
+
+
+@pytest.mark.parametrize(("groups", "autocast"), [(1, True), (4, True), (8, False)])
+def test_depthwise_convolutions_run_in_float32_on_a_cpu(groups, autocast):
+    network = tiny_network()
+    network.insert(1, nn.Conv2d(8, 8, 3, groups=groups))
+    assert find_call(network, SIZE, 10) == Call(autocast=autocast)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,11 @@ def test_a_wrong_value_without_a_keyword_is_named():
         Augmentation(4, "vertical", 7)
 
 
+def test_settings_are_frozen():
+    with pytest.raises(AttributeError):
+        TrainConfig().epochs = 3
+
+
 def test_help_shows_the_fields_as_they_are_declared():
     text = pydoc.plain(pydoc.render_doc(TrainConfig))
     assert "TrainConfig(epochs: int = 20, " in text

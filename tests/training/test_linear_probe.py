@@ -18,6 +18,7 @@ from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.devices import make_fabric
 from pytorch_vision.training import TrainConfig, fit, linear_probe
 from pytorch_vision.training.linear_probe import (
+    features_below,
     fit_last_layer,
     fit_probe,
     last_layer,
@@ -137,14 +138,30 @@ class Scaled(nn.Module):
         return logits
 
 
-def test_logits_may_be_scaled_in_place_but_weights_may_not_be_computed() -> None:
-    network = Scaled(nn.Linear(3, 2))
-    found = last_layer(Adapter(network, Call()), SIZE)
+def test_logits_that_are_scaled_in_place_are_a_multiple() -> None:
+    found = last_layer(Adapter(Scaled(nn.Linear(3, 2)), Call()), SIZE)
     assert found is not None
     assert found[1] == pytest.approx(20)
-    for normed in (parametrizations.weight_norm, parametrizations.orthogonal):
-        network = Scaled(normed(nn.Linear(3, 2)))
-        assert last_layer(Adapter(network, Call()), SIZE) is None
+
+
+def test_a_layer_of_computed_weights_is_not_fitted(
+    easy: ImageData, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = Scaled(parametrizations.weight_norm(nn.Linear(3, 3)))
+    fit(Classifier(network, easy), easy, TrainConfig.finetune(epochs=1), CPU)
+    assert "no layer is fitted before the training" in capsys.readouterr().out
+
+
+def test_features_of_mirror_images_are_those_of_turned_images(data: ImageData) -> None:
+    classifier, fabric = tiny_classifier(data), make_fabric(Machine("cpu", precision="32-true"))
+    adapter, turned = Adapter(classifier.network, Call()), data.train_images[:, :, ::-1]
+    layer, rows = adapter.network[-1], np.arange(0, 100, 3)
+    first, other = (
+        features_below(fabric, adapter, layer, images, classifier.normalization, 2, rows)
+        for images in (data.train_images, np.ascontiguousarray(turned))
+    )
+    assert first.shape == (2, 34, 16)
+    torch.testing.assert_close(first.flip(0), other)
 
 
 def changed_by(classifier: Classifier, data: ImageData, config: TrainConfig) -> set[str]:

@@ -76,8 +76,10 @@ def launch_demo(classifier: Classifier, machine: Machine | None = None, **option
         said = gradio.Textbox(ask, label=str(classifier))
         maps = gradio.Image(format="png", show_label=False, buttons=[], visible=bool(explainer))
         picture.change(answer, picture, [classes, maps, said])
-    for name in ("no_proxy", "NO_PROXY"):  # gradio asks its own page whether it is there
-        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "localhost,127.0.0.1")))
+    # gradio asks its own page whether it is there
+    direct = [os.environ.get(name, "") for name in ("no_proxy", "NO_PROXY")]
+    hosts = {one for text in (*direct, "localhost,127.0.0.1") for one in text.split(",") if one}
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(sorted(hosts))
     try:
         page.launch(**{"share": False, "max_file_size": LARGEST} | options)
     except OSError as error:  # gradio's advice is about its own settings

@@ -29,6 +29,7 @@ from pytorch_vision.models import Classifier
 from pytorch_vision.models.classifier import weights_path
 from pytorch_vision.models.init import begin_as_identity
 from pytorch_vision.models.registry import (
+    MODELS,
     check_name,
     expected_normalization,
     has_pretrained_weights,
@@ -394,11 +395,12 @@ class Settings:
         filters = self.filters or ("identity" if self.chosen_recipe == "few" else "random")
         if filters == "identity" and not self.has_learned_weights:
             begin_as_identity(classifier.network)
-        known = is_builtin(self.model) or expected_normalization(classifier.network) is not None
+        known = self.model in MODELS or expected_normalization(classifier.network) is not None
         if self.has_learned_weights and self.config.epochs and not known:
             say(
                 "Images are normalised by their own mean and deviation; if the learned weights "
-                'expect others, give the network pretrained_cfg = {"mean": ..., "std": ...}'
+                'expect others, give the network pretrained_cfg = {"mean": ..., "std": ...}, or '
+                "name torchvision's weights, as in torchvision:NAME@DEFAULT"
             )
         if self.weights and self.config.epochs:
             say(classifier.begin_with(self.weights))

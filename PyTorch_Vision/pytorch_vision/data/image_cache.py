@@ -17,6 +17,7 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
@@ -210,6 +211,26 @@ def cache_path(root: str | os.PathLike, folder: Path, size: tuple[int, int], res
     """Return the path of the cache, in ``root``, of a folder's pictures at one size."""
     text = json.dumps([os.path.realpath(folder), size, resize])
     return Path(root) / f"{NAME}{hashlib.sha256(text.encode()).hexdigest()[:12]}.kept"
+
+
+def rows_of(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return images by index; those that are mapped from a file stay so, in a temporary one.
+
+    Raises:
+        OSError: the disk has no room for them.
+    """
+    source: Any = images
+    while source is not None and not isinstance(source, np.memmap):
+        source = getattr(source, "base", None)
+    if source is None:
+        return images[rows]
+    height, width = images.shape[1:3]
+    beside = Path(source.filename) if source.filename else None
+    kept = _temporary(len(rows), (height, width), beside)
+    step = max(BATCH // images[0].nbytes, 1)
+    for start in range(0, len(rows), step):
+        kept[start : start + step] = images[rows[start : start + step]]
+    return kept
 
 
 def _temporary(count: int, size: tuple[int, int], cache: Path | None) -> np.ndarray:

@@ -186,7 +186,8 @@ def read_image(
         size: target height and width, or one number for both, in pixels.
         resize: "crop", "pad" or "squash", as ``resized`` explains.
         scales: for each type of values of more than 8 bits, such as "uint16", those that become
-            black and white; default: the picture's own.
+            black and white; default: from 0, or a negative smallest value, to the picture's
+            largest.
 
     Returns:
         The image, uint8 (H, W, 3), and a sentence that says what was done to it.
@@ -282,14 +283,15 @@ def _opened(path: ImageFile) -> IO[bytes]:
 def pictures_of(files: list[str]) -> list[str]:
     """Return the files whose extensions are those of pictures.
 
-    If there are none, the first files are opened: if one of them is a picture, pictures have no
-    extension here, and all files may be one.
+    If there are none, the first files are opened, as pictures need no extension: those with the
+    same extension as a picture among them, or without any, are returned.
     """
     extensions = _extensions()
     suffixes = {_suffix(file) for file in files}
     known = {one for one in suffixes if one in extensions or "image/" in _media_type(one)}
     named = [one for one in files if _suffix(one) in known]
-    return named or (files if any(map(_is_picture, files[:LOOKED_AT])) else [])
+    found = {_suffix(one) for one in files[:LOOKED_AT] if _is_picture(one)} if not named else set()
+    return named or [one for one in files if _suffix(one) in found]
 
 
 def _is_picture(path: str) -> bool:
@@ -338,8 +340,9 @@ def _why_unknown(path: ImageLike) -> str:
         return "is a Git LFS pointer in place of the picture: git lfs pull fetches the picture"
     if start[:4] in TIFF:
         return (
-            "is a TIFF, or a camera's raw file, whose bands or values Pillow cannot read: convert "
-            "it to three bands of 8 bits, with tifffile or rasterio, or rawpy"
+            "is a TIFF whose bands or values Pillow cannot read, or a camera's raw file, which "
+            "begins with a thumbnail: convert it to three bands of 8 bits, with tifffile or "
+            "rasterio, or rawpy"
         )
     if start[4:12] in HEIC:
         return (
@@ -386,7 +389,8 @@ def _decode_file(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
             JpegImagePlugin.JpegImageFile(file)
             pixels_at = file.tell()
         file.seek(pixels_at)
-        pixels = file.read(mpo[MPO_ENTRIES][0]["Size"] - pixels_at if mpo else -1)
+        length = mpo[MPO_ENTRIES][0]["Size"] - pixels_at if mpo else -1
+        pixels = file.read(length if length > 0 else -1)  # a wrong size is no size
         facts = (whole, getattr(picture, "quantization", None), decoded.orientation)
         return replace(decoded, digest=_digest(repr(facts).encode(), pixels))
     if may_have_deep_colours and picture.mode in ("RGB", "RGBA", "LA"):

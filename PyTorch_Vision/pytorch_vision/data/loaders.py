@@ -17,6 +17,7 @@ from pytorch_vision.data.images import ImageData
 from pytorch_vision.data.normalization import Normalization, Normalizer
 from pytorch_vision.data.views import make_views, view_batch, view_one_by_one
 from pytorch_vision.runtime.checks import whole_number
+from pytorch_vision.runtime.devices import has_room, to_device
 from pytorch_vision.runtime.processes import part_of
 from pytorch_vision.runtime.terminal import say
 
@@ -133,7 +134,10 @@ class TrainLoader:
 
 
 class DeviceTrainLoader(TrainLoader):
-    """The batches of a ``TrainLoader``, made on a device that holds all images as uint8.
+    """The batches of a ``TrainLoader``, made on a device.
+
+    It holds all images as uint8, if they take at most half of its free memory; otherwise each
+    batch's are copied there.
 
     A fast GPU trains on more images per second than albumentations makes on a CPU core. The views'
     parameters are drawn on the CPU as for ``TrainLoader``; the pixels are the same.
@@ -145,16 +149,24 @@ class DeviceTrainLoader(TrainLoader):
 
     def __init__(self, *arguments: Any, device: torch.device) -> None:
         super().__init__(*arguments)
-        self.on_device = torch.empty(self.images.shape, dtype=torch.uint8, device=device)
-        for start in range(0, len(self.images), COPIED_AT_ONCE):
-            part = slice(start, start + COPIED_AT_ONCE)
-            self.on_device[part] = as_tensor(self.images[part]).to(device)
+        self.device, self.on_device = device, None
         self.normalizer.to(device)
+        if has_room(device, self.images.nbytes):
+            self.on_device = torch.empty(self.images.shape, dtype=torch.uint8, device=device)
+            for start in range(0, len(self.images), COPIED_AT_ONCE):
+                part = slice(start, start + COPIED_AT_ONCE)
+                self.on_device[part] = as_tensor(self.images[part]).to(device)
 
     def augment(self, indices: np.ndarray, draws: Draws) -> Tensor:
         """Return augmented views of images by index, as ``TrainLoader`` does, on the device."""
-        chosen = torch.from_numpy(indices).to(self.on_device.device, non_blocking=True)
-        return view_batch(self.views, self.on_device[chosen], draws, self.normalizer)
+        if self.on_device is not None:
+            pixels = self.on_device[to_device(torch.from_numpy(indices), self.device)]
+        else:
+            pixels = torch.from_numpy(self.images[indices])
+            # from pinned memory, the next batch is copied while the GPU works
+            pixels = pixels.pin_memory() if self.device.type == "cuda" else pixels
+            pixels = to_device(pixels, self.device)
+        return view_batch(self.views, pixels, draws, self.normalizer)
 
 
 def train_loader(
@@ -195,12 +207,17 @@ def eval_batches(
     normalization: Normalization,
     device: torch.device | str = "cpu",
     batch_size: int = 500,
+    rows: np.ndarray | None = None,
 ) -> Iterator[Tensor]:
-    """Yield uint8 (N, H, W, 3) images in order, as normalised batches, float32 (N, 3, H, W)."""
-    normalizer = Normalizer(normalization).to(device)
-    for start in range(0, len(images), batch_size):
-        batch = as_tensor(images[start : start + batch_size])
-        yield normalizer(batch.to(device, non_blocking=True)).contiguous()
+    """Yield uint8 (N, H, W, 3) images in order, as normalised batches, float32 (N, 3, H, W).
+
+    With ``rows``, int64 (M,), only the images at these indices are yielded.
+    """
+    device, normalizer = torch.device(device), Normalizer(normalization).to(device)
+    for start in range(0, len(images if rows is None else rows), batch_size):
+        part = slice(start, start + batch_size)
+        batch = as_tensor(images[part if rows is None else rows[part]])
+        yield normalizer(to_device(batch, device)).contiguous()
 
 
 def as_tensor(images: np.ndarray) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pytorch_vision.data.image_cache import rows_of
 from pytorch_vision.data.images import ImageData
 from pytorch_vision.runtime.checks import whole_number
 
@@ -86,7 +87,7 @@ def _split(data: ImageData, chosen: np.ndarray, name: str) -> ImageData:
 def _train_part(data: ImageData, indices: np.ndarray) -> dict[str, Any]:
     """Return the fields of the training images at ``indices``, by name."""
     return {
-        "train_images": data.train_images[indices],
+        "train_images": rows_of(data.train_images, indices),
         "train_labels": data.train_labels[indices],
         "train_files": data.train_files and tuple(data.train_files[i] for i in indices),
         "train_digests": data.train_digests and tuple(data.train_digests[i] for i in indices),

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pytorch_vision.data.augment import Augmentation
 from pytorch_vision.data.normalization import Normalizer
+from pytorch_vision.runtime.devices import to_device
 
 Size = tuple[int, int]
 
@@ -280,8 +281,7 @@ def view_batch(
     """
     sources = PixelSources.unchanged(images)
     for view, parameters in zip(reversed(views), reversed(drawn), strict=True):
-        on_device = torch.from_numpy(parameters).to(images.device, non_blocking=True)
-        sources = view.sources(sources, on_device)
+        sources = view.sources(sources, to_device(torch.from_numpy(parameters), images.device))
     which = torch.arange(len(images), device=images.device)[:, None, None]
     pixels = images[which, sources.rows[:, :, None], sources.columns[:, None, :]]
     return normalizer(torch.where(sources.filled[..., None], normalizer.fill, pixels))

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pytorch_vision.data.images import LUMA
@@ -100,7 +99,11 @@ class Adapter(nn.Module):
 
 def luma(images: Tensor) -> Tensor:
     """Convert images (N, 3, H, W) to grayscale, (N, 1, H, W), as Pillow's mode "L" does."""
-    return F.conv2d(images, images.new_tensor(LUMA).view(1, 3, 1, 1))
+    # without a tensor of the weights, which a step that is captured as a CUDA graph cannot make
+    red, green, blue = (
+        weight * band for weight, band in zip(LUMA, images.split(1, 1), strict=True)
+    )
+    return red + green + blue
 
 
 def as_logits(output: Any) -> Tensor:

@@ -20,7 +20,7 @@ from pytorch_vision.models.adapter import Adapter, Autocast
 from pytorch_vision.models.module_utils import device_of, evaluating
 from pytorch_vision.models.resnet import SMALLEST
 from pytorch_vision.runtime import Machine
-from pytorch_vision.runtime.devices import device_settings
+from pytorch_vision.runtime.devices import device_settings, to_device
 from pytorch_vision.runtime.files import user_path
 
 BATCH, CPU_BATCH = 500, 64  # images per batch, at most
@@ -91,7 +91,7 @@ def logits_of(
     with evaluating(adapter.network):
         for start in range(0, len(images), batch_size):
             part = as_tensor(images[start : start + batch_size])
-            batch = normalize(part.to(device, non_blocking=True))
+            batch = normalize(to_device(part, device))
             # not around the loop, as the caller's code would run in this context, too; and not in
             # inference mode, as a network may store a tensor that training needs later
             with torch.no_grad(), precision():

@@ -14,6 +14,8 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
 HALVES = (torch.float16, torch.bfloat16)
+OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+HOOKS = [name for name in OF_EVERY_MODULE if name.endswith("_hooks")]
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
@@ -77,8 +79,9 @@ def copied(network: nn.Module) -> nn.Module:
     """Return a deep copy of a network.
 
     ``copy.deepcopy`` refuses computed tensors, which a layer keeps with ``weight_norm``, or if it
-    stores its last features; they are copied without their graph. What else cannot be copied, such
-    as a lock or a log file, is shared. Functions, such as hooks, use the copies of what they used.
+    stores its last features; they are copied without their graph. Attributes that cannot be copied,
+    such as a lock or a log file, are shared. Hooks and functions that are attributes use the copies
+    of the layers and containers that they close over.
     """
     memo: dict[int, Any] = {}
     values = [value for module in network.modules() for value in vars(module).values()]
@@ -89,8 +92,10 @@ def copied(network: nn.Module) -> nn.Module:
         result = copy.deepcopy(network, made := dict(memo))
     except TypeError:
         result = copy.deepcopy(network, made := memo | _not_copyable(network, memo))
-    for module in result.modules():
-        _rebind_functions(module, made)
+    for module in set(result.modules()) - set(network.modules()):
+        for held in (vars(module), *(vars(module)[name] for name in HOOKS)):
+            functions = {k: v for k, v in held.items() if isinstance(v, types.FunctionType)}
+            held.update({name: _rebound(value, made) for name, value in functions.items()})
     for parameter in result.parameters():
         if not parameter.is_leaf:  # a copied parameter of a traced network has a graph
             parameter.detach_().requires_grad_()
@@ -98,30 +103,55 @@ def copied(network: nn.Module) -> nn.Module:
 
 
 def _not_copyable(network: nn.Module, memo: dict[int, Any]) -> dict[int, Any]:
-    """Return the attributes of a network's modules that ``copy.deepcopy`` refuses, by their id."""
-    found = {}
+    """Return the attributes and hooks of a network that ``copy.deepcopy`` refuses, by their id."""
+
+    def fails(value: Any, known: dict[int, Any]) -> bool:
+        try:
+            copy.deepcopy(value, dict(known))
+        except TypeError:
+            return True
+        return False
+
+    found: dict[int, Any] = {}
     for module in network.modules():
-        for name in vars(module).keys() - vars(nn.Module()).keys():
-            value = vars(module)[name]
-            try:
-                copy.deepcopy(value, dict(memo))
-            except TypeError:
-                found[id(value)] = value
-    return found
+        own = [value for name, value in vars(module).items() if name not in OF_EVERY_MODULE]
+        hooks = [hook for name in HOOKS for hook in vars(module)[name].values()]
+        found |= {id(value): value for value in (*own, *hooks) if fails(value, memo)}
+    # what only leads to another of them can be copied
+    return {
+        key: value
+        for key, value in found.items()
+        if fails(value, memo | {k: v for k, v in found.items() if k != key})
+    }
 
 
-def _rebind_functions(module: nn.Module, memo: dict[int, Any]) -> None:
-    """Let the functions in a copied module use the copies of the objects in their closures."""
-    hooks = [values for name, values in vars(module).items() if name.endswith("_hooks")]
-    for values in (vars(module), *hooks):
-        for name, value in values.items():
-            if isinstance(value, types.FunctionType) and value.__closure__:
-                held = [cell.cell_contents for cell in value.__closure__]
-                cells = tuple(types.CellType(memo.get(id(one), one)) for one in held)
-                values[name] = types.FunctionType(
-                    value.__code__, value.__globals__, value.__name__, value.__defaults__, cells
-                )
-                values[name].__kwdefaults__ = value.__kwdefaults__
+def _rebound(value: Any, memo: dict[int, Any]) -> Any:
+    """Return the copy of an object, or of a function that closes over copied objects, else itself.
+
+    ``memo`` is that of ``copy.deepcopy``.
+    """
+    if id(value) in memo or not isinstance(value, types.FunctionType):
+        return memo.get(id(value), value)
+    memo[id(value)] = value  # ends a recursion
+    closure = value.__closure__ or ()
+    cells = tuple(_rebound_cell(cell, memo) for cell in closure)
+    if any(new is not old for new, old in zip(cells, closure, strict=True)):
+        made = types.FunctionType(
+            value.__code__, value.__globals__, value.__name__, value.__defaults__, cells
+        )
+        made.__kwdefaults__ = value.__kwdefaults__
+        vars(made).update(vars(value))
+        memo[id(value)] = made
+    return memo[id(value)]
+
+
+def _rebound_cell(cell: types.CellType, memo: dict[int, Any]) -> types.CellType:
+    try:
+        held = cell.cell_contents
+    except ValueError:  # it is empty
+        return cell
+    new = _rebound(held, memo)
+    return cell if new is held else memo.setdefault(id(cell), types.CellType(new))
 
 
 def copied_to_look(network: nn.Module) -> nn.Module:

@@ -228,9 +228,6 @@ def _fill(model: nn.Module, name: str, weights: Any) -> None:
         weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
         loaded = torchvision.models.get_model(name.partition(WEIGHTS)[0], weights=weights)
         theirs = tensors_of(loaded)
-        fitting = fit_to(own, theirs)
-        if new := [one for one in fitting.missing if own[one].shape[1:] != theirs[one].shape[1:]]:
-            raise RuntimeError(f"{listed(new)} has another shape")
     except Exception as error:  # from the network, the disk, or the reader of a damaged file
         if there:
             raise ValueError(
@@ -241,6 +238,13 @@ def _fill(model: nn.Module, name: str, weights: Any) -> None:
             f"the weights of {TORCHVISION}{name} cannot be downloaded ({first_line(error)}): put "
             f"the file from {weights.url} into {folder}"
         ) from error
+    fitting = fit_to(own, theirs)
+    unlike = [k for k in fitting.missing if k in theirs and own[k].shape[1:] != theirs[k].shape[1:]]
+    if unlike:
+        raise ValueError(
+            f"{listed(unlike)} of {TORCHVISION}{name} would have another shape than in its weights:"
+            " give the options with which these were trained, such as image_size=384"
+        )
     load_state(model, own | fitting.taken)
 
 

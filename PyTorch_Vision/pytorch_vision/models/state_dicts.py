@@ -5,7 +5,6 @@ any training script; names may have other prefixes, and the last layer other cla
 """
 
 import argparse
-import itertools
 import os
 import re
 import zipfile
@@ -140,6 +139,6 @@ def _without_wrappers(name: str) -> str:
 
 def _shared_end(one: str, other: str) -> str:
     """Return the last parts of two dotted names, as far as they are the same."""
-    pairs = zip(reversed(one.split(".")), reversed(other.split(".")), strict=False)
-    shared = itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)
-    return ".".join([part for part, _ in shared][::-1])
+    parts = [name.split(".")[::-1] for name in (one, other)]
+    shared = os.path.commonprefix(parts)  # noqa: RUF071
+    return ".".join(shared[::-1])

@@ -65,10 +65,17 @@ class CudaGraphs:
 def is_capturable(model: nn.Module) -> bool:
     """Return whether a network is sure to launch the same kernels in every step, as a graph must.
 
-    True if it has no hooks, and only layers of torch or this package: a custom layer may branch.
+    True if it has no hooks, and only layers of torch or this package: a custom layer may branch,
+    and a normalisation layer without momentum reads its counter.
     """
-    return all(
+    hooked = any(
+        parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None)
+        for parameter in model.parameters()
+    )
+    return not hooked and all(
         type(module).__module__.startswith(STATIC_PACKAGES)
-        and not (module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+        and getattr(module, "momentum", 0) is not None
+        and not (module._forward_hooks or module._forward_pre_hooks)
+        and not (module._backward_hooks or module._backward_pre_hooks)
         for module in model.modules()
     )

@@ -17,9 +17,12 @@ import torch
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import Strategy
 from pydantic import Field
+from torch import Tensor
 
 from pytorch_vision.runtime.checks import checked_dataclass
 
+ON_THE_CPU = "DefaultCPUAllocator"  # in torch's error when the CPU's memory is full
+NO_MEMORY = (ON_THE_CPU, "out of memory", "ALLOC_FAILED")
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
@@ -102,6 +105,27 @@ def fabric_on(
         precision=machine.chosen_precision,
         strategy=strategy,
     )
+
+
+def has_room(device: torch.device, size: int) -> bool:
+    """Return whether ``size`` bytes take at most half of a GPU's free memory."""
+    if device.type == "mps":
+        free = torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+    elif device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        free = torch.cuda.mem_get_info(device)[0] + kept
+    else:
+        return True
+    return size <= free / 2
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor to a device, without waiting for it if that is a CUDA GPU.
+
+    On Apple's GPUs, a copy that does not wait can read memory that is free already (PyTorch's issue
+    189690).
+    """
+    return tensor.to(device, non_blocking=device.type == "cuda")
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
@@ -264,7 +288,7 @@ def memory_explained(work: str = "this test", advice: str = "") -> Iterator[None
     except (RuntimeError, MemoryError) as error:
         if not is_lack_of_memory(error):
             raise
-        gpu = isinstance(error, torch.OutOfMemoryError)
+        gpu = isinstance(error, RuntimeError) and ON_THE_CPU not in str(error)
         traceback.clear_frames(error.__traceback__)
         error.__traceback__ = None
         gc.collect()
@@ -277,9 +301,9 @@ def memory_explained(work: str = "this test", advice: str = "") -> Iterator[None
 
 def is_lack_of_memory(error: Exception) -> bool:
     """Return whether an error from Python, NumPy or torch means that memory has run out."""
-    # torch raises a RuntimeError that names "DefaultCPUAllocator" when the CPU's memory is full
-    known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    return known or "DefaultCPUAllocator" in str(error)
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in NO_MEMORY)
 
 
 @contextlib.contextmanager

@@ -53,18 +53,20 @@ class Average:
             torch._foreach_copy_(copies, others)
 
     def copy_attributes(self) -> None:
-        """Copy tensors and numbers that layers keep as attributes, such as a running mean.
-
-        A network written from scratch may have no buffers for them.
-        """
+        """Copy tensors that layers keep as attributes, such as a running mean that is no buffer."""
         if self.network is self.trained:
             return
-        for copy, its in zip(self.network.modules(), self.trained.modules(), strict=True):
-            for name, value in vars(its).items():
-                if isinstance(value, Tensor):
-                    vars(copy)[name] = value.detach().clone()
-                elif isinstance(value, (int, float)) and name != "training":
-                    vars(copy)[name] = value
+        known = [*self.trained.parameters(), *self.trained.buffers()]
+        averaged = {one.untyped_storage().data_ptr() for one in known}
+        copies = dict(self.network.named_modules())
+        for name, module in self.trained.named_modules():
+            for attribute, value in vars(module).items():
+                # one that shares a parameter's memory follows the averaged parameter
+                is_own = isinstance(value, Tensor) and (
+                    value.untyped_storage().data_ptr() not in averaged
+                )
+                if is_own and name in copies:
+                    setattr(copies[name], attribute, value.detach().clone())
 
 
 def _tensors(network: nn.Module, trained: nn.Module) -> tuple[list[Tensor], list[Tensor]]:

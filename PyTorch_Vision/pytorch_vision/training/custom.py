@@ -24,7 +24,7 @@ class Custom:
 
     Attributes:
         loss: a function of logits, float32 (N, C), and labels, int64 (N,), that returns the mean
-            over the images, or one number for each.
+            over the images, or one number for each, or, if its ``reduction`` is "sum", their sum.
         optimizer: a function that makes an optimizer from the trainable parameters.
 
     Raises:
@@ -133,7 +133,7 @@ class CustomLoss:
             shown = tuple(loss.shape) if isinstance(loss, Tensor) else loss
             raise ValueError(f"loss returns {shown!r}, expected one number, or one for each image")
         is_sum = getattr(self.loss, "reduction", "") == "sum"
-        return loss if is_sum else loss.mean() * len(labels)
+        return loss.sum() if is_sum else loss.mean() * len(labels)
 
 
 def _described(tensor: Tensor) -> str:

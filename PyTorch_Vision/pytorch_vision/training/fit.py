@@ -76,7 +76,7 @@ def fit(
         loss: a custom loss in place of the recipe's cross-entropy, label smoothing and class
             weights: a function of logits, float32 (N, C), and labels, int64 (N,), such as
             ``torch.nn.MultiMarginLoss()``. It returns the mean over the images, or one number for
-            each image.
+            each image, or, if its ``reduction`` is "sum", their sum.
         optimizer: a custom optimizer in place of the recipe's: a function that makes one from a
             list of parameters, such as ``lambda parameters: torch.optim.AdamW(parameters,
             lr=1e-3)``. Its rates rise over ``config.warm_up`` of the steps, then fall to zero. Its

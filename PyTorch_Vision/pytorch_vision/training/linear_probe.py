@@ -73,10 +73,11 @@ def fit_last_layer(
     if config.transfer == "no":
         return
     found = last_layer(adapter, classifier.size)
-    if found is None or len(data.train_images) < 2:
+    # weights that are computed, as by weight_norm, cannot be set
+    if found is None or "weight" not in found[0]._parameters or len(data.train_images) < 2:
         say(
-            "The network does not end with a plain linear layer, so all layers are trained from "
-            "the start"
+            "The network does not end with a plain linear layer, so no layer is fitted before the "
+            "training"
         )
         return
     layer, multiple = found
@@ -84,7 +85,7 @@ def fit_last_layer(
     most = max(2, MOST_FEATURES // (layer.in_features * views))
     chosen = np.sort(epoch_order(len(data.train_images), config.seed, 0)[:most])
     features = features_below(
-        fabric, adapter, layer, data.train_images[chosen], classifier.normalization, views
+        fabric, adapter, layer, data.train_images, classifier.normalization, views, chosen
     )
     labels = torch.from_numpy(data.train_labels[chosen]).long()
     probe = fit_probe(
@@ -144,8 +145,7 @@ def last_layer(adapter: Adapter, size: tuple[int, int]) -> tuple[nn.Linear, floa
         size: height and width of its images.
 
     Returns:
-        None if the logits are no multiple of a linear layer's outputs, as after a softmax, or if
-        the layer's weights are computed, as by ``weight_norm``.
+        None if the logits are no multiple of a linear layer's outputs, as after a softmax.
     """
     network = adapter.network
     device = device_of(network)
@@ -156,7 +156,7 @@ def last_layer(adapter: Adapter, size: tuple[int, int]) -> tuple[nn.Linear, floa
             lambda layer, _, output: outputs.update({layer: output.clone()})
         )
         for module in network.modules()
-        if isinstance(module, nn.Linear) and "weight" in module._parameters
+        if isinstance(module, nn.Linear)
     ]
     unhooked = adapter.unhooked
     try:
@@ -187,6 +187,7 @@ def features_below(
     images: np.ndarray,
     normalization: Normalization,
     views: int,
+    rows: np.ndarray,
 ) -> Tensor:
     """Return a layer's inputs for images, and for their mirror images, in evaluation mode.
 
@@ -196,12 +197,13 @@ def features_below(
         images: uint8 (N, H, W, 3).
         normalization: of the network's images.
         views: 1, or 2 with the mirror images.
+        rows: int64 (M,), the images to use.
 
     Returns:
-        float32 (views, N, D), on the CPU.
+        float32 (views, M, D), on the CPU.
     """
     network = adapter.network
-    features = torch.empty(views, len(images), layer.in_features)
+    features = torch.empty(views, len(rows), layer.in_features)
     unhooked = adapter.unhooked
     seen: list[Tensor] = []
     hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -209,14 +211,14 @@ def features_below(
     start = 0
     try:
         with evaluating(network):
-            for batch in eval_batches(images, normalization, fabric.device, size):
-                rows = slice(start, start + len(batch))
+            for batch in eval_batches(images, normalization, fabric.device, size, rows):
+                part = slice(start, start + len(batch))
                 for view in range(views):
                     with fabric.autocast():
                         unhooked(batch.flip(3) if view else batch)
                     # of an image that cannot be shown alone there are two rows
-                    features[view, rows] = seen.pop()[: len(batch)].float().cpu()
-                start = rows.stop
+                    features[view, part] = seen.pop()[: len(batch)].float().cpu()
+                start = part.stop
     finally:
         hook.remove()
     return features

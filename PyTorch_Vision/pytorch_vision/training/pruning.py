@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pytorch_vision.data.loaders import TrainLoader, batch_count
 from pytorch_vision.runtime import Processes
+from pytorch_vision.runtime.devices import to_device
 from pytorch_vision.training.config import TrainConfig
 
 POOL = 1.5  # times as many images, those of smallest loss: from them, those left out are drawn
@@ -62,7 +63,7 @@ class Pruning:
         indices = self.loader.batch_of(self.order, batch)
         indices = indices[self.loader.part(len(indices))]  # may be empty
         losses = F.cross_entropy(logits.float(), labels, reduction="none")[: len(indices)]
-        self.seen[torch.from_numpy(indices).to(losses.device, non_blocking=True)] = losses
+        self.seen[to_device(torch.from_numpy(indices), losses.device)] = losses
 
     def end(self) -> None:
         """Collect the losses of all processes at the end of an epoch."""
