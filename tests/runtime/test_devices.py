@@ -52,6 +52,18 @@ def test_make_fabric_uses_one_device_in_the_machines_precision(precision):
     assert devices.describe_hardware(fabric, autocast=False).endswith(" threads), 32-true")
 
 
+def test_a_users_newer_option_for_matrix_products_is_restored():
+    matmul = torch.backends.cuda.matmul
+    before, matmul.fp32_precision = matmul.fp32_precision, "tf32"
+    try:
+        with device_settings(torch.device("cuda"), tf32=False):
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert matmul.fp32_precision == "tf32"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        matmul.fp32_precision = before
+
+
 def test_torchs_global_options_are_restored():
     """A GPU's options can be set without a GPU."""
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark

@@ -244,8 +244,10 @@ def test_the_rate_moves_once_a_batch(few, tiny):
 def test_a_nan_loss_stops_the_run(few, tiny, tmp_path):
     """The epochs before it are in the history and in the checkpoint, the broken one is not."""
     at_step(tiny.network, 10, lambda images: images.fill_(float("nan")))
-    with pytest.raises(FloatingPointError, match="not finite at epoch 2, batch 2"):
+    with pytest.raises(FloatingPointError, match="not finite at epoch 2, batch 2") as caught:
         fit(tiny, few, CONFIG, None, tmp_path)
+    assert caught.value.__traceback__ is not None  # which a notebook keeps
+    assert alive(Trainer) == 0
     assert len(tiny.history.records) == 1
     progress = load(tmp_path)["run"]["progress"]
     assert (progress["epoch"], progress["batch"]) == (1, 0)
@@ -335,9 +337,9 @@ class Full(nn.Module):
         return self.inner(x)
 
 
-def networks_alive() -> int:
+def alive(kind: type) -> int:
     gc.collect()
-    return sum(type(thing) is Full for thing in gc.get_objects())
+    return sum(type(thing) is kind for thing in gc.get_objects())
 
 
 def test_an_interrupt_ends_the_training_after_the_batch(few, tiny, capsys):
@@ -486,7 +488,7 @@ def test_too_little_memory_is_one_sentence_that_holds_no_tensors(few, work, call
     arguments = () if work in (evaluate, predict) else (CONFIG,)
     with pytest.raises(MemoryError, match=f"^the GPU has no memory for {message}$") as caught:
         work(classifier, few, *arguments)
-    assert networks_alive() == 1  # the caller's
+    assert alive(Full) == 1  # the caller's
     assert caught.value.__suppress_context__
 
 

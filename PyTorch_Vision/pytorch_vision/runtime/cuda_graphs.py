@@ -32,6 +32,7 @@ class CudaGraphs:
         self.enabled, self.parameters = enabled, parameters
         self._kept: dict[Any, tuple[Any, ...] | None] = {}
         self._pool: Any = None
+        self._stream: Any = None
 
     def __call__(self, function: Function, *inputs: Tensor) -> Any:
         """Return the function's result, whose memory the next call overwrites."""
@@ -54,10 +55,12 @@ class CudaGraphs:
         self, function: Function, inputs: tuple[Tensor, ...]
     ) -> tuple[Any, list[Tensor], Any, list[Tensor | None]]:
         """Return a graph, the inputs that it reads, and the outputs and gradients it writes."""
-        # only one graph runs at a time, so all of them can share memory
+        # only one graph runs at a time, so all of them can share memory; on a stream of their own,
+        # as the end of a graph clears its stream's workspaces (PyTorch's issue 193402)
         self._pool = self._pool or torch.cuda.graph_pool_handle()
+        self._stream = self._stream or torch.cuda.Stream()
         graph, own = torch.cuda.CUDAGraph(), [torch.empty_like(tensor) for tensor in inputs]
-        with torch.cuda.graph(graph, pool=self._pool):
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             outputs = function(*own)
         return graph, own, outputs, [parameter.grad for parameter in self.parameters]
 

@@ -180,7 +180,9 @@ def device_settings(device: torch.device, tf32: bool = True) -> Iterator[None]:
         with usual_defaults(), _memory_kept():
             yield
         return
-    before = torch.get_float32_matmul_precision()
+    # torch.get_float32_matmul_precision fails if a user has set this newer option
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     try:
         # cuDNN times its kernels and keeps the fastest, as all batches of a run have one shape
@@ -188,7 +190,8 @@ def device_settings(device: torch.device, tf32: bool = True) -> Iterator[None]:
         with usual_defaults(), cudnn:
             yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision("high" if before == "tf32" else "highest")
+        matmul.fp32_precision = before
 
 
 @contextlib.contextmanager

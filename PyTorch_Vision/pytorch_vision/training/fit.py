@@ -2,6 +2,7 @@
 
 import os
 import time
+import traceback
 from collections.abc import Callable
 
 import numpy as np
@@ -173,8 +174,12 @@ def _train(
         kept.resume(trainer)
         try:
             _train_epochs(trainer, kept, after_epoch, interrupted)
+        except (FloatingPointError, KeyboardInterrupt) as error:
+            traceback.clear_frames(error.__traceback__)  # a notebook would keep their tensors
+            raise
         finally:
             trainer.finish()
+            del trainer
 
 
 def _train_epochs(
