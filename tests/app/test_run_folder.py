@@ -1,9 +1,12 @@
+import errno
 import importlib
 import os
+import shutil
 import signal
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -135,6 +138,27 @@ def test_a_finished_run_stays_when_the_same_is_interrupted(tmp_path, few, tiny):
     at_step(tiny.network, 10, lambda _: os.kill(os.getpid(), signal.SIGINT))
     assert train_into(run, tiny, few, CONFIG) == run.unfinished
     assert contents(tmp_path).items() >= finished.items()
+
+
+def test_a_run_that_is_trained_further_is_another_one(tmp_path, few, tiny):
+    """Interrupted, it is unfinished, though its history has as many epochs as it should have."""
+    run = train_into(RunFolder.prepare(tmp_path / "mine"), tiny, few, CONFIG)
+    finished = contents(tmp_path)
+    at_step(tiny.network, 10, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    further = train_into(run, tiny, few, CONFIG)
+    assert further == RunFolder(tmp_path / "mine-2").unfinished
+    assert further.read()["status"] == "interrupted"
+    assert contents(tmp_path).items() >= finished.items()
+
+
+def test_weights_that_the_folder_cannot_take_are_saved_elsewhere(tmp_path, few, tiny, monkeypatch):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "weights.safetensors")
+    monkeypatch.setattr(RunFolder, "write", Mock(side_effect=full))
+    with pytest.raises(OSError, match="no space left on device; the weights are in ") as caught:
+        train_into(RunFolder.prepare(tmp_path), tiny, few, CONFIG)
+    saved = str(caught.value).split("the weights are in ")[1]
+    assert equal(Classifier.load(saved, tiny_network()).network, tiny.network)
+    shutil.rmtree(Path(saved).parent)
 
 
 def test_the_history_is_kept_while_a_run_goes_on(tmp_path, few, tiny):

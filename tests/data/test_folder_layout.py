@@ -1,12 +1,15 @@
 """Folders as they lie on people's disks, with the names and files in them."""
 
+import errno
 import os
 import shutil
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from small import paint
 
 from pytorch_vision.data import ImageData, load_folder
@@ -285,6 +288,32 @@ def test_all_pictures_can_be_trained_on(tmp_path, capsys):
     assert counts_of(load(tmp_path, held_out_share=0)) == {"cat": (20, 0), "dog": (1, 0)}
     printed = capsys.readouterr().out
     assert "are trained on, and there is no test" in printed
+
+
+def test_test_pictures_that_weights_were_trained_on_are_reported(tmp_path, capsys):
+    fill(tmp_path, "mine/cat=3, mine/dog=3")
+    digests = load(tmp_path / "mine", held_out_share=0).train_digests
+    fill(tmp_path, "sorted/train/cat=3, sorted/train/dog=3")
+    shutil.copytree(tmp_path / "mine", tmp_path / "sorted" / "test")
+    for picture in tmp_path.glob("sorted/train/*/*"):
+        Image.new("RGB", (8, 8), "green").save(picture)
+    capsys.readouterr()
+    load(tmp_path / "sorted", class_names=("cat", "dog"), train_digests=digests)
+    assert "also training pictures, pixel for pixel: 6" in capsys.readouterr().out
+
+
+def test_a_share_that_does_not_answer_loses_no_class(tmp_path, monkeypatch):
+    fill(tmp_path, "cat=3, dog=3, rat=3")
+    usual = os.scandir
+
+    def scandir(place: str) -> Any:
+        if place.endswith("dog"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), place)
+        return usual(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(OSError, match="dog"):
+        load(tmp_path)
 
 
 def test_pictures_in_both_splits_are_reported(tmp_path, capsys):

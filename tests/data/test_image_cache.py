@@ -251,9 +251,11 @@ def test_the_cache_can_be_emptied(folder):
     load(folder)
     (kept,) = (folder / "kept").iterdir()
     size = kept.stat().st_size
-    (folder / "kept" / "cifar10.npz").write_text("")
+    for name in ("cifar10.npz", "pictures-2024.zip", "pictures-001.kept"):
+        (folder / "kept" / name).write_text("mine")
     assert image_cache.empty_cache(folder / "kept") == size
-    assert [path.name for path in (folder / "kept").iterdir()] == ["cifar10.npz"]
+    assert not kept.exists()
+    assert len(list((folder / "kept").iterdir())) == 3
 
 
 def deep(folder: Path, name: str, peak: int) -> None:

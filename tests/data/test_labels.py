@@ -170,6 +170,14 @@ def test_names_folders_or_a_function_say_the_class(tmp_path, labels, class_names
     assert load_folder(tmp_path, 8, labels=labels).class_names == class_names
 
 
+def test_a_labelled_folder_beside_the_splits_is_told(tmp_path, capsys):
+    for folder in ("train", "test", "external"):
+        paint(tmp_path / folder, "cat_1.png", "cat_2.png", "dog_1.png", "dog_2.png")
+    data = load_folder(tmp_path, 8, labels="name:([a-z]+)")
+    assert len(data.train_labels) + len(data.test_labels) == 8
+    assert "Left out, not in one of the splits: external" in capsys.readouterr().out
+
+
 def test_train_and_test_folders_are_the_splits(tmp_path):
     """If both have labels; otherwise a share of the pictures with labels is held out."""
     for split in ("train", "test"):

@@ -78,3 +78,9 @@ def test_a_normalisation_is_plain_numbers():
 def test_other_values_are_refused(mean, std):
     with pytest.raises(ValueError, match=r"mean is .* and std is .*, expected three numbers each"):
         Normalization(mean, std)
+
+
+def test_a_users_default_device_changes_nothing():
+    with torch.device("meta"):
+        normalizer = Normalizer(Normalization((0.5,) * 3, (0.2,) * 3))
+    assert {buffer.device.type for buffer in normalizer.buffers()} == {"cpu"}

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import combinations
 
@@ -310,3 +311,12 @@ def test_many_images_are_split_into_batches(tiny, few):
     maps = grad_cam(tiny, images, classes, "3")
     assert maps.shape == (192, 32, 32)
     assert [count for count in seen if count > 1] == [64] * 3  # one forward pass for each part
+
+
+def test_threads_that_share_an_explainer_get_their_own_maps(resnet, few):
+    explainer, images = Explainer(resnet), few.test_images[:8]
+    expected = explainer.maps(images, few.test_labels[:8])
+    with ThreadPoolExecutor(4) as pool:
+        parts = [(images[i : i + 1], few.test_labels[i : i + 1]) for i in range(8)]
+        found = list(pool.map(lambda part: explainer.maps(*part), parts))
+    np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-4)

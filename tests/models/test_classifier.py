@@ -246,6 +246,13 @@ def test_with_network_keeps_everything_else(trained):
     assert trained.with_network(network, History()).history == History()
 
 
+def test_class_names_may_be_assigned_as_a_list(few, tiny):
+    tiny.class_names = np.array(few.class_names)
+    tiny.check(few)
+    with pytest.raises(ValueError, match="class_names"):
+        tiny.class_names = ["a", "a"]
+
+
 def test_data_of_a_reloaded_class_is_accepted(few, tiny):
     """%autoreload makes another class with the same name."""
     values = {field.name: getattr(few, field.name) for field in fields(ImageData)}

@@ -250,3 +250,14 @@ def test_shared_weights_stay_shared(few, tmp_path):
     Classifier(TwoNames(), few).save(tmp_path / "weights")
     network = Classifier.load(tmp_path / "weights", TwoNames()).network
     assert network.again.weight is network.conv2.weight is network.backbone[2].weight
+
+
+def test_a_named_network_that_was_changed_is_its_owners(tmp_path, few):
+    """Its tensors would fit the unchanged one."""
+    classifier = Classifier("torchvision:resnet18", few)
+    classifier.network.conv1.stride, classifier.network.maxpool = (1, 1), torch.nn.Identity()
+    classifier.save(tmp_path / "weights")
+    with pytest.raises(CheckpointError, match="which only you can make: pass it"):
+        Classifier.load(tmp_path / "weights")
+    again = Classifier.load(tmp_path / "weights", classifier.network)
+    assert again.network.conv1.stride == (1, 1)

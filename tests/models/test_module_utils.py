@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import torch
 from networks import Body, lazy
+from small import tiny_network
 from torch import nn
 
 from pytorch_vision.models.module_utils import ready, unwrapped
@@ -33,3 +34,8 @@ def test_lazy_layers_are_initialised_for_the_images():
     assert ready(lazy(), (32, 32))[-1].weight.shape == (10, 8 * 15 * 15)
     with pytest.raises(ValueError, match="cannot be initialised with images of 1x1 pixels"):
         ready(nn.Sequential(nn.LazyConv2d(8, 3)), (1, 1))
+
+
+def test_a_network_of_mixed_precisions_becomes_float32():
+    network = nn.Sequential(tiny_network().bfloat16(), nn.Linear(10, 2))
+    assert {one.dtype for one in ready(network, (32, 32)).parameters()} == {torch.float32}

@@ -64,6 +64,13 @@ def test_a_users_newer_option_for_matrix_products_is_restored():
         matmul.fp32_precision = before
 
 
+def test_a_user_who_wants_the_same_bits_gets_them(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    with device_settings(torch.device("cuda")):
+        assert torch.backends.cudnn.deterministic
+        assert not torch.backends.cudnn.benchmark
+
+
 def test_torchs_global_options_are_restored():
     """A GPU's options can be set without a GPU."""
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark

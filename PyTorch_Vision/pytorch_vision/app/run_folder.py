@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -212,7 +213,7 @@ def train_into(
     """
     machine = machine or Machine()
     manifest = describe_run(classifier, data, config, machine, Custom(loss, optimizer), notes)
-    main = is_main_process()
+    main, before = is_main_process(), len(classifier.history.records)
     run = output if overwrite else output.free_for(manifest["identity"])
     if main and run != output:
         say(f"{output.folder} holds another run, which is kept: this one goes to {run.folder}")
@@ -241,7 +242,12 @@ def train_into(
         if main:
             _fail(run.unfinished, manifest, error)
         raise
-    return _end(run, classifier, config, machine, manifest) if main else run
+    if not main:
+        return run
+    if manifest["status"] != STOPPED:
+        whole = len(classifier.history.records) >= before + config.epochs
+        manifest["status"] = "finished" if whole else "interrupted"
+    return _end(run, classifier, machine, manifest)
 
 
 def _begin(unfinished: RunFolder, manifest: Manifest) -> None:
@@ -265,19 +271,23 @@ def _fail(unfinished: RunFolder, manifest: Manifest, error: BaseException) -> No
 def _end(
     run: RunFolder,
     classifier: Classifier,
-    config: TrainConfig,
     machine: Machine,
     manifest: Manifest,
 ) -> RunFolder:
-    """Write the trained classifier and the completed manifest; return the folder."""
-    status = manifest["status"]
-    if status != STOPPED:
-        whole = len(classifier.history.records) >= config.epochs
-        status = "finished" if whole else "interrupted"
-    written = run.unfinished if status == "interrupted" else run
-    written.write(classifier)
+    """Write the trained classifier and the completed manifest; return the folder.
+
+    Raises:
+        OSError: they cannot be written; the message says where the weights are instead.
+    """
+    written = run.unfinished if manifest["status"] == "interrupted" else run
+    try:
+        written.write(classifier)
+    except OSError as error:  # such as a disk that is full by now
+        rescued = Path(tempfile.mkdtemp(prefix="pytorch-vision-")) / run.weights.name
+        classifier.save(rescued)
+        raise OSError(f"{describe_os_error(error)}; the weights are in {rescued}") from error
     manifest["machine"]["device"] = describe_hardware(make_fabric(machine))
-    ending = {"status": status, "ended": _now(), "figures": _figures(classifier.history)}
+    ending = {"ended": _now(), "figures": _figures(classifier.history)}
     written.describe(manifest | ending)
     if written is run:
         run.unfinished.remove()
@@ -306,6 +316,8 @@ def describe_run(
     threads = torch.get_num_threads() if machine.chosen_accelerator == "cpu" else None
     known = identity(config, data, classifier) | (custom or Custom()).fingerprint()
     known |= {"begins_with": begins_with and begins_with["sha256"], "threads": threads}
+    if classifier.history.records:  # it was trained before
+        known["history"] = str(classifier.history)
     counts = [of_split.tolist() for of_split in data.class_counts]
     digest = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode())
     return {

@@ -27,6 +27,7 @@ from pytorch_vision.data.labels import from_anywhere
 from pytorch_vision.data.load import check_data_name, is_cifar10, short_data_name
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.classifier import weights_path
+from pytorch_vision.models.classifier_file import train_digests_of
 from pytorch_vision.models.init import begin_as_identity
 from pytorch_vision.models.registry import (
     MODELS,
@@ -54,6 +55,7 @@ DRIVE = "/content/drive"  # where Colab mounts it
 # learned from larger pictures, as ImageNet's, lose 5 to 20 points of accuracy (docs/transfer.md)
 SIZE, LEARNED_SIZE, GPU_SIZE, RESIZE = 64, 128, 224, "crop"
 DEFAULT_MODEL = "ResNet18"
+OF_IMAGES = ("size", "resize", "train_digests")  # in a weights file
 
 
 def _path_text(path: Any) -> Any:
@@ -300,13 +302,14 @@ class Settings:
         size: int | tuple[int, int]
         if like is not None:
             self._check_classes(like)
-            size, resize = like.size, like.resize
+            size, resize, digests = like.size, like.resize, like.train_digests
         else:
             begun = _images_of(self.weights) if self.weights else {}
             fast = self.machine.chosen_accelerator == "cuda"
             usual = (GPU_SIZE if fast else LEARNED_SIZE) if self.has_learned_weights else SIZE
             size = self.size or begun.get("size", usual)
             resize = self.resize or begun.get("resize", RESIZE)
+            digests = begun.get("train_digests", ())
             chosen = {"size": f"to {_pixels(size)} pixels", "resize": f"by {resize}"}
             how = {name: text for name, text in chosen.items() if getattr(self, name) is None}
             if self.has_learned_weights and how and not is_cifar10(self.data):
@@ -321,7 +324,7 @@ class Settings:
             resize,
             self.held_out,
             like.class_names if like else (),
-            like.train_digests if like else (),
+            digests,
             labels=self.labels or None,
             scales=like.scales if like else None,
             held_out_share=self.held_out_share,
@@ -507,9 +510,10 @@ class Settings:
 
 
 def _images_of(weights: str) -> dict[str, Any]:
-    """Return the images' size and resizing, as far as a weights file names them."""
+    """Return the size, resizing and digests of the images that a weights file was trained on."""
     _, texts = read_state_dict(weights_path(weights))
-    return {name: json.loads(texts[name]) for name in ("size", "resize") if name in texts}
+    found = {name: json.loads(text) for name, text in texts.items() if name in OF_IMAGES}
+    return found | {"train_digests": train_digests_of(found)}
 
 
 def _pixels(size: int | tuple[int, int]) -> str:

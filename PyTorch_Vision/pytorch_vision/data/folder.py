@@ -80,7 +80,8 @@ def load_folder(
         class_names: the classes of a trained network that is to be tested. The folder may have
             only some of them, and needs no training pictures. Without a test folder, the network is
             tested on all pictures except those in ``train_digests``.
-        train_digests: the digests of that network's training pictures, as in ``ImageData``.
+        train_digests: the digests of the training pictures of that network, or of weights to begin
+            with, as in ``ImageData``; test pictures among them are printed.
         scales: the scales with which that network was trained for values of more than 8 bits, as in
             ``ImageData``; default: those that span the values of all pictures.
 
@@ -147,7 +148,7 @@ def load_folder(
     of_weights = bool(known and train_digests)
     _tell_splits(data, layout, of_weights)
     _tell_classes(data, layout, of_weights)
-    _tell_what_is_in_both(pictures["digest"], count, names)
+    _tell_what_is_in_both(pictures["digest"], count, names, train_digests)
     _tell_how_pictures_were_read(decoded)
     _tell_sizes(data, pictures["size"])
     return data
@@ -273,9 +274,12 @@ def _tell_classes(data: ImageData, layout: Layout, of_weights: bool) -> None:
         )
 
 
-def _tell_what_is_in_both(digests: np.ndarray, count: int, names: tuple[str, ...]) -> None:
-    """Print which test pictures also occur among the first ``count``, the training pictures."""
-    both = np.flatnonzero(np.isin(digests[count:], digests[:count])) + count
+def _tell_what_is_in_both(
+    digests: np.ndarray, count: int, names: tuple[str, ...], train_digests: Sequence[str]
+) -> None:
+    """Print which test pictures are training pictures: the first ``count``, or of the weights."""
+    trained = [*digests[:count], *train_digests]
+    both = np.flatnonzero(np.isin(digests[count:], trained)) + count
     if len(both):
         say(
             f"Test pictures that are also training pictures, pixel for pixel: {len(both):,}, "

@@ -4,6 +4,7 @@ Names alone decide. An ambiguous folder is refused, with an error that names it,
 file or folder is reported: no class and no split is left out silently.
 """
 
+import errno
 import os
 import re
 import unicodedata
@@ -20,6 +21,8 @@ from pytorch_vision.runtime.text import counted, printable
 
 # folders and files of operating systems and network drives, in lower case
 HELPERS = {
+    "#recycle",
+    "#snapshot",
     "$recycle.bin",
     "@eadir",
     "@recycle",
@@ -183,6 +186,8 @@ def _entries(place: str, left_out: LeftOut) -> list[os.DirEntry]:
     try:
         found = sorted(os.scandir(place), key=lambda entry: entry.name)
     except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOENT):
+            raise  # of a share that does not answer, all classes are wanted
         left_out[f"cannot be opened ({error.strerror})"].append(printable(place))
         return []
     kept = []
@@ -283,7 +288,8 @@ def _classes(split: Folder, known: tuple[str, ...], left_out: LeftOut) -> dict[s
         ValueError: there is no class, or the folder contains a copy of itself.
     """
     folder = _descended(split, known, in_split=True)
-    copies = [one for one in folder.used if len(folder.names & one.names) > 1]
+    names = folder.names
+    copies = [one for one in folder.used if len(names & one.names) > 1]
     if len(copies) == 1:  # if there are several, classes and subfolders may just share names
         raise ValueError(
             f"{copies[0]} looks like a copy of {folder} inside itself, with folders of the same "
@@ -297,8 +303,9 @@ def _classes(split: Folder, known: tuple[str, ...], left_out: LeftOut) -> dict[s
             f"{folder} has no folders of pictures, expected one for each class"
             + _what_it_has(folder)
         )
+    used = {one.path for one in folder.used}
     left_out["folders without any picture"] += [
-        str(one) for one in folder.folders if one not in folder.used
+        str(one) for one in folder.folders if one.path not in used
     ]
     left_out["pictures beside the folders of the classes"] += map(printable, folder.pictures)
     return dict(classes)
@@ -410,6 +417,7 @@ def _labelled(
     test = [*splits["test"], *splits["val"]]
     if len(splits["train"]) != 1 or not test:
         return Layout(names, None, whole, has_splits=False)
+    left_out["not in one of the splits"] += [one.folder for one in splits[""]]
     train = splits["train"][0]
     if not known and (unknown := sorted(test[0].classes.keys() - train.classes.keys())):
         raise ValueError(

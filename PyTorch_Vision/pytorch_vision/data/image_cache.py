@@ -44,14 +44,14 @@ FILE = np.dtype(
         ("row", "i8"),  # its index among the images; -1: it could not be read
         ("size", "i4", 2),  # height and width in the file
         ("digest", f"U{DIGEST_LENGTH}"),
-        ("remark", "U100"),
+        ("remark", "U160"),
         ("kind", "U8"),  # the type of values of more than 8 bits, or empty
         ("value_range", "f8", 2),
         ("scale", "f8", 2),  # with which they were read
     ]
 )
 LIBRARIES = ("jpg", "libjpeg_turbo", "jpg_2000", "zlib", "libtiff", "webp", "avif", "littlecms2")
-NAME = "pictures-"  # with which the names of cache files begin
+NAME, HASHED = "pictures-", 12  # cache files are called so, and by a hash of so many letters
 BATCH = 1 << 26  # bytes of images that are read or copied at once
 LIMIT = 20.0  # gigabytes
 
@@ -210,7 +210,7 @@ def empty_cache(root: str | os.PathLike) -> int:
 def cache_path(root: str | os.PathLike, folder: Path, size: tuple[int, int], resize: str) -> Path:
     """Return the path of the cache, in ``root``, of a folder's pictures at one size."""
     text = json.dumps([os.path.realpath(folder), size, resize])
-    return Path(root) / f"{NAME}{hashlib.sha256(text.encode()).hexdigest()[:12]}.kept"
+    return Path(root) / f"{NAME}{hashlib.sha256(text.encode()).hexdigest()[:HASHED]}.kept"
 
 
 def rows_of(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -382,7 +382,9 @@ def _mapped(cache: Path, request: Request) -> Decoded | None:
 
 def _kept_files(root: Path) -> list[tuple[Path, int]]:
     """Return the caches in a folder with their sizes in bytes, the last used last."""
-    files = [(path, path.stat()) for path in root.glob(f"{NAME}*") if path.is_file()]
+    hexadecimal = "[0-9a-f]" * HASHED
+    found = [*root.glob(f"{NAME}{hexadecimal}.kept"), *root.glob(f"{NAME}{hexadecimal}.npz")]
+    files = [(path, path.stat()) for path in found if path.is_file()]
     files.sort(key=lambda one: one[1].st_mtime_ns)
     return [(path, status.st_size) for path, status in files]
 

@@ -42,6 +42,7 @@ SUBFILE_TYPE, BITS, PLANES = 254, 258, 284  # and these
 MPO_ENTRIES = 0xB002  # tag of the pictures in a file of several JPEGs
 RGB_TIFF, APART = 2, 2  # of PHOTOMETRIC, and of PLANES: one band after the other
 ALPHA = (1, 2, 999)  # of EXTRA_SAMPLES, as Pillow knows them
+PAGES = "only the first of several pages is read"
 EXTRA_BANDS = "bands beyond red, green and blue are not declared as transparency, and not used"
 TRANSPARENT = "transparent parts, by the alpha band, are composited over white or black"
 LARGEST = 1e30  # larger numbers mark missing values
@@ -440,6 +441,8 @@ def _brought(decoded: _Decoded, size: tuple[int, int], resize: Resize, scales: S
         digest = _digest(repr((values.shape, turn)).encode(), values.tobytes())
         picture = _in_8_bits(values, scale, missing, mode in ("RGBA", "LA") and not has_extra_bands)
     rgb, remark = _to_rgb(picture, has_extra_bands)
+    if picture.format == "TIFF" and getattr(picture, "is_animated", False):
+        remark = PAGES + (f"; {remark}" if remark else "")
     if not digest:
         turned = rgb if turn is None else rgb.transpose(turn)
         digest = _digest(repr(turned.size).encode(), turned.tobytes())

@@ -84,12 +84,14 @@ class Normalizer(nn.Module):
     def __init__(self, normalization: Normalization) -> None:
         super().__init__()
         mean, std = (
-            255 * torch.tensor(values, dtype=torch.float32)
+            255 * torch.tensor(values, dtype=torch.float32, device="cpu")
             for values in (normalization.mean, normalization.std)
         )
         self.register_buffer("mean", mean)
         self.register_buffer("scale", std.reciprocal())
-        self.register_buffer("fill", torch.tensor(normalization.fill, dtype=torch.uint8))
+        self.register_buffer(
+            "fill", torch.tensor(normalization.fill, dtype=torch.uint8, device="cpu")
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Return float32 (N, 3, H, W), channels-last in memory, for uint8 (N, H, W, 3)."""

@@ -173,7 +173,7 @@ def stratified_draw(
     if len(digests):
         keys = [hashlib.sha256(f"{seed} {digest}".encode()).digest() for digest in digests]
         order = np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
-    drawn = np.zeros(len(labels), dtype=bool)
+    drawn, in_order = np.zeros(len(labels), dtype=bool), labels[order]
     for label, count in enumerate(counts):
-        drawn[order[labels[order] == label][:count]] = True
+        drawn[order[in_order == label][:count]] = True
     return drawn

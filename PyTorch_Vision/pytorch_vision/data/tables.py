@@ -75,7 +75,11 @@ class FileNames:
         texts = [_key(text) for text in column[1:] if text]  # without a header
         above = os.path.commonprefix(texts)  # noqa: RUF071  # of characters; cut at its last slash
         above = above[: above.rfind("/") + 1]
-        return [self._named(text) or self._named(_key(text).removeprefix(above)) for text in column]
+        found = {
+            text: self._named(text) or self._named(_key(text).removeprefix(above))
+            for text in dict.fromkeys(column)
+        }
+        return [found[text] for text in column]
 
     def _named(self, text: str) -> list[str]:
         stem, suffix = os.path.splitext(text)

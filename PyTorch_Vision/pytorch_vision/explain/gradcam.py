@@ -28,6 +28,7 @@ from pytorch_vision.explain.geometry import (
     trace_geometry,
 )
 from pytorch_vision.models import Classifier
+from pytorch_vision.models.classifier import PREDICTING
 from pytorch_vision.models.inference import as_pixels, images_at_once
 from pytorch_vision.models.module_utils import device_of
 from pytorch_vision.runtime import Machine
@@ -194,7 +195,8 @@ class Explainer:
         if batch_size is None:
             batch_size = images_at_once(self.classifier.size, device_of(self.network))
         smaller = f"try batch_size={max(1, batch_size // 2)}"
-        with memory_explained(f"maps of {batch_size} images at once", smaller):
+        # one thread at a time: the hooks are on the layer
+        with PREDICTING, memory_explained(f"maps of {batch_size} images at once", smaller):
             rows = classes.astype(np.int64).reshape(-1, len(images))
             pixels = self._pixel_maps(images, rows, methods, aligned, batch_size)
         peaks = pixels.amax(dim=(-2, -1), keepdim=True)

@@ -129,7 +129,7 @@ class Classifier:
             size = data.size if size is None else size
         if class_names is None or size is None:
             raise ValueError(NEEDS)
-        self.class_names = check_class_names(class_names)
+        self.class_names = class_names
         self.size: tuple[int, int] = height_and_width(size)
         if isinstance(network, str):
             with random_state_kept(torch.device("cpu")):
@@ -151,6 +151,15 @@ class Classifier:
         self.train_digests = tuple(train_digests or (data.train_digests if data else ()))
         usual = network_name(self.network) + (f" on {data.name}" if data else "")
         self.description = printable(description or usual)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class, in the order of the logits."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str]) -> None:
+        self._class_names = check_class_names(names)
 
     @property
     def network(self) -> nn.Module:
@@ -240,7 +249,8 @@ class Classifier:
         Raises:
             ValueError: as for ``adapted``.
         """
-        fabric.to_device(self.network)
+        with torch.inference_mode(False):
+            fabric.to_device(self.network)
         with order_kept(self.network):
             yield self.adapted(fabric)
 
@@ -300,7 +310,8 @@ class Classifier:
         """
         network, classes, device = self.network, len(self.class_names), machine.first_device
         if device_of(network) != device:
-            network.to(device)
+            with torch.inference_mode(False):  # its weights may be trained later
+                network.to(device)
         first = Call() if many else Call(memory_format=memory_order(network))
         layers = hash(tuple(map(id, network.modules())))  # another layer may need another call
         key = (device, machine.chosen_precision, first, layers)

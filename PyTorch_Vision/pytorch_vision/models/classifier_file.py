@@ -53,7 +53,7 @@ def weights_path(path: str | os.PathLike) -> Path:
 def metadata_of(classifier: Any) -> dict[str, str]:
     """Return everything about a classifier except its weights, as strings of JSON."""
     values = {
-        "network": made_by_of(classifier.network),
+        "network": _made_by_still(classifier.network, len(classifier.class_names)),
         "class_names": classifier.class_names,
         "normalization": (classifier.normalization.mean, classifier.normalization.std),
         "history": [asdict(record) for record in classifier.history.records],
@@ -68,6 +68,22 @@ def metadata_of(classifier: Any) -> dict[str, str]:
         return value.item() if hasattr(value, "item") else repr(value)
 
     return {name: json.dumps(value, default=plain) for name, value in values.items()}
+
+
+def _made_by_still(network: nn.Module, classes: int) -> dict[str, Any] | None:
+    """Return the name and options that make a network again; None if it was changed since.
+
+    A user's function is not called: whoever loads the file passes the network.
+    """
+    made_by = made_by_of(network)
+    if made_by is None or not is_builtin(made_by["name"]) or _would_download(made_by):
+        return made_by
+    options = {key: value for key, value in made_by.items() if key != "name"}
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        again = create(made_by["name"], classes, **options)
+    shapes = [{k: v.shape for k, v in tensors_of(one).items()} for one in (network, again)]
+    same = type(network) is type(again) and str(network) == str(again) and shapes[0] == shapes[1]
+    return made_by if same else None
 
 
 @contextlib.contextmanager
@@ -181,19 +197,22 @@ def _made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
     return network
 
 
+def _would_download(made_by: dict[str, Any]) -> bool:
+    """Tell whether options such as weights=, or a name with weights, would start a download."""
+    name, options = made_by["name"], made_by.keys() - {"name"}
+    if name.startswith(TIMM):
+        return {key: made_by[key] for key in options} != without_weights(name)
+    unusual = bool(options - {"transform_input"}) or has_pretrained_weights(name)
+    return name.startswith(TORCHVISION) and unusual
+
+
 def _made_again(
     path: Path, made_by: dict[str, Any] | None, classes: int, tensors: dict[str, Tensor]
 ) -> nn.Module:
     """Return a new network, as the file names it, with the file's weights."""
     name = "a custom network" if made_by is None else made_by["name"]
     options = {key: value for key, value in (made_by or {}).items() if key != "name"}
-    # options such as weights=, and names of pretrained weights, would start a download
-    if name.startswith(TIMM):
-        downloads = options != without_weights(name)
-    else:
-        unusual = bool(options.keys() - {"transform_input"}) or has_pretrained_weights(name)
-        downloads = name.startswith(TORCHVISION) and unusual
-    if made_by is None or not is_builtin(name) or downloads:
+    if made_by is None or not is_builtin(name) or _would_download(made_by):
         raise CheckpointError(
             f"{path} holds the weights of {name}, which only you can make: pass it, as in "
             "Classifier.load(path, network), or name it, as in --model module:function"

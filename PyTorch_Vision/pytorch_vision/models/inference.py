@@ -20,7 +20,7 @@ from pytorch_vision.models.adapter import Adapter, Autocast
 from pytorch_vision.models.module_utils import device_of, evaluating
 from pytorch_vision.models.resnet import SMALLEST
 from pytorch_vision.runtime import Machine
-from pytorch_vision.runtime.devices import device_settings, to_device
+from pytorch_vision.runtime.devices import cudnn_settings, device_settings, to_device
 from pytorch_vision.runtime.files import user_path
 
 BATCH, CPU_BATCH = 500, 64  # images per batch, at most
@@ -49,8 +49,7 @@ def precision_of(machine: Machine) -> Autocast:
 @contextlib.contextmanager
 def inference_settings(device: torch.device) -> Iterator[None]:
     """Compute in full float32 and with fixed kernels, for batches of any size."""
-    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False)
-    with device_settings(device, tf32=False), exact:
+    with device_settings(device, tf32=False), cudnn_settings(benchmark=False, tf32=False):
         yield
 
 

@@ -36,8 +36,8 @@ def unwrapped(network: nn.Module) -> nn.Module:
 def ready(network: nn.Module, size: tuple[int, int]) -> nn.Module:
     """Return a network whose weights can be trained, averaged, saved and counted.
 
-    Unwraps it, initialises lazy layers with a black image, and converts a network without any
-    float32 to float32, as are its images: ``Machine`` sets a lower precision.
+    Unwraps it, initialises lazy layers with a black image, and converts parameters of another
+    precision to float32, as are its images: ``Machine`` sets a lower one.
 
     Args:
         network: changed in place.
@@ -48,8 +48,9 @@ def ready(network: nn.Module, size: tuple[int, int]) -> nn.Module:
     if any(map(is_lazy, tensors)):
         _materialize(network, size)
     types = {one.dtype for one in network.parameters() if one.is_floating_point()}
-    if types and torch.float32 not in types:
-        network.float()
+    if types - {torch.float32}:
+        with torch.inference_mode(False):
+            network.float()
     return network
 
 

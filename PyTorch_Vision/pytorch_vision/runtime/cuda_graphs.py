@@ -75,7 +75,8 @@ def is_capturable(model: nn.Module) -> bool:
         parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None)
         for parameter in model.parameters()
     )
-    return not hooked and all(
+    # anomaly detection looks at each gradient, which waits for the device
+    return not (hooked or torch.is_anomaly_enabled()) and all(
         type(module).__module__.startswith(STATIC_PACKAGES)
         and getattr(module, "momentum", 0) is not None
         and not (module._forward_hooks or module._forward_pre_hooks)

@@ -186,12 +186,23 @@ def device_settings(device: torch.device, tf32: bool = True) -> Iterator[None]:
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     try:
         # cuDNN times its kernels and keeps the fastest, as all batches of a run have one shape
-        cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=tf32)
-        with usual_defaults(), cudnn:
+        with usual_defaults(), cudnn_settings(benchmark=True, tf32=tf32):
             yield
     finally:
         torch.set_float32_matmul_precision("high" if before == "tf32" else "highest")
         matmul.fp32_precision = before
+
+
+def cudnn_settings(benchmark: bool, tf32: bool) -> contextlib.AbstractContextManager:
+    """Return a context that sets cuDNN, unless the user wants the same bits, or no cuDNN."""
+    cudnn = torch.backends.cudnn
+    fixed = cudnn.deterministic or torch.are_deterministic_algorithms_enabled()
+    return cudnn.flags(
+        enabled=cudnn.enabled,
+        benchmark=benchmark and not fixed,
+        deterministic=fixed,
+        allow_tf32=tf32,
+    )
 
 
 @contextlib.contextmanager

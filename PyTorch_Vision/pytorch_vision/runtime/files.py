@@ -27,6 +27,11 @@ SYSTEM_ERRORS = {
     errno.ENFILE,
     errno.ENOMEM,
     errno.EIO,
+    errno.ENOTCONN,  # this and the next four: a network drive
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.ECONNABORTED,
+    errno.EHOSTDOWN,
     errno.ENOSPC,
     errno.ENOENT,
     errno.EISDIR,

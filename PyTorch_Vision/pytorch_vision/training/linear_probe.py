@@ -28,8 +28,10 @@ from pytorch_vision.runtime.devices import random_state_kept
 from pytorch_vision.runtime.terminal import say
 from pytorch_vision.training.config import TrainConfig
 
-STRENGTHS = torch.logspace(-3, 3, 13)  # of the ridge, in units of a feature's variance
-SCALES = torch.logspace(0, 3, 61)  # of the logits
+STRENGTHS = torch.logspace(
+    -3, 3, 13, device="cpu"
+)  # of the ridge, in units of a feature's variance
+SCALES = torch.logspace(0, 3, 61, device="cpu")  # of the logits
 MOST_FEATURES = 2**28  # numbers, 1 GB; if all images have more, fewer images are used
 
 
