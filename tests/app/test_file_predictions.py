@@ -126,10 +126,10 @@ def test_a_table_can_have_ids_all_probabilities_and_a_mark(tmp_path):
     assert header == ["id", *BEST[1:], "dog", "cat"]
     assert (first[0], first[-2:]) == ('a "b", c', ["0.250000", "0.750000"])
     assert broken[-3:] == ["is not an image", "", ""]
-    with pytest.raises(ValueError, match=r"a/x\.png and b/x\.jpg have the same id"):
-        write_file_predictions(
-            [FilePrediction("a/x.png"), FilePrediction("b/x.jpg")], path, ids=True
-        )
+    alike = [FilePrediction("a/x.png"), FilePrediction("b/x.jpg")]
+    with pytest.raises(ValueError, match=r"a/x\.png and b/x\.jpg have the same id: .*p-2\.csv$"):
+        write_file_predictions(alike, path, ids=True)
+    assert [row[0] for row in csv_rows(tmp_path / "p-2.csv")] == ["file", "a/x.png", "b/x.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -181,6 +181,10 @@ def test_a_sample_that_does_not_fit_is_refused(tmp_path, sample, message):
     with pytest.raises(ValueError, match=message):
         write_submission(ROWS, ["dog", "cat"], tmp_path / "sample.csv", tmp_path / "s.csv")
     assert not (tmp_path / "s.csv").exists()
+    # what was classified is kept
+    kept = tmp_path / "predictions.csv"
+    assert kept.exists() == ("broken" in sample)
+    assert not kept.exists() or len(csv_rows(kept)) == 1 + len(ROWS)
 
 
 def test_a_missing_sample_is_named_before_anything_is_classified(tmp_path):

@@ -29,6 +29,7 @@ from pytorch_vision.analysis.metrics import evaluation
 from pytorch_vision.app.command_line import FILES, OF_WEIGHTS, OWN_OF, SETTINGS, flag, parse
 from pytorch_vision.app.compare import compare_runs, read_runs, write_comparison
 from pytorch_vision.app.file_predictions import (
+    PREDICTIONS,
     classify_files,
     write_file_predictions,
     write_submission,
@@ -261,7 +262,7 @@ def classify(
         path = folder / "submission.csv"
         table = write_submission(written, names, like, path, mark=byte_order_mark)
     else:
-        path, columns = folder / "predictions.csv", names if probabilities else ()
+        path, columns = folder / PREDICTIONS, names if probabilities else ()
         table = write_file_predictions(written, path, columns, ids=ids, mark=byte_order_mark)
     rows = list(listed)
     counts = Counter(row.class_name for row in rows if not row.problem)

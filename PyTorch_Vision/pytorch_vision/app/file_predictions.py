@@ -21,6 +21,7 @@ from pytorch_vision.runtime.text import counted, first_line, listed, printable
 AT_ONCE = 2**26  # bytes of pictures in memory at the same time
 COLUMNS = ["file", "class", "probability", "runner_up", "runner_up_probability", "problem"]
 NAMED = 5  # pictures in a message
+PREDICTIONS = "predictions.csv"
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,11 @@ def write_file_predictions(
         OSError: the table cannot be written.
     """
     rows = list(predictions)
-    names = list(_by_id(rows)) if ids else [one.file for one in rows]
+    try:
+        names = list(_by_id(rows)) if ids else [one.file for one in rows]
+    except ValueError as error:
+        table = write_file_predictions(rows, path, class_names, mark=mark)
+        raise ValueError(f"{error}; with whole names, the predictions are in {table}") from None
     header = ["id" if ids else COLUMNS[0], *COLUMNS[1:], *class_names]
     unread = [None] * len(class_names)
     table = []
@@ -188,7 +193,7 @@ def write_submission(
 
     Raises:
         ValueError: the sample is no such table, or ids have no readable picture; the message names
-            them.
+            them, and a table beside ``path`` with the predictions.
         OSError: the table cannot be written.
     """
     header, labels, rows = _read_sample(like, class_names)
@@ -203,9 +208,10 @@ def write_submission(
             printable(name) + "".join(f" ({printable(problems[file])})" for file in files)
             for name, files in zip(missing, unread, strict=False)
         ]
+        table = write_file_predictions(everything, user_path(path).with_name(PREDICTIONS))
         raise ValueError(
             f"{len(missing):,} of {len(ids):,} ids in {like} have no picture that could be read, "
-            f"or several, such as {', '.join(named)}"
+            f"or several, such as {', '.join(named)}; the predictions so far are in {table}"
         )
     if not labels:
         say(f"{header[1]} gets the predicted class; named after a class, it gets its probability")
