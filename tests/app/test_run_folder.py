@@ -151,6 +151,15 @@ def test_a_run_that_is_trained_further_is_another_one(tmp_path, few, tiny):
     assert contents(tmp_path).items() >= finished.items()
 
 
+def test_a_run_is_continued_from_its_checkpoint_with_the_same_classifier(tmp_path, few, tiny):
+    run, kept = RunFolder.prepare(tmp_path / "mine"), tmp_path / "kept"
+    at_step(tiny.network, 10, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    assert train_into(run, tiny, few, CONFIG, checkpoints=kept) == run.unfinished
+    for _ in range(2):  # the second time, there is nothing left to do
+        assert train_into(run, tiny, few, CONFIG, checkpoints=kept) == run
+        assert run.read()["status"] == "finished"
+
+
 def test_weights_that_the_folder_cannot_take_are_saved_elsewhere(tmp_path, few, tiny, monkeypatch):
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "weights.safetensors")
     monkeypatch.setattr(RunFolder, "write", Mock(side_effect=full))

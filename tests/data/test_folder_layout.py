@@ -229,6 +229,10 @@ def test_pictures_without_an_extension_are_pictures(tmp_path):
         path.rename(path.with_suffix(""))
     assert counts_of(load(tmp_path)) == {"cat": (20, 5), "dog": (4, 1)}
     assert len(pictures_of(find_files(tmp_path / "cat"))) == 25
+    for number, path in enumerate(tmp_path.glob("cat/*")):
+        path.rename(path.with_suffix(f".{number:04}"))  # as scanners name them
+    (tmp_path / "cat" / "notes.txt").touch()
+    assert len(pictures_of(find_files(tmp_path / "cat"))) == 25
 
 
 def test_links_that_lead_round_or_nowhere(tmp_path, capsys):

@@ -355,9 +355,10 @@ def test_a_camera_s_raw_file_is_not_its_thumbnail(tmp_path):
 
 
 def test_that_only_the_first_page_is_read_is_said(tmp_path):
-    pages = [Image.new("L", (8, 8), grey) for grey in (0, 100, 200)]
-    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
-    assert "only the first of several pages is read" in read_image(tmp_path / "stack.tif")[1]
+    for mode in ("L", "I;16"):
+        pages = [Image.new(mode, (8, 8), grey) for grey in (0, 100, 200)]
+        pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+        assert "only the first of several pages is read" in read_image(tmp_path / "stack.tif")[1]
 
 
 def test_a_phone_s_pictures_are_known_by_their_pixels(tmp_path):

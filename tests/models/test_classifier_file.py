@@ -252,6 +252,12 @@ def test_shared_weights_stay_shared(few, tmp_path):
     assert network.again.weight is network.conv2.weight is network.backbone[2].weight
 
 
+def test_a_network_that_computes_while_it_is_made_is_saved_and_loaded(tmp_path, few):
+    classifier = Classifier("torchvision:regnet_y_400mf", few)
+    classifier.save(tmp_path / "weights")
+    assert equal(Classifier.load(tmp_path / "weights").network, classifier.network)
+
+
 def test_a_named_network_that_was_changed_is_its_owners(tmp_path, few):
     """Its tensors would fit the unchanged one."""
     classifier = Classifier("torchvision:resnet18", few)

@@ -157,8 +157,8 @@ def write_file_predictions(
     try:
         names = list(_by_id(rows)) if ids else [one.file for one in rows]
     except ValueError as error:
-        table = write_file_predictions(rows, path, class_names, mark=mark)
-        raise ValueError(f"{error}; with whole names, the predictions are in {table}") from None
+        kept = write_file_predictions(rows, path, class_names, mark=mark)
+        raise ValueError(f"{error}; with whole names, the predictions are in {kept}") from None
     header = ["id" if ids else COLUMNS[0], *COLUMNS[1:], *class_names]
     unread = [None] * len(class_names)
     table = []
@@ -208,10 +208,11 @@ def write_submission(
             printable(name) + "".join(f" ({printable(problems[file])})" for file in files)
             for name, files in zip(missing, unread, strict=False)
         ]
-        table = write_file_predictions(everything, user_path(path).with_name(PREDICTIONS))
+        beside = user_path(path).with_name(PREDICTIONS)
+        kept = write_file_predictions(everything, beside, class_names, mark=mark)
         raise ValueError(
             f"{len(missing):,} of {len(ids):,} ids in {like} have no picture that could be read, "
-            f"or several, such as {', '.join(named)}; the predictions so far are in {table}"
+            f"or several, such as {', '.join(named)}; the predictions are in {kept}"
         )
     if not labels:
         say(f"{header[1]} gets the predicted class; named after a class, it gets its probability")

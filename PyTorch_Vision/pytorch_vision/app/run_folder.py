@@ -28,6 +28,7 @@ from pytorch_vision.runtime.files import RUN_MANIFEST, check_writable, free_path
 from pytorch_vision.runtime.processes import is_main_process
 from pytorch_vision.runtime.terminal import say
 from pytorch_vision.runtime.text import describe_os_error, first_line
+from pytorch_vision.training.checkpoint import load
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Custom, Loss
 from pytorch_vision.training.fingerprint import describe_layers, describe_steps, identity
@@ -212,8 +213,9 @@ def train_into(
         a folder in which pictures of the test replace no other run's.
     """
     machine = machine or Machine()
-    manifest = describe_run(classifier, data, config, machine, Custom(loss, optimizer), notes)
-    main, before = is_main_process(), len(classifier.history.records)
+    before = _epochs_before(classifier, checkpoints)
+    custom, main = Custom(loss, optimizer), is_main_process()
+    manifest = describe_run(classifier, data, config, machine, custom, notes, before)
     run = output if overwrite else output.free_for(manifest["identity"])
     if main and run != output:
         say(f"{output.folder} holds another run, which is kept: this one goes to {run.folder}")
@@ -248,6 +250,17 @@ def train_into(
         whole = len(classifier.history.records) >= before + config.epochs
         manifest["status"] = "finished" if whole else "interrupted"
     return _end(run, classifier, machine, manifest)
+
+
+def _epochs_before(classifier: Classifier, checkpoints: str | os.PathLike | None) -> int:
+    """Return for how many epochs a classifier was trained before a run, which may be continued."""
+    state = None if checkpoints is None else load(checkpoints)
+    if state is None:
+        return len(classifier.history.records)
+    with contextlib.suppress(KeyError, TypeError):  # another's file, which ``fit`` refuses
+        progress = state["run"]["progress"]
+        return len(progress["history"]["records"]) - progress["epoch"]
+    return 0
 
 
 def _begin(unfinished: RunFolder, manifest: Manifest) -> None:
@@ -301,6 +314,7 @@ def describe_run(
     machine: Machine,
     custom: Custom | None = None,
     notes: Mapping[str, Any] | None = None,
+    epochs_before: int = 0,
 ) -> Manifest:
     """Return the manifest of a run that is about to begin: plain values, by name.
 
@@ -309,6 +323,7 @@ def describe_run(
         custom: the caller's loss and optimizer.
         notes: further entries: the "command" that makes the same run, "settings" that are not in
             the recipe, and the file and "sha256" of the weights that it "begins_with".
+        epochs_before: how many epochs of the classifier's history were before this run.
     """
     notes = dict(notes or {})
     begins_with = notes.pop("begins_with", None)
@@ -316,8 +331,8 @@ def describe_run(
     threads = torch.get_num_threads() if machine.chosen_accelerator == "cpu" else None
     known = identity(config, data, classifier) | (custom or Custom()).fingerprint()
     known |= {"begins_with": begins_with and begins_with["sha256"], "threads": threads}
-    if classifier.history.records:  # it was trained before
-        known["history"] = str(classifier.history)
+    if earlier := classifier.history.records[:epochs_before]:
+        known["history"] = str(earlier)
     counts = [of_split.tolist() for of_split in data.class_counts]
     digest = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode())
     return {

@@ -284,15 +284,23 @@ def _opened(path: ImageFile) -> IO[bytes]:
 def pictures_of(files: list[str]) -> list[str]:
     """Return the files whose extensions are those of pictures.
 
-    If there are none, the first files are opened, as pictures need no extension: those with the
-    same extension as a picture among them, or without any, are returned.
+    If there are none, the first files are opened, as pictures need no extension: those that have
+    the extension of a picture among them, or none as it has, are returned.
     """
     extensions = _extensions()
     suffixes = {_suffix(file) for file in files}
     known = {one for one in suffixes if one in extensions or "image/" in _media_type(one)}
     named = [one for one in files if _suffix(one) in known]
-    found = {_suffix(one) for one in files[:LOOKED_AT] if _is_picture(one)} if not named else set()
-    return named or [one for one in files if _suffix(one) in found]
+    if named:
+        return named
+    found = {_letters(one) for one in files[:LOOKED_AT] if _is_picture(one)}
+    return [one for one in files if _letters(one) in found]
+
+
+def _letters(file: str) -> str:
+    """Return a file's suffix, or an empty text if it is a number, as in scan.0001."""
+    suffix = _suffix(file)
+    return suffix if suffix[1:2].isalpha() else ""
 
 
 def _is_picture(path: str) -> bool:
@@ -441,7 +449,7 @@ def _brought(decoded: _Decoded, size: tuple[int, int], resize: Resize, scales: S
         digest = _digest(repr((values.shape, turn)).encode(), values.tobytes())
         picture = _in_8_bits(values, scale, missing, mode in ("RGBA", "LA") and not has_extra_bands)
     rgb, remark = _to_rgb(picture, has_extra_bands)
-    if picture.format == "TIFF" and getattr(picture, "is_animated", False):
+    if decoded.picture.format == "TIFF" and getattr(decoded.picture, "is_animated", False):
         remark = PAGES + (f"; {remark}" if remark else "")
     if not digest:
         turned = rgb if turn is None else rgb.transpose(turn)

@@ -66,7 +66,7 @@ def load_data(
             labels=labels,
             cache=root,
             class_names=known,
-            train_digests=train_digests,
+            train_digests=() if held_out else train_digests,
             scales=scales,
         )
     return hold_out(data, held_out) if held_out else data

@@ -36,8 +36,8 @@ def unwrapped(network: nn.Module) -> nn.Module:
 def ready(network: nn.Module, size: tuple[int, int]) -> nn.Module:
     """Return a network whose weights can be trained, averaged, saved and counted.
 
-    Unwraps it, initialises lazy layers with a black image, and converts parameters of another
-    precision to float32, as are its images: ``Machine`` sets a lower one.
+    Unwraps it, initialises lazy layers with a black image, and converts half precision, and a
+    network without any float32, to float32, as are its images: ``Machine`` sets a lower precision.
 
     Args:
         network: changed in place.
@@ -48,9 +48,11 @@ def ready(network: nn.Module, size: tuple[int, int]) -> nn.Module:
     if any(map(is_lazy, tensors)):
         _materialize(network, size)
     types = {one.dtype for one in network.parameters() if one.is_floating_point()}
-    if types - {torch.float32}:
-        with torch.inference_mode(False):
+    with torch.inference_mode(False):
+        if types and torch.float32 not in types:
             network.float()
+        elif types & set(HALVES):  # a layer in double precision is meant so
+            network._apply(lambda tensor: tensor.float() if tensor.dtype in HALVES else tensor)
     return network
 
 

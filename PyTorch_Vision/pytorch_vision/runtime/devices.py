@@ -180,16 +180,18 @@ def device_settings(device: torch.device, tf32: bool = True) -> Iterator[None]:
         with usual_defaults(), _memory_kept():
             yield
         return
-    # torch.get_float32_matmul_precision fails if a user has set this newer option
-    matmul = torch.backends.cuda.matmul
-    before = matmul.fp32_precision
+    matmul, before = torch.backends.cuda.matmul, torch.backends.cuda.matmul.fp32_precision
+    try:
+        older = torch.get_float32_matmul_precision()
+    except RuntimeError:  # a user has set the newer option
+        older = "high" if before == "tf32" else "highest"
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     try:
         # cuDNN times its kernels and keeps the fastest, as all batches of a run have one shape
         with usual_defaults(), cudnn_settings(benchmark=True, tf32=tf32):
             yield
     finally:
-        torch.set_float32_matmul_precision("high" if before == "tf32" else "highest")
+        torch.set_float32_matmul_precision(older)
         matmul.fp32_precision = before
 
 

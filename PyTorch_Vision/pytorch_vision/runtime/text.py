@@ -1,10 +1,12 @@
 """Formatting for messages and tables, and untrusted text that is safe to print."""
 
 import errno
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in memory, different in every process
 LISTED = 5  # names in a message
 LONGEST_TEXT = 100_000  # characters of a class name or a description
 # errors that occur only in writing

@@ -57,16 +57,19 @@ class Average:
         if self.network is self.trained:
             return
         known = [*self.trained.parameters(), *self.trained.buffers()]
-        averaged = {one.untyped_storage().data_ptr() for one in known}
+        averaged = {one.untyped_storage().data_ptr() for one in known if _is_dense(one)}
         copies = dict(self.network.named_modules())
         for name, module in self.trained.named_modules():
             for attribute, value in vars(module).items():
+                if not isinstance(value, Tensor) or not _is_dense(value) or name not in copies:
+                    continue
                 # one that shares a parameter's memory follows the averaged parameter
-                is_own = isinstance(value, Tensor) and (
-                    value.untyped_storage().data_ptr() not in averaged
-                )
-                if is_own and name in copies:
+                if value.untyped_storage().data_ptr() not in averaged:
                     setattr(copies[name], attribute, value.detach().clone())
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    return tensor.layout is torch.strided
 
 
 def _tensors(network: nn.Module, trained: nn.Module) -> tuple[list[Tensor], list[Tensor]]:

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import pprint
-import re
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -14,9 +13,8 @@ from torch import nn
 
 from pytorch_vision.data import ImageData
 from pytorch_vision.models import Classifier
+from pytorch_vision.runtime.text import ADDRESS
 from pytorch_vision.training.config import TrainConfig
-
-ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in memory, different in every process
 
 
 def identity(config: TrainConfig, data: ImageData, classifier: Classifier) -> dict[str, Any]:
