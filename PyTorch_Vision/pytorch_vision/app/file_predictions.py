@@ -73,8 +73,8 @@ def classify_files(
     for other in several:
         if other.class_names != names:
             raise ValueError(
-                f"{several[0]} has the classes {listed(names)}, and {other} has "
-                f"{listed(other.class_names)}: only the same classes can be averaged"
+                f"{several[0]} has the classes {', '.join(names)}, and {other} has "
+                f"{', '.join(other.class_names)}: only the same classes can be averaged"
             )
     batch_size = max(1, AT_ONCE // max(3 * one.size[0] * one.size[1] for one in several))
     total = len(several) * len(files)

@@ -197,8 +197,8 @@ class Classifier:
             )
         if self.class_names != data.class_names:
             raise ValueError(
-                f"{self} has other classes ({listed(self.class_names)}) than {data.name} "
-                f"({listed(data.class_names)})"
+                f"{self} has other classes ({', '.join(self.class_names)}) than {data.name} "
+                f"({', '.join(data.class_names)})"
             )
         if self.size != data.size:
             (height, width), (rows, columns) = self.size, data.size
