@@ -115,7 +115,13 @@ def test_equal_images_are_distinguished_from_similar_ones(data):
     assert (
         "occur twice: 3 the same, 1 nearly so (pairs within training: 1, within test: 1)." in told
     )
-    assert "Test images that are in training too, or nearly so: 2 of 50. They say nothing" in told
+    assert (
+        "Of 50 test images, 1 are in training too, and 1 nearly so. Copies say nothing about new "
+        "pictures.\nLook at the pairs that are nearly the same: where all pictures look alike"
+    ) in told
+    copied = find_duplicates(replace(data, train_images=train, test_images=train[:50])).describe()
+    assert "Of 50 test images, 50 are in training too, and 0 nearly so. Copies" in copied
+    assert "look alike" not in copied
 
 
 def test_large_images_are_compared_few_at_a_time(data, monkeypatch):

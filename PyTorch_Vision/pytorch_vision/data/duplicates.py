@@ -133,16 +133,24 @@ class Duplicates:
         pairs, count = self.pairs, len(self.data.train_labels)
         if not pairs:
             return "No two images are the same, or nearly so."
-        same, across = self.kinds.count("the same"), int(self.in_training.sum())
         in_train = sum(pair[1] < count for pair in pairs)
         in_test = sum(pair[0] >= count for pair in pairs)
+        same = [pair for pair in pairs if pair[2] == 1]
+        copied = sum(pair[0] < count <= pair[1] for pair in same)
+        nearly = int(self.in_training.sum()) - copied
         lines = [
-            f"Images that occur twice: {same:,} the same, {len(pairs) - same:,} nearly so "
-            f"(pairs within training: {in_train:,}, within test: {in_test:,}).",
-            "Test images that are in training too, or nearly so: "
-            f"{across:,} of {len(self.in_training):,}"
-            + (". They say nothing about new pictures." if across else "."),
+            f"Images that occur twice: {len(same):,} the same, {len(pairs) - len(same):,} nearly "
+            f"so (pairs within training: {in_train:,}, within test: {in_test:,}).",
+            f"Of {len(self.in_training):,} test images, {copied:,} are in training too, and "
+            f"{nearly:,} nearly so.",
         ]
+        if copied or nearly:
+            lines[-1] += " Copies say nothing about new pictures."
+        if nearly:
+            lines.append(
+                "Look at the pairs that are nearly the same: where all pictures look alike, such "
+                "as digits, most of these are not copies."
+            )
         if other := sum(not self._of_one_class(pair) for pair in pairs):
             lines.append(f"Pairs of two classes: {other:,}. Is one of them wrong?")
         kinds, named = dict(zip(pairs, self.kinds, strict=True)), self.motifs[:most]
