@@ -223,7 +223,7 @@ def test_the_folder_of_a_run_is_not_a_class(tmp_path, capsys):
     assert told in capsys.readouterr().out
 
 
-def test_pictures_without_an_extension_are_pictures(tmp_path):
+def test_pictures_without_an_extension_are_pictures(tmp_path, capsys):
     fill(tmp_path, "cat=25, dog=5")
     for path in tmp_path.glob("*/*.png"):
         path.rename(path.with_suffix(""))
@@ -233,6 +233,13 @@ def test_pictures_without_an_extension_are_pictures(tmp_path):
         path.rename(path.with_suffix(f".{number:04}"))  # as scanners name them
     (tmp_path / "cat" / "notes.txt").touch()
     assert len(pictures_of(find_files(tmp_path / "cat"))) == 25
+    fill(tmp_path, "cat=1")
+    (tmp_path / "cat" / "LICENSE").write_text("of these pictures")
+    assert len(pictures_of(find_files(tmp_path / "cat"))) == 26
+    (tmp_path / "cat" / "broken.png").symlink_to("nowhere")
+    capsys.readouterr()
+    assert len(find_files(tmp_path / "cat")) == 28
+    assert "Left out, not files, or broken links: broken.png" in capsys.readouterr().out
 
 
 def test_links_that_lead_round_or_nowhere(tmp_path, capsys):

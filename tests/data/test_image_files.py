@@ -298,6 +298,14 @@ def test_a_white_picture_on_transparency_is_composited_over_black(tmp_path, mode
         assert (image[:8] == paper).all()
 
 
+def test_an_unused_band_for_transparency_hides_nothing(tmp_path):
+    """Many programs write zeros into the fourth band of TGA and BMP."""
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 4), np.uint8)
+    pixels[..., 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "screen.tga")
+    assert (read_image(tmp_path / "screen.tga")[0] == pixels[..., :3]).all()
+
+
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
 def test_the_first_frame_of_an_animation_is_read(tmp_path, suffix):
     first, *others = (Image.new("RGB", (32, 32), colour) for colour in ("red", "blue", "green"))

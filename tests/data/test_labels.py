@@ -1,5 +1,6 @@
 """Classes from a table, from file names, from nested folders, or from a function."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,7 @@ EXPECTED = {**dict.fromkeys(CATS, "cat"), **dict.fromkeys(DOGS, "dog")}
         (",id,label", "{wrong},{stem},{label}", ","),
         ("label,id", "{binary},{stem}", ","),
         ("id,cat,dog", "{stem},{is_cat}.0,{binary}.0", ","),
+        (",id,cat,dog", "{wrong},{stem},{is_cat},{binary}", ","),
     ],
 )
 def test_columns_are_found_by_their_content(tmp_path, header, row, delimiter):
@@ -251,3 +253,17 @@ def test_labels_mean_the_same_from_any_working_directory(tmp_path, monkeypatch, 
     (where / labels.split(":")[0]).touch() if "none" not in labels else None
     monkeypatch.chdir(tmp_path)
     assert from_anywhere(labels, Path("mine")) == same.format(where)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        "name:([a-z]+)",  # which a number's suffix matches, too
+        lambda path: {"a1.png": "a", "b2.png": "b"}.get(path, math.nan),  # as a column of pandas
+    ],
+)
+def test_a_picture_without_a_class_is_left_out(tmp_path, labels, capsys):
+    paint(tmp_path, "a1.png", "b2.png", "007.png")
+    data = load_folder(tmp_path, 8, labels=labels, held_out_share=0)
+    assert classes_of(data) == {"a1.png": "a", "b2.png": "b"}
+    assert "Left out, pictures without a label: 007.png" in capsys.readouterr().out

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pytorch_vision.data.folder_layout import Layout, LeftOut, find_layout
+from pytorch_vision.data.folder_layout import Layout, LeftOut, find_layout, inside, tell_left_out
 from pytorch_vision.data.image_cache import (
     LIMIT,
     Decoded,
@@ -104,9 +104,7 @@ def load_folder(
     try:
         layout = find_layout(path, known, left_out, labeller)
     finally:  # what was left out may also explain an error
-        for reason, paths in sorted(left_out.items()):
-            if paths:
-                say(f"Left out, {reason}: {listed([_inside(one, path) for one in paths])}")
+        tell_left_out(left_out, path)
     files, numbers, in_train = _listed(layout)
     name = printable(path.resolve().name)
     say(
@@ -131,7 +129,7 @@ def load_folder(
     _check_every_class(path, layout, numbers[:count], numbers[count:], needs_test)
     images = arranged(decoded, order, kept, cache_limit)
     read = np.flatnonzero(decoded.readable)[order]
-    names = tuple(_inside(printable(files[i]), path) for i in read)
+    names = tuple(inside(printable(files[i]), path) for i in read)
     data = ImageData(
         images[:count],
         numbers[:count],
@@ -168,10 +166,6 @@ def _listed(layout: Layout) -> tuple[list[str], np.ndarray, np.ndarray]:
     return [file for file, _, _ in rows], np.array(labels, np.int64), np.array(in_train, bool)
 
 
-def _inside(file: str, path: Path) -> str:
-    return file.removeprefix(f"{printable(str(path))}{os.sep}")
-
-
 def _trained(digests: np.ndarray, train_digests: Sequence[str]) -> np.ndarray:
     """Return which pictures were trained on, bool (N,): the last of equal ones, as when drawn."""
     left, trained = Counter(train_digests), np.zeros(len(digests), bool)
@@ -203,7 +197,7 @@ def _tell_what_cannot_be_read(decoded: Decoded, path: Path) -> None:
     """Print which files could not be read, grouped by reason."""
     unread, by_reason = np.flatnonzero(~decoded.readable), defaultdict(list)
     for number, reason in zip(unread, decoded.reasons, strict=True):
-        by_reason[reason].append(_inside(printable(decoded.request.files[number]), path))
+        by_reason[reason].append(inside(printable(decoded.request.files[number]), path))
     lines = [
         f"{listed(files)}{':' if files[1:] else ''} {reason}" for reason, files in by_reason.items()
     ]

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from pytorch_vision.data.image_files import pictures_of
 from pytorch_vision.runtime.files import RUN_MANIFEST
-from pytorch_vision.runtime.terminal import Bar
-from pytorch_vision.runtime.text import counted, printable
+from pytorch_vision.runtime.terminal import Bar, say
+from pytorch_vision.runtime.text import counted, listed, printable
 
 # folders and files of operating systems and network drives, in lower case
 HELPERS = {
@@ -150,8 +150,26 @@ def find_layout(
 
 
 def find_files(path: Path) -> list[str]:
-    """Return all files below a folder, except those of other programs and of our runs."""
-    return _scan(path, defaultdict(list)).all_files
+    """Return all files below a folder, except those of other programs and of our runs.
+
+    Prints which were left out, and why.
+    """
+    left_out: LeftOut = defaultdict(list)
+    files = _scan(path, left_out).all_files
+    tell_left_out(left_out, path)
+    return files
+
+
+def tell_left_out(left_out: LeftOut, folder: Path) -> None:
+    """Print which files and folders were left out, grouped by reason."""
+    for reason, paths in sorted(left_out.items()):
+        if paths:
+            say(f"Left out, {reason}: {listed([inside(one, folder) for one in paths])}")
+
+
+def inside(file: str, path: Path) -> str:
+    """Return the path of a file from a folder that it is in."""
+    return file.removeprefix(f"{printable(str(path))}{os.sep}")
 
 
 def _scan(path: Path, left_out: LeftOut) -> Folder:

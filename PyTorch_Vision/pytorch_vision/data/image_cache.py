@@ -13,6 +13,7 @@ import json
 import math
 import os
 import tempfile
+import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -154,7 +155,8 @@ def decode_files(request: Request, cache: Path | None = None) -> Decoded:
         return _decode(request, facts, images, old)
     say(f"Read from {printable(str(cache))}, as no file has changed since")
     with contextlib.suppress(OSError):
-        os.utime(cache)  # the time of its last use
+        now = time.time_ns()  # finer than the clock of file systems
+        os.utime(cache, ns=(now, now))  # the time of its last use
     return old
 
 

@@ -282,17 +282,20 @@ def _opened(path: ImageFile) -> IO[bytes]:
 
 
 def pictures_of(files: list[str]) -> list[str]:
-    """Return the files whose extensions are those of pictures.
+    """Return the files whose extensions are those of pictures, and pictures without an extension.
 
-    If there are none, the first files are opened, as pictures need no extension: those that have
-    the extension of a picture among them, or none as it has, are returned.
+    If no extension is that of pictures, the first files are opened: those that have the extension
+    of a picture among them, or none as it has, are returned.
     """
     extensions = _extensions()
     suffixes = {_suffix(file) for file in files}
     known = {one for one in suffixes if one in extensions or "image/" in _media_type(one)}
-    named = [one for one in files if _suffix(one) in known]
-    if named:
-        return named
+    if known:
+        return [
+            one
+            for one in files
+            if _suffix(one) in known or (not _letters(one) and _is_picture(one))
+        ]
     found = {_letters(one) for one in files[:LOOKED_AT] if _is_picture(one)}
     return [one for one in files if _letters(one) in found]
 
@@ -488,8 +491,10 @@ def _to_rgb(picture: Image.Image, has_extra_bands: bool) -> tuple[Image.Image, s
             return converted, ""
         if picture.mode != "RGB" and picture.has_transparency_data and not has_extra_bands:
             layers = picture.convert("RGBA")
-            is_opaque = layers.getchannel("A").getextrema() == (255, 255)
-            return _without_transparency(layers), "" if is_opaque else TRANSPARENT
+            opacity = layers.getchannel("A").getextrema()
+            if opacity in ((255, 255), (0, 0)):  # many programs leave an unused band at zero
+                return layers.convert("RGB"), ""
+            return _without_transparency(layers), TRANSPARENT
         rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
         return rgb, EXTRA_BANDS if has_extra_bands else ""
     except (ValueError, ImageCms.PyCMSError) as error:

@@ -42,7 +42,9 @@ def by_name(pattern: str) -> Label:
     def label(path: str) -> str | None:
         file = PurePath(path)
         found = compiled.search(file.name)
-        return found[1].removesuffix(file.suffix) if found and found[1] else None
+        if not found or not found[1] or found.start(1) >= len(file.stem):  # it is in the suffix
+            return None
+        return found[1].removesuffix(file.suffix)
 
     return label
 
@@ -100,7 +102,8 @@ def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
 
     def labeller(top: str, files: list[str]) -> dict[str, str]:
         named = {file: function(Path(file).relative_to(top).as_posix()) for file in files}
-        return {file: str(name) for file, name in named.items() if name not in (None, "")}
+        # NaN, which pandas has where a value is missing, differs from itself
+        return {one: str(k) for one, k in named.items() if k not in (None, "") and k == k}
 
     return labeller
 
@@ -236,7 +239,8 @@ def _file_column(path: Path, rows: list[list[str]], columns: dict[int, list[list
 
 def _one_hot(rows: list[list[str]], file_column: int) -> list[str] | None:
     """Return the class of each row if there is a column of 0 and 1 for each class, else None."""
-    columns = [i for i in range(len(rows[0])) if i != file_column]
+    # pandas writes its index as a column without a name
+    columns = [i for i, name in enumerate(rows[0]) if i != file_column and name]
     found = [rows[0][file_column]]
     for row in rows[1:]:
         ones = [rows[0][i] for i in columns if row[i] in ONE]
