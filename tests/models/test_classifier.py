@@ -253,6 +253,16 @@ def test_class_names_may_be_assigned_as_a_list(few, tiny):
         tiny.class_names = ["a", "a"]
 
 
+def test_data_that_was_read_otherwise_is_refused(few, tiny):
+    tiny.check(replace(few, resize="crop"))
+    with pytest.raises(ValueError, match="pictures resized by 'crop', those of a few images were "):
+        tiny.check(replace(few, resize="pad"))
+    tiny.scales = {"uint16": (0, 4095)}
+    tiny.check(replace(few, scales={"uint16": (0, 4095), "int32": (0, 9)}))
+    with pytest.raises(ValueError, match=r"at other scales .*: load them with scales=classifier\."):
+        tiny.check(replace(few, scales={"uint16": (0, 65535)}))
+
+
 def test_data_of_a_reloaded_class_is_accepted(few, tiny):
     """%autoreload makes another class with the same name."""
     values = {field.name: getattr(few, field.name) for field in fields(ImageData)}

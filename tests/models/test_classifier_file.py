@@ -105,6 +105,10 @@ def test_a_custom_network_is_loaded_into_the_callers_module(tmp_path, tiny):
         Classifier.load(path)
     for given in (tiny_network(), lambda classes: tiny_network()):
         assert equal(Classifier.load(path, given).network, tiny.network)
+    with pytest.raises(
+        ValueError, match=r"network\(10\) fails: .*Expected a network, or a function"
+    ):
+        Classifier.load(path, lambda: tiny_network())
     another = tiny_network(normalization=False)
     refusal = r"does not fit Sequential: 1\.bias is \(8,\), expect"
     with left_alone(another), pytest.raises(CheckpointError, match=refusal):

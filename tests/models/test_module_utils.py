@@ -3,10 +3,10 @@ from typing import Any
 import pytest
 import torch
 from networks import Body, lazy
-from small import tiny_network
+from small import equal, tiny_network
 from torch import nn
 
-from pytorch_vision.models.module_utils import ready, unwrapped
+from pytorch_vision.models.module_utils import copied, ready, unwrapped
 
 
 @pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile])
@@ -39,3 +39,24 @@ def test_lazy_layers_are_initialised_for_the_images():
 def test_a_network_of_mixed_precisions_becomes_float32():
     network = nn.Sequential(tiny_network().bfloat16(), nn.Linear(10, 2))
     assert {one.dtype for one in ready(network, (32, 32)).parameters()} == {torch.float32}
+
+
+class Kept:
+    """Keeps the features of a layer, as fastai's hooks do."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        layer.register_forward_hook(self.keep)
+
+    def keep(self, _layer: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+        self.features = output
+
+
+def test_a_network_whose_features_are_kept_with_their_graph_is_copied():
+    network = tiny_network()
+    kept = Kept(network[0])
+    logits = network(torch.rand(2, 3, 8, 8))
+    twin = copied(network)
+    assert equal(twin, network)
+    twin(torch.rand(3, 3, 8, 8))
+    assert kept.features.shape == (2, 8, 8, 8)  # the copy's hook keeps its own
+    logits.sum().backward()

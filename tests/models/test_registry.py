@@ -15,6 +15,7 @@ from pytorch_vision.models.registry import (
     MODELS,
     describe_network,
     network_name,
+    only_size,
 )
 from pytorch_vision.runtime import CheckpointError
 
@@ -95,8 +96,32 @@ def test_a_missing_timm_is_named_and_its_networks_are_suggested(monkeypatch):
     with pytest.raises(ValueError, match="timm has no network 'resnet10'; did you mean "):
         create("timm:resnet10")
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ValueError, match="timm:NAME need timm: pip install timm"):
+    with pytest.raises(ModuleNotFoundError, match="timm:NAME need timm: pip install timm"):
         create("timm:resnet10t")
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("ResNet18", None),
+        ("module:function", None),
+        ("torchvision:resnet18@DEFAULT", None),
+        ("torchvision:vit_b_16@DEFAULT", (224, 224)),
+        ("timm:resnet10t", None),
+        ("timm:vit_tiny_patch16_224", (224, 224)),
+        ("timm:vit_small_patch14_dinov2", (518, 518)),
+    ],
+)
+def test_the_only_size_of_images_that_a_network_takes(name, size):
+    assert only_size(name) == size
+
+
+def test_the_normalization_of_a_network_inside_another_is_found(few):
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    body.pretrained_cfg = {"mean": IMAGENET.mean, "std": IMAGENET.std}
+    classifier = Classifier(nn.Sequential(body, nn.Linear(4, 10)), few)
+    assert classifier.normalization == IMAGENET
+    assert not classifier.normalized_by_data
 
 
 def test_a_custom_function_makes_a_network(tmp_path, monkeypatch):

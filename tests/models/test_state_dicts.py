@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+import torchvision
 from small import tiny_network
 from torch import nn
 
 from pytorch_vision.models import Classifier
+from pytorch_vision.models.module_utils import tensors_of
 from pytorch_vision.models.state_dicts import fit_to, read_state_dict
 from pytorch_vision.runtime import CheckpointError
 
@@ -147,3 +149,19 @@ def test_a_damaged_file_is_named(tmp_path):
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match=r"w\.pth cannot be read: it is damaged"):
             read_state_dict(path)
+
+
+@pytest.mark.parametrize(("name", "size"), [("densenet121", 64), ("vit_b_32", 224)])
+def test_torchvisions_older_names_are_understood(name, size):
+    network = torchvision.models.get_model(name)
+    renamed = {"mlp.0.": "mlp.linear_1.", "mlp.3.": "mlp.linear_2."} | {
+        f"{kind}{number}.": f"{kind}.{number}." for kind in ("norm", "conv") for number in (1, 2)
+    }
+    own, older = tensors_of(network), {}
+    for new, tensor in own.items():
+        inner = "denselayer" in new or "mlp" in new
+        for now, before in renamed.items() if inner else ():
+            new = new.replace(now, before)
+        older[new] = tensor
+    assert own.keys() != older.keys()
+    assert fit_to(own, older).taken.keys() == own.keys()

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import hashlib
 import json
 import os
 import random
@@ -102,7 +103,10 @@ class Classifier:
         options: arguments of ``models.create`` for a network given by name, such as
             ``conv_padding="standard"``.
 
-    Attributes: the arguments above, under the same names, except data, seed and options.
+    Attributes: the arguments above, under the same names, except data, seed and options; and
+        normalized_by_data: whether the normalisation was computed from ``data``.
+        begins_with: which weights a training begins with, if not with those of the network as it
+            was made: the SHA-256 of the file of ``begin_with``, or any text.
 
     Raises:
         ValueError: an argument is missing or of the wrong kind.
@@ -140,6 +144,7 @@ class Classifier:
         else:
             self.network = network
         normalization = normalization or expected_normalization(self.network)
+        self.normalized_by_data = normalization is None
         if normalization is None and data is not None:
             normalization = Normalization.of(data.train_images)
         if normalization is None:
@@ -148,6 +153,7 @@ class Classifier:
         self.resize = check_resize(resize or (data.resize if data else "") or "crop")
         self.scales = dict(scales or (data.scales if data else {}))
         self.history = history or History()
+        self.begins_with = ""
         self.train_digests = tuple(train_digests or (data.train_digests if data else ()))
         usual = network_name(self.network) + (f" on {data.name}" if data else "")
         self.description = printable(description or usual)
@@ -188,7 +194,7 @@ class Classifier:
         return self.with_network(copied(self.network))
 
     def check(self, data: ImageData) -> None:
-        """Raise ValueError if data has other classes, or images of another size."""
+        """Raise ValueError if data has other classes, or images of another size or resizing."""
         # not isinstance: %autoreload makes a new ImageData whenever its module changes
         if not hasattr(data, "train_images"):
             raise ValueError(
@@ -205,6 +211,16 @@ class Classifier:
             raise ValueError(
                 f"{self} takes images of {height}x{width} pixels, those of {data.name} have "
                 f"{rows}x{columns}: load them at that size"
+            )
+        if data.resize and self.resize != data.resize:
+            raise ValueError(
+                f"{self} takes pictures resized by {self.resize!r}, those of {data.name} were by "
+                f"{data.resize!r}: load them with resize={self.resize!r}"
+            )
+        if any(self.scales.get(kind, scale) != scale for kind, scale in data.scales.items()):
+            raise ValueError(
+                f"{self} takes values of more than 8 bits at other scales than those of "
+                f"{data.name}: load them with scales=classifier.scales"
             )
 
     def read(self, picture: ImageLike) -> tuple[np.ndarray, str]:
@@ -346,7 +362,8 @@ class Classifier:
     def begin_with(self, path: str | os.PathLike) -> str:
         """Load the weights of an earlier training into the network, to continue from there.
 
-        Tensors that do not fit are left out: a last layer for other classes stays random.
+        Tensors that do not fit are left out: a last layer for other classes stays random. Images
+        are normalised as in that training, if the file says how.
 
         Args:
             path: a file that ``save`` wrote, or a state dict that ``torch.save`` or safetensors
@@ -364,6 +381,8 @@ class Classifier:
         with foreign_refused(path):
             metadata = {name: json.loads(text) for name, text in texts.items()}
             digests, names = train_digests_of(metadata), metadata.get("class_names")
+            normalization = metadata.get("normalization")
+            expected = None if normalization is None else Normalization(*normalization)
             description = checked_text(metadata.get("description", path.name))
         own = tensors_of(self.network)
         fitting = fit_to(own, tensors)
@@ -376,6 +395,9 @@ class Classifier:
                 + f". The file has {listed(list(tensors))}; the network has {listed(list(own))}"
             )
         load_state(self.network, {**own, **fitting.taken})
+        self.begins_with = hashlib.sha256(path.read_bytes()).hexdigest()
+        if expected is not None:
+            self.normalization, self.normalized_by_data = expected, False
         self.learns_from(digests)
         others = names not in (None, list(self.class_names))
         message = f"Beginning with the weights of {printable(description)}: {fitting}"
@@ -412,6 +434,7 @@ class Classifier:
         Raises:
             CheckpointError: the file is missing, damaged or not a classifier's, or its weights do
                 not fit the network.
+            ValueError: the network cannot be made.
         """
         path = weights_path(path)
         if isinstance(network, str):
@@ -419,8 +442,8 @@ class Classifier:
         tensors, texts = read_weights(path)
         with foreign_refused(path):
             metadata = {name: json.loads(text) for name, text in texts.items()}
-            module = network_of(path, metadata, tensors, network)
-            return cls(module, **arguments_of(metadata))
+            arguments = arguments_of(metadata)
+        return cls(network_of(path, metadata, tensors, network), **arguments)
 
 
 def set_seed(seed: int) -> None:

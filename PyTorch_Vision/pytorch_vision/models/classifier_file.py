@@ -178,17 +178,41 @@ def network_of(
     """Return a network with a file's weights: the caller's, or a new one.
 
     Raises:
-        CheckpointError: only the caller can make the network, or the weights do not fit it.
-        KeyError, TypeError, ValueError, RuntimeError: the metadata names an impossible network.
+        CheckpointError: the metadata names an impossible network, only the caller can make the
+            network, or the weights do not fit it.
+        ValueError: the caller's network cannot be made.
     """
-    made_by, classes = _made_by(metadata, len(tensors)), len(_class_names(metadata))
-    if given is None:
-        return _made_again(path, made_by, classes, tensors)
+    with foreign_refused(path):
+        made_by, classes = _made_by(metadata, len(tensors)), len(_class_names(metadata))
+        size = _size(metadata)
+        if given is None:
+            return _made_again(path, made_by, classes, tensors)
     if isinstance(given, str):
         given = create(given, classes, **without_weights(given))
-    network = ready(given if isinstance(given, nn.Module) else given(classes), _size(metadata))
+    elif not isinstance(given, nn.Module):
+        try:
+            given = given(classes)
+        except TypeError as error:
+            raise ValueError(
+                f"network({classes}) fails: {first_line(error)}. Expected a network, or a function "
+                "that makes one for a number of classes"
+            ) from error
+    network = ready(given, size)
     _fill(path, network, made_by, tensors)
     return network
+
+
+def made_by_in(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
+    """Return name and options with which ``create`` makes a file's network without a download.
+
+    None if it is someone's own network, or the metadata does not name it.
+    """
+    try:
+        made_by = _made_by(metadata, tensors)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    known = made_by is not None and is_builtin(made_by["name"]) and not _would_download(made_by)
+    return made_by if known else None
 
 
 def _made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:

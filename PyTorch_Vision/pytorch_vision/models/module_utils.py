@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
 
 HALVES = (torch.float16, torch.bfloat16)
 OF_EVERY_MODULE = frozenset(vars(nn.Module()))
@@ -81,20 +82,16 @@ def device_of(network: nn.Module) -> torch.device:
 def copied(network: nn.Module) -> nn.Module:
     """Return a deep copy of a network.
 
-    ``copy.deepcopy`` refuses computed tensors, which a layer keeps with ``weight_norm``, or if it
-    stores its last features; they are copied without their graph. Attributes that cannot be copied,
-    such as a lock or a log file, are shared. Hooks and functions that are attributes use the copies
-    of the layers and containers that they close over.
+    Computed tensors, which a layer keeps with ``weight_norm``, or a hook that stores features, are
+    copied without their graph. Attributes that cannot be copied, such as a lock or a log file, are
+    shared. Hooks and functions that are attributes use the copies of the layers and containers that
+    they close over.
     """
-    memo: dict[int, Any] = {}
-    values = [value for module in network.modules() for value in vars(module).values()]
-    for tensor in _tensors(values):
-        if not tensor.is_leaf:
-            memo[id(tensor)] = tensor.detach().clone()
-    try:
-        result = copy.deepcopy(network, made := dict(memo))
-    except TypeError:
-        result = copy.deepcopy(network, made := memo | _not_copyable(network, memo))
+    with _WithoutGraph():
+        try:
+            result = copy.deepcopy(network, made := dict[int, Any]())
+        except TypeError:
+            result = copy.deepcopy(network, made := _not_copyable(network))
     for module in set(result.modules()) - set(network.modules()):
         for held in (vars(module), *(vars(module)[name] for name in HOOKS)):
             functions = {k: v for k, v in held.items() if isinstance(v, types.FunctionType)}
@@ -105,7 +102,19 @@ def copied(network: nn.Module) -> nn.Module:
     return result
 
 
-def _not_copyable(network: nn.Module, memo: dict[int, Any]) -> dict[int, Any]:
+class _WithoutGraph(TorchFunctionMode):
+    """Lets ``copy.deepcopy`` copy computed tensors, which it refuses, without their graph."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function is Tensor.__deepcopy__ and not args[0].is_leaf:
+            tensor, memo = args
+            return memo.setdefault(id(tensor), tensor.detach().clone())
+        return function(*args, **(kwargs or {}))
+
+
+def _not_copyable(network: nn.Module) -> dict[int, Any]:
     """Return the attributes and hooks of a network that ``copy.deepcopy`` refuses, by their id."""
 
     def fails(value: Any, known: dict[int, Any]) -> bool:
@@ -119,12 +128,12 @@ def _not_copyable(network: nn.Module, memo: dict[int, Any]) -> dict[int, Any]:
     for module in network.modules():
         own = [value for name, value in vars(module).items() if name not in OF_EVERY_MODULE]
         hooks = [hook for name in HOOKS for hook in vars(module)[name].values()]
-        found |= {id(value): value for value in (*own, *hooks) if fails(value, memo)}
+        found |= {id(value): value for value in (*own, *hooks) if fails(value, {})}
     # what only leads to another of them can be copied
     return {
         key: value
         for key, value in found.items()
-        if fails(value, memo | {k: v for k, v in found.items() if k != key})
+        if fails(value, {k: v for k, v in found.items() if k != key})
     }
 
 
@@ -163,16 +172,6 @@ def copied_to_look(network: nn.Module) -> nn.Module:
         result = copied(network)
     result.eval()  # not chained to the above: a user's eval may return nothing
     return result
-
-
-def _tensors(values: Any) -> Iterator[Tensor]:
-    if isinstance(values, Tensor):
-        yield values
-    elif isinstance(values, dict):
-        yield from _tensors(list(values.values()))
-    elif isinstance(values, (list, tuple)):
-        for value in values:
-            yield from _tensors(value)
 
 
 @contextlib.contextmanager

@@ -59,6 +59,7 @@ def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
         Random weights are drawn from torch's global random state.
 
     Raises:
+        ModuleNotFoundError: timm is not installed.
         ValueError: there is no such network, it refuses an option, or its weights cannot be
             downloaded; then the message says where to put torchvision's file.
     """
@@ -95,16 +96,34 @@ def without_weights(name: str) -> dict[str, Any]:
 def expected_normalization(network: nn.Module) -> Normalization | None:
     """Return the normalisation that a network's learned weights expect; None if it names none.
 
-    It is in the attribute ``pretrained_cfg``, a dict with "mean" and "std" as timm's networks have
-    it. ``create`` gives it to those with torchvision's weights; a user's network may have it, too.
+    It is in an attribute ``pretrained_cfg`` of the network or of a network inside it: a dict with
+    "mean" and "std" as timm's networks have it. ``create`` gives it to those with torchvision's
+    weights; a user's network may have it, too.
 
     Raises:
         ValueError: they are not three numbers each.
     """
-    config = getattr(network, "pretrained_cfg", None)
-    if not isinstance(config, dict) or not {"mean", "std"} <= config.keys():
-        return None
-    return Normalization(config["mean"], config["std"])
+    for module in network.modules():
+        config = getattr(module, "pretrained_cfg", None)
+        if isinstance(config, dict) and {"mean", "std"} <= config.keys():
+            return Normalization(config["mean"], config["std"])
+    return None
+
+
+def only_size(name: str) -> tuple[int, int] | None:
+    """Return height and width of images if a named network takes no others, as most ViTs do.
+
+    None for a network that takes several sizes, or of which that is not known, such as a user's.
+    """
+    if name.startswith(TIMM):
+        config = _timm().get_pretrained_cfg(name.removeprefix(TIMM))
+        return tuple(config.input_size[1:]) if config and config.fixed_input_size else None
+    if name.startswith(TORCHVISION):
+        with torch.device("meta"):
+            network = _builder(name.partition(WEIGHTS)[0])(num_classes=1)
+        side = getattr(network, "image_size", None)
+        return None if side is None else (side, side)
+    return None
 
 
 def check_name(name: str) -> None:
@@ -252,12 +271,12 @@ def _timm() -> Any:
     """Import timm, which is installed only on request.
 
     Raises:
-        ValueError: timm is not installed.
+        ModuleNotFoundError: timm is not installed.
     """
     try:
         return importlib.import_module("timm")
     except ModuleNotFoundError:
-        raise ValueError("models called timm:NAME need timm: pip install timm") from None
+        raise ModuleNotFoundError("models called timm:NAME need timm: pip install timm") from None
 
 
 def _timm_builder(name: str) -> Callable[..., nn.Module]:

@@ -29,6 +29,12 @@ from pytorch_vision.runtime.text import first_line, listed
 
 CORES = ("core", "_core")
 WRAPPERS = ("module", "_orig_mod")  # of DataParallel and torch.compile
+# names in torchvision's older files, of DenseNet and ViT, and what they are called now
+OLDER_NAMES = (
+    (re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\."), r"\1\2."),
+    (re.compile(r"\bmlp\.linear_1\."), "mlp.0."),
+    (re.compile(r"\bmlp\.linear_2\."), "mlp.3."),
+)
 # types that training scripts store with the weights, and that cannot run code
 HARMLESS: list[Any] = [
     argparse.Namespace,
@@ -109,11 +115,12 @@ def _state_dicts(content: Any, depth: int = 3) -> Iterator[dict[str, Tensor]]:
 def fit_to(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> Fitting:
     """Match a file's tensors with a network's by name and shape.
 
-    In names, the wrappers' parts "module" and "_orig_mod" do not count. Beyond these, the names on
-    each side may have a prefix, such as "model." or "backbone."; the pair of prefixes whose removal
-    makes the most tensors match is removed.
+    In names, the wrappers' parts "module" and "_orig_mod" do not count, and torchvision's older
+    names are those of today. Beyond these, the names on each side may have a prefix, such as
+    "model." or "backbone."; the pair of prefixes whose removal makes the most tensors match is
+    removed.
     """
-    mine, theirs = ({_without_wrappers(name): name for name in one} for one in (own, tensors))
+    mine, theirs = ({_usual_name(name): name for name in one} for one in (own, tensors))
     alike = defaultdict(list)  # the network's names with the same last part and shape
     for name, real in mine.items():
         alike[name.rpartition(".")[2], own[real].shape].append(name)
@@ -133,8 +140,11 @@ def fit_to(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> Fitting:
     return Fitting(taken, left, [name for name in own if name not in taken])
 
 
-def _without_wrappers(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+def _usual_name(name: str) -> str:
+    name = ".".join(part for part in name.split(".") if part not in WRAPPERS)
+    for older, newer in OLDER_NAMES:
+        name = older.sub(newer, name)
+    return name
 
 
 def _shared_end(one: str, other: str) -> str:
