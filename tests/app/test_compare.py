@@ -43,6 +43,8 @@ def test_runs_over_seeds_have_mean_and_deviation():
     assert table.count("test accuracy 4") == 1
     assert "a, b  2 runs  test accuracy 47.50 ± 3.54 %  loss 1.2500 ± 0.3536" in table
     assert "±" not in compare_runs(runs[1:])
+    changed = replace(runs[1], manifest={**runs[1].manifest, "identity_over_seeds": "other"})
+    assert "±" not in compare_runs([runs[0], changed])  # such as another network of one name
     diverged = replace(HISTORY.records[0], test_loss=math.inf)
     lost = [replace(run(f"lost-{n}", seed=n), history=History((diverged,))) for n in range(2)]
     assert "2 runs  test accuracy 30.00 ± 0.00 %  loss inf ± nan" in compare_runs(lost)
@@ -71,6 +73,7 @@ def test_a_folder_of_runs_stands_for_them(tmp_path):
     assert [one.name for one in read_runs(names[0])] == names[:1]
     with pytest.raises(ValueError, match="notes holds no run"):
         read_runs(tmp_path / "study" / "notes")
+    assert [one.name for one in read_runs(tmp_path)] == names
 
 
 def test_a_comparison_is_a_table_too(tmp_path):

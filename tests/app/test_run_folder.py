@@ -1,16 +1,20 @@
+import copy
 import errno
 import importlib
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hooks import at_step
 from small import contents, equal, state_of, tiny_network
 
@@ -205,12 +209,48 @@ def double_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return 2 * torch.nn.functional.cross_entropy(logits, labels)
 
 
+class Margin:
+    """A loss as an object with settings."""
+
+    def __init__(self, margin: float) -> None:
+        self.margin = margin
+
+    def __call__(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.multi_margin_loss(logits, labels, margin=self.margin)
+
+
+def network_with(activation: Callable) -> torch.nn.Module:
+    """A network with a layer whose code differs, and not its description."""
+
+    class Layer(torch.nn.Module):
+        if activation is F.relu:
+
+            def forward(self, images: torch.Tensor) -> torch.Tensor:
+                return F.relu(images)
+        else:
+
+            def forward(self, images: torch.Tensor) -> torch.Tensor:
+                return F.gelu(images)
+
+    network = tiny_network()
+    network[2] = Layer()
+    return network
+
+
+def identity_of(data: ImageData, network: torch.nn.Module | None = None, **given: Any) -> str:
+    classifier = Classifier(network or tiny_network(), data)
+    classifier.begins_with = given.pop("begins_with", "")
+    return describe_run(classifier, data, **{"config": CONFIG, "machine": ON_CPU, **given})[
+        "identity"
+    ]
+
+
 OTHERS = {
     "rate": {"config": replace(CONFIG, learning_rate=0.01)},
     "seed": {"config": replace(CONFIG, seed=1)},
     "epochs": {"config": replace(CONFIG, epochs=1)},
     "augmentation": {"config": replace(CONFIG, augmentation=Augmentation(cutout=0))},
-    "weights": {"notes": {"begins_with": {"sha256": "other"}}},
+    "weights": {"begins_with": "other"},
     "loss": {"custom": Custom(loss=double_loss)},
     "optimizer": {"custom": Custom(optimizer=lambda weights: torch.optim.AdamW(weights, lr=1e-3))},
 }
@@ -220,11 +260,30 @@ OTHERS = {
 def test_each_of_these_changes_makes_another_run(few, monkeypatch, other):
     data = replace(few, train_images=255 - few.train_images) if other == "data" else few
     network = tiny_network(normalization=other != "network")
-    expected = describe_run(anew(few), few, CONFIG, ON_CPU)["identity"]
+    expected = identity_of(few)
     if other == "threads":
         monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
-    given = {"config": CONFIG, "machine": ON_CPU, **OTHERS.get(other, {})}
-    assert describe_run(Classifier(network, data), data, **given)["identity"] != expected
+    assert identity_of(data, network, **OTHERS.get(other, {})) != expected
+
+
+@pytest.mark.parametrize(
+    "variants",
+    [
+        [Margin(1), Margin(2)],
+        [torch.nn.CrossEntropyLoss(label_smoothing=share) for share in (0.0, 0.1)],
+        [torch.nn.CrossEntropyLoss(torch.full((10,), share)) for share in (0.5, 1.0)],
+    ],
+    ids=["object", "module", "class weights"],
+)
+def test_a_loss_with_other_values_makes_another_run(few, variants):
+    one, other = (identity_of(few, custom=Custom(loss=loss)) for loss in variants)
+    assert one != other
+    assert one == identity_of(few, custom=Custom(loss=copy.deepcopy(variants[0])))
+
+
+def test_changed_code_of_a_layer_makes_another_run(few):
+    one, again, other = (identity_of(few, network_with(f)) for f in (F.relu, F.relu, F.gelu))
+    assert one == again != other
 
 
 def test_the_machine_does_not_make_another_run(few):

@@ -1,7 +1,9 @@
 import ast
+import hashlib
 import re
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from unittest.mock import Mock
@@ -17,9 +19,10 @@ from pytorch_vision.analysis import plots
 from pytorch_vision.app.run_folder import RunFolder
 from pytorch_vision.app.settings import FIELDS, Settings, default_data
 from pytorch_vision.data import Augmentation, Normalization
-from pytorch_vision.models.registry import describe_network
+from pytorch_vision.models import Classifier, ResNet
+from pytorch_vision.models.registry import MODELS, describe_network
 from pytorch_vision.runtime import Machine
-from pytorch_vision.training import TrainConfig
+from pytorch_vision.training import TrainConfig, fit
 
 ROOT = Path(__file__).parents[2]
 
@@ -199,6 +202,51 @@ def mine(tmp_path, few) -> dict[str, str]:
     return {"data": str(tmp_path / "mine"), "root": str(tmp_path)}
 
 
+@pytest.mark.parametrize(
+    ("given", "expected", "told"),
+    [
+        ({}, "ResNet10 (conv_padding='standard')", ""),
+        ({"model": "ResNet10"}, "ResNet10 (conv_padding='standard')", ""),
+        (
+            {"model": "ResNet18", "conv_padding": "original"},
+            "ResNet10 (conv_padding='standard')",
+            "conv_padding=original and model=ResNet18 are not used: the weights are of ResNet10",
+        ),
+    ],
+)
+def test_weights_of_ours_say_of_which_network_they_are(
+    few, tmp_path, monkeypatch, capsys, given, expected, told
+):
+    monkeypatch.setitem(MODELS, "ResNet10", partial(ResNet, (1, 1, 1, 1)))
+    normalization = Normalization((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    trained = Classifier(ResNet((1, 1, 1, 1), 10, "standard"), few, normalization=normalization)
+    trained.save(tmp_path / "w.safetensors")
+    chosen = Settings.of(weights=str(tmp_path / "w.safetensors"), **given)
+    begun = chosen.classifier(few)
+    assert describe_network(begun.network) == expected
+    assert begun.normalization == normalization
+    assert not begun.normalized_by_data
+    digest = hashlib.sha256((tmp_path / "w.safetensors").read_bytes()).hexdigest()
+    assert begun.begins_with == digest
+    printed = capsys.readouterr().out
+    assert told in printed if told else "not used" not in printed
+
+
+def test_the_recipe_for_few_images_has_the_standard_padding(few):
+    for given, padding in (
+        ({"data": "sample"}, "standard"),
+        ({"data": "sample", "conv_padding": "original"}, "original"),
+        ({"data": "full"}, "original"),
+    ):
+        network = Settings.of(**given).classifier(few).network
+        assert describe_network(network) == f"ResNet18 (conv_padding='{padding}')"
+
+
+def test_pictures_have_the_only_size_that_a_network_takes(mine):
+    assert Settings.of(**mine, model="torchvision:vit_b_32").load_data().size == (224, 224)
+    assert Settings.of(**mine, model="torchvision:vit_b_32", size=64).load_data().size == (64, 64)
+
+
 def test_images_are_read_as_the_classifiers_were(few, mine, capsys):
     settings = Settings.of(**mine, size=48, resize="crop", model="ResNet34")
     assert settings.load_data().size == (48, 48)
@@ -262,8 +310,11 @@ def test_a_network_names_the_normalization_of_its_weights(few, tmp_path, monkeyp
         ("unnamed", "finetune", Normalization.of(few.train_images), True),
         ("unnamed", "default", Normalization.of(few.train_images), False),
     ):
-        chosen = Settings.of(model=f"networks_that_learned:{function}", recipe=recipe)
-        assert chosen.classifier(few).normalization == expected
+        model = f"networks_that_learned:{function}"
+        chosen = Settings.of(model=model, recipe=recipe, epochs=1)
+        classifier = chosen.classifier(few)
+        assert classifier.normalization == expected
+        fit(classifier, few, chosen.config)
         assert ("give the network pretrained_cfg" in capsys.readouterr().out) == told
 
 
@@ -300,6 +351,14 @@ def test_settings_train_with_a_custom_loss_and_optimizer(few, tiny, tmp_path):
     figure = plots.training_curves(tiny.history)
     assert written.keep(figure, "curves") is figure
     assert (tmp_path / "mine" / "plots" / "curves.png").exists()
+
+
+def test_a_run_has_the_settings_that_it_was_trained_with(few, tiny, tmp_path):
+    settings = Settings.of(data="sample", output=str(tmp_path / "mine"))
+    changed = replace(settings.config, epochs=1, learning_rate=0.01)
+    _, written = settings.train(few, config=changed, classifier=tiny)
+    assert (written.settings["epochs"], written.settings["learning_rate"]) == (1, 0.01)
+    assert "--learning-rate 0.01" in written.read()["command"]
 
 
 def test_the_notebook_says_at_once_where_nothing_can_be_written(tmp_path):
@@ -349,9 +408,14 @@ def test_checkpoints_are_kept_on_a_drive(monkeypatch):
     sys.modules["google.colab.drive"].mount = mounted.append
     form = {"KEEP_ON_DRIVE": False, "DATA": "sample"}
     assert (Settings.from_notebook(form, "T9_").checkpoints, mounted) == ("", [])
-    found = Settings.from_notebook({**form, "KEEP_ON_DRIVE": True}, "T9_")
-    assert found.checkpoints == "/content/drive/MyDrive/S8_ResNet18/sample"
-    assert mounted == ["/content/drive"]
+    form["KEEP_ON_DRIVE"] = True
+    found, again, other = (
+        Settings.from_notebook({**form, "COUNT": count, "SEED": seed}, "T9_").checkpoints
+        for count, seed in ((10, 0), (20, 0), (10, 1))
+    )
+    assert found == again != other
+    assert found.startswith("/content/drive/MyDrive/S8_ResNet18/sample-")
+    assert mounted == ["/content/drive"] * 3
 
 
 @pytest.mark.parametrize(

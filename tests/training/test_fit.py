@@ -528,8 +528,10 @@ def test_a_run_ended_by_after_epoch_can_be_continued(few, tiny, tmp_path, capsys
     def second(tested: Classifier) -> bool:
         return len(tested.history.records) == 2
 
-    assert len(fit(tiny, few, config, None, tmp_path, second).records) == 2
-    assert "Stopped after epoch 2: after_epoch returned True" in capsys.readouterr().out
+    for classifier in (tiny, tiny_classifier(few)):  # the second goes on from the checkpoint
+        assert len(fit(classifier, few, config, None, tmp_path, second).records) == 2
+        assert "Stopped after epoch 2: after_epoch returned True" in capsys.readouterr().out
+    assert equal(tiny.network, classifier.network)
     assert len(fit(tiny_classifier(few), few, plain, None, tmp_path).records) == 3
 
 
@@ -541,6 +543,7 @@ def test_a_run_ended_by_after_epoch_can_be_continued(few, tiny, tmp_path, capsys
         ({}, "data was "),
         ({}, "network was "),
         ({}, "normalization was "),
+        ({}, "begins_with was 'missing' and is 'other weights'"),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(few, tiny, finished, change, named):
@@ -552,6 +555,8 @@ def test_a_checkpoint_of_another_run_is_refused(few, tiny, finished, change, nam
         tiny = tiny.with_network(tiny_network(normalization=False))
     elif named == "normalization was ":
         tiny = tiny_classifier(few, normalization=Normalization((0.5,) * 3, (0.2,) * 3))
+    elif named.startswith("begins_with"):
+        tiny.begins_with = "other weights"
     with pytest.raises(CheckpointError, match=f"another run: {named}") as caught:
         fit(tiny, few, replace(CONFIG, **change), ON_CPU, folder)
     assert ("start a new run from its weights" in str(caught.value)) == ("epochs" in change)

@@ -27,7 +27,7 @@ from pytorch_vision.analysis import (
 )
 from pytorch_vision.analysis.metrics import evaluation
 from pytorch_vision.app.command_line import FILES, OF_WEIGHTS, OWN_OF, SETTINGS, flag, parse
-from pytorch_vision.app.compare import compare_runs, read_runs, write_comparison
+from pytorch_vision.app.compare import FinishedRun, compare_runs, read_runs, write_comparison
 from pytorch_vision.app.file_predictions import (
     PREDICTIONS,
     classify_files,
@@ -354,7 +354,17 @@ def compare(settings: Settings, files: list[str]) -> None:
     """Compare runs, given by their folders: print a table and draw their curves."""
     folder = user_path(settings.output or "runs")
     check_writable(folder)
-    found = [run for folder in files for run in read_runs(folder)]
+    found: list[FinishedRun] = []
+    without: list[str] = []
+    for one in files:
+        try:
+            found += read_runs(one)
+        except ValueError as error:
+            without.append(str(error))
+    if not found:
+        raise ValueError("; ".join(without))
+    if without:
+        print("Left out:", *without, sep="\n  ")
     runs = list({user_path(run.name).resolve(): run for run in found}.values())  # each one once
     print(compare_runs(runs))
     figure = plots.compare({run.name: run.history for run in runs}, "Runs side by side")

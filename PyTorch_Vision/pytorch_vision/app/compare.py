@@ -85,19 +85,19 @@ class FinishedRun:
 
 
 def read_runs(folder: str | os.PathLike) -> list[FinishedRun]:
-    """Return the run in a folder, or those in the folders inside it, as ``--seed 0 1 2`` makes.
+    """Return the run in a folder, or all runs below it, such as those of ``--seed 0 1 2``.
 
     Unfinished runs are among the latter, under the name of their folder, ``unfinished``.
 
     Raises:
         ValueError: there is none, or its history is damaged.
     """
-    path = user_path(folder)
-    inside = [RunFolder(one) for one in (sorted(path.iterdir()) if path.is_dir() else [])]
-    runs = [one for run in inside for one in (run, run.unfinished) if one.history.is_file()]
-    if not runs or RunFolder(path).history.is_file():
-        runs = [RunFolder(path)]
-    return [FinishedRun.read(one.folder) for one in runs]
+    run = RunFolder(user_path(folder))
+    history = run.history.relative_to(run.folder)
+    below = [] if run.history.is_file() else sorted(run.folder.rglob(str(history)))
+    return [FinishedRun.read(one.parents[len(history.parents) - 1]) for one in below] or [
+        FinishedRun.read(run.folder)
+    ]
 
 
 def compare_runs(runs: Sequence[FinishedRun]) -> str:
@@ -163,7 +163,9 @@ def _by_setting(runs: Iterable[FinishedRun]) -> list[list[FinishedRun]]:
                 settings.pop(name, None)
             begins_with = run.part("network").get("begins_with")
             data = run.part("data").get("fingerprint")
-            groups[repr((sorted(settings.items()), run.network, begins_with, data))].append(run)
+            identity = run.manifest.get("identity_over_seeds")
+            key = (sorted(settings.items()), run.network, begins_with, data, identity)
+            groups[repr(key)].append(run)
     return list(groups.values())
 
 

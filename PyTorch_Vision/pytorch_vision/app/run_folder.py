@@ -38,6 +38,8 @@ from pytorch_vision.training.optimizers import MakeOptimizer
 STOPPED = "stopped early: after_epoch returned True"
 LONGEST_NAME = 200  # bytes; file systems allow 255, and temporary names are longer
 LIBRARIES = ("torch", "torchvision", "numpy", "albumentations", "lightning_fabric", "PIL")
+# what may differ between runs of several seeds, and may not between those of one
+NOT_OF_SEEDS = {"seed", "threads", "history"}
 SHORT_LIST = re.compile(r"[\[{]\n[^\[\]{}]{1,80}[\]}]")
 
 Manifest = dict[str, Any]
@@ -330,17 +332,18 @@ def describe_run(
     # on a CPU, the number of threads decides how sums are rounded
     threads = torch.get_num_threads() if machine.chosen_accelerator == "cpu" else None
     known = identity(config, data, classifier) | (custom or Custom()).fingerprint()
-    known |= {"begins_with": begins_with and begins_with["sha256"], "threads": threads}
+    known["threads"] = threads
     if earlier := classifier.history.records[:epochs_before]:
         known["history"] = str(earlier)
     counts = [of_split.tolist() for of_split in data.class_counts]
-    digest = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode())
+    of_seeds = {name: value for name, value in known.items() if name not in NOT_OF_SEEDS}
     return {
         "command": notes.pop("command", None),
         "status": "running",
         "started": _now(),
         "ended": None,
-        "identity": digest.hexdigest()[:32],
+        "identity": _digest(known),
+        "identity_over_seeds": _digest(of_seeds),
         "settings": _flat(config) | asdict(machine) | notes.pop("settings", {}),
         "data": {
             "name": data.name,
@@ -371,6 +374,10 @@ def describe_run(
         **notes,
         "figures": None,
     }
+
+
+def _digest(known: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 def _flat(config: TrainConfig) -> dict[str, Any]:

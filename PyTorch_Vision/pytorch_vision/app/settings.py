@@ -18,7 +18,7 @@ import torch
 from pydantic import BeforeValidator, Field
 
 from pytorch_vision.analysis.predictions import Order, Split
-from pytorch_vision.app.command_line import flag, nearest_of
+from pytorch_vision.app.command_line import OUTPUT, flag, nearest_of
 from pytorch_vision.app.run_folder import RunFolder, short_name, train_into
 from pytorch_vision.data import Augmentation, ImageData, load_data
 from pytorch_vision.data.cifar10 import CIFAR10_CLASSES
@@ -27,16 +27,15 @@ from pytorch_vision.data.labels import from_anywhere
 from pytorch_vision.data.load import check_data_name, is_cifar10, short_data_name
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.classifier import weights_path
-from pytorch_vision.models.classifier_file import train_digests_of
+from pytorch_vision.models.classifier_file import made_by_in, train_digests_of
 from pytorch_vision.models.init import begin_as_identity
 from pytorch_vision.models.registry import (
-    MODELS,
     check_name,
-    expected_normalization,
     has_pretrained_weights,
     is_builtin,
     made_by_of,
     network_name,
+    only_size,
     without_weights,
 )
 from pytorch_vision.models.resnet import ConvPadding
@@ -55,7 +54,7 @@ DRIVE = "/content/drive"  # where Colab mounts it
 # learned from larger pictures, as ImageNet's, lose 5 to 20 points of accuracy (docs/transfer.md)
 SIZE, LEARNED_SIZE, GPU_SIZE, RESIZE = 64, 128, 224, "crop"
 DEFAULT_MODEL = "ResNet18"
-OF_IMAGES = ("size", "resize", "train_digests")  # in a weights file
+BEGUN_WITH = ("network", "size", "resize", "train_digests")  # in a weights file
 
 
 def _path_text(path: Any) -> Any:
@@ -138,7 +137,8 @@ class Settings:
         ConvPadding | None,
         Field(
             description="padding of a ResNet's convolutions: as in the original notebook, or the "
-            "standard 1 throughout; default: original"
+            "standard 1 throughout, which takes half the time; default: standard for the recipe "
+            "few, otherwise original"
         ),
     ] = None
     filters: Annotated[
@@ -258,7 +258,7 @@ class Settings:
         if settings.keep_on_drive:
             drive: Any = __import__("google.colab.drive", fromlist=["drive"])
             drive.mount(DRIVE)
-            folder = f"{DRIVE}/MyDrive/S8_ResNet18/{settings.name}"
+            folder = f"{DRIVE}/MyDrive/S8_ResNet18/{settings.name}-{settings.digest}"
             settings = replace(settings, checkpoints=folder)
         check_writable(settings.notebook_output)  # now, rather than after the training
         return settings
@@ -304,10 +304,8 @@ class Settings:
             self._check_classes(like)
             size, resize, digests = like.size, like.resize, like.train_digests
         else:
-            begun = _images_of(self.weights) if self.weights else {}
-            fast = self.machine.chosen_accelerator == "cuda"
-            usual = (GPU_SIZE if fast else LEARNED_SIZE) if self.has_learned_weights else SIZE
-            size = self.size or begun.get("size", usual)
+            begun = _begun_with(self.weights) if self.weights else {}
+            size = self.size or begun.get("size") or self._usual_size()
             resize = self.resize or begun.get("resize", RESIZE)
             digests = begun.get("train_digests", ())
             chosen = {"size": f"to {_pixels(size)} pixels", "resize": f"by {resize}"}
@@ -332,6 +330,14 @@ class Settings:
         self.tell_unused(like, data)
         say(data)
         return data
+
+    def _usual_size(self) -> int | tuple[int, int]:
+        """Return the height and width of a folder's pictures if neither user nor weights say."""
+        if is_cifar10(self.data):
+            return SIZE  # which is not used
+        fast = self.machine.chosen_accelerator == "cuda"
+        usual = (GPU_SIZE if fast else LEARNED_SIZE) if self.has_learned_weights else SIZE
+        return only_size(self.model) or usual
 
     def _check_classes(self, classifier: Classifier) -> None:
         """Raise ValueError if CIFAR-10 is to be loaded for other classes, before its download."""
@@ -377,34 +383,25 @@ class Settings:
     def classifier(self, data: ImageData) -> Classifier:
         """Return a classifier with its initial weights, drawn with the seed or read from a file.
 
-        CustomResNet's filters come in mirrored pairs if training images are mirrored. With 0
-        epochs, the file must have the classes of the data.
+        CustomResNet's filters come in mirrored pairs if training images are mirrored. A file of
+        ours decides the network, unless ``model`` names another. With 0 epochs, it must have the
+        classes of the data.
 
         Raises:
             CheckpointError: the weights cannot be used.
             ValueError: the network cannot be made, or the classes differ.
         """
         torch.manual_seed(self.config.seed)
-        options: dict[str, Any] = {}
-        if self.conv_padding is not None:
-            options["conv_padding"] = self.conv_padding
-        if self.model == "CustomResNet":
-            options["mirrored"] = self.config.augmentation.flip != "none"
+        made_by = self._network()
+        classifier = Classifier(made_by.pop("name"), data, seed=self.config.seed, **made_by)
         if self.weights:
-            options |= without_weights(self.model)
-        classifier = Classifier(self.model, data, seed=self.config.seed, **options)
+            self.tell_unused(classifier)
         if self.filters and self.has_learned_weights:
             say(f"filters={self.filters} is not used: the network begins with weights")
         filters = self.filters or ("identity" if self.chosen_recipe == "few" else "random")
         if filters == "identity" and not self.has_learned_weights:
             begin_as_identity(classifier.network)
-        known = self.model in MODELS or expected_normalization(classifier.network) is not None
-        if self.has_learned_weights and self.config.epochs and not known:
-            say(
-                "Images are normalised by their own mean and deviation; if the learned weights "
-                'expect others, give the network pretrained_cfg = {"mean": ..., "std": ...}, or '
-                "name torchvision's weights, as in torchvision:NAME@DEFAULT"
-            )
+            classifier.begins_with = f"filters={filters}"
         if self.weights and self.config.epochs:
             say(classifier.begin_with(self.weights))
         elif self.weights:
@@ -412,6 +409,20 @@ class Settings:
             classifier.check(data)
             say(f"No training; weights of {classifier}")
         return classifier
+
+    def _network(self) -> dict[str, Any]:
+        """Return the network's "name" and its options, for ``models.create``."""
+        if self.weights:
+            of_file = _begun_with(self.weights)["network"]
+            if of_file and self.model in (DEFAULT_MODEL, network_name(of_file)):
+                return of_file
+        made_by: dict[str, Any] = {"name": self.model}
+        few = self.chosen_recipe == "few" and self.model.startswith("ResNet")
+        if padding := self.conv_padding or ("standard" if few else None):
+            made_by["conv_padding"] = padding
+        if self.model == "CustomResNet":
+            made_by["mirrored"] = self.config.augmentation.flip != "none"
+        return made_by | (without_weights(self.model) if self.weights else {})
 
     def load_classifier(self) -> Classifier:
         """Load the classifier from ``weights``, into a custom network if ``model`` names one."""
@@ -439,7 +450,8 @@ class Settings:
         Returns:
             The classifier, and the folder that was written, as ``train_into`` returns it.
         """
-        config, classifier = config or self.config, classifier or self.classifier(data)
+        chosen = self if config is None else replace(self, config=config)
+        config, classifier = chosen.config, classifier or self.classifier(data)
         written = train_into(
             output or RunFolder.prepare(self.notebook_output),
             classifier,
@@ -449,12 +461,12 @@ class Settings:
             self.checkpoints or None,
             loss=loss,
             optimizer=optimizer,
-            notes=self._notes(config, custom=loss is not None or optimizer is not None),
+            notes=chosen._notes(classifier, custom=loss is not None or optimizer is not None),
             overwrite=self.overwrite,
         )
         return classifier, written
 
-    def _notes(self, config: TrainConfig, custom: bool) -> dict[str, Any]:
+    def _notes(self, classifier: Classifier, custom: bool) -> dict[str, Any]:
         """Return the entries of the manifest that are not in the recipe."""
         values = {name: self._value(name) for name in FIELDS}
         if not is_cifar10(self.data):  # absolute, to be found from any working directory
@@ -462,9 +474,8 @@ class Settings:
             values["labels"] = self.labels and from_anywhere(self.labels, Path(self.data))
         begins_with = None
         if self.weights:
-            digest = hashlib.sha256(weights_path(self.weights).read_bytes()).hexdigest()
-            begins_with = {"weights": self.weights, "sha256": digest}
-        custom = custom or config.augmentation.steps is not None
+            begins_with = {"weights": self.weights, "sha256": classifier.begins_with}
+        custom = custom or self.config.augmentation.steps is not None
         return {
             "command": None if custom else shlex.join(self.command()),
             "settings": values,
@@ -499,6 +510,12 @@ class Settings:
         return short_name("-".join(parts))
 
     @property
+    def digest(self) -> str:
+        """Eight characters that differ if a setting differs that changes the result."""
+        chosen = [self._value(name) for name in FIELDS if name not in (*OUTPUT, "keep_on_drive")]
+        return hashlib.sha256(repr(chosen).encode()).hexdigest()[:8]
+
+    @property
     def notebook_output(self) -> str:
         """The output folder; default: "." for the notebook's full training, else one in ``runs``.
 
@@ -509,11 +526,15 @@ class Settings:
         return self.output or ("." if full else f"runs/{self.name}")
 
 
-def _images_of(weights: str) -> dict[str, Any]:
-    """Return the size, resizing and digests of the images that a weights file was trained on."""
-    _, texts = read_state_dict(weights_path(weights))
-    found = {name: json.loads(text) for name, text in texts.items() if name in OF_IMAGES}
-    return found | {"train_digests": train_digests_of(found)}
+def _begun_with(weights: str) -> dict[str, Any]:
+    """Return what a file of weights says of its network and of the images that it was trained on.
+
+    "network" is None unless ``create`` can make it.
+    """
+    tensors, texts = read_state_dict(weights_path(weights))
+    found = {name: json.loads(text) for name, text in texts.items() if name in BEGUN_WITH}
+    made_by = made_by_in(found, len(tensors))
+    return found | {"train_digests": train_digests_of(found), "network": made_by}
 
 
 def _pixels(size: int | tuple[int, int]) -> str:

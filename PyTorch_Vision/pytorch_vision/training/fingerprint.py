@@ -16,13 +16,18 @@ from pytorch_vision.models import Classifier
 from pytorch_vision.runtime.text import ADDRESS
 from pytorch_vision.training.config import TrainConfig
 
+# the code of their classes is not described: it differs between versions, and not by itself
+LIBRARIES = ("builtins", "functools", "pytorch_vision", "timm", "torch", "torchvision")
+
 
 def identity(config: TrainConfig, data: ImageData, classifier: Classifier) -> dict[str, Any]:
     """Return, as plain values, what a run must share with the checkpoint that it continues.
 
     These are the recipe's settings, "data" (name and fingerprint), "network" (name, number of
-    parameters and fingerprint) and the images' "normalization".
+    parameters and fingerprint), the images' "normalization", and, unless they are the network's
+    own, the weights that the run "begins_with".
     """
+    begins_with = {"begins_with": classifier.begins_with} if classifier.begins_with else {}
     recipe = asdict(config)
     steps = config.augmentation.steps
     recipe["augmentation"]["steps"] = None if steps is None else describe_steps(steps)
@@ -31,32 +36,61 @@ def identity(config: TrainConfig, data: ImageData, classifier: Classifier) -> di
         "data": {"name": data.name, "fingerprint": _short(data.fingerprint)},
         "network": describe_layers(classifier.network),
         "normalization": str(classifier.normalization),
+        **begins_with,
     }
 
 
 def describe_layers(network: nn.Module) -> dict[str, Any]:
     """Return a network's "name", number of "parameters" and "fingerprint".
 
-    The fingerprint is a hash of the layers and their settings, not of the weights.
+    The fingerprint is a hash of the layers, their settings, and the code of a user's layers; not
+    of the weights.
     """
+    classes = {type(module) for module in network.modules()}
+    code = sorted(filter(None, map(_describe_class, classes)))
     return {
         "name": type(network).__name__,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "fingerprint": _digest(ADDRESS.sub("", str(network))),
+        "fingerprint": _digest("".join([ADDRESS.sub("", str(network)), *code])),
     }
 
 
 def describe_callable(function: Any) -> str:
     """Describe a function or another callable, identically in every process.
 
-    A function is described by its code, defaults and closure, an object by its ``repr`` and the
-    functions in it.
+    A function is described by its code, defaults and closure, an object, such as a loss, by its
+    ``repr``, the functions in it, its numbers, texts and buffers, and the code of its class.
     """
     if isinstance(function, types.FunctionType):
         return _describe_function(function)
     if isinstance(function, type):
         return f"{function.__module__}.{function.__qualname__}"
-    return _with_functions(ADDRESS.sub("", repr(function)), function)
+    parts = list(function.modules()) if isinstance(function, nn.Module) else [function]
+    text = ADDRESS.sub("", repr(function)) + "".join(map(_describe_content, parts))
+    return _with_functions(text, function)
+
+
+def _describe_content(value: Any) -> str:
+    """Describe an object's numbers and texts, its buffers, and its class if it is a user's."""
+    held = vars(value) if hasattr(value, "__dict__") else {}
+    buffers = dict(value.named_buffers(recurse=False)) if isinstance(value, nn.Module) else {}
+    plain = {k: v for k, v in held.items() if isinstance(v, (bool, int, float, str))}
+    tensors = {k: v.detach().cpu().tolist() for k, v in buffers.items()}
+    if not plain and not tensors:
+        return _describe_class(type(value))
+    return f" with {_digest(repr(sorted((plain | tensors).items())))}{_describe_class(type(value))}"
+
+
+def _describe_class(kind: type) -> str:
+    """Describe the functions of a user's class, or return an empty text for a library's."""
+    functions = [
+        _describe_function(one)
+        for parent in kind.__mro__
+        if parent.__module__.partition(".")[0] not in LIBRARIES
+        for one in vars(parent).values()
+        if isinstance(one, types.FunctionType)
+    ]
+    return f" {kind.__qualname__} of {', '.join(functions)}" if functions else ""
 
 
 def describe_steps(steps: Iterable[Any]) -> str:

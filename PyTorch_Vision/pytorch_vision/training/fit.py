@@ -73,7 +73,8 @@ def fit(
         after_epoch: called after each epoch, in the first process, with the classifier as it was
             tested and its history so far, for example to save it or to log the last record. The
             next epoch changes its weights, but not those of its ``copy()``. If the function returns
-            True, training ends, and the classifier is the one that was tested last.
+            True, training ends, and the classifier is the one that was tested last. A run that goes
+            on from a checkpoint calls it for its last epoch again.
         loss: a custom loss in place of the recipe's cross-entropy, label smoothing and class
             weights: a function of logits, float32 (N, C), and labels, int64 (N,), such as
             ``torch.nn.MultiMarginLoss()``. It returns the mean over the images, or one number for
@@ -127,6 +128,12 @@ def fit(
             say(
                 "The network begins with learned weights. If this training is not meant to "
                 "overwrite them, use the recipe finetune"
+            )
+        if config.transfer == "near" and classifier.normalized_by_data:
+            say(
+                "Images are normalised by their own mean and deviation; if the learned weights "
+                'expect others, give the network pretrained_cfg = {"mean": ..., "std": ...}, or '
+                "name torchvision's weights, as in torchvision:NAME@DEFAULT"
             )
         fit_last_layer(fabric, adapter, classifier, data, config)
         with partly_frozen(adapter, classifier.size, config):
@@ -189,6 +196,10 @@ def _train_epochs(
     interrupted: Interrupted,
 ) -> None:
     """Train to the last epoch, until an interrupt, or until ``after_epoch`` returns True."""
+    resumed = trainer.progress
+    # this epoch was saved before ``after_epoch`` was asked about it
+    if resumed.epoch and not resumed.batch and _wants_to_stop(trainer, after_epoch):
+        return
     while trainer.progress.epoch < trainer.config.epochs:
         complete = _train_epoch(trainer, kept, interrupted) and _test(trainer, interrupted)
         kept.save(trainer)
@@ -199,14 +210,19 @@ def _train_epochs(
                 f"{counted(len(trainer.progress.history.records), 'whole epoch')}."
             )
             return
-        if after_epoch is not None and _wants_to_stop(trainer, after_epoch):
-            say(f"Stopped after epoch {trainer.progress.epoch}: after_epoch returned True")
+        if _wants_to_stop(trainer, after_epoch):
             return
 
 
-def _wants_to_stop(trainer: Trainer, after_epoch: AfterEpoch) -> bool:
+def _wants_to_stop(trainer: Trainer, after_epoch: AfterEpoch | None) -> bool:
+    """Call ``after_epoch``; return whether it ends the training, and print that it does."""
+    if after_epoch is None:
+        return False
     tested = trainer.tested()
-    return trainer.processes.on_main(lambda: is_yes(after_epoch(tested)))
+    stop = trainer.processes.on_main(lambda: is_yes(after_epoch(tested)))
+    if stop:
+        say(f"Stopped after epoch {trainer.progress.epoch}: after_epoch returned True")
+    return stop
 
 
 def is_yes(answer: object) -> bool:
