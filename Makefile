@@ -2,6 +2,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 NOTEBOOK := S8_ResNet18
 
+# containers often set this, and then each start of Python compiles all modules anew, for 6 s
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help run full quick test gpu torture lint docs publish clean
 
