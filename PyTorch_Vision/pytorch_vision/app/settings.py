@@ -74,133 +74,102 @@ class Settings:
         ValueError: a value is out of range; the message names it and what was expected.
     """
 
-    data: Annotated[
-        str,
-        BeforeValidator(str),  # a number of images, too
-        Field(
-            description="full (all of CIFAR-10), sample (1,000 bundled images), a number of "
-            "training images, or a folder of your own pictures; auto: full on a CUDA GPU, "
-            "otherwise sample"
-        ),
-    ] = "auto"
-    root: Annotated[
-        PathText, Field(description="folder where CIFAR-10 and decoded pictures are cached")
-    ] = "data"
-    size: Annotated[
-        int | None,
-        Field(
-            ge=1,
-            description="height and width in pixels to which the pictures of a folder are "
-            f"resized; default: that of the weights; for weights that name none, such as "
-            f"ImageNet's, {LEARNED_SIZE}, or {GPU_SIZE} on a CUDA GPU; for random ones {SIZE}",
-        ),
-    ] = None
-    resize: Annotated[
-        Resize | None,
-        Field(
-            description=f"how pictures are made square; default: as for the weights, or {RESIZE}"
-        ),
-    ] = None
-    labels: Annotated[
-        str,
-        Field(
-            description="where the classes of a folder's pictures come from: a table such as "
-            "train.csv, name:PATTERN (the first group of a regular expression), folders:2 (the "
-            "last two folders) or level:2 (the folder above the last); default: the folders"
-        ),
-    ] = ""
-    held_out: Annotated[
-        int,
-        Field(
-            ge=0,
-            description="number of training images to hold out and test on in place of the test "
-            "images, for choosing settings",
-        ),
-    ] = 0
-    held_out_share: Annotated[
-        float,
-        Field(
-            ge=0,
-            lt=1,
-            description="share of each class of a folder's pictures to hold out and test on, if "
-            "the folder has no test images; 0 trains on all, without a test",
-        ),
-    ] = 0.2
-    model: Annotated[
-        str,
-        Field(
-            description="ResNet18, ResNet34, CustomResNet, torchvision:NAME, "
-            "torchvision:NAME@DEFAULT or timm:NAME to begin with their ImageNet weights, or "
-            "module:function for a network of your own"
-        ),
-    ] = DEFAULT_MODEL
-    conv_padding: Annotated[
-        ConvPadding | None,
-        Field(
-            description="padding of a ResNet's convolutions: as in the original notebook, or the "
-            "standard 1 throughout; default: original"
-        ),
-    ] = None
-    filters: Annotated[
-        Literal["random", "identity"] | None,
-        Field(
-            description="initial 3x3 filters of a network without weights: random, or identity, "
-            "which learns faster from few images; default: identity for the recipe few, otherwise "
-            "random"
-        ),
-    ] = None
-    weights: Annotated[
-        PathText,
-        Field(
-            description="weights to begin with: the file of an earlier run, a state dict (.pth, "
-            ".safetensors), or pretrained for those that come with PyTorch_Vision; default: those "
-            "that the model's name asks for, or random ones"
-        ),
-    ] = ""
-    recipe: Annotated[
-        Literal["auto", "default", "few", "quick", "finetune", "original"],
-        Field(
-            description="ready-made training settings; auto: finetune with weights, quick for "
-            "CustomResNet, few for ResNet18 and ResNet34 on the bundled sample, otherwise default"
-        ),
-    ] = "auto"
-    checkpoints: Annotated[
-        PathText,
-        Field(description="folder for checkpoints, from which a stopped run continues"),
-    ] = ""
-    keep_on_drive: Annotated[
-        bool,
-        Field(
-            description="in Colab, save checkpoints on your Google Drive (Colab asks you to log in)"
-        ),
-    ] = False
-    order: Annotated[
-        Order,
-        Field(
-            description="which errors to show: the first, the most confident, or some of each "
-            "class (spread); auto: first if the classes come in random order, otherwise spread"
-        ),
-    ] = "auto"
-    count: Annotated[
-        int,
-        Field(
-            ge=0, le=100, description="number of errors in the pictures; the page shows up to 2,000"
-        ),
-    ] = 10
-    split: Annotated[
-        Split,
-        Field(description="images to look through: test, or train to find wrong labels"),
-    ] = "test"
-    output: Annotated[
-        PathText,
-        Field(
-            description="folder for weights, history and pictures; if it holds another run, a "
-            "numbered one such as mine-2 is used; default: one under runs, or that of the weights"
-        ),
-    ] = ""
-    overwrite: Annotated[
-        bool, Field(description="replace the files of another run in the output folder")
-    ] = False
+    data: Annotated[str, BeforeValidator(str)] = Field(  # a number of images, too
+        default="auto",
+        description="full (all of CIFAR-10), sample (1,000 bundled images), a number of "
+        "training images, or a folder of your own pictures; auto: full on a CUDA GPU, "
+        "otherwise sample",
+    )
+    root: PathText = Field(
+        default="data", description="folder where CIFAR-10 and decoded pictures are cached"
+    )
+    size: int | None = Field(
+        default=None,
+        ge=1,
+        description="height and width in pixels to which the pictures of a folder are "
+        f"resized; default: that of the weights; for weights that name none, such as "
+        f"ImageNet's, {LEARNED_SIZE}, or {GPU_SIZE} on a CUDA GPU; for random ones {SIZE}",
+    )
+    resize: Resize | None = Field(
+        default=None,
+        description=f"how pictures are made square; default: as for the weights, or {RESIZE}",
+    )
+    labels: str = Field(
+        default="",
+        description="where the classes of a folder's pictures come from: a table such as "
+        "train.csv, name:PATTERN (the first group of a regular expression), folders:2 (the "
+        "last two folders) or level:2 (the folder above the last); default: the folders",
+    )
+    held_out: int = Field(
+        default=0,
+        ge=0,
+        description="number of training images to hold out and test on in place of the test "
+        "images, for choosing settings",
+    )
+    held_out_share: float = Field(
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="share of each class of a folder's pictures to hold out and test on, if "
+        "the folder has no test images; 0 trains on all, without a test",
+    )
+    model: str = Field(
+        default=DEFAULT_MODEL,
+        description="ResNet18, ResNet34, CustomResNet, torchvision:NAME, "
+        "torchvision:NAME@DEFAULT or timm:NAME to begin with their ImageNet weights, or "
+        "module:function for a network of your own",
+    )
+    conv_padding: ConvPadding | None = Field(
+        default=None,
+        description="padding of a ResNet's convolutions: as in the original notebook, or the "
+        "standard 1 throughout; default: original",
+    )
+    filters: Literal["random", "identity"] | None = Field(
+        default=None,
+        description="initial 3x3 filters of a network without weights: random, or identity, "
+        "which learns faster from few images; default: identity for the recipe few, otherwise "
+        "random",
+    )
+    weights: PathText = Field(
+        default="",
+        description="weights to begin with: the file of an earlier run, a state dict (.pth, "
+        ".safetensors), or pretrained for those that come with PyTorch_Vision; default: those "
+        "that the model's name asks for, or random ones",
+    )
+    recipe: Literal["auto", "default", "few", "quick", "finetune", "original"] = Field(
+        default="auto",
+        description="ready-made training settings; auto: finetune with weights, quick for "
+        "CustomResNet, few for ResNet18 and ResNet34 on the bundled sample, otherwise default",
+    )
+    checkpoints: PathText = Field(
+        default="", description="folder for checkpoints, from which a stopped run continues"
+    )
+    keep_on_drive: bool = Field(
+        default=False,
+        description="in Colab, save checkpoints on your Google Drive (Colab asks you to log in)",
+    )
+    order: Order = Field(
+        default="auto",
+        description="which errors to show: the first, the most confident, or some of each "
+        "class (spread); auto: first if the classes come in random order, otherwise spread",
+    )
+    count: int = Field(
+        default=10,
+        ge=0,
+        le=100,
+        description="number of errors in the pictures; the page shows up to 2,000",
+    )
+    split: Split = Field(
+        default="test", description="images to look through: test, or train to find wrong labels"
+    )
+    output: PathText = Field(
+        default="",
+        description="folder for weights, history and pictures; if it holds another run, a "
+        "numbered one such as mine-2 is used; default: one under runs, or that of the weights",
+    )
+    overwrite: bool = Field(
+        default=False, description="replace the files of another run in the output folder"
+    )
     config: TrainConfig = field(default_factory=TrainConfig)
     machine: Machine = field(default_factory=Machine)
     given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
