@@ -302,6 +302,16 @@ def test_settings_train_with_a_custom_loss_and_optimizer(few, tiny, tmp_path):
     assert (tmp_path / "mine" / "plots" / "curves.png").exists()
 
 
+def test_a_recipe_in_place_of_the_settings_own_is_in_the_manifest(few, tiny, tmp_path):
+    settings = Settings.of(data="sample", output=str(tmp_path))
+    config = replace(settings.config, epochs=1, momentum=0.5)
+    _, written = settings.train(few, config=config, classifier=tiny)
+    assert (written.settings["epochs"], written.settings["momentum"]) == (1, 0.5)
+    command = (written.read() or {})["command"]
+    assert "--epochs 1 " in command
+    assert "--momentum 0.5" in command
+
+
 def test_the_notebook_says_at_once_where_nothing_can_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError, match="file is not a folder"):

@@ -9,10 +9,10 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BeforeValidator, Field
@@ -183,7 +183,7 @@ class Settings:
         """
         for name in values:
             check_known(name)
-        own = cls(**_part(values, cls))
+        own = cls(**_part(values, Settings))
         own = replace(own, data=default_data() if own.data == "auto" else check_data_name(own.data))
         recipe = RECIPES[own.chosen_recipe]
         augmentation = replace(recipe().augmentation, **_part(values, Augmentation))
@@ -268,24 +268,11 @@ class Settings:
         """
         if like is None and self.weights and not self.config.epochs:
             like = self.load_classifier()
-        size: int | tuple[int, int]
-        if like is not None:
+        if like is None:
+            size, resize, digests = self._images_to_train_on()
+        else:
             self._check_classes(like)
             size, resize, digests = like.size, like.resize, like.train_digests
-        else:
-            begun = _images_of(self.weights) if self.weights else {}
-            fast = self.machine.chosen_accelerator == "cuda"
-            usual = (GPU_SIZE if fast else LEARNED_SIZE) if self.has_learned_weights else SIZE
-            size = self.size or begun.get("size", usual)
-            resize = self.resize or begun.get("resize", RESIZE)
-            digests = begun.get("train_digests", ())
-            chosen = {"size": f"to {_pixels(size)} pixels", "resize": f"by {resize}"}
-            how = {name: text for name, text in chosen.items() if getattr(self, name) is None}
-            if self.has_learned_weights and how and not is_cifar10(self.data):
-                say(
-                    f"To suit the weights, pictures are resized {' '.join(how.values())} "
-                    f"({' and '.join(how)} {'change' if how == chosen else 'changes'} that)"
-                )
         data = load_data(
             self.data,
             self.root,
@@ -301,6 +288,26 @@ class Settings:
         self.tell_unused(like, data)
         say(data)
         return data
+
+    def _images_to_train_on(self) -> tuple[int | tuple[int, int], Resize, Sequence[str]]:
+        """Return their size, their resizing, and the digests of those that the weights learned.
+
+        Prints what follows from the weights.
+        """
+        texts = read_state_dict(weights_path(self.weights))[1] if self.weights else {}
+        begun = {name: json.loads(text) for name, text in texts.items() if name in OF_IMAGES}
+        fast = self.machine.chosen_accelerator == "cuda"
+        usual = (GPU_SIZE if fast else LEARNED_SIZE) if self.has_learned_weights else SIZE
+        size = self.size or begun.get("size", usual)
+        resize = self.resize or begun.get("resize", RESIZE)
+        chosen = {"size": f"to {_pixels(size)} pixels", "resize": f"by {resize}"}
+        how = {name: text for name, text in chosen.items() if getattr(self, name) is None}
+        if self.has_learned_weights and how and not is_cifar10(self.data):
+            say(
+                f"To suit the weights, pictures are resized {' '.join(how.values())} "
+                f"({' and '.join(how)} {'change' if how == chosen else 'changes'} that)"
+            )
+        return size, resize, train_digests_of(begun)
 
     def _check_classes(self, classifier: Classifier) -> None:
         """Raise ValueError if CIFAR-10 is to be loaded for other classes, before its download."""
@@ -418,13 +425,13 @@ class Settings:
             self.checkpoints or None,
             loss=loss,
             optimizer=optimizer,
-            notes=self._notes(config, custom=loss is not None or optimizer is not None),
+            notes=replace(self, config=config)._notes(loss is not None or optimizer is not None),
             overwrite=self.overwrite,
         )
         return classifier, written
 
-    def _notes(self, config: TrainConfig, custom: bool) -> dict[str, Any]:
-        """Return the entries of the manifest that are not in the recipe."""
+    def _notes(self, custom: bool) -> dict[str, Any]:
+        """Return entries of the manifest; there is no command for a custom loss or optimizer."""
         values = {name: self._value(name) for name in FIELDS}
         if not is_cifar10(self.data):  # absolute, to be found from any working directory
             values["data"] = str(Path(self.data).absolute())
@@ -433,9 +440,11 @@ class Settings:
         if self.weights:
             digest = hashlib.sha256(weights_path(self.weights).read_bytes()).hexdigest()
             begins_with = {"weights": self.weights, "sha256": digest}
-        custom = custom or config.augmentation.steps is not None
+        words = self.command()
+        # an option can neither give steps nor unset what a recipe sets
+        custom = custom or self.config.augmentation.steps is not None or "None" in words
         return {
-            "command": None if custom else shlex.join(self.command()),
+            "command": None if custom else shlex.join(words),
             "settings": values,
             "begins_with": begins_with,
         }
@@ -455,7 +464,7 @@ class Settings:
     def _value(self, name: str) -> Any:
         """Return the value of one of ``FIELDS``."""
         parts = (self, self.config, self.config.augmentation, self.machine)
-        return next(getattr(part, name) for part in parts if name in declared(type(part)))
+        return next(getattr(part, name) for part in parts if isinstance(part, OWNERS[name]))
 
     @property
     def name(self) -> str:
@@ -468,21 +477,19 @@ class Settings:
         return short_name("-".join(parts))
 
     @property
+    def folder(self) -> str:
+        """The output folder; default: one in ``runs``."""
+        return self.output or f"runs/{self.name}"
+
+    @property
     def notebook_output(self) -> str:
-        """The output folder; default: "." for the notebook's full training, else one in ``runs``.
+        """The notebook's output folder: ``folder``, but by default "." for its full training.
 
         So only a full training replaces the committed pictures of one.
         """
         chosen = (self.data, self.held_out, self.model, self.weights, self.chosen_recipe)
         full = chosen == ("full", 0, DEFAULT_MODEL, "", "default")
-        return self.output or ("." if full else f"runs/{self.name}")
-
-
-def _images_of(weights: str) -> dict[str, Any]:
-    """Return the size, resizing and digests of the images that a weights file was trained on."""
-    _, texts = read_state_dict(weights_path(weights))
-    found = {name: json.loads(text) for name, text in texts.items() if name in OF_IMAGES}
-    return found | {"train_digests": train_digests_of(found)}
+        return "." if full and not self.output else self.folder
 
 
 def _pixels(size: int | tuple[int, int]) -> str:
@@ -490,43 +497,21 @@ def _pixels(size: int | tuple[int, int]) -> str:
     return f"{height}x{width}"
 
 
-def _names(cls: type) -> list[str]:
-    """Return the names of the settings that a class declares."""
-    whole = ("config", "machine", "augmentation", "steps", "given")
-    return [name for name in declared(cls) if name not in whole]
+WHOLE = ("config", "machine", "augmentation", "steps", "given")  # fields that are not settings
 
-
-# pydantic's description of each setting, by its name
-FIELDS: dict[str, Any] = {
-    name: declared(cls)[name]
+# the class that declares each setting, and pydantic's description of it
+OWNERS: dict[str, type] = {
+    name: cls
     for cls in (Settings, TrainConfig, Augmentation, Machine)
-    for name in _names(cls)
+    for name in declared(cls)
+    if name not in WHOLE
 }
+FIELDS: dict[str, Any] = {name: declared(cls)[name] for name, cls in OWNERS.items()}
 
 
 def _part(values: Mapping[str, Any], cls: type) -> dict[str, Any]:
-    return {name: values[name] for name in _names(cls) if name in values}
-
-
-def describe_options() -> dict[str, dict[str, Any]]:
-    """Return the description, default and choices of each setting, for the command line."""
-    return {
-        name: {
-            "description": field.description,
-            "default": field.get_default(call_default_factory=True),
-            "choices": _choices(field.annotation),
-        }
-        for name, field in FIELDS.items()
-    }
-
-
-def _choices(annotation: Any) -> list[str]:
-    """Return the values that a type lists, if it lists all of them."""
-    parts = [part for part in get_args(annotation) if part is not type(None)]
-    if get_origin(annotation) is Literal:
-        return parts
-    listed = [_choices(part) for part in parts]
-    return [one for values in listed for one in values] if all(listed) else []
+    """Return the values of the settings that a class declares."""
+    return {name: value for name, value in values.items() if OWNERS[name] is cls}
 
 
 def check_known(name: str, shown: str = "") -> None:
