@@ -5,12 +5,11 @@ python docs/make_settings.py
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
-from pytorch_vision.app.settings import FIELDS, Settings, describe_options
+from pytorch_vision.app.settings import FIELDS, OWNERS, Settings
 from pytorch_vision.data import Augmentation
 from pytorch_vision.runtime import Machine
-from pytorch_vision.runtime.checks import declared
 from pytorch_vision.training import RECIPES, TrainConfig
 
 ROOT = Path(__file__).parents[1]
@@ -55,7 +54,7 @@ def page() -> str:
     parts = [INTRODUCTION]
     for title, cls in PARTS.items():
         parts.append(f"## {title}\n\n| setting | default | meaning |\n| --- | --- | --- |")
-        parts += [_row(name) for name in FIELDS if name in declared(cls)]
+        parts += [_row(name) for name in FIELDS if OWNERS[name] is cls]
         parts.append("")
     parts.append(
         "## What the recipes change\n\nThe defaults above are those of the recipe `default`. "
@@ -72,7 +71,7 @@ def page() -> str:
 
 
 def _row(name: str) -> str:
-    option = describe_options()[name]
+    option = described(name)
     default = "unset" if option["default"] in ("", None) else f"`{option['default']}`"
     choices = ", ".join(f"`{value}`" for value in option["choices"])
     listed = f" ({choices})" if choices else ""
@@ -81,7 +80,26 @@ def _row(name: str) -> str:
 
 def options() -> str:
     """Return what the command line says of each setting, as JSON."""
-    return json.dumps(describe_options(), indent=1) + "\n"
+    return json.dumps({name: described(name) for name in FIELDS}, indent=1) + "\n"
+
+
+def described(name: str) -> dict[str, Any]:
+    """Return the description, default and choices of a setting."""
+    field = FIELDS[name]
+    return {
+        "description": field.description,
+        "default": field.get_default(call_default_factory=True),
+        "choices": choices_of(field.annotation),
+    }
+
+
+def choices_of(annotation: Any) -> list[str]:
+    """Return the values that a type lists, if it lists all of them."""
+    parts = [part for part in get_args(annotation) if part is not type(None)]
+    if get_origin(annotation) is Literal:
+        return parts
+    listed = [choices_of(part) for part in parts]
+    return [one for values in listed for one in values] if all(listed) else []
 
 
 def _values(config: TrainConfig) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import itertools
 import json
 import re
 import runpy
@@ -151,8 +152,9 @@ def check_options(arguments: list[str]) -> None:
     """Check the options of ``python -m pytorch_vision``, and their values."""
     options = vars(make_parser().parse_args(arguments))
     given = {name: options[name] for name in FIELDS if options.get(name) is not None}
-    for seed in given.pop("seed", [0]):
-        Settings.of(**given, seed=seed)
+    several = [one if isinstance(one, list) else [one] for one in given.values()]
+    for values in itertools.product(*several):
+        Settings.of(**dict(zip(given, values, strict=True)))
 
 
 @pages

@@ -70,11 +70,7 @@ OWN_OF = {
     "evaluate": ("byte_order_mark",),
     "serve": ("host", "port"),
 }
-VALUES: dict[str, dict[str, Any]] = {  # those of them that take a value
-    "like": {"metavar": "FILE"},
-    "host": {"metavar": "ADDRESS"},
-    "port": {"metavar": "NUMBER"},
-}
+METAVARS = {"like": "FILE", "host": "ADDRESS", "port": "NUMBER"}  # of those that take a value
 # the options that take several values, and what several mean
 SEVERAL = {
     ("train", "seed"): "several values train one run each",
@@ -92,6 +88,8 @@ FILES = {
 def parse(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Return the values of a command line by name; None for each option that is not given.
 
+    Those in ``SEVERAL`` are lists.
+
     Ends the program after ``--help`` and ``--version``, and with a suggestion after a command or
     an option that does not exist. ``Settings`` checks the values.
     """
@@ -108,8 +106,8 @@ def parse(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         known = map(flag, (*SETTINGS[options.command], *OWN_OF.get(options.command, ())))
         parser.error(f"there is no option {unknown[0]}{nearest_of(unknown[0], known)}")
     if options.command == "predict":
-        weights = options.weights
-        while isinstance(weights, list) and not weights[-1].endswith(WEIGHTS) and weights[1:]:
+        weights = options.weights or []
+        while weights[1:] and not weights[-1].endswith(WEIGHTS):
             options.files.insert(0, weights.pop())  # a picture named after the weights
         if not options.files:
             parser.error("the following arguments are required: FILE")
@@ -130,7 +128,9 @@ def make_parser() -> argparse.ArgumentParser:
                 if name in SETTINGS[command]:
                     _add(group, name, defaults.get(name), SEVERAL.get((command, name)))
         for name in OWN_OF.get(command, ()):
-            kind = VALUES.get(name, {"action": "store_true"})
+            kind: dict[str, Any] = {"action": "store_true"}
+            if name in METAVARS:
+                kind = {"metavar": METAVARS[name]}
             added.add_argument(flag(name), help=OWN[name], **kind)
         if command in FILES:
             text, count = FILES[command]
@@ -150,15 +150,8 @@ def _add(group: Any, name: str, default: str | None, several: str | None) -> Non
     if default not in ("", None):
         text += f" (default: {default})"
     metavar = f"{{{','.join(option['choices'])}}}" if option["choices"] else name.upper()
-    more: dict[str, Any] = {"nargs": "+", "action": _OneOrMore} if several else {}
-    group.add_argument(flag(name), metavar=metavar, help=text.replace("%", "%%"), **more)
-
-
-class _OneOrMore(argparse.Action):
-    """Store a single value as text, and several as a list."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
-        setattr(namespace, self.dest, values if len(values) > 1 else values[0])
+    count = "+" if several else None
+    group.add_argument(flag(name), metavar=metavar, help=text.replace("%", "%%"), nargs=count)
 
 
 def flag(name: str) -> str:

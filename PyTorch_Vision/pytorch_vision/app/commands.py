@@ -31,15 +31,14 @@ from pytorch_vision.app.compare import FinishedRun, compare_runs, read_runs, wri
 from pytorch_vision.app.file_predictions import (
     PREDICTIONS,
     classify_files,
+    files_of,
     write_file_predictions,
     write_submission,
 )
 from pytorch_vision.app.run_folder import RunFolder, short_name
 from pytorch_vision.app.settings import FIELDS, Settings
 from pytorch_vision.data import DataError, ImageData, find_duplicates
-from pytorch_vision.data.folder_layout import find_files
 from pytorch_vision.data.image_cache import empty_cache
-from pytorch_vision.data.image_files import pictures_of
 from pytorch_vision.data.load import is_cifar10, short_data_name
 from pytorch_vision.explain import NoMapError
 from pytorch_vision.models import Classifier, print_summary
@@ -105,12 +104,10 @@ def _run(options: dict[str, Any]) -> tuple[str, int]:
     try:
         with ended_by_signals(), only_main_prints(0 if is_main else 1):
             _call(command, options)
-    except OSError as error:  # this and the next two can happen in one process alone
+    except OSError as error:  # this and the next can happen in one process alone
         return f"error: {describe_os_error(error)}", 1
-    except MemoryError as error:
-        return f"error: {error or 'there is no memory left'}", 1
-    except ProcessLostError as error:
-        return f"error: {error}", 1
+    except (MemoryError, ProcessLostError) as error:
+        return f"error: {str(error) or 'there is no memory left'}", 1
     except EXPECTED_ERRORS as error:
         return (f"error: {error}", 1) if is_main else ("", 0)
     except KeyboardInterrupt as interrupt:
@@ -130,8 +127,7 @@ def _call(command: str, options: dict[str, Any]) -> None:
         given["files"] = [*options["files"], *(options.get("image") or ())]
     if command in OF_WEIGHTS:
         if command == "predict":
-            several = values.get("weights", "pretrained")
-            given["weights"] = several if isinstance(several, list) else [several]
+            given["weights"] = values.get("weights", ["pretrained"])
             values["weights"] = given["weights"][0]
         needs_data = "data" in SETTINGS[command] and not given.get("files")
         values = _with_data_of_weights({"weights": "pretrained"} | values, needs_data)
@@ -148,13 +144,11 @@ def _with_data_of_weights(values: dict[str, Any], needs_data: bool) -> dict[str,
     if "data" not in values and values["weights"] != "pretrained":
         known = RunFolder(user_path(values["weights"]).parent).settings
     data = known.get("data")
-    if not isinstance(data, str):
-        return {"data": "full"} | values
-    if is_cifar10(data) or Path(data).is_dir():
+    if isinstance(data, str) and (is_cifar10(data) or Path(data).is_dir()):
         names = ["data", "root", "labels", "held_out"]
         names += [] if is_cifar10(data) else ["held_out_share"]
         return {name: known[name] for name in names if name in known} | values
-    if needs_data:
+    if isinstance(data, str) and needs_data:
         raise ValueError(
             f"{shown(data)}, on which {values['weights']} was trained, does not exist: name the "
             "folder of pictures, as in --data photographs"
@@ -164,24 +158,20 @@ def _with_data_of_weights(values: dict[str, Any], needs_data: bool) -> dict[str,
 
 def _train_each_seed(values: dict[str, Any]) -> None:
     """Train once, or once for each seed, each in its own folder and with its own checkpoints."""
-    seeds = values.get("seed")
-    if not isinstance(seeds, list):
-        train(Settings.of(**values))
-        return
-    runs = []
-    for seed in dict.fromkeys(seeds):
-        settings = Settings.of(**values | {"seed": seed})
-        folder = Path(settings.output or f"runs/{settings.name}") / f"seed-{settings.config.seed}"
-        kept = str(Path(settings.checkpoints, folder.name)) if settings.checkpoints else ""
-        runs.append(replace(settings, output=str(folder), checkpoints=kept))
+    seeds = dict.fromkeys(values.pop("seed", [FIELDS["seed"].default]))
+    runs = [Settings.of(**values, seed=seed) for seed in seeds]
     for settings in runs:  # only once all of them are known to be valid
+        if len(runs) > 1:
+            folder = Path(settings.folder) / f"seed-{settings.config.seed}"
+            kept = settings.checkpoints and str(Path(settings.checkpoints, folder.name))
+            settings = replace(settings, output=str(folder), checkpoints=kept)
         train(settings)
 
 
 def train(settings: Settings) -> None:
     """Train, draw the results, and save the weights."""
     processes, config = Processes(start_processes(settings.machine)), settings.config
-    folder = settings.output or f"runs/{settings.name}"
+    folder = settings.folder
     processes.on_main(lambda: check_writable(folder))
     data = processes.local_main_first(settings.load_data)
     classifier = settings.classifier(data)
@@ -220,7 +210,7 @@ def find_lr(settings: Settings) -> None:
     """Find a learning rate by a range test: a short training in which the rate rises."""
     data = settings.load_data()
     classifier = settings.classifier(data)
-    output = RunFolder.prepare(settings.output or f"runs/{settings.name}")
+    output = RunFolder.prepare(settings.folder)
     test = find_learning_rate(classifier, data, settings.config, settings.machine)
     path = output.plots / f"lr_finder_{test.rate}.png"
     plots.lr_finder(test, classifier.description).savefig(path)
@@ -267,12 +257,8 @@ def classify(
     rows = list(listed)
     counts = Counter(row.class_name for row in rows if not row.problem)
     if not counts:
-        first = (
-            f", such as {rows[0].problem}: {table} names all"
-            if rows[1:]
-            else f": {rows[0].problem}"
-        )
-        raise ValueError(f"none of {counted(len(rows), 'file')} could be read{first}")
+        why = rows[0].problem + (f"; {table} says why for each" if rows[1:] else "")
+        raise ValueError(f"none of {counted(len(rows), 'file')} could be read: {why}")
     for name, count in counts.most_common(MOST_LISTED):
         print(f"  {name}: {count:,}")
     if len(counts) > MOST_LISTED:
@@ -303,14 +289,14 @@ def _explain_images(settings: Settings, paths: list[str]) -> None:
     """Classify and explain image files; then raise ValueError naming the unreadable ones."""
     classifier = settings.load_classifier()
     settings.tell_unused(classifier)
-    files: list[Path] = []
+    files: list[str] = []
     for path in map(user_path, paths):
-        found = pictures_of(find_files(path)) if path.is_dir() else [path]
+        found = files_of(path)
         if not found:
             raise ValueError(f"{path} has no pictures")
-        files += map(Path, found)
+        files += found
     failed, output, explainer = [], _output(settings), Explainer(classifier)
-    for path in dict.fromkeys(files):
+    for path in map(Path, dict.fromkeys(files)):
         try:
             image, summary = classifier.read(path)
         except (ValueError, OSError) as error:
@@ -412,7 +398,6 @@ def _restore(settings: Settings) -> tuple[Classifier, ImageData]:
 def _draw_errors(classifier: Classifier, data: ImageData, folder: Path, settings: Settings) -> str:
     """Draw a classifier's errors; return why there are no maps, or an empty text."""
     predictions = predict(classifier, data, settings.machine)
-    reason = ""
     errors = misclassified(predictions, settings.count, settings.order)
     right = correctly_classified(predictions, settings.count, settings.order)
     scaled = cross_fitted(predictions)[0] if len(predictions) > 1 else None
@@ -423,16 +408,15 @@ def _draw_errors(classifier: Classifier, data: ImageData, folder: Path, settings
         "reliability": plots.reliability(predictions, scaled=scaled),
     }
     try:
-        explainer, both = Explainer(classifier), np.stack([errors.predicted, errors.labels])
-        predicted, true = explainer.maps(errors.images, both)
+        explainer, reason = Explainer(classifier), ""
+        predicted, true = explainer.maps(errors.images, np.stack([errors.predicted, errors.labels]))
         of_right = explainer.maps(right.images, right.predicted)
-    except NoMapError as error:
-        reason = str(error)
-    else:
         figures |= {
             "misclassified_gradcam": galleries.gradcam_gallery(errors, predicted, true),
             "correct_gradcam": galleries.gradcam_gallery(right, of_right),
         }
+    except NoMapError as error:
+        reason = str(error)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")
     print(f"Pictures in {folder}")
@@ -447,16 +431,16 @@ def _save_picture(figure: Figure, path: Path, source: str) -> Path:
         path: the file; if it is taken, a numbered one beside it is used.
         source: what the picture was made from; stored in the file's metadata.
     """
+    source = shown(source)
 
-    def source_of(existing: Path) -> str:
+    def is_the_same(existing: Path) -> bool:
         try:
             with Image.open(existing) as picture:
-                return str(picture.info.get("Source", ""))
+                return picture.info.get("Source") == source
         except (OSError, ValueError):  # not a picture, so it stays
-            return ""
+            return False
 
-    source = shown(source)
-    free = free_path(path, lambda existing: source_of(existing) == source)
+    free = free_path(path, is_the_same)
     figure.savefig(free, metadata={"Source": source})
     return free
 

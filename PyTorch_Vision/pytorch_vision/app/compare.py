@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pytorch_vision.app.command_line import OUTPUT
-from pytorch_vision.app.run_folder import STOPPED, Manifest, RunFolder
+from pytorch_vision.app.run_folder import STOPPED, Manifest, RunFolder, results_of
 from pytorch_vision.models import History
 from pytorch_vision.runtime.files import RUN_MANIFEST, user_path, write_csv
 from pytorch_vision.runtime.text import aligned, cut, printable
@@ -67,14 +67,11 @@ class FinishedRun:
 
     @property
     def figures(self) -> dict[str, float]:
-        """The results by the names in ``COLUMNS``; without an epoch, only its number, 0."""
-        records = self.history.records
-        if not records:
-            return {"epochs": 0}
-        last, best = records[-1], self.history.best
-        seconds = sum(record.train_seconds + record.test_seconds for record in records)
-        values = (last.test_accuracy, best.test_accuracy, best.epoch, last.test_loss, seconds)
-        return dict(zip(COLUMNS, (len(records), *values), strict=True))
+        """The run's ``results_of``, and its "seconds"; without an epoch, only its number, 0."""
+        found = results_of(self.history)
+        if found["epochs"]:
+            found["seconds"] = found["train_seconds"] + found["test_seconds"]
+        return found
 
     def setting(self, name: str) -> str:
         """One of its settings as text."""
@@ -154,18 +151,17 @@ def differing_settings(runs: Sequence[FinishedRun]) -> list[str]:
 
 def _by_setting(runs: Iterable[FinishedRun]) -> list[list[FinishedRun]]:
     """Group the runs that differ only in their seed, except unfinished and untested ones."""
+    left_out = NOT_SHOWN - {"epochs"} | {"seed"}
     groups = defaultdict(list)
     for run in runs:
-        settings = {**run.part("settings")}
+        settings = run.part("settings")
         tested = not math.isnan(run.figures.get("test_loss", math.nan))
         if run.is_finished and tested and "seed" in settings:
-            for name in NOT_SHOWN - {"epochs"} | {"seed"}:
-                settings.pop(name, None)
+            alike = {name: settings[name] for name in sorted(settings.keys() - left_out)}
             begins_with = run.part("network").get("begins_with")
             data = run.part("data").get("fingerprint")
             identity = run.manifest.get("identity_over_seeds")
-            key = (sorted(settings.items()), run.network, begins_with, data, identity)
-            groups[repr(key)].append(run)
+            groups[repr((alike, run.network, begins_with, data, identity))].append(run)
     return list(groups.values())
 
 

@@ -46,9 +46,8 @@ def launch_demo(classifier: Classifier, machine: Machine | None = None, **option
     Raises:
         OSError: no port is free.
     """
-    explainer, no_map = None, ""
     try:
-        explainer = Explainer(classifier)
+        explainer, no_map = Explainer(classifier), ""
         explainer.explain(np.zeros((*classifier.size, 3), np.uint8), machine=machine)
     except NoMapError as reason:
         explainer, no_map = None, f"\nNo map: {reason}"

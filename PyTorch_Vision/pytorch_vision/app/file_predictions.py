@@ -3,7 +3,7 @@
 import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,10 @@ from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.files import free_path, user_path, write_csv
 from pytorch_vision.runtime.terminal import Bar, say
-from pytorch_vision.runtime.text import counted, first_line, listed, printable
+from pytorch_vision.runtime.text import LISTED, counted, first_line, listed, printable
 
 AT_ONCE = 2**26  # bytes of pictures in memory at the same time
 COLUMNS = ["file", "class", "probability", "runner_up", "runner_up_probability", "problem"]
-NAMED = 5  # pictures in a message
 PREDICTIONS = "predictions.csv"
 
 
@@ -43,11 +42,6 @@ class FilePrediction:
     runner_up_probability: float | None = None
     problem: str = ""
     probabilities: np.ndarray | None = field(default=None, compare=False)
-
-    @property
-    def id(self) -> str:
-        """The file's name without folder and suffix."""
-        return Path(self.file).stem
 
 
 def classify_files(
@@ -95,15 +89,13 @@ def _answers(
 ) -> list[np.ndarray | str]:
     """Return the probabilities of each file, or why it cannot be read."""
     request = Request(files, classifier.size, classifier.resize, "", classifier.scales)
-    images: list[np.ndarray] = []
-    problems: list[str] = []
+    read = []
     for found in read_all(files, request, {}):
-        problems.append(first_line(found) if isinstance(found, Exception) else "")
-        if not isinstance(found, Exception):
-            images.append(found.image)
+        read.append(found)
         bar.update()
+    images = [one.image for one in read if not isinstance(one, Exception)]
     shares = iter(classifier.predict(np.stack(images), machine) if images else ())
-    return [problem or next(shares) for problem in problems]
+    return [first_line(one) if isinstance(one, Exception) else next(shares) for one in read]
 
 
 def _files(paths: Iterable[str | os.PathLike]) -> list[str]:
@@ -111,22 +103,22 @@ def _files(paths: Iterable[str | os.PathLike]) -> list[str]:
     for path in map(user_path, paths):
         if not path.exists():
             raise ValueError(f"there is no file or folder {printable(str(path))}")
-        found += pictures_of(find_files(path)) if path.is_dir() else [str(path)]
+        found += files_of(path)
     if not found:
         raise ValueError("there are no files to classify in these folders")
     return list(dict.fromkeys(found))
 
 
+def files_of(path: Path) -> list[str]:
+    """Return the pictures in a folder, at any depth; or the path alone if it is no folder."""
+    return pictures_of(find_files(path)) if path.is_dir() else [str(path)]
+
+
 def _predicted(file: str, names: Sequence[str], probabilities: np.ndarray) -> FilePrediction:
-    first, *others = np.argsort(-probabilities, kind="stable")
-    found = FilePrediction(
-        file, names[first], float(probabilities[first]), probabilities=probabilities
-    )
-    if not others:  # a single class has no runner-up
-        return found
-    second = others[0]
-    share = float(probabilities[second])
-    return replace(found, runner_up=names[second], runner_up_probability=share)
+    likely = np.argsort(-probabilities, kind="stable")[:2]
+    best = [(names[label], float(probabilities[label])) for label in likely]
+    (first, share), (second, other) = [*best, ("", None)][:2]  # a single class has no runner-up
+    return FilePrediction(file, first, share, second, other, probabilities=probabilities)
 
 
 def write_file_predictions(
@@ -155,7 +147,7 @@ def write_file_predictions(
     """
     rows = list(predictions)
     try:
-        names = list(_by_id(rows)) if ids else [one.file for one in rows]
+        names = _ids(rows) if ids else [one.file for one in rows]
     except ValueError as error:
         kept = write_file_predictions(rows, path, class_names, mark=mark)
         raise ValueError(f"{error}; with whole names, the predictions are in {kept}") from None
@@ -197,30 +189,29 @@ def write_submission(
         OSError: the table cannot be written.
     """
     header, labels, rows = _read_sample(like, class_names)
-    everything = list(predictions)
-    readable = {one.file: one for one in everything if not one.problem}
+    every = {one.file: one for one in predictions}
     ids = [row[0] for row in rows]
-    found = _files_of(ids, [*readable])
-    if missing := [name for name, files in zip(ids, found, strict=True) if len(files) != 1]:
-        problems = {one.file: one.problem for one in everything if one.problem}
-        unread = _files_of(missing[:NAMED], [*problems])
-        named = [
-            printable(name) + "".join(f" ({printable(problems[file])})" for file in files)
-            for name, files in zip(missing, unread, strict=False)
+    named = [[every[file] for file in files] for files in _files_of(ids, [*every])]
+    readable = [[one for one in some if not one.problem] for some in named]
+    if missing := [number for number, some in enumerate(readable) if len(some) != 1]:
+        texts = [
+            printable(ids[number])
+            + "".join(f" ({printable(one.problem)})" for one in named[number] if one.problem)
+            for number in missing[:LISTED]
         ]
         beside = user_path(path).with_name(PREDICTIONS)
-        kept = write_file_predictions(everything, beside, class_names, mark=mark)
+        kept = write_file_predictions(every.values(), beside, class_names, mark=mark)
         raise ValueError(
             f"{len(missing):,} of {len(ids):,} ids in {like} have no picture that could be read, "
-            f"or several, such as {', '.join(named)}; the predictions are in {kept}"
+            f"or several, such as {', '.join(texts)}; the predictions are in {kept}"
         )
     if not labels:
         say(f"{header[1]} gets the predicted class; named after a class, it gets its probability")
-    if unused := readable.keys() - {file for files in found for file in files}:
-        say(f"Left out, without a row in {like}: {counted(len(unused), 'picture')}")
+    found = {one.file for some in readable for one in some}
+    if unused := sum(not one.problem for one in every.values()) - len(found):
+        say(f"Left out, without a row in {like}: {counted(unused, 'picture')}")
     table = []
-    for name, (file,) in zip(ids, found, strict=True):
-        one = readable[file]
+    for name, (one,) in zip(ids, readable, strict=True):
         shares = () if one.probabilities is None else one.probabilities[labels]
         table.append([name, *(map(_field, shares) if labels else [one.class_name])])
     return _write(path, header, table, mark)
@@ -264,20 +255,20 @@ def _read_sample(
     return header, labels, rows
 
 
-def _by_id(predictions: Iterable[FilePrediction]) -> dict[str, FilePrediction]:
-    """Return predictions by their ids.
+def _ids(predictions: Iterable[FilePrediction]) -> list[str]:
+    """Return the files' names without folder and suffix.
 
     Raises:
-        ValueError: two files have one id.
+        ValueError: two files have the same.
     """
     found: dict[str, FilePrediction] = {}
     for one in predictions:
-        if (other := found.setdefault(one.id, one)) is not one:
+        if (other := found.setdefault(Path(one.file).stem, one)) is not one:
             raise ValueError(
                 f"{printable(other.file)} and {printable(one.file)} have the same id: without "
                 "folder and suffix, names must be unique"
             )
-    return found
+    return list(found)
 
 
 def _field(value: object) -> object:
@@ -289,18 +280,13 @@ def _write(path: str | os.PathLike, header: list[str], rows: list[list], mark: b
     keys = [header, *([row[0]] for row in rows)]
 
     def is_the_same(existing: Path) -> bool:
-        there = _read(existing) or [[]]
-        return [there[0], *(row[:1] for row in there[1:])] == keys
+        try:
+            with open(existing, encoding="utf-8-sig", newline="") as file:
+                first, *others = csv.reader(file)
+        except (OSError, ValueError, csv.Error):  # no table
+            return False
+        return [first, *(row[:1] for row in others)] == keys
 
     path = free_path(user_path(path), is_the_same)
     write_csv(path, header, rows, mark)
     return path
-
-
-def _read(path: Path) -> list[list[str]] | None:
-    """Return the rows of a CSV file; None if it cannot be read as one."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            return list(csv.reader(file))
-    except (OSError, ValueError, csv.Error):
-        return None

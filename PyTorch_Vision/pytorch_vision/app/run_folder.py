@@ -10,7 +10,7 @@ import platform
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from pytorch_vision.runtime.text import describe_os_error, first_line
 from pytorch_vision.training.checkpoint import load
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Custom, Loss
-from pytorch_vision.training.fingerprint import describe_layers, describe_steps, identity
+from pytorch_vision.training.fingerprint import identity
 from pytorch_vision.training.fit import AfterEpoch, fit, is_yes
 from pytorch_vision.training.optimizers import MakeOptimizer
 
@@ -283,12 +283,7 @@ def _fail(unfinished: RunFolder, manifest: Manifest, error: BaseException) -> No
         unfinished.remove()
 
 
-def _end(
-    run: RunFolder,
-    classifier: Classifier,
-    machine: Machine,
-    manifest: Manifest,
-) -> RunFolder:
+def _end(run: RunFolder, classifier: Classifier, machine: Machine, manifest: Manifest) -> RunFolder:
     """Write the trained classifier and the completed manifest; return the folder.
 
     Raises:
@@ -302,8 +297,10 @@ def _end(
         classifier.save(rescued)
         raise OSError(f"{describe_os_error(error)}; the weights are in {rescued}") from error
     manifest["machine"]["device"] = describe_hardware(make_fabric(machine))
-    ending = {"ended": _now(), "figures": _figures(classifier.history)}
-    written.describe(manifest | ending)
+    results = results_of(classifier.history)
+    # JSON has no NaN, which the test's results are without test images
+    figures = {name: None if math.isnan(value) else value for name, value in results.items()}
+    written.describe(manifest | {"ended": _now(), "figures": figures})
     if written is run:
         run.unfinished.remove()
     return written
@@ -331,7 +328,10 @@ def describe_run(
     begins_with = notes.pop("begins_with", None)
     # on a CPU, the number of threads decides how sums are rounded
     threads = torch.get_num_threads() if machine.chosen_accelerator == "cpu" else None
-    known = identity(config, data, classifier) | (custom or Custom()).fingerprint()
+    known = identity(config, data, classifier)
+    recipe = {one.name: known[one.name] for one in fields(config)}
+    augmentation = {k: v for k, v in recipe.pop("augmentation").items() if v is not None}
+    known |= (custom or Custom()).fingerprint()
     known["threads"] = threads
     if earlier := classifier.history.records[:epochs_before]:
         known["history"] = str(earlier)
@@ -344,7 +344,7 @@ def describe_run(
         "ended": None,
         "identity": _digest(known),
         "identity_over_seeds": _digest(of_seeds),
-        "settings": _flat(config) | asdict(machine) | notes.pop("settings", {}),
+        "settings": recipe | augmentation | asdict(machine) | notes.pop("settings", {}),
         "data": {
             "name": data.name,
             "training_images": len(data.train_labels),
@@ -358,15 +358,11 @@ def describe_run(
         "network": {
             "name": classifier.description,
             "made_by": made_by_of(classifier.network),
-            "layers": describe_layers(classifier.network),
+            "layers": known["network"],
             "begins_with": begins_with,
         },
-        "images": {
-            "size": list(classifier.size),
-            "resize": classifier.resize,
-            "mean": list(classifier.normalization.mean),
-            "std": list(classifier.normalization.std),
-        },
+        "images": {"size": classifier.size, "resize": classifier.resize}
+        | asdict(classifier.normalization),
         "versions": {"pytorch_vision": __version__, "python": platform.python_version()}
         | {name: str(importlib.import_module(name).__version__) for name in LIBRARIES},
         "machine": asdict(machine)
@@ -380,22 +376,16 @@ def _digest(known: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def _flat(config: TrainConfig) -> dict[str, Any]:
-    """Return a recipe's settings in one flat dict, by their names on the command line."""
-    settings = asdict(config)
-    augmentation = settings.pop("augmentation")
-    if (steps := augmentation.pop("steps")) is not None:
-        augmentation["steps"] = describe_steps(steps)
-    return settings | augmentation
+def results_of(history: History) -> dict[str, float]:
+    """Return the results of the last and the best epoch, and the seconds of all epochs.
 
-
-def _figures(history: History) -> dict[str, Any]:
-    """Return the results of the last and the best epoch, and the seconds of all epochs."""
+    Without test images, those of the test are NaN; without an epoch, there is only "epochs", 0.
+    """
     if not history.records:
         return {"epochs": 0}
     last = asdict(history.records[-1])
     best = history.best
-    figures = {
+    return {
         "epochs": last.pop("epoch"),
         **{name: last[name] for name in last if not name.endswith("seconds")},
         "best_epoch": math.nan if math.isnan(best.test_accuracy) else best.epoch,
@@ -403,8 +393,6 @@ def _figures(history: History) -> dict[str, Any]:
         "train_seconds": round(sum(history.column("train_seconds")), 3),
         "test_seconds": round(sum(history.column("test_seconds")), 3),
     }
-    # JSON has no NaN, which the test's figures are without test images
-    return {name: None if math.isnan(value) else value for name, value in figures.items()}
 
 
 def _now() -> str:

@@ -9,10 +9,10 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BeforeValidator, Field
@@ -73,134 +73,103 @@ class Settings:
         ValueError: a value is out of range; the message names it and what was expected.
     """
 
-    data: Annotated[
-        str,
-        BeforeValidator(str),  # a number of images, too
-        Field(
-            description="full (all of CIFAR-10), sample (1,000 bundled images), a number of "
-            "training images, or a folder of your own pictures; auto: full on a CUDA GPU, "
-            "otherwise sample"
-        ),
-    ] = "auto"
-    root: Annotated[
-        PathText, Field(description="folder where CIFAR-10 and decoded pictures are cached")
-    ] = "data"
-    size: Annotated[
-        int | None,
-        Field(
-            ge=1,
-            description="height and width in pixels to which the pictures of a folder are "
-            f"resized; default: that of the weights; for weights that name none, such as "
-            f"ImageNet's, {LEARNED_SIZE}, or {GPU_SIZE} on a CUDA GPU; for random ones {SIZE}",
-        ),
-    ] = None
-    resize: Annotated[
-        Resize | None,
-        Field(
-            description=f"how pictures are made square; default: as for the weights, or {RESIZE}"
-        ),
-    ] = None
-    labels: Annotated[
-        str,
-        Field(
-            description="where the classes of a folder's pictures come from: a table such as "
-            "train.csv, name:PATTERN (the first group of a regular expression), folders:2 (the "
-            "last two folders) or level:2 (the folder above the last); default: the folders"
-        ),
-    ] = ""
-    held_out: Annotated[
-        int,
-        Field(
-            ge=0,
-            description="number of training images to hold out and test on in place of the test "
-            "images, for choosing settings",
-        ),
-    ] = 0
-    held_out_share: Annotated[
-        float,
-        Field(
-            ge=0,
-            lt=1,
-            description="share of each class of a folder's pictures to hold out and test on, if "
-            "the folder has no test images; 0 trains on all, without a test",
-        ),
-    ] = 0.2
-    model: Annotated[
-        str,
-        Field(
-            description="ResNet18, ResNet34, CustomResNet, torchvision:NAME, "
-            "torchvision:NAME@DEFAULT or timm:NAME to begin with their ImageNet weights, or "
-            "module:function for a network of your own"
-        ),
-    ] = DEFAULT_MODEL
-    conv_padding: Annotated[
-        ConvPadding | None,
-        Field(
-            description="padding of a ResNet's convolutions: as in the original notebook, or the "
-            "standard 1 throughout, which takes half the time; default: standard for the recipe "
-            "few, otherwise original"
-        ),
-    ] = None
-    filters: Annotated[
-        Literal["random", "identity"] | None,
-        Field(
-            description="initial 3x3 filters of a network without weights: random, or identity, "
-            "which learns faster from few images; default: identity for the recipe few, otherwise "
-            "random"
-        ),
-    ] = None
-    weights: Annotated[
-        PathText,
-        Field(
-            description="weights to begin with: the file of an earlier run, a state dict (.pth, "
-            ".safetensors), or pretrained for those that come with PyTorch_Vision; default: those "
-            "that the model's name asks for, or random ones"
-        ),
-    ] = ""
-    recipe: Annotated[
-        Literal["auto", "default", "few", "quick", "finetune", "original"],
-        Field(
-            description="ready-made training settings; auto: finetune with weights, quick for "
-            "CustomResNet, few for ResNet18 and ResNet34 on the bundled sample, otherwise default"
-        ),
-    ] = "auto"
-    checkpoints: Annotated[
-        PathText,
-        Field(description="folder for checkpoints, from which a stopped run continues"),
-    ] = ""
-    keep_on_drive: Annotated[
-        bool,
-        Field(
-            description="in Colab, save checkpoints on your Google Drive (Colab asks you to log in)"
-        ),
-    ] = False
-    order: Annotated[
-        Order,
-        Field(
-            description="which errors to show: the first, the most confident, or some of each "
-            "class (spread); auto: first if the classes come in random order, otherwise spread"
-        ),
-    ] = "auto"
-    count: Annotated[
-        int,
-        Field(
-            ge=0, le=100, description="number of errors in the pictures; the page shows up to 2,000"
-        ),
-    ] = 10
-    split: Annotated[
-        Split,
-        Field(description="images to look through: test, or train to find wrong labels"),
-    ] = "test"
-    output: Annotated[
-        PathText,
-        Field(
-            description="folder for weights, history and pictures; if it holds another run, a "
-            "numbered one such as mine-2 is used; default: one under runs, or that of the weights"
-        ),
-    ] = ""
-    overwrite: Annotated[
-        bool, Field(description="replace the files of another run in the output folder")
-    ] = False
+    data: Annotated[str, BeforeValidator(str)] = Field(  # a number of images, too
+        default="auto",
+        description="full (all of CIFAR-10), sample (1,000 bundled images), a number of "
+        "training images, or a folder of your own pictures; auto: full on a CUDA GPU, "
+        "otherwise sample",
+    )
+    root: PathText = Field(
+        default="data", description="folder where CIFAR-10 and decoded pictures are cached"
+    )
+    size: int | None = Field(
+        default=None,
+        ge=1,
+        description="height and width in pixels to which the pictures of a folder are "
+        f"resized; default: that of the weights; for weights that name none, such as "
+        f"ImageNet's, {LEARNED_SIZE}, or {GPU_SIZE} on a CUDA GPU; for random ones {SIZE}",
+    )
+    resize: Resize | None = Field(
+        default=None,
+        description=f"how pictures are made square; default: as for the weights, or {RESIZE}",
+    )
+    labels: str = Field(
+        default="",
+        description="where the classes of a folder's pictures come from: a table such as "
+        "train.csv, name:PATTERN (the first group of a regular expression), folders:2 (the "
+        "last two folders) or level:2 (the folder above the last); default: the folders",
+    )
+    held_out: int = Field(
+        default=0,
+        ge=0,
+        description="number of training images to hold out and test on in place of the test "
+        "images, for choosing settings",
+    )
+    held_out_share: float = Field(
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="share of each class of a folder's pictures to hold out and test on, if "
+        "the folder has no test images; 0 trains on all, without a test",
+    )
+    model: str = Field(
+        default=DEFAULT_MODEL,
+        description="ResNet18, ResNet34, CustomResNet, torchvision:NAME, "
+        "torchvision:NAME@DEFAULT or timm:NAME to begin with their ImageNet weights, or "
+        "module:function for a network of your own",
+    )
+    conv_padding: ConvPadding | None = Field(
+        default=None,
+        description="padding of a ResNet's convolutions: as in the original notebook, or the "
+        "standard 1 throughout, which takes half the time; default: standard for the recipe "
+        "few, otherwise original",
+    )
+    filters: Literal["random", "identity"] | None = Field(
+        default=None,
+        description="initial 3x3 filters of a network without weights: random, or identity, "
+        "which learns faster from few images; default: identity for the recipe few, otherwise "
+        "random",
+    )
+    weights: PathText = Field(
+        default="",
+        description="weights to begin with: the file of an earlier run, a state dict (.pth, "
+        ".safetensors), or pretrained for those that come with PyTorch_Vision; default: those "
+        "that the model's name asks for, or random ones",
+    )
+    recipe: Literal["auto", "default", "few", "quick", "finetune", "original"] = Field(
+        default="auto",
+        description="ready-made training settings; auto: finetune with weights, quick for "
+        "CustomResNet, few for ResNet18 and ResNet34 on the bundled sample, otherwise default",
+    )
+    checkpoints: PathText = Field(
+        default="", description="folder for checkpoints, from which a stopped run continues"
+    )
+    keep_on_drive: bool = Field(
+        default=False,
+        description="in Colab, save checkpoints on your Google Drive (Colab asks you to log in)",
+    )
+    order: Order = Field(
+        default="auto",
+        description="which errors to show: the first, the most confident, or some of each "
+        "class (spread); auto: first if the classes come in random order, otherwise spread",
+    )
+    count: int = Field(
+        default=10,
+        ge=0,
+        le=100,
+        description="number of errors in the pictures; the page shows up to 2,000",
+    )
+    split: Split = Field(
+        default="test", description="images to look through: test, or train to find wrong labels"
+    )
+    output: PathText = Field(
+        default="",
+        description="folder for weights, history and pictures; if it holds another run, a "
+        "numbered one such as mine-2 is used; default: one under runs, or that of the weights",
+    )
+    overwrite: bool = Field(
+        default=False, description="replace the files of another run in the output folder"
+    )
     config: TrainConfig = field(default_factory=TrainConfig)
     machine: Machine = field(default_factory=Machine)
     given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
@@ -214,7 +183,7 @@ class Settings:
         """
         for name in values:
             check_known(name)
-        own = cls(**_part(values, cls))
+        own = cls(**_part(values, Settings))
         own = replace(own, data=default_data() if own.data == "auto" else check_data_name(own.data))
         recipe = RECIPES[own.chosen_recipe]
         augmentation = replace(recipe().augmentation, **_part(values, Augmentation))
@@ -299,22 +268,11 @@ class Settings:
         """
         if like is None and self.weights and not self.config.epochs:
             like = self.load_classifier()
-        size: int | tuple[int, int]
-        if like is not None:
+        if like is None:
+            size, resize, digests = self._images_to_train_on()
+        else:
             self._check_classes(like)
             size, resize, digests = like.size, like.resize, like.train_digests
-        else:
-            begun = _begun_with(self.weights) if self.weights else {}
-            size = self.size or begun.get("size") or self._usual_size()
-            resize = self.resize or begun.get("resize", RESIZE)
-            digests = begun.get("train_digests", ())
-            chosen = {"size": f"to {_pixels(size)} pixels", "resize": f"by {resize}"}
-            how = {name: text for name, text in chosen.items() if getattr(self, name) is None}
-            if self.has_learned_weights and how and not is_cifar10(self.data):
-                say(
-                    f"To suit the weights, pictures are resized {' '.join(how.values())} "
-                    f"({' and '.join(how)} {'change' if how == chosen else 'changes'} that)"
-                )
         data = load_data(
             self.data,
             self.root,
@@ -330,6 +288,23 @@ class Settings:
         self.tell_unused(like, data)
         say(data)
         return data
+
+    def _images_to_train_on(self) -> tuple[int | tuple[int, int], Resize, Sequence[str]]:
+        """Return their size, their resizing, and the digests of those that the weights learned.
+
+        Prints what follows from the weights.
+        """
+        begun = _begun_with(self.weights) if self.weights else {}
+        size = self.size or begun.get("size") or self._usual_size()
+        resize = self.resize or begun.get("resize", RESIZE)
+        chosen = {"size": f"to {_pixels(size)} pixels", "resize": f"by {resize}"}
+        how = {name: text for name, text in chosen.items() if getattr(self, name) is None}
+        if self.has_learned_weights and how and not is_cifar10(self.data):
+            say(
+                f"To suit the weights, pictures are resized {' '.join(how.values())} "
+                f"({' and '.join(how)} {'change' if how == chosen else 'changes'} that)"
+            )
+        return size, resize, begun.get("train_digests", ())
 
     def _usual_size(self) -> int | tuple[int, int]:
         """Return the height and width of a folder's pictures if neither user nor weights say."""
@@ -467,7 +442,7 @@ class Settings:
         return classifier, written
 
     def _notes(self, classifier: Classifier, custom: bool) -> dict[str, Any]:
-        """Return the entries of the manifest that are not in the recipe."""
+        """Return entries of the manifest; there is no command for a custom loss or optimizer."""
         values = {name: self._value(name) for name in FIELDS}
         if not is_cifar10(self.data):  # absolute, to be found from any working directory
             values["data"] = str(Path(self.data).absolute())
@@ -475,9 +450,11 @@ class Settings:
         begins_with = None
         if self.weights:
             begins_with = {"weights": self.weights, "sha256": classifier.begins_with}
-        custom = custom or self.config.augmentation.steps is not None
+        words = self.command()
+        # an option can neither give steps nor unset what a recipe sets
+        custom = custom or self.config.augmentation.steps is not None or "None" in words
         return {
-            "command": None if custom else shlex.join(self.command()),
+            "command": None if custom else shlex.join(words),
             "settings": values,
             "begins_with": begins_with,
         }
@@ -497,7 +474,7 @@ class Settings:
     def _value(self, name: str) -> Any:
         """Return the value of one of ``FIELDS``."""
         parts = (self, self.config, self.config.augmentation, self.machine)
-        return next(getattr(part, name) for part in parts if name in declared(type(part)))
+        return next(getattr(part, name) for part in parts if isinstance(part, OWNERS[name]))
 
     @property
     def name(self) -> str:
@@ -516,14 +493,19 @@ class Settings:
         return hashlib.sha256(repr(chosen).encode()).hexdigest()[:8]
 
     @property
+    def folder(self) -> str:
+        """The output folder; default: one in ``runs``."""
+        return self.output or f"runs/{self.name}"
+
+    @property
     def notebook_output(self) -> str:
-        """The output folder; default: "." for the notebook's full training, else one in ``runs``.
+        """The notebook's output folder: ``folder``, but by default "." for its full training.
 
         So only a full training replaces the committed pictures of one.
         """
         chosen = (self.data, self.held_out, self.model, self.weights, self.chosen_recipe)
         full = chosen == ("full", 0, DEFAULT_MODEL, "", "default")
-        return self.output or ("." if full else f"runs/{self.name}")
+        return "." if full and not self.output else self.folder
 
 
 def _begun_with(weights: str) -> dict[str, Any]:
@@ -542,43 +524,21 @@ def _pixels(size: int | tuple[int, int]) -> str:
     return f"{height}x{width}"
 
 
-def _names(cls: type) -> list[str]:
-    """Return the names of the settings that a class declares."""
-    whole = ("config", "machine", "augmentation", "steps", "given")
-    return [name for name in declared(cls) if name not in whole]
+WHOLE = ("config", "machine", "augmentation", "steps", "given")  # fields that are not settings
 
-
-# pydantic's description of each setting, by its name
-FIELDS: dict[str, Any] = {
-    name: declared(cls)[name]
+# the class that declares each setting, and pydantic's description of it
+OWNERS: dict[str, type] = {
+    name: cls
     for cls in (Settings, TrainConfig, Augmentation, Machine)
-    for name in _names(cls)
+    for name in declared(cls)
+    if name not in WHOLE
 }
+FIELDS: dict[str, Any] = {name: declared(cls)[name] for name, cls in OWNERS.items()}
 
 
 def _part(values: Mapping[str, Any], cls: type) -> dict[str, Any]:
-    return {name: values[name] for name in _names(cls) if name in values}
-
-
-def describe_options() -> dict[str, dict[str, Any]]:
-    """Return the description, default and choices of each setting, for the command line."""
-    return {
-        name: {
-            "description": field.description,
-            "default": field.get_default(call_default_factory=True),
-            "choices": _choices(field.annotation),
-        }
-        for name, field in FIELDS.items()
-    }
-
-
-def _choices(annotation: Any) -> list[str]:
-    """Return the values that a type lists, if it lists all of them."""
-    parts = [part for part in get_args(annotation) if part is not type(None)]
-    if get_origin(annotation) is Literal:
-        return parts
-    listed = [_choices(part) for part in parts]
-    return [one for values in listed for one in values] if all(listed) else []
+    """Return the values of the settings that a class declares."""
+    return {name: value for name, value in values.items() if OWNERS[name] is cls}
 
 
 def check_known(name: str, shown: str = "") -> None:

@@ -1,7 +1,7 @@
 """The settings of the augmentation, which ``views`` applies to training images."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import albumentations as A
 from albumentations.pytorch import ToTensor3D, ToTensorV2
@@ -20,40 +20,32 @@ class Augmentation:
         ValueError: a value is out of range, or a step is not an albumentations transform.
     """
 
-    padding: Annotated[
-        int,
-        Field(
-            ge=0,
-            description="pixels of the mean colour that are added on every side before a random "
-            "crop of the image's size; 0: no crop",
-        ),
-    ] = 4
-    flip: Annotated[
-        Literal["alternating", "random", "none"],
-        Field(
-            description="how images are mirrored: random: with probability 1/2; alternating: each "
-            "image in every other epoch (arXiv 2404.00498); none: never, for letters or arrows"
-        ),
-    ] = "alternating"
-    cutout: Annotated[
-        int,
-        Field(
-            ge=0,
-            multiple_of=2,
-            description="side in pixels of a square hole filled with the mean colour, which may "
-            "extend over the edge (CutOut, arXiv 1708.04552); 0: no hole",
-        ),
-    ] = 16
-    cutout_probability: Annotated[
-        float, Field(ge=0, le=1, description="probability that an image has a hole")
-    ] = 0.5
-    steps: Annotated[
-        Sequence[Any] | None,
-        Field(
-            description="a list of albumentations transforms that replaces all of the above. They "
-            "take a uint8 image (H, W, 3) and return one of the same size, on the CPU, one by one"
-        ),
-    ] = None
+    padding: int = Field(
+        default=4,
+        ge=0,
+        description="pixels of the mean colour that are added on every side before a random "
+        "crop of the image's size; 0: no crop",
+    )
+    flip: Literal["alternating", "random", "none"] = Field(
+        default="alternating",
+        description="how images are mirrored: random: with probability 1/2; alternating: each "
+        "image in every other epoch (arXiv 2404.00498); none: never, for letters or arrows",
+    )
+    cutout: int = Field(
+        default=16,
+        ge=0,
+        multiple_of=2,
+        description="side in pixels of a square hole filled with the mean colour, which may "
+        "extend over the edge (CutOut, arXiv 1708.04552); 0: no hole",
+    )
+    cutout_probability: float = Field(
+        default=0.5, ge=0, le=1, description="probability that an image has a hole"
+    )
+    steps: Sequence[Any] | None = Field(
+        default=None,
+        description="a list of albumentations transforms that replaces all of the above. They "
+        "take a uint8 image (H, W, 3) and return one of the same size, on the CPU, one by one",
+    )
 
     @field_validator("steps", mode="plain")
     @classmethod

@@ -2,7 +2,7 @@
 
 A field is declared once, with its type, range, default and description::
 
-    epochs: Annotated[int, Field(ge=0, description="passes over the images")] = 20
+    epochs: int = Field(default=20, ge=0, description="passes over the images")
 
 pydantic checks and converts the values: text from a command line, numbers from NumPy.
 """

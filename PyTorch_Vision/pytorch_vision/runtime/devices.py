@@ -36,27 +36,21 @@ class Machine:
         ValueError: a value is out of range; the message says which and what was expected.
     """
 
-    accelerator: Annotated[
-        Literal["auto", "cpu", "cuda", "mps"],
-        Field(
-            description="kind of device; auto: a CUDA GPU if there is one, otherwise the CPU "
-            "(Apple's GPUs, mps, are untested, so auto never chooses them)"
-        ),
-    ] = "auto"
-    devices: Annotated[
-        Annotated[int, Field(ge=1)] | Literal["auto"],
-        Field(
-            description="number of devices to train on, each with its own process; on a CPU, the "
-            "processes share the cores; auto: all CUDA devices"
-        ),
-    ] = 1
-    precision: Annotated[
-        Literal["auto"] | Precision,
-        Field(
-            description="precision of training; auto: bfloat16 autocast if the device has it in "
-            "hardware, float16 with gradient scaling on older CUDA devices, otherwise float32"
-        ),
-    ] = "auto"
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        default="auto",
+        description="kind of device; auto: a CUDA GPU if there is one, otherwise the CPU "
+        "(Apple's GPUs, mps, are untested, so auto never chooses them)",
+    )
+    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default=1,
+        description="number of devices to train on, each with its own process; on a CPU, the "
+        "processes share the cores; auto: all CUDA devices",
+    )
+    precision: Literal["auto"] | Precision = Field(
+        default="auto",
+        description="precision of training; auto: bfloat16 autocast if the device has it in "
+        "hardware, float16 with gradient scaling on older CUDA devices, otherwise float32",
+    )
 
     @property
     def chosen_accelerator(self) -> str:

@@ -1,7 +1,7 @@
 """The recipe of a training, without the machine that it runs on."""
 
 from collections.abc import Callable
-from dataclasses import field, replace
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -32,112 +32,88 @@ class TrainConfig:
         ValueError: a value is out of range; the message says which and what was expected.
     """
 
-    epochs: Annotated[
-        int, Field(ge=0, description="passes over the training images; 0 only tests")
-    ] = 20
-    batch_size: Annotated[
-        int | None,
-        Field(
-            ge=1,
-            description=f"images per step, on all devices together; default: {BATCH}, or "
-            f"{FEW_BATCH} for up to {FEW_IMAGES:,} training images",
-        ),
-    ] = None
-    seed: Annotated[
-        int,
-        Field(
-            ge=0,
-            lt=2**63,
-            description="random seed of the order, the augmentation and dropout, and of a "
-            "network's first weights if it is made from these settings",
-        ),
-    ] = 0
-    optimizer: Annotated[
-        OptimizerName,
-        Field(
-            description="; ".join(f"{name}: {one.description}" for name, one in OPTIMIZERS.items())
-        ),
-    ] = "muon"
-    muon_learning_rate: Annotated[
-        Rate,
-        Field(
-            description="Muon's peak learning rate, the relative size of a step; default: "
-            + _defaults("muon_learning_rate")
-        ),
-    ] = None
-    learning_rate: Annotated[
-        Rate,
-        Field(
-            description="peak learning rate of SGD or AdamW; default: " + _defaults("learning_rate")
-        ),
-    ] = None
-    transfer: Annotated[
-        Literal["no", "near"],
-        Field(
-            description="near: stay near the weights that the network begins with (fit the last "
-            "layer to the features below it first, unless it classifies as well already; freeze "
-            "BatchNorm layers; average the weights over the whole training)"
-        ),
-    ] = "no"
-    train: Annotated[
-        Literal["all", "head"],
-        Field(description="all: train all layers; head: only the last one, the classifier's head"),
-    ] = "all"
-    warm_up: Annotated[
-        Share,
-        Field(description="share of the steps in which the rates rise; OneCycleLR has its own"),
-    ] = 0.1
-    momentum: Annotated[Share, Field(description="SGD's momentum")] = 0.9
-    nesterov: Annotated[bool, Field(description="whether SGD's momentum is Nesterov's")] = True
-    weight_decay: Annotated[
-        float | None,
-        Field(
-            ge=0,
-            allow_inf_nan=False,
-            description="weight decay of convolutions and linear layers by SGD or AdamW; default: "
-            + _defaults("weight_decay"),
-        ),
-    ] = None
-    label_smoothing: Annotated[
-        Share,
-        Field(
-            description="share of the target that the training loss spreads evenly over all classes"
-        ),
-    ] = 0.1
-    class_weights: Annotated[
-        float,
-        Field(
-            ge=0,
-            le=1,
-            description="balances unequal classes: an image's weight in the loss is its class's "
-            "frequency to the power of minus this, scaled to a mean of 1; 0: all images count "
-            "alike, 1: all classes do",
-        ),
-    ] = 0.0
-    average_weights: Annotated[
-        bool,
-        Field(
-            description="test and save a running average of the weights, over about one epoch, "
-            "in place of the weights themselves"
-        ),
-    ] = True
-    progressive_resizing: Annotated[
-        Share,
-        Field(
-            description="share of the epochs, the first ones, that train and test on images at "
-            "three quarters of their size, with less augmentation"
-        ),
-    ] = 0.0
-    pruning: Annotated[
-        Share,
-        Field(
-            description="share of the training images that every epoch but the first leaves out: "
-            "some of those with the smallest losses when they were last shown"
-        ),
-    ] = 0.0
-    augmentation: Annotated[
-        Augmentation, Field(description="how the training images are varied")
-    ] = field(default_factory=Augmentation)
+    epochs: int = Field(
+        default=20, ge=0, description="passes over the training images; 0 only tests"
+    )
+    batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        description=f"images per step, on all devices together; default: {BATCH}, or "
+        f"{FEW_BATCH} for up to {FEW_IMAGES:,} training images",
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="random seed of the order, the augmentation and dropout, and of a "
+        "network's first weights if it is made from these settings",
+    )
+    optimizer: OptimizerName = Field(
+        default="muon",
+        description="; ".join(f"{name}: {one.description}" for name, one in OPTIMIZERS.items()),
+    )
+    muon_learning_rate: Rate = Field(
+        default=None,
+        description="Muon's peak learning rate, the relative size of a step; default: "
+        + _defaults("muon_learning_rate"),
+    )
+    learning_rate: Rate = Field(
+        default=None,
+        description="peak learning rate of SGD or AdamW; default: " + _defaults("learning_rate"),
+    )
+    transfer: Literal["no", "near"] = Field(
+        default="no",
+        description="near: stay near the weights that the network begins with (fit the last "
+        "layer to the features below it first, unless it classifies as well already; freeze "
+        "BatchNorm layers; average the weights over the whole training)",
+    )
+    train: Literal["all", "head"] = Field(
+        default="all",
+        description="all: train all layers; head: only the last one, the classifier's head",
+    )
+    warm_up: Share = Field(
+        default=0.1,
+        description="share of the steps in which the rates rise; OneCycleLR has its own",
+    )
+    momentum: Share = Field(default=0.9, description="SGD's momentum")
+    nesterov: bool = Field(default=True, description="whether SGD's momentum is Nesterov's")
+    weight_decay: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="weight decay of convolutions and linear layers by SGD or AdamW; default: "
+        + _defaults("weight_decay"),
+    )
+    label_smoothing: Share = Field(
+        default=0.1,
+        description="share of the target that the training loss spreads evenly over all classes",
+    )
+    class_weights: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="balances unequal classes: an image's weight in the loss is its class's "
+        "frequency to the power of minus this, scaled to a mean of 1; 0: all images count "
+        "alike, 1: all classes do",
+    )
+    average_weights: bool = Field(
+        default=True,
+        description="test and save a running average of the weights, over about one epoch, "
+        "in place of the weights themselves",
+    )
+    progressive_resizing: Share = Field(
+        default=0.0,
+        description="share of the epochs, the first ones, that train and test on images at "
+        "three quarters of their size, with less augmentation",
+    )
+    pruning: Share = Field(
+        default=0.0,
+        description="share of the training images that every epoch but the first leaves out: "
+        "some of those with the smallest losses when they were last shown",
+    )
+    augmentation: Augmentation = Field(
+        default_factory=Augmentation, description="how the training images are varied"
+    )
 
     def chosen(self, setting: str) -> float:
         """Return a peak learning rate or the weight decay; if unset, the optimizer's default."""
