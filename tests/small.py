@@ -1,8 +1,10 @@
 """Images and a network small enough for a test, for the tests and for the jobs that they start."""
 
 import csv
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,24 @@ def csv_rows(path: Path) -> list[list[str]]:
     """Return the rows of a CSV file, with its header."""
     with open(path, encoding="utf-8", newline="") as file:
         return list(csv.reader(file))
+
+
+def served(answer: bytes | Callable[[socket.socket], object]) -> str:
+    """Start a server on this machine that answers every request alike; return its address."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        while True:
+            connection, _ = server.accept()
+            threading.Thread(target=reply, args=(connection,), daemon=True).start()
+
+    def reply(connection: socket.socket) -> None:
+        with connection, suppress(OSError):  # the client may hang up
+            connection.recv(1 << 16)
+            connection.sendall(answer) if isinstance(answer, bytes) else answer(connection)
+
+    threading.Thread(target=accept, daemon=True).start()
+    return f"http://127.0.0.1:{server.getsockname()[1]}/"
 
 
 State = dict[str, torch.Tensor]

@@ -12,15 +12,15 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
-from small import contents, paint
+from small import contents, paint, served
 from torture import forks
 
 from pytorch_vision.app import commands
@@ -128,10 +128,6 @@ def undrawn(monkeypatch) -> None:
     monkeypatch.setattr(commands, "_draw_errors", lambda *_: "")
 
 
-def names_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
 def table(path: Path) -> list[dict[str, str]]:
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -147,7 +143,7 @@ def test_training_leaves_weights_tables_and_pictures(made):
     assert "mine: 48 training and 12 test images of 32x32 pixels in 3 classes" in printed
     assert f"Weights in {OUTPUT}/weights.safetensors" in printed
     pictures = folder / OUTPUT / "plots"
-    assert names_in(pictures) == sorted([*GALLERIES, "history.csv", "training_curves.png"])
+    assert {*os.listdir(pictures)} == {*GALLERIES, "history.csv", "training_curves.png"}
     assert all(Image.open(pictures / name).width > 600 for name in GALLERIES)
 
 
@@ -162,7 +158,7 @@ def test_weights_are_tested_and_their_errors_drawn(made, trained, run):
     assert re.fullmatch(r"blue/\d+\.png", images[0])
 
     run("explain", *OF_WEIGHTS, "--order", "confident", "--count", "3")
-    assert names_in(trained / "explained") == GALLERIES
+    assert sorted(os.listdir(trained / "explained")) == GALLERIES
 
     errors = 12 - int(TEST_LINE.search(evaluated)[1])
     assert 0 < errors < 12
@@ -214,6 +210,27 @@ def test_all_pictures_are_trained_on_and_several_classifiers_asked(folder, train
     told = run("predict", *OF_WEIGHTS, "all/weights.safetensors", "mine/red", "--output", "mean")
     assert told.count("Weights: ") == 2
     assert "20 pictures classified. Table in mean/predictions.csv" in told
+
+
+def test_a_folder_is_checked_for_duplicates(folder, few, run):
+    for number in np.flatnonzero(few.train_labels < 2):
+        path = folder / "mine" / few.class_names[few.train_labels[number]] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(few.train_images[number]).save(path)
+    with Image.open(path) as picture:
+        picture.save(path.with_name("copy.png"))
+        picture.resize((90, 70)).save(path.with_name("large copy.png"))
+    (path.parent / "notes.txt").touch()
+    printed = run("check", "--data", "mine", "--size", "32", "--output", "out")
+    for text in (
+        "1 of 23 files was left out:",
+        " to train on, 2 to test on\n",
+        "In their files, pictures have from 32x32 to 90x70 pixels, in the median 32x32.",
+        "Images that occur twice: 1 the same, ",
+        "Table in out/duplicates.csv",
+    ):
+        assert text in printed
+    assert "copy.png" in Path("out/duplicates.csv").read_text()
 
 
 def test_kept_pictures_are_deleted(folder, trained, run):
@@ -284,7 +301,7 @@ def test_labels_of_a_table_are_trained_on_and_remembered(mine, run, undrawn, mon
 
 def test_each_seed_is_trained_in_its_own_folder(folder, mine, run, undrawn):
     told = run(*TRAIN, "--seed", "3", "4", "3", "--checkpoints", "kept")
-    assert names_in(folder / OUTPUT) == ["seed-3", "seed-4"]
+    assert sorted(os.listdir(folder / OUTPUT)) == ["seed-3", "seed-4"]
     for name in ("seed-3", "seed-4"):
         assert f"Weights in {OUTPUT}/{name}/weights.safetensors" in told
         assert (folder / "kept" / name / "checkpoint.pt").exists()
@@ -349,7 +366,7 @@ def test_new_pictures_are_classified(folder, trained, run, refused):
         told = run("predict", "mine/red/1.png", *OF_WEIGHTS)
         assert f"1 picture classified. Table in {OUTPUT}/predictions-2.csv\n" in told
     run("predict", "mine/red/1.png", *OF_WEIGHTS, "--output", "other")
-    assert names_in(folder / "other") == ["predictions.csv"]  # and no folder for pictures
+    assert os.listdir(folder / "other") == ["predictions.csv"]  # and no folder for pictures
     (folder / "sample.csv").write_text("id,red,blue,green\n1,0,0,0\n")
     told = run("predict", "mine/red", *OF_WEIGHTS, "--like", "sample.csv")
     assert f"20 pictures classified. Table in {OUTPUT}/submission.csv" in told
@@ -398,8 +415,7 @@ def test_a_network_without_a_map_has_all_other_pictures(folder, mine, run):
     printed = run(*TRAIN, "--model", "networks:flat", "--output", "flat")
     assert "No Grad-CAM pictures: no layer of this network gives a map" in printed
     others = [name for name in GALLERIES if "gradcam" not in name]
-    expected = sorted([*others, "history.csv", "training_curves.png"])
-    assert names_in(folder / "flat" / "plots") == expected
+    assert {*os.listdir("flat/plots")} == {*others, "history.csv", "training_curves.png"}
     assert (folder / "flat" / "weights.safetensors").exists()
 
 
@@ -488,20 +504,14 @@ def test_a_signal_ends_training_with_a_checkpoint_and_a_status(folder, number, s
 
 def test_an_interrupted_download_leaves_nothing(folder, monkeypatch):
     """A mirror that is slow, but not too slow: there is time to end it."""
-    server = socket.create_server(("127.0.0.1", 0))
 
-    def serve() -> None:
-        connection, _ = server.accept()
-        with connection, suppress(OSError):
-            connection.recv(1 << 16)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/gzip\r\n\r\n")
-            while True:
-                connection.sendall(bytes(100_000))
-                time.sleep(0.1)
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/gzip\r\n\r\n")
+        while True:
+            connection.sendall(bytes(100_000))
+            time.sleep(0.1)
 
-    threading.Thread(target=serve, daemon=True).start()
-    address = f"http://127.0.0.1:{server.getsockname()[1]}/"
-    monkeypatch.setattr(cifar10, "MIRRORS", (address,))
+    monkeypatch.setattr(cifar10, "MIRRORS", (served(drip),))
     work = folder / "work"
     work.mkdir()
     monkeypatch.chdir(work)

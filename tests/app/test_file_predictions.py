@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small import EXACT, csv_rows
+from small import EXACT, csv_rows, tiny_network
 
 from pytorch_vision.app import file_predictions
 from pytorch_vision.app.file_predictions import (
@@ -80,8 +80,6 @@ def test_files_are_classified_batch_by_batch(tmp_path, tiny, pictures, monkeypat
 
 
 def test_a_single_class_has_no_runner_up(few, pictures):
-    from small import tiny_network
-
     one = Classifier(tiny_network(classes=1), few, class_names=["all"])
     (found,) = classify_files(one, pictures[:1], EXACT)
     assert (found.class_name, found.probability, found.runner_up) == ("all", 1.0, "")

@@ -5,6 +5,7 @@ import os
 import shutil
 from importlib import resources
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -225,11 +226,7 @@ def test_an_intact_copy_that_cannot_be_read_is_not_called_damaged(
     served, tmp_path, monkeypatch, error, reason
 ):
     load_cifar10(tmp_path / "root")
-
-    def fails(*_, **__):
-        raise error
-
-    monkeypatch.setattr(np, "load", fails)
+    monkeypatch.setattr(np, "load", Mock(side_effect=error))
     with pytest.raises(DataError, match=f"cannot be read: {reason}") as caught:
         load_cifar10(tmp_path / "root")
     assert "damaged" not in str(caught.value)

@@ -16,10 +16,10 @@ from pytorch_vision.training import TrainConfig, fit
 COLOURS = {"blue": (0, 0, 250), "green": (0, 250, 0), "red": (250, 0, 0)}
 
 
-def pictures(folder: Path, count: int, classes: tuple[str, ...] = tuple(COLOURS)) -> None:
+def pictures(folder: Path, count: int) -> None:
     """Write pictures in one colour for each class, in several sizes, formats and modes."""
     kinds = [("png", "RGB"), ("jpg", "RGB"), ("webp", "RGB"), ("gif", "P"), ("png", "RGBA")]
-    for name in classes:
+    for name in COLOURS:
         for number in range(count):
             suffix, mode = kinds[number % len(kinds)]
             path = folder / name / ("below" if number % 2 else ".") / f"{number}.{suffix}"
@@ -28,23 +28,16 @@ def pictures(folder: Path, count: int, classes: tuple[str, ...] = tuple(COLOURS)
             Image.new("RGB", size, COLOURS[name]).convert(mode).save(path)
 
 
-def colours_of(images: np.ndarray) -> list[int]:
-    """Return the strongest channel of each image: 2 is blue, 1 green, 0 red."""
-    return images.mean(axis=(1, 2)).argmax(axis=1).tolist()
-
-
 def test_images_and_labels_of_both_parts(tmp_path):
     pictures(tmp_path / "train", 10)
     pictures(tmp_path / "test", 5)
     data = load_folder(tmp_path, 48)
     assert data.class_names == ("blue", "green", "red")
-    assert data.train_images.shape == (30, 48, 48, 3)
-    assert data.test_images.shape == (15, 48, 48, 3)
-    for images, labels in (
-        (data.train_images, data.train_labels),
-        (data.test_images, data.test_labels),
-    ):
-        assert colours_of(images) == (2 - labels).tolist()
+    for split, count in {"train": 30, "test": 15}.items():
+        images, labels = (getattr(data, f"{split}_{kind}") for kind in ("images", "labels"))
+        assert images.shape == (count, 48, 48, 3)
+        strongest = images.mean(axis=(1, 2)).argmax(axis=1)  # of red, green and blue
+        assert strongest.tolist() == (2 - labels).tolist()
     assert data.name == tmp_path.name
 
 
@@ -119,14 +112,10 @@ def test_an_existing_folder_takes_precedence_over_cifar10(tmp_path, monkeypatch,
 def test_each_class_is_held_out_by_its_share(tmp_path, capsys):
     """But nothing from one or two pictures; a file that cannot be read never counts."""
     counts = {"common": 100, "rare": 8, "seldom": 4, "two": 2, "one": 1}
+    paint(tmp_path, counts)
     for name, count in counts.items():
-        for number in range(count + 6):
-            path = tmp_path / name / f"{number}.png"
-            path.parent.mkdir(exist_ok=True)
-            if number < count:
-                Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
-            else:
-                path.write_text("broken")
+        for number in range(count, count + 6):
+            (tmp_path / name / f"{number}.png").write_text("broken")
     data = load_folder(tmp_path, 8)
     assert data.class_names == ("common", "one", "rare", "seldom", "two")
     assert np.bincount(data.train_labels).tolist() == [80, 1, 6, 3, 2]
@@ -154,17 +143,15 @@ def test_training_digests_add_up(tmp_path):
     classifier, path = tiny_classifier(one), tmp_path / "weights.safetensors"
     config = TrainConfig(epochs=1, optimizer="sgd")
     fit(classifier, one, config, after_epoch=lambda tested: tested.save(path))
-    assert set(Classifier.load(path, tiny_network(classes=2)).train_digests) == set(
-        one.train_digests
-    )
+    saved = Classifier.load(path, tiny_network(classes=2))
+    assert set(saved.train_digests) == set(one.train_digests)
     fit(classifier, hold_out(two, 4), config)
     begun = tiny_classifier(two)
     begun.begin_with(path)
     for some, learned in ((classifier, hold_out(two, 4)), (begun, two)):
         assert set(some.train_digests) == {*one.train_digests, *learned.train_digests}
-    again = load_folder(
-        tmp_path / "two", 32, class_names=two.class_names, train_digests=classifier.train_digests
-    )
+    known = {"class_names": two.class_names, "train_digests": classifier.train_digests}
+    again = load_folder(tmp_path / "two", 32, **known)
     assert len(again.test_labels) == 4 + 4  # held out by load_folder and by hold_out
 
 
@@ -172,16 +159,14 @@ def test_weights_recognise_their_training_folder(tmp_path, capsys):
     """Its held-out pictures are tested; in another folder, all pictures are."""
     for name, first in (("mine", 0), ("new", 10)):
         paint(tmp_path / name, {"cat": 10, "dog": 10}, first)
-    settings = {
-        name: Settings.of(data=tmp_path / name, root=tmp_path, size=32) for name in ("mine", "new")
-    }
-    data = settings["mine"].load_data()
+    mine, new = (Settings.of(data=tmp_path / n, root=tmp_path, size=32) for n in ("mine", "new"))
+    data = mine.load_data()
     tiny_classifier(data).save(tmp_path / "weights.safetensors")
     loaded = Classifier.load(tmp_path / "weights.safetensors", tiny_network(classes=2))
-    assert np.array_equal(settings["mine"].load_data(loaded).test_images, data.test_images)
+    assert np.array_equal(mine.load_data(loaded).test_images, data.test_images)
     assert "None of them" not in capsys.readouterr().out
-    assert len(settings["new"].load_data(loaded).test_images) == 20
+    assert len(new.load_data(loaded).test_images) == 20
     told = "None of them is, pixel for pixel, one that the weights were trained on. If they were"
     assert told in capsys.readouterr().out
-    held_out = replace(settings["new"], held_out=4).load_data(loaded)
+    held_out = replace(new, held_out=4).load_data(loaded)
     assert (len(held_out.train_images), len(held_out.test_images)) == (12, 4)

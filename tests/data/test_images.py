@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytorch_vision.data import (
-    Augmentation,
-    ImageData,
-    Normalization,
-    TrainLoader,
-    eval_batches,
-)
+from pytorch_vision.data import Augmentation, ImageData, Normalization, TrainLoader, eval_batches
 from pytorch_vision.data.loaders import DeviceTrainLoader
 
 
@@ -50,14 +44,7 @@ def test_wrong_images_and_labels_are_named(few, change, message):
         replace(few, **change)
 
 
-def test_images_say_what_they_are():
-    images = np.random.default_rng(0).integers(0, 256, (6, 40, 48, 3), np.uint8)
-    labels = np.array([0, 1, 0, 1, 0, 1])
-    own = ImageData(images, labels, images, labels, ("left", "right"), "my photographs")
-    assert str(own) == ("my photographs: 6 training and 6 test images of 40x48 pixels in 2 classes")
-
-
-def test_lists_and_other_integers_are_converted(few):
+def test_lists_and_other_integers_are_converted_and_arrays_are_not_copied(few):
     own = ImageData(
         list(few.train_images),
         few.train_labels.astype(np.int32),
@@ -70,6 +57,8 @@ def test_lists_and_other_integers_are_converted(few):
     assert own.train_labels.dtype == own.test_labels.dtype == np.int64
     assert np.array_equal(own.train_images, few.train_images)
     assert replace(few).train_images is few.train_images  # nothing is copied
+    wide = np.zeros((100, 32, 32, 4), np.uint8)
+    assert np.shares_memory(replace(few, train_images=wide[..., :3]).train_images, wide)
 
 
 def test_a_fingerprint_is_computed_once_from_all_arrays(few, monkeypatch):
@@ -108,11 +97,6 @@ def test_reversed_and_read_only_arrays_are_used(few):
         assert len(next(eval_batches(images, normalization, batch_size=4))) == 4
 
 
-def test_an_array_is_copied_only_if_it_must_be(few):
-    wide = np.zeros((100, 32, 32, 4), np.uint8)
-    assert np.shares_memory(replace(few, train_images=wide[..., :3]).train_images, wide)
-
-
 def test_bool_labels_are_for_two_classes(few):
     truth = few.train_labels == 3
     data = replace(few, class_names=("other", "cat"), train_labels=truth, test_labels=truth[:50])
@@ -120,8 +104,8 @@ def test_bool_labels_are_for_two_classes(few):
 
 
 def test_data_that_is_only_tested_on_has_no_training_images(few):
-    empty = {"train_images": few.train_images[:0], "train_labels": []}
-    data = replace(few, **empty)
-    assert str(data).startswith("a few images: 0 training and 50 test images of 32x32")
+    images = {"train_images": few.train_images[:0, :24], "test_images": few.test_images[:, :24]}
+    data = replace(few, **images, train_labels=[])
+    assert str(data) == "a few images: 0 training and 50 test images of 24x32 pixels in 10 classes"
     with pytest.raises(ValueError, match="a few images has no training images, only test images"):
         TrainLoader(data, Normalization.of(few.train_images), Augmentation(), 8, 0)

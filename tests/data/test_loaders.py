@@ -2,6 +2,8 @@ import albumentations as A
 import numpy as np
 import pytest
 import torch
+from hooks import recognized
+from small import UNVARIED
 
 from pytorch_vision.data import (
     Augmentation,
@@ -16,7 +18,6 @@ from pytorch_vision.data import (
 from pytorch_vision.data.loaders import IGNORED, DeviceTrainLoader
 from pytorch_vision.data.normalization import Normalizer
 
-PLAIN = Augmentation(padding=0, flip="none", cutout=0)
 NORMALIZATION = Normalization((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 
 
@@ -31,22 +32,15 @@ def on_device(data: ImageData, *arguments) -> DeviceTrainLoader:
 
 
 def test_an_epoch_shows_every_image_once(few):
-    loader = on_host(few, PLAIN, 16, 3)
+    loader = on_host(few, UNVARIED, 16, 3)
     batches = list(loader.epoch(0))
     assert [len(labels) for _, labels in batches] == [16] * 6 + [4]
     assert len(loader) == 7
-    images = torch.cat([images for images, _ in batches])
-    labels = torch.cat([labels for _, labels in batches])
-    expected = Normalizer(NORMALIZATION)(torch.from_numpy(few.train_images))
-
-    def sorted_rows(tensor, order_by):
-        keys = tensor.flatten(1).double() @ torch.arange(3072, dtype=torch.double)
-        return tensor[keys.argsort()], order_by[keys.argsort()]
-
-    ours, ours_labels = sorted_rows(images, labels)
-    real, real_labels = sorted_rows(expected, torch.from_numpy(few.train_labels))
-    assert torch.equal(ours, real)
-    assert torch.equal(ours_labels, real_labels)
+    images, labels = map(torch.cat, zip(*batches, strict=True))
+    order = recognized(images, few, NORMALIZATION)
+    assert sorted(order) == list(range(100))
+    assert torch.equal(images, Normalizer(NORMALIZATION)(torch.from_numpy(few.train_images[order])))
+    assert labels.tolist() == few.train_labels[order].tolist()
 
 
 @pytest.mark.parametrize("build", [on_host, on_device])
@@ -97,7 +91,7 @@ def test_several_processes_share_the_images_of_one(few, build, processes):
 )
 def test_no_image_is_left_alone(few, images, batch_size, counts):
     """BatchNorm after pooling cannot train on one; the order of the images stays the same."""
-    loader = on_host(subset(few, images), PLAIN, batch_size, 0)
+    loader = on_host(subset(few, images), UNVARIED, batch_size, 0)
     batches = [labels for _, labels in loader.epoch(0)]
     assert [len(labels) for labels in batches] == counts
     assert [loader.count(batch) for batch in range(len(loader))] == counts
@@ -123,16 +117,23 @@ def test_constants_are_sent_to_a_device_once_and_not_with_every_batch(few, monke
     assert made == []
 
 
-def custom_steps() -> Augmentation:
-    return Augmentation(steps=[A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)])
+STEPS = Augmentation(steps=[A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)])
 
 
-def test_custom_steps_are_not_lost_on_a_gpu(few, capsys):
-    loader = train_loader(few, NORMALIZATION, custom_steps(), 16, 0, torch.device("cuda"))
-    assert type(loader) is TrainLoader
-    assert capsys.readouterr().out.count("\n") == 1
-    train_loader(few, NORMALIZATION, custom_steps(), 16, 0, torch.device("cpu"))
-    assert capsys.readouterr().out == ""
+@pytest.mark.parametrize(
+    ("augmentation", "device", "loader", "lines"),
+    [
+        (UNVARIED, "cpu", TrainLoader, 0),
+        (UNVARIED, "meta", DeviceTrainLoader, 0),  # which stands in for a GPU
+        (STEPS, "cpu", TrainLoader, 0),
+        (STEPS, "cuda", TrainLoader, 1),
+    ],
+)
+def test_the_device_decides_on_the_loader(few, capsys, augmentation, device, loader, lines):
+    """But custom steps are not lost on a GPU, and a line says where they run."""
+    found = train_loader(few, NORMALIZATION, augmentation, 16, 0, torch.device(device))
+    assert type(found) is loader
+    assert capsys.readouterr().out.count("\n") == lines
 
 
 def test_images_for_which_a_gpu_has_no_room_are_copied_batch_by_batch(few, monkeypatch):
@@ -143,10 +144,3 @@ def test_images_for_which_a_gpu_has_no_room_are_copied_batch_by_batch(few, monke
     for (images, labels), (others, theirs) in zip(loader.epoch(1), expected, strict=True):
         assert torch.equal(images, others)
         assert torch.equal(labels, theirs)
-
-
-def test_the_device_decides_on_the_loader(few):
-    settings = (few, NORMALIZATION, PLAIN, 16, 0)
-    assert type(train_loader(*settings, torch.device("cpu"))) is TrainLoader
-    meta = torch.device("meta")  # stands in for a GPU
-    assert type(train_loader(*settings, meta)) is DeviceTrainLoader

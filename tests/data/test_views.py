@@ -46,27 +46,6 @@ def is_fill(images: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "views",
-    [
-        [FLIP],
-        [Flip("alternating", 0, DRAWS)],
-        [CROP],
-        [CUTOUT],
-        [CutOut(40, 1.0, SIZE, FILL)],
-        [FLIP, CROP, CUTOUT],
-        [CUTOUT, CROP, FLIP],
-        make_views(Augmentation(), SIZE, FILL, 0, DRAWS),
-    ],
-)
-def test_both_ways_give_the_same_pixels(few, views):
-    drawn = draw(views, 100)
-    images = few.train_images
-    found = view_one_by_one(views, images, drawn)
-    assert np.array_equal(found, at_once(views, images, drawn))
-    assert not np.array_equal(found, images)
-
-
-@pytest.mark.parametrize(
     "augmentation",
     [
         Augmentation(0, "none", 0),

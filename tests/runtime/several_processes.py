@@ -15,10 +15,9 @@ from typing import Any
 
 import torch
 from hooks import at_step, batches_shown, recognized
-from small import few_images, tiny_classifier, tiny_network
+from small import EXACT, UNVARIED, few_images, tiny_classifier, tiny_network
 from torch import nn
 
-from pytorch_vision.data import Augmentation
 from pytorch_vision.models import Classifier, History
 from pytorch_vision.runtime import Machine, Processes, start_processes
 from pytorch_vision.training import TrainConfig, checkpoint, fit
@@ -26,14 +25,7 @@ from pytorch_vision.training.trainer import Trainer
 
 CONFIG = TrainConfig(epochs=3, batch_size=16, learning_rate=0.01, pruning=0.1)
 # almost no learning, so that losses do not change, and images that can be recognised
-STILL = replace(
-    CONFIG,
-    optimizer="sgd",
-    learning_rate=1e-12,
-    pruning=0.4,
-    augmentation=Augmentation(padding=0, flip="none", cutout=0),
-)
-MACHINE = Machine(accelerator="cpu", precision="32-true")
+STILL = replace(CONFIG, optimizer="sgd", learning_rate=1e-12, pruning=0.4, augmentation=UNVARIED)
 STOPPED_AT = 10  # the training step, counted from 1, at which rank 1 is disturbed
 
 
@@ -155,4 +147,4 @@ def resumed(machine: Machine, out: Path) -> None:
 
 if __name__ == "__main__":
     job = {"main": main, "resumed": resumed}[sys.argv[1]]
-    job(replace(MACHINE, devices=int(sys.argv[3])), Path(sys.argv[2]))
+    job(replace(EXACT, devices=int(sys.argv[3])), Path(sys.argv[2]))

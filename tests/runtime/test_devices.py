@@ -3,11 +3,7 @@ import pytest
 import torch
 
 from pytorch_vision.runtime import Machine, devices
-from pytorch_vision.runtime.devices import (
-    device_settings,
-    make_fabric,
-    memory_explained,
-)
+from pytorch_vision.runtime.devices import device_settings, make_fabric, memory_explained
 
 
 @pytest.mark.parametrize(
@@ -37,11 +33,6 @@ def test_a_gpu_is_used_if_there_is_one(monkeypatch, there):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     assert Machine().chosen_accelerator == ("cuda" if there else "cpu")
     assert Machine(accelerator="cpu").chosen_accelerator == "cpu"
-
-
-def test_a_machine_converts_text():
-    assert Machine(devices="2") == Machine(devices=2)
-    assert Machine(devices="auto").devices == "auto"
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

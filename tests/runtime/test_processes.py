@@ -15,7 +15,7 @@ import several_processes as job
 import torch
 import torch.nn.functional as F
 from hooks import at_step
-from small import few_images, tiny_classifier, tiny_network
+from small import EXACT, few_images, tiny_classifier, tiny_network
 
 from pytorch_vision.data import eval_batches
 from pytorch_vision.models import Classifier, EpochRecord
@@ -83,7 +83,7 @@ def both(out, done) -> list[dict]:
 def alone() -> tuple[EpochRecord, ...]:
     """The records of the same run in one process."""
     data = few_images()
-    return fit(tiny_classifier(data), data, job.CONFIG, job.MACHINE).records
+    return fit(tiny_classifier(data), data, job.CONFIG, EXACT).records
 
 
 def test_all_processes_have_the_same_weights_after_every_epoch(both):
@@ -108,7 +108,7 @@ def test_pruning_uses_the_losses_of_all_processes(few, both):
 
 
 def test_the_gradient_is_that_of_one_process_for_any_shares(both):
-    expected = torch.tensor(job.gradients(Processes(make_fabric(job.MACHINE))))
+    expected = torch.tensor(job.gradients(Processes(make_fabric(EXACT))))
     for seen in both:
         off = (torch.tensor(seen["gradients"]) - expected).norm(dim=1)
         assert (off < 1e-4 * expected.norm(dim=1)).all()
@@ -132,7 +132,7 @@ def test_an_interrupt_of_one_stops_both_at_the_same_batch_and_one_process_resume
     assert [seen["stopped after"] for seen in both] == [1, 1]
     progress = load(out / "stopped")["run"]["progress"]
     assert (progress["epoch"], progress["batch"]) == (1, job.STOPPED_AT - 7)
-    history = fit(tiny_classifier(few), few, job.CONFIG, job.MACHINE, out / "stopped")
+    history = fit(tiny_classifier(few), few, job.CONFIG, EXACT, out / "stopped")
     shown = capsys.readouterr().out
     assert "Going on from the checkpoint at epoch 2, batch 3" in shown
     assert "2 processes: the images will be the same, but the weights will differ" in shown
@@ -155,7 +155,7 @@ def test_a_killed_process_is_named_and_the_run_can_be_resumed(few, out, done, ca
     assert done.returncode != 0
     assert re.search(r"rank 1 of 2|\[rank: 1\] Child process .* terminated", done.stderr)
     assert f"it goes on from the checkpoint in {out / 'killed'}" in done.stderr
-    history = fit(tiny_classifier(few), few, job.CONFIG, job.MACHINE, out / "killed")
+    history = fit(tiny_classifier(few), few, job.CONFIG, EXACT, out / "killed")
     assert len(history.records) == 3
     assert "Going on from the checkpoint at epoch 2, batch 2" in capsys.readouterr().out
 
@@ -165,7 +165,7 @@ def test_two_processes_of_torchrun_resume_the_run_of_one(few, tiny, out, alone):
     terminated = []
     before = signal.signal(signal.SIGTERM, lambda *_: terminated.append(True))
     try:
-        stopped = fit(tiny, few, job.CONFIG, job.MACHINE, out / "alone")
+        stopped = fit(tiny, few, job.CONFIG, EXACT, out / "alone")
     finally:
         signal.signal(signal.SIGTERM, before)
     assert terminated  # the signal takes effect once the checkpoint is written

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from small import few_images, tiny_classifier, without_data
+from small import EXACT, few_images, tiny_classifier, without_data
 from small_cifar10 import batches, npm_package, official, small_cifar10
 from tqdm import tqdm
 
 from pytorch_vision.data import DataError, cifar10, load_data
 from pytorch_vision.data.downloads import DownloadError
 from pytorch_vision.models import Classifier, ResNet
-from pytorch_vision.runtime import CheckpointError, Machine
+from pytorch_vision.runtime import CheckpointError
 from pytorch_vision.training import TrainConfig, checkpoint, fit
 
 Reader = Callable[[], Any]
@@ -66,8 +66,8 @@ def files(root: Path, patch: Callable[[Any, str, Any], None]) -> dict[Path, Read
         patch(module, name, value)
     readers: dict[Path, Reader] = {}
 
-    data, exact = few_images(), Machine(precision="32-true")
-    fit(tiny_classifier(data), data, TrainConfig(epochs=1), exact, root / "kept")
+    data = few_images()
+    fit(tiny_classifier(data), data, TrainConfig(epochs=1), EXACT, root / "kept")
     readers[root / "kept" / checkpoint.NAME] = lambda: checkpoint.load(root / "kept")
 
     weights = root / "weights.safetensors"

@@ -3,16 +3,16 @@
 Each case is read in a process of its own, with 1 GB of memory beside what it has and a minute.
 """
 
-import contextlib
+import importlib
 import io
 import json
 import os
 import pickle
 import socket
 import struct
+import subprocess
 import tarfile
 import tempfile
-import threading
 import time
 import zipfile
 import zlib
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from small import tiny_network, without_data
+from small import served, tiny_network, without_data
 from small_cifar10 import archive, batches, official, small_cifar10
 from tqdm import tqdm
 
@@ -52,16 +52,12 @@ class Runs:
 
 def pickles(victim: Path) -> dict[str, bytes]:
     """Return pickles that would make a folder, or ask for gigabytes."""
-    import builtins
-    import importlib
-    import subprocess
-
     calls = {
         "os.mkdir": Runs(os.mkdir, str(victim)),
         "os.system": Runs(os.system, f"mkdir {victim}"),
         "eval": Runs(eval, f"__import__('os').mkdir({str(victim)!r})"),
         "exec": Runs(exec, f"import os; os.mkdir({str(victim)!r})"),
-        "open": Runs(builtins.open, str(victim), "w"),
+        "open": Runs(open, str(victim), "w"),
         "import": Runs(importlib.import_module, "antigravity"),
         "subprocess": Runs(subprocess.check_call, ["mkdir", str(victim)]),
         "numpy.zeros": Runs(np.zeros, (1 << 20, 1 << 13)),
@@ -282,21 +278,8 @@ def server_cases(root: Path) -> Iterator[Case]:
     for name, reply in replies.items():
 
         def work(reply=reply) -> object:
-            server = socket.create_server(("127.0.0.1", 0))
-
-            def serve() -> None:
-                while True:
-                    connection, _ = server.accept()
-                    threading.Thread(target=answer, args=(connection,), daemon=True).start()
-
-            def answer(connection: socket.socket) -> None:
-                with connection, contextlib.suppress(OSError):
-                    connection.recv(1 << 16)
-                    connection.sendall(reply) if isinstance(reply, bytes) else reply(connection)
-
-            threading.Thread(target=serve, daemon=True).start()
             downloads.STALL_SECONDS, downloads.LARGEST_DOWNLOAD = 2.0, 50_000_000
-            url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+            url = served(reply)
             with tempfile.TemporaryDirectory(dir=root) as folder:
                 return downloads.download(url, f"md5:{cifar10.ARCHIVE_MD5}", Path(folder))
 
