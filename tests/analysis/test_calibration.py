@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.special
+from answers import made_up
 
 from pytorch_vision.analysis import Predictions, calibration, cross_fitted, temperature
 from pytorch_vision.analysis.calibration import describe_scaling, temperature_scaled
@@ -14,9 +15,7 @@ def predictions_at(heat: float, count: int = 4000, seed: int = 0) -> Predictions
     logits = random.normal(scale=2, size=(count, 3))
     honest = scipy.special.softmax(logits, axis=1)
     labels = (honest.cumsum(axis=1) < random.random((count, 1))).sum(axis=1)
-    seen = scipy.special.softmax(logits / heat, axis=1).astype(np.float32)
-    images = np.zeros((count, 1, 1, 3), np.uint8)
-    return Predictions(images, labels.astype(np.int64), seen, np.arange(count), ("a", "b", "c"))
+    return made_up(labels, scipy.special.softmax(logits / heat, axis=1), size=(1, 1))
 
 
 def test_calibration_by_hand(predictions):
@@ -71,9 +70,8 @@ def test_each_half_is_calibrated_without_looking_at_itself():
 
 def test_the_sentence_has_both_errors_and_the_temperature():
     predictions = predictions_at(2.0)
-    before, after = (
-        100 * calibration(p).error for p in (predictions, cross_fitted(predictions)[0])
-    )
+    both = predictions, cross_fitted(predictions)[0]
+    before, after = (100 * calibration(one).error for one in both)
     sentence = describe_scaling(predictions)
     assert f"error {before:.1f} %; {after:.1f} % with the logits" in sentence
     assert "divided by 0.5" in sentence or "divided by 0.49" in sentence
@@ -83,9 +81,10 @@ def test_the_sentence_has_both_errors_and_the_temperature():
 
 
 def test_too_few_predictions_are_named(predictions):
+    none, one = (predictions.select(np.arange(count)) for count in (0, 1))
     with pytest.raises(ValueError, match="15 bins of 0 predictions, expected 1 or more each"):
-        calibration(predictions.select(np.array([], dtype=int)))
+        calibration(none)
     with pytest.raises(ValueError, match="no predictions to find a temperature for"):
-        temperature(predictions.select(np.array([], dtype=int)))
+        temperature(none)
     with pytest.raises(ValueError, match="there are 1 predictions, expected 2 or more"):
-        cross_fitted(predictions.select(np.array([0])))
+        cross_fitted(one)

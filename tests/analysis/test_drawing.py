@@ -114,21 +114,20 @@ def test_names_in_any_script_are_drawn_without_a_warning():
             assert ("no font" in figure.get_supxlabel()) == escaped
 
 
-@pytest.mark.parametrize("family", ["Tahoma", ["Tahoma", "Arial"], "sans-serif"])
-def test_fonts_that_are_not_installed_are_left_out_without_a_word(family, caplog):
-    with rc_context({"font.family": family, "font.sans-serif": ["SimHei"]}):
-        figure = new_figure(4, 3, "a title")
-        figure.subplots().plot([0.1, 1000])
-        finished(figure).draw_without_rendering()
-    assert not caplog.records
-
-
-def test_latex_is_not_asked_for():
-    with rc_context({"text.usetex": True}):
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        *({"font.family": family} for family in ("Tahoma", ["Tahoma", "Arial"], "sans-serif")),
+        {"text.usetex": True},
+    ],
+)
+def test_fonts_that_are_not_installed_and_latex_are_left_out_without_a_word(chosen, caplog):
+    with rc_context({"font.sans-serif": ["SimHei"], **chosen}):
         figure = new_figure(4, 3, "50 % of a_b")
         figure.subplots().plot([0.1, 1000])
         finished(figure).draw_without_rendering()
         assert not any(text.get_usetex() for text in figure.findobj(Text))
+    assert not caplog.records
 
 
 def test_a_notebook_shows_a_figure_once_and_without_pyplot():

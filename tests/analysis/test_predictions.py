@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from answers import answered
 
-from pytorch_vision.analysis import (
+from pytorch_vision.analysis.predictions import (
     Predictions,
     class_accuracy,
     confusion_matrix,
     correctly_classified,
+    largest_confusions,
     misclassified,
     predict,
 )
-from pytorch_vision.analysis.predictions import largest_confusions
 
 
 def test_errors_come_with_all_that_belongs_to_them(predictions):
@@ -20,7 +20,7 @@ def test_errors_come_with_all_that_belongs_to_them(predictions):
     assert errors.labels.tolist() == [1, 0, 1]
     assert errors.predicted.tolist() == [0, 1, 0]
     assert errors.confidence == pytest.approx([0.6, 0.9, 0.7])
-    assert errors.images[:, 0, 0, 0].tolist() == [1, 3, 4]
+    assert np.array_equal(errors.images, predictions.images[[1, 3, 4]])
 
 
 @pytest.mark.parametrize(

@@ -10,24 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from answers import answered
+import scipy.special
+from answers import answered, made_up
 from PIL import Image
 from playwright.sync_api import Page
 from small import tiny_classifier, without_data
 from torch import nn
 
-from pytorch_vision.analysis import (
-    Predictions,
-    correctly_classified,
-    grad_cam,
-    misclassified,
-    removal,
-    write_report,
-)
+from pytorch_vision.analysis import Predictions, correctly_classified, misclassified, write_report
 from pytorch_vision.analysis.calibration import describe_scaling
 from pytorch_vision.analysis.galleries import overlay
-from pytorch_vision.explain.geometry import map_geometry
-from pytorch_vision.explain.removal import baseline_maps, describe_removal
+from pytorch_vision.explain import baseline_maps, grad_cam, map_geometry, removal
+from pytorch_vision.explain.removal import describe_removal
 from pytorch_vision.models import Classifier
 
 CORRECT = 20  # of the correct answers are on the page too
@@ -40,14 +34,8 @@ def predictions(sample) -> Predictions:
     labels = sample.test_labels[:count]
     logits = random.normal(size=(count, 10))
     logits[np.arange(count), labels] += 2
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    return Predictions(
-        images=sample.test_images[:count],
-        labels=labels,
-        probabilities=probabilities.astype(np.float32),
-        indices=np.arange(count),
-        class_names=sample.class_names,
-    )
+    some = made_up(labels, scipy.special.softmax(logits, axis=1), sample.class_names)
+    return replace(some, images=sample.test_images[:count])
 
 
 def write(folder: Path, predictions: Predictions, classifier: Classifier, count: int = 0) -> str:
@@ -69,6 +57,12 @@ def tab(browser) -> Page:
     return browser.new_context(offline=True).new_page()
 
 
+def open_anew(tab: Page, address: str) -> None:
+    """Open a page as in a new tab: from the page itself, another fragment would not open it."""
+    tab.goto("about:blank")
+    tab.goto(address)
+
+
 @pytest.fixture
 def page(tab, path):
     """The page, just opened; afterwards checks that it logged nothing and requested no other."""
@@ -81,8 +75,7 @@ def page(tab, path):
     }
     for event, listener in listeners.items():
         tab.on(event, listener)
-    tab.goto("about:blank")  # from the page itself, another fragment would not open it anew
-    tab.goto(path.as_uri())
+    open_anew(tab, path.as_uri())
     yield tab
     for event, listener in listeners.items():
         tab.remove_listener(event, listener)
@@ -106,7 +99,7 @@ def test_it_opens_with_every_error_in_test_order(page, predictions):
     assert page.locator("img:not([alt]), img[alt='']").count() == 0
     assert page.locator("th.axis").all_inner_texts() == ["Predicted class", "True class"]
     text = page.locator("#gallery > li:visible").first.inner_text()
-    for kind, label in {"true": errors.labels[0], "predicted": errors.predicted[0]}.items():
+    for kind, (label, *_) in {"true": errors.labels, "predicted": errors.predicted}.items():
         probability = 100 * errors.probabilities[0, label]
         assert f"{kind}: {errors.class_names[label]}, {probability:.1f}\N{NO-BREAK SPACE}%" in text
 
@@ -115,46 +108,32 @@ CAT, DOG = 3, 5
 
 
 @pytest.mark.parametrize(
-    ("choices", "expected"),
+    ("choices", "which"),
     [
-        ({"predicted": "dog"}, lambda errors, _: errors.select(errors.predicted == DOG)),
+        ({"predicted": "dog"}, lambda some: some.predicted == DOG),
         (
             {"true": "cat", "predicted": "dog"},
-            lambda errors, _: errors.select((errors.labels == CAT) & (errors.predicted == DOG)),
+            lambda some: (some.labels == CAT) & (some.predicted == DOG),
         ),
         (
             {"true": "cat", "order": "test order", "predicted": "any"},
-            lambda errors, _: errors.select(errors.labels == CAT),
+            lambda some: some.labels == CAT,
         ),
-        ({"answers": "correctly classified"}, lambda _, correct: correct),
-        (
-            {"answers": "correctly classified", "true": "cat"},
-            lambda _, correct: correct.select(correct.labels == CAT),
-        ),
-        (
-            {"order": "most confident first"},
-            lambda errors, _: misclassified(errors, None, "confident"),
-        ),
-        (
-            {"order": "least confident first"},
-            lambda errors, _: errors.select(np.argsort(errors.confidence, kind="stable")),
-        ),
+        ({"answers": "correctly classified"}, lambda some: np.arange(CORRECT)),
+        ({"answers": "correctly classified", "true": "cat"}, lambda some: some.labels == CAT),
+        ({"order": "most confident first"}, lambda some: np.argsort(-some.confidence)),
+        ({"order": "least confident first"}, lambda some: np.argsort(some.confidence)),
     ],
 )
-def test_choices_show_what_they_say_and_are_kept_in_the_address(
-    page, path, predictions, choices, expected
-):
+def test_choices_are_shown_and_kept_in_the_address(page, predictions, choices, which):
     for name, label in choices.items():
         page.select_option(f"#{name}", label=label)
     correct = correctly_classified(predictions, CORRECT, "spread")
-    indices = expected(misclassified(predictions), correct).indices.tolist()
+    some = correct if "answers" in choices else misclassified(predictions)
+    indices = some.indices[which(some)].tolist()
     assert shown(page) == indices
-    address = page.url
-    page.goto("about:blank")
-    page.goto(address)
+    open_anew(page, page.url)
     assert shown(page) == indices
-    page.goto("about:blank")
-    page.goto(path.as_uri())
 
 
 def test_both_answers_and_all_errors(page, predictions):

@@ -103,7 +103,7 @@ def test_equal_images_are_distinguished_from_similar_ones(few):
         "Of 50 test images, 1 are in training too, and 1 nearly so. Copies say nothing about new "
         "pictures.\nLook at the pairs that are nearly the same: where all pictures look alike"
     ) in told
-    copied = find_duplicates(replace(data, train_images=train, test_images=train[:50])).describe()
+    copied = find_duplicates(replace(few, train_images=train, test_images=train[:50])).describe()
     assert "Of 50 test images, 50 are in training too, and 0 nearly so. Copies" in copied
     assert "look alike" not in copied
 

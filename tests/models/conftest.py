@@ -1,9 +1,17 @@
 """What several test files of the models share."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from pytorch_vision.models import Classifier, EpochRecord, History, ResNet
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    """The file that a classifier is saved in."""
+    return tmp_path / "weights.safetensors"
 
 
 @pytest.fixture

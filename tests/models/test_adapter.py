@@ -1,22 +1,17 @@
 """Finding how to call a network, in a test and in a training step."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
-from networks import (
-    Answering,
-    Body,
-    made,
-)
+from networks import Answering, Body, made
 from small import EXACT, tiny_network
 from torch import nn
 
+from pytorch_vision.data import eval_batches
 from pytorch_vision.models import Classifier
-from pytorch_vision.models.adapter import (
-    Call,
-    LogitsError,
-    find_call,
-)
+from pytorch_vision.models.adapter import Call, LogitsError, find_call
 
 SIZE = (32, 32)
 CONTIGUOUS = torch.contiguous_format
@@ -39,9 +34,7 @@ def test_the_fastest_call_that_works_is_found(kind, expected):
 
 
 def test_without_16_bits_there_is_no_autocast():
-    def precision() -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16)
-
+    precision = partial(torch.autocast, "cpu", torch.bfloat16)
     assert find_call(made("numpy"), SIZE, 10, precision) == Call(autocast=False)
 
 
@@ -71,9 +64,9 @@ def test_one_channel_is_luma(few):
     red = np.zeros((2, 32, 32, 3), np.uint8)
     red[1, ..., 0] = 255
     classifier = Classifier(network, few)
-    mean, std = classifier.normalization.mean, classifier.normalization.std
-    pixels = (torch.from_numpy(red) / 255 - torch.tensor(mean)) / torch.tensor(std)
-    luma = (pixels @ torch.tensor([0.299, 0.587, 0.114]))[:, None]
+    (pixels,) = eval_batches(red, classifier.normalization)
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    luma = (pixels * weights[:, None, None]).sum(1, keepdim=True)
     with torch.no_grad():
         expected = network.eval()(luma).softmax(1)
     np.testing.assert_allclose(classifier.predict(red, EXACT), expected, atol=1e-5)

@@ -2,8 +2,10 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pytorch_vision.data import Normalization, eval_batches
 from pytorch_vision.models import create
 from pytorch_vision.models.custom_resnet import MirrorBatchNorm2d
 
@@ -25,6 +27,32 @@ def with_random_numbers(model: nn.Module) -> nn.Module:
         elif isinstance(layer, nn.Conv2d) and layer.weight.requires_grad:
             nn.init.kaiming_normal_(layer.weight)
     return model
+
+
+def test_its_stem_whitens_photographs(sample):
+    """The outputs of its fixed filters are nearly uncorrelated; those of random filters are not."""
+    shown = sample.train_images[:200]
+    images = next(eval_batches(shown, Normalization.of(shown)))
+
+    def mean_correlation(filters: Tensor) -> float:
+        seen = F.conv2d(images, filters.detach()).transpose(0, 1).flatten(1)
+        return float(torch.corrcoef(seen).abs().fill_diagonal_(0).sum()) / (27 * 26)
+
+    stem = create("CustomResNet").stem[0]
+    assert torch.equal(stem.weight[:27], -stem.weight[27:54])
+    assert mean_correlation(stem.weight[:27]) < 0.05
+    torch.manual_seed(0)
+    assert mean_correlation(nn.Conv2d(3, 27, 3).weight) > 0.3
+    assert not stem.weight.requires_grad
+
+
+def test_its_logits_are_scaled():
+    model, images = create("CustomResNet").eval(), torch.randn(2, 3, 32, 32)
+    logits = model(images)
+    model.logit_scale = 1.0
+    assert torch.allclose(8 * logits, model(images))
+    with pytest.raises(ValueError, match="logit_scale is 0, expected more than 0"):
+        create("CustomResNet", logit_scale=0)
 
 
 def test_mirrored_batchnorm_is_batchnorm_with_shared_statistics():
@@ -80,7 +108,7 @@ def test_a_mirrored_network_learns_from_an_image_what_its_mirror_image_teaches()
     twin, images = copy.deepcopy(model), torch.randn(2, 3, 16, 16, dtype=torch.float64)
     labels = torch.arange(2)
     for network, shown in ((model, images), (twin, images.flip(3))):
-        nn.functional.cross_entropy(network(shown), labels).backward()
+        F.cross_entropy(network(shown), labels).backward()
     for own, other in zip(model.parameters(), twin.parameters(), strict=True):
         if own.grad is not None:
             assert torch.allclose(own.grad, other.grad, rtol=1e-6, atol=1e-8 * own.grad.abs().max())

@@ -45,7 +45,7 @@ def test_another_table_is_refused(tmp_path, change, message):
 
 
 def test_a_history_without_muons_rate_is_read(tmp_path):
-    """The stored run's is from before it was recorded."""
+    """An earlier version did not record it."""
     path = tmp_path / "history.csv"
     HISTORY.to_csv(path)
     lines = [line.rpartition(",")[0] for line in path.read_text().splitlines()]

@@ -52,7 +52,6 @@ def test_the_whole_last_map_counts():
 
 
 def test_another_padding_is_refused():
-    with pytest.raises(
-        ValueError, match="conv_padding is 'imagenet', expected 'original' or 'standard'"
-    ):
+    refusal = "conv_padding is 'imagenet', expected 'original' or 'standard'"
+    with pytest.raises(ValueError, match=refusal):
         ResNet18(conv_padding="imagenet")

@@ -8,15 +8,13 @@ import pytest
 import safetensors.torch
 import torch
 import torchvision
-from small import tiny_network
+from small import State, tiny_network
 from torch import nn
 
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.module_utils import tensors_of
 from pytorch_vision.models.state_dicts import fit_to, read_state_dict
 from pytorch_vision.runtime import CheckpointError
-
-State = dict[str, torch.Tensor]
 
 
 def prefixed(prefix: str, state: State) -> State:
@@ -106,13 +104,12 @@ def test_prefixes_in_the_network_and_in_the_file_are_matched(names):
 
 def test_a_state_dict_of_another_network_is_refused_with_its_names(tmp_path, few):
     torch.save(nn.Sequential(nn.Linear(3, 4)).state_dict(), tmp_path / "w.pth")
-    classifier = Classifier(tiny_network(), few)
-    with pytest.raises(
-        CheckpointError,
-        match=r"w\.pth does not fit Sequential: of its 10 tensors only 0 .*\. The file has "
-        r"0\.weight, 0\.bias; the network has 0\.weight, 1\.weight",
-    ):
-        classifier.begin_with(tmp_path / "w.pth")
+    refusal = (
+        r"w\.pth does not fit Sequential: of its 10 tensors only 0 .*\. The file has "
+        r"0\.weight, 0\.bias; the network has 0\.weight, 1\.weight"
+    )
+    with pytest.raises(CheckpointError, match=refusal):
+        Classifier(tiny_network(), few).begin_with(tmp_path / "w.pth")
 
 
 class Harmful:

@@ -8,10 +8,7 @@ from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import CheckpointError
 
 
-def test_a_file_that_cannot_be_opened_is_not_called_missing_or_damaged(
-    tmp_path, trained, monkeypatch
-):
-    path = tmp_path / "weights.safetensors"
+def test_a_file_that_cannot_be_opened_is_not_called_missing_or_damaged(path, trained, monkeypatch):
     trained.save(path)
 
     def fails(*_):
@@ -40,17 +37,16 @@ def test_a_file_that_cannot_be_opened_is_not_called_missing_or_damaged(
         ),
     ],
 )
-def test_other_kinds_of_file_are_named(tmp_path, tiny, write, message):
+def test_other_kinds_of_file_are_named(path, tiny, write, message):
     """Damaged ones: see ``tests/torture``."""
-    path = tmp_path / "weights.safetensors"
     write(path, tiny.network.state_dict())
     with pytest.raises(CheckpointError, match=message):
         Classifier.load(path)
 
 
-def test_weights_that_hold_nan_are_refused(tmp_path, trained):
+def test_weights_that_hold_nan_are_refused(path, trained):
     with torch.no_grad():
         trained.network.layer2[0].conv1.weight[3, 2, 1, 0] = torch.nan
-    trained.save(tmp_path / "weights.safetensors")
+    trained.save(path)
     with pytest.raises(CheckpointError, match=r"its tensor layer2\.0\.conv1\.weight holds NaN"):
-        Classifier.load(tmp_path / "weights.safetensors")
+        Classifier.load(path)
