@@ -8,7 +8,7 @@ then on.
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -196,15 +196,14 @@ def find_training_call(
     def attempt(call: Call) -> None:
         network = copied(adapter.network)
         network.train()
-        weights = {name: one for name, one in network.named_parameters() if one.requires_grad}
-        gradients: Sequence[Tensor | None] = [None] * len(weights)
         images = torch.zeros(2, 3, *size, device=device)
         with torch.inference_mode(False), torch.enable_grad(), random_state_kept(device):
             with precision():
                 total = Adapter(network, call, hooked=False)(images).sum()
-            if weights and total.requires_grad:
-                gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
-        unused[:] = [name for name, one in zip(weights, gradients, strict=True) if one is None]
+            if total.requires_grad:
+                total.backward()  # autograd.grad would fail in a reentrant checkpoint
+        trained = [(name, one) for name, one in network.named_parameters() if one.requires_grad]
+        unused[:] = [name for name, one in trained if one.grad is None]
 
     kind = (first.channels, first.alone)
     others = [one for one in first.others() if (one.channels, one.alone) == kind]
