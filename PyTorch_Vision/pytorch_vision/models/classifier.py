@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import json
 import os
 import random
 import threading
@@ -21,9 +20,9 @@ from pytorch_vision.data.images import check_class_names, check_images
 from pytorch_vision.models.adapter import Adapter, Call, find_call
 from pytorch_vision.models.classifier_file import (
     arguments_of,
-    foreign_refused,
+    made_by_in,
+    metadata_in,
     metadata_of,
-    network_named_in,
     network_of,
     train_digests_of,
     weights_path,
@@ -317,7 +316,7 @@ class Classifier:
         key = (device, machine.chosen_precision, first, layers)
         with order_kept(network):
             if key not in self._calls:
-                calls, precision = (first, *first.others()), precision_of(machine)
+                precision, calls = precision_of(machine), first.and_others()
                 self._calls[key] = find_call(network, self.size, classes, precision, calls)
             put_in_order(network, self._calls[key].memory_format)
             yield Adapter(network, self._calls[key], classes)
@@ -361,14 +360,15 @@ class Classifier:
         """
         path = weights_path(path)
         tensors, texts = read_state_dict(path)
-        with foreign_refused(path):
-            metadata = {name: json.loads(text) for name, text in texts.items()}
+        with metadata_in(path, texts) as metadata:
             digests, names = train_digests_of(metadata), metadata.get("class_names")
             description = checked_text(metadata.get("description", path.name))
+            made_by = made_by_in({"network": None} | metadata, len(tensors))
+            made = printable(describe_network(made_by)) if made_by else ""
         own = tensors_of(self.network)
         fitting = fit_to(own, tensors)
         if 2 * len(fitting.taken) < len(own):
-            wanted, made = describe_network(self.network), network_named_in(metadata, len(tensors))
+            wanted = describe_network(self.network)
             raise CheckpointError(
                 f"{path} does not fit {wanted}: of its {len(own)} tensors "
                 f"only {len(fitting.taken)} have the name and the shape of one in the file"
@@ -417,8 +417,7 @@ class Classifier:
         if isinstance(network, str):
             check_name(network)
         tensors, texts = read_weights(path)
-        with foreign_refused(path):
-            metadata = {name: json.loads(text) for name, text in texts.items()}
+        with metadata_in(path, texts) as metadata:
             module = network_of(path, metadata, tensors, network)
             return cls(module, **arguments_of(metadata))
 
