@@ -16,6 +16,8 @@ from pytorch_vision.models import Classifier
 from pytorch_vision.runtime.text import ADDRESS
 from pytorch_vision.training.config import TrainConfig
 
+DIGITS = 16  # of a digest, in hexadecimal
+
 
 def identity(config: TrainConfig, data: ImageData, classifier: Classifier) -> dict[str, Any]:
     """Return, as plain values, what a run must share with the checkpoint that it continues.
@@ -28,7 +30,7 @@ def identity(config: TrainConfig, data: ImageData, classifier: Classifier) -> di
     recipe["augmentation"]["steps"] = None if steps is None else describe_steps(steps)
     return {
         **recipe,
-        "data": {"name": data.name, "fingerprint": _short(data.fingerprint)},
+        "data": {"name": data.name, "fingerprint": data.fingerprint[:DIGITS]},
         "network": describe_layers(classifier.network),
         "normalization": str(classifier.normalization),
     }
@@ -120,8 +122,4 @@ def _content(cell: types.CellType) -> Any:
 
 
 def _digest(text: str) -> str:
-    return _short(hashlib.sha256(text.encode()).hexdigest())
-
-
-def _short(digest: str) -> str:
-    return digest[:16]
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
