@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from small import tiny_network
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
+from torch.utils.checkpoint import checkpoint
 
 
 class Body(nn.Module):
@@ -252,6 +253,16 @@ class WithLock(Body):
         return self.conv2(self.stages["first"](x).relu()).relu()
 
 
+class Checkpointed(Body):
+    """Computes a layer again in the backward pass, to save memory, as long was usual."""
+
+    def features(self, x: Tensor) -> Tensor:
+        x = self.conv1(x).relu()
+        if self.training:
+            return checkpoint(self.conv2, x, use_reentrant=True).relu()
+        return self.conv2(x).relu()
+
+
 class OwnLoader(Body):
     """Checks the version of its weights, as MNASNet does, and has an old signature."""
 
@@ -312,6 +323,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "hook": WithHook,
     "lock": WithLock,
     "own loader": OwnLoader,
+    "checkpoint": Checkpointed,
 }
 
 

@@ -6,7 +6,6 @@ command line's options, and the notebook's constants and environment variables.
 """
 
 import hashlib
-import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -27,12 +26,13 @@ from pytorch_vision.data.labels import from_anywhere
 from pytorch_vision.data.load import check_data_name, is_cifar10, short_data_name
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.classifier import weights_path
-from pytorch_vision.models.classifier_file import made_by_in, train_digests_of
+from pytorch_vision.models.classifier_file import made_by_in, metadata_in, train_digests_of
 from pytorch_vision.models.init import begin_as_identity
 from pytorch_vision.models.registry import (
     check_name,
     has_pretrained_weights,
     is_builtin,
+    is_safe,
     made_by_of,
     network_name,
     only_size,
@@ -54,7 +54,6 @@ DRIVE = "/content/drive"  # where Colab mounts it
 # learned from larger pictures, as ImageNet's, lose 5 to 20 points of accuracy (docs/transfer.md)
 SIZE, LEARNED_SIZE, GPU_SIZE, RESIZE = 64, 128, 224, "crop"
 DEFAULT_MODEL = "ResNet18"
-BEGUN_WITH = ("network", "size", "resize", "train_digests")  # in a weights file
 
 
 def _path_text(path: Any) -> Any:
@@ -513,10 +512,12 @@ def _begun_with(weights: str) -> dict[str, Any]:
 
     "network" is None unless ``create`` can make it.
     """
-    tensors, texts = read_state_dict(weights_path(weights))
-    found = {name: json.loads(text) for name, text in texts.items() if name in BEGUN_WITH}
-    made_by = made_by_in(found, len(tensors))
-    return found | {"train_digests": train_digests_of(found), "network": made_by}
+    path = weights_path(weights)
+    tensors, texts = read_state_dict(path)
+    with metadata_in(path, texts) as metadata:
+        made_by = made_by_in({"network": None} | metadata, len(tensors))
+        known = made_by if made_by and is_safe(made_by) else None
+        return metadata | {"train_digests": train_digests_of(metadata), "network": known}
 
 
 def _pixels(size: int | tuple[int, int]) -> str:

@@ -8,7 +8,7 @@ then on.
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,12 +36,12 @@ class Call:
     autocast: bool = True  # False: run in the precision of the network's weights
     alone: bool = True  # False: a single image is repeated, for a network that fails on one
 
-    def others(self) -> list["Call"]:
-        """Return all other calls, the fastest first."""
+    def and_others(self) -> list["Call"]:
+        """Return all calls: this one, then the others, the fastest first."""
         formats = (torch.channels_last, torch.contiguous_format)
         every = itertools.product((3, 1), (True, False), (True, False), formats)
         calls = (Call(channels, order, cast, alone) for channels, alone, cast, order in every)
-        return [call for call in calls if call != self]
+        return [self, *(call for call in calls if call != self)]
 
 
 def fastest_first(network: nn.Module) -> list[Call]:
@@ -54,8 +54,7 @@ def fastest_first(network: nn.Module) -> list[Call]:
         isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.in_channels
         for layer in network.modules()
     )
-    first = Call(autocast=not slow)
-    return [first, *first.others()]
+    return Call(autocast=not slow).and_others()
 
 
 class Adapter(nn.Module):
@@ -100,10 +99,8 @@ class Adapter(nn.Module):
 def luma(images: Tensor) -> Tensor:
     """Convert images (N, 3, H, W) to grayscale, (N, 1, H, W), as Pillow's mode "L" does."""
     # without a tensor of the weights, which a step that is captured as a CUDA graph cannot make
-    red, green, blue = (
-        weight * band for weight, band in zip(LUMA, images.split(1, 1), strict=True)
-    )
-    return red + green + blue
+    red, green, blue = images.split(1, 1)
+    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 
 def as_logits(output: Any) -> Tensor:
@@ -164,7 +161,7 @@ def find_call(
     device = device_of(network)
 
     def attempt(call: Call) -> None:
-        image = torch.zeros(1, 3, *size, device=device).to(memory_format=torch.channels_last)
+        image = torch.zeros(1, 3, *size, device=device)
         with evaluating(network), random_state_kept(device), torch.no_grad(), precision():
             Adapter(network, call, classes)(image)
 
@@ -182,8 +179,7 @@ def find_training_call(
     Args:
         adapter: holds the network, of which only the weights' memory format may change, and a call
             that works in evaluation mode, which is tried first.
-        size: height and width of the images.
-        precision: returns the context in which the network runs, such as autocast.
+        size, precision: as for ``find_call``.
 
     Returns:
         The call, and the names of the trainable parameters on which the logits do not depend.
@@ -196,19 +192,18 @@ def find_training_call(
     def attempt(call: Call) -> None:
         network = copied(adapter.network)
         network.train()
-        weights = {name: one for name, one in network.named_parameters() if one.requires_grad}
-        gradients: Sequence[Tensor | None] = [None] * len(weights)
         images = torch.zeros(2, 3, *size, device=device)
         with torch.inference_mode(False), torch.enable_grad(), random_state_kept(device):
             with precision():
                 total = Adapter(network, call, hooked=False)(images).sum()
-            if weights and total.requires_grad:
-                gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
-        unused[:] = [name for name, one in zip(weights, gradients, strict=True) if one is None]
+            if total.requires_grad:
+                total.backward()  # autograd.grad would fail in a reentrant checkpoint
+        trained = [(name, one) for name, one in network.named_parameters() if one.requires_grad]
+        unused[:] = [name for name, one in trained if one.grad is None]
 
     kind = (first.channels, first.alone)
-    others = [one for one in first.others() if (one.channels, one.alone) == kind]
-    call = _first_that_works(attempt, adapter.network, size, (first, *others), "be trained on")
+    calls = [one for one in first.and_others() if (one.channels, one.alone) == kind]
+    call = _first_that_works(attempt, adapter.network, size, calls, "be trained on")
     return call, unused
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import hashlib
-import json
 import os
 import random
 import threading
@@ -22,10 +21,12 @@ from pytorch_vision.data.images import check_class_names, check_images
 from pytorch_vision.models.adapter import Adapter, Call, find_call
 from pytorch_vision.models.classifier_file import (
     arguments_of,
-    foreign_refused,
+    fill,
+    made_by_in,
+    metadata_in,
     metadata_of,
-    network_named_in,
-    network_of,
+    network_from,
+    network_given,
     train_digests_of,
     weights_path,
 )
@@ -333,7 +334,7 @@ class Classifier:
         key = (device, machine.chosen_precision, first, layers)
         with order_kept(network):
             if key not in self._calls:
-                calls, precision = (first, *first.others()), precision_of(machine)
+                precision, calls = precision_of(machine), first.and_others()
                 self._calls[key] = find_call(network, self.size, classes, precision, calls)
             put_in_order(network, self._calls[key].memory_format)
             yield Adapter(network, self._calls[key], classes)
@@ -378,16 +379,17 @@ class Classifier:
         """
         path = weights_path(path)
         tensors, texts = read_state_dict(path)
-        with foreign_refused(path):
-            metadata = {name: json.loads(text) for name, text in texts.items()}
+        with metadata_in(path, texts) as metadata:
             digests, names = train_digests_of(metadata), metadata.get("class_names")
             normalization = metadata.get("normalization")
             expected = None if normalization is None else Normalization(*normalization)
             description = checked_text(metadata.get("description", path.name))
+            made_by = made_by_in({"network": None} | metadata, len(tensors))
+            made = printable(describe_network(made_by)) if made_by else ""
         own = tensors_of(self.network)
         fitting = fit_to(own, tensors)
         if 2 * len(fitting.taken) < len(own):
-            wanted, made = describe_network(self.network), network_named_in(metadata, len(tensors))
+            wanted = describe_network(self.network)
             raise CheckpointError(
                 f"{path} does not fit {wanted}: of its {len(own)} tensors "
                 f"only {len(fitting.taken)} have the name and the shape of one in the file"
@@ -440,10 +442,16 @@ class Classifier:
         if isinstance(network, str):
             check_name(network)
         tensors, texts = read_weights(path)
-        with foreign_refused(path):
-            metadata = {name: json.loads(text) for name, text in texts.items()}
+        with metadata_in(path, texts) as metadata:
             arguments = arguments_of(metadata)
-        return cls(network_of(path, metadata, tensors, network), **arguments)
+            made_by = made_by_in(metadata, len(tensors))
+            classes = len(arguments["class_names"])
+            if network is None:
+                return cls(network_from(path, made_by, classes, tensors), **arguments)
+        # outside, as a mistake in the caller's network is not one of the file
+        module = ready(network_given(network, classes), arguments["size"])
+        fill(path, module, made_by, tensors)
+        return cls(module, **arguments)
 
 
 def set_seed(seed: int) -> None:

@@ -16,21 +16,19 @@ from pytorch_vision.data import Normalization
 from pytorch_vision.data.image_files import DIGEST_LENGTH, MAX_SIDE, Scales, check_resize
 from pytorch_vision.data.images import check_class_names
 from pytorch_vision.models.history import History
-from pytorch_vision.models.module_utils import load_state, ready, tensors_of
+from pytorch_vision.models.module_utils import load_state, tensors_of
 from pytorch_vision.models.registry import (
-    TIMM,
-    TORCHVISION,
     create,
     describe_network,
-    has_pretrained_weights,
     is_builtin,
+    is_safe,
     made_by_of,
     without_weights,
 )
 from pytorch_vision.models.weights import HOW_TO_USE
 from pytorch_vision.runtime.devices import random_state_kept
 from pytorch_vision.runtime.files import CheckpointError, user_path
-from pytorch_vision.runtime.text import ADDRESS, LONGEST_TEXT, checked_text, first_line, printable
+from pytorch_vision.runtime.text import ADDRESS, LONGEST_TEXT, checked_text, first_line
 
 PRETRAINED = Path(__file__).parents[2] / "weights" / "resnet18_cifar10.safetensors"
 LARGEST_CLASSES = 100_000
@@ -77,37 +75,39 @@ def _made_by_still(network: nn.Module, classes: int) -> dict[str, Any] | None:
     A user's function is not called: whoever loads the file passes the network.
     """
     made_by = made_by_of(network)
-    if made_by is None or not is_builtin(made_by["name"]) or _would_download(made_by):
+    if made_by is None or not is_safe(made_by):
         return made_by
     try:
-        again = _without_numbers(made_by, classes)
+        again = _made_again(made_by, classes)
     except Exception:  # nothing may stop a network from being saved
         return made_by
-    described = [ADDRESS.sub("", str(one)) for one in (network, again)]
-    shapes = [{k: v.shape for k, v in tensors_of(one).items()} for one in (network, again)]
-    same = type(network) is type(again) and described[0] == described[1] and shapes[0] == shapes[1]
-    return made_by if same else None
+    one, other = (
+        (type(it), ADDRESS.sub("", str(it)), {k: v.shape for k, v in tensors_of(it).items()})
+        for it in (network, again)
+    )
+    return made_by if one == other else None
 
 
-def _without_numbers(made_by: dict[str, Any], classes: int) -> nn.Module:
+def _made_again(made_by: dict[str, Any], classes: int) -> nn.Module:
     """Return a network that ``create`` makes, without memory for its tensors where that works.
 
     The global random state is kept.
     """
-    options = {key: value for key, value in made_by.items() if key != "name"}
     with random_state_kept(torch.device("cpu")):
-        try:
-            with torch.device("meta"):
-                return create(made_by["name"], classes, **options)
-        except Exception:  # some, such as RegNet, compute with numbers while they are made
-            return create(made_by["name"], classes, **options)
+        # some, such as RegNet, compute with numbers while they are made
+        with contextlib.suppress(Exception), torch.device("meta"):
+            network = create(num_classes=classes, **made_by)
+            # a file has no numbers for a non-persistent buffer
+            if network.state_dict().keys() >= dict(network.named_buffers()).keys():
+                return network
+        return create(num_classes=classes, **made_by)
 
 
 @contextlib.contextmanager
-def foreign_refused(path: Path) -> Iterator[None]:
-    """Raise CheckpointError if a file's metadata turns out not to be that of ``metadata_of``."""
+def metadata_in(path: Path, texts: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield a file's metadata; raise CheckpointError if it is not that of ``metadata_of``."""
     try:
-        yield
+        yield {name: json.loads(text) for name, text in texts.items()}
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         if isinstance(error, CheckpointError):
             raise
@@ -169,53 +169,46 @@ def train_digests_of(metadata: dict[str, Any]) -> list[str]:
     return [text[start : start + DIGEST_LENGTH] for start in places]
 
 
-def network_of(
-    path: Path,
-    metadata: dict[str, Any],
-    tensors: dict[str, Tensor],
-    given: nn.Module | Callable[[int], nn.Module] | str | None,
+def network_from(
+    path: Path, made_by: dict[str, Any] | None, classes: int, tensors: dict[str, Tensor]
 ) -> nn.Module:
-    """Return a network with a file's weights: the caller's, or a new one.
+    """Return a new network, as a file names it, with the file's weights.
 
     Raises:
-        CheckpointError: the metadata names an impossible network, only the caller can make the
-            network, or the weights do not fit it.
-        ValueError: the caller's network cannot be made.
+        CheckpointError: only the caller can make the network.
+        KeyError, TypeError, ValueError, RuntimeError: the metadata names an impossible network.
     """
-    with foreign_refused(path):
-        made_by, classes = _made_by(metadata, len(tensors)), len(_class_names(metadata))
-        size = _size(metadata)
-        if given is None:
-            return _made_again(path, made_by, classes, tensors)
-    if isinstance(given, str):
-        given = create(given, classes, **without_weights(given))
-    elif not isinstance(given, nn.Module):
-        try:
-            given = given(classes)
-        except TypeError as error:
-            raise ValueError(
-                f"network({classes}) fails: {first_line(error)}. Expected a network, or a function "
-                "that makes one for a number of classes"
-            ) from error
-    network = ready(given, size)
-    _fill(path, network, made_by, tensors)
+    if made_by is None or not is_safe(made_by):
+        name = "a custom network" if made_by is None else made_by["name"]
+        raise CheckpointError(
+            f"{path} holds the weights of {name}, which only you can make: pass it, as in "
+            "Classifier.load(path, network), or name it, as in --model module:function"
+        )
+    network = _made_again(made_by, classes)
+    load_state(network, tensors, assign=True)
     return network
 
 
-def made_by_in(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
-    """Return name and options with which ``create`` makes a file's network without a download.
+def network_given(given: nn.Module | Callable[[int], nn.Module] | str, classes: int) -> nn.Module:
+    """Return the caller's network; one that is given by name gets no learned weights.
 
-    None if it is someone's own network, or the metadata does not name it.
+    Raises:
+        ValueError: it cannot be made.
     """
+    if isinstance(given, str):
+        return create(given, classes, **without_weights(given))
+    if isinstance(given, nn.Module):
+        return given
     try:
-        made_by = _made_by(metadata, tensors)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
-    known = made_by is not None and is_builtin(made_by["name"]) and not _would_download(made_by)
-    return made_by if known else None
+        return given(classes)
+    except TypeError as error:
+        raise ValueError(
+            f"network({classes}) fails: {first_line(error)}. Expected a network, or a function "
+            "that makes one for a number of classes"
+        ) from error
 
 
-def _made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
+def made_by_in(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
     """Return the arguments of ``models.create`` that made a file's network.
 
     A file may not ask for a network with more blocks than the file has tensors.
@@ -238,36 +231,7 @@ def _made_by(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
     return network
 
 
-def _would_download(made_by: dict[str, Any]) -> bool:
-    """Tell whether options such as weights=, or a name with weights, would start a download."""
-    name, options = made_by["name"], made_by.keys() - {"name"}
-    if name.startswith(TIMM):
-        return {key: made_by[key] for key in options} != without_weights(name)
-    unusual = bool(options - {"transform_input"}) or has_pretrained_weights(name)
-    return name.startswith(TORCHVISION) and unusual
-
-
-def _made_again(
-    path: Path, made_by: dict[str, Any] | None, classes: int, tensors: dict[str, Tensor]
-) -> nn.Module:
-    """Return a new network, as the file names it, with the file's weights."""
-    name = "a custom network" if made_by is None else made_by["name"]
-    options = {key: value for key, value in (made_by or {}).items() if key != "name"}
-    if made_by is None or not is_builtin(name) or _would_download(made_by):
-        raise CheckpointError(
-            f"{path} holds the weights of {name}, which only you can make: pass it, as in "
-            "Classifier.load(path, network), or name it, as in --model module:function"
-        )
-    network = _without_numbers(made_by, classes)
-    load_state(network, tensors, assign=True)
-    if any(buffer.is_meta for buffer in network.buffers()):  # non-persistent ones
-        with random_state_kept(torch.device("cpu")):
-            network = create(name, classes, **options)
-        load_state(network, tensors)
-    return network
-
-
-def _fill(
+def fill(
     path: Path, network: nn.Module, made_by: dict[str, Any] | None, tensors: dict[str, Tensor]
 ) -> None:
     """Load a file's weights into the caller's network; if they do not fit, leave it unchanged."""
@@ -288,12 +252,3 @@ def _fill(
             f"({len(wrong)} of {len(shapes)} tensors differ)"
         )
     load_state(network, tensors)
-
-
-def network_named_in(metadata: dict[str, Any], tensors: int) -> str:
-    """Return the name and options of a file's network; empty if its metadata does not name one."""
-    try:
-        made_by = _made_by(metadata, tensors)
-        return printable(describe_network(made_by)) if made_by else ""
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return ""

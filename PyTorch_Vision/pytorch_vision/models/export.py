@@ -143,8 +143,7 @@ def _converted(classifier: Classifier) -> Any:
 def _silence() -> Iterator[None]:
     """Drop what torch says about its own internals: warnings, logs, and graphs on stderr."""
     before = logging.root.manager.disable
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"), contextlib.redirect_stderr(io.StringIO()):
         logging.disable()
         try:
             yield

@@ -12,15 +12,13 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from pytorch_vision.data import Normalization, read_image
+from pytorch_vision.data import Normalization, eval_batches, read_image
 from pytorch_vision.data.image_files import ImageLike, Resize, Scales
-from pytorch_vision.data.loaders import as_tensor
-from pytorch_vision.data.normalization import Normalizer
 from pytorch_vision.models.adapter import Adapter, Autocast
 from pytorch_vision.models.module_utils import device_of, evaluating
 from pytorch_vision.models.resnet import SMALLEST
 from pytorch_vision.runtime import Machine
-from pytorch_vision.runtime.devices import cudnn_settings, device_settings, to_device
+from pytorch_vision.runtime.devices import cudnn_settings, device_settings
 from pytorch_vision.runtime.files import user_path
 
 BATCH, CPU_BATCH = 500, 64  # images per batch, at most
@@ -85,12 +83,9 @@ def logits_of(
     Yields:
         float32 (B, C), on the network's device.
     """
-    device = device_of(adapter.network)
-    normalize = Normalizer(normalization).to(device)
+    batches = eval_batches(images, normalization, device_of(adapter.network), batch_size)
     with evaluating(adapter.network):
-        for start in range(0, len(images), batch_size):
-            part = as_tensor(images[start : start + batch_size])
-            batch = normalize(to_device(part, device))
+        for batch in batches:
             # not around the loop, as the caller's code would run in this context, too; and not in
             # inference mode, as a network may store a tensor that training needs later
             with torch.no_grad(), precision():

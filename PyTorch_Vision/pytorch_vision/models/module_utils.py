@@ -241,9 +241,7 @@ def order_kept(network: nn.Module) -> Iterator[None]:
         with torch.inference_mode(False):
             for tensor, stride in before:
                 if tensor.stride() != stride:
-                    as_before = torch.empty_strided(
-                        tensor.shape, stride, dtype=tensor.dtype, device=tensor.device
-                    )
+                    as_before = tensor.data.new_empty_strided(tensor.shape, stride)
                     tensor.data = as_before.copy_(tensor.data)
 
 

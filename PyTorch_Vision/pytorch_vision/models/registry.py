@@ -136,6 +136,19 @@ def is_builtin(name: str) -> bool:
     return name in MODELS or name == "ResNet" or name.startswith((TORCHVISION, TIMM))
 
 
+def is_safe(made_by: dict[str, Any]) -> bool:
+    """Return whether ``create(**made_by)`` runs no code of a user's and downloads nothing.
+
+    Options such as weights=, or a name with weights, would start a download.
+    """
+    name = made_by["name"]
+    if name.startswith(TIMM):
+        return made_by == {"name": name, **without_weights(name)}
+    if name.startswith(TORCHVISION):
+        return made_by.keys() <= {"name", "transform_input"} and not has_pretrained_weights(name)
+    return is_builtin(name)
+
+
 def network_name(network: nn.Module | dict[str, Any]) -> str:
     """Return the name of a network, or of its ``made_by``, as in "ResNet18"."""
     made_by = _made_by(network)
@@ -221,14 +234,10 @@ def _torchvision_builder(name: str) -> Callable[..., nn.Module]:
 
 
 def _torchvision_weights(name: str, weights_name: str) -> Any:
-    """Return torchvision's entry for pretrained weights by name.
-
-    Raises:
-        ValueError: there are no weights of this name; the message lists the names.
-    """
-    known = torchvision.models.get_model_weights(name)
-    if weights_name not in known.__members__:
-        has = ", ".join(known.__members__) or "none"
+    """Return torchvision's entry for weights by name, or raise ValueError that lists the names."""
+    known = torchvision.models.get_model_weights(name).__members__
+    if weights_name not in known:
+        has = ", ".join(known) or "none"
         raise ValueError(f"torchvision has no weights {weights_name!r} for {name}; it has {has}")
     return known[weights_name]
 

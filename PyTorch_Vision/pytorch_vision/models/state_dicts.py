@@ -17,13 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytorch_vision.models.weights import (
-    CHECKSUM,
-    as_used,
-    first_bytes,
-    is_pickled,
-    read_safetensors,
-)
+from pytorch_vision.models.weights import as_used, first_bytes, is_pickled, read_safetensors
 from pytorch_vision.runtime.files import CheckpointError, is_system_error
 from pytorch_vision.runtime.text import first_line, listed
 
@@ -73,7 +67,7 @@ def read_state_dict(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[st
     """
     if not is_pickled(first_bytes(path)):
         tensors, metadata = read_safetensors(path)
-        return tensors, metadata if metadata.pop(CHECKSUM, None) is not None else {}
+        return tensors, metadata or {}
     try:
         if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
             raise ValueError(f"{damaged} in it has the wrong checksum")

@@ -51,7 +51,7 @@ def read_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
         OSError: the file cannot be opened.
     """
     tensors, metadata = read_safetensors(path)
-    if metadata.pop(CHECKSUM, None) is None:
+    if metadata is None:
         raise CheckpointError(
             f"{path} is not a file that `python -m pytorch_vision train` writes (it has no "
             f"checksum). {HOW_TO_USE}"
@@ -59,8 +59,8 @@ def read_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
     return tensors, metadata
 
 
-def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and the metadata of any safetensors file, whose checksum, if any, fits.
+def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str] | None]:
+    """Return the tensors of any safetensors file; and its metadata if ``save_weights`` wrote it.
 
     Half precision becomes float32.
 
@@ -79,12 +79,12 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[s
         if start.startswith(GIT_LFS):
             kind = ": it is a Git LFS pointer, and `git lfs pull` fetches the file"
         raise CheckpointError(f"{path} is not a whole safetensors file ({error}){kind}") from error
-    texts = {key: text for key, text in metadata.items() if key != CHECKSUM}
-    if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(tensors, texts):
+    checksum = metadata.pop(CHECKSUM, None)
+    if checksum is not None and checksum != _checksum(tensors, metadata):
         raise CheckpointError(
             f"{path} is damaged: its checksum does not match. Fetch it again, or train again."
         )
-    return as_used(path, tensors), metadata
+    return as_used(path, tensors), None if checksum is None else metadata
 
 
 def first_bytes(path: str | os.PathLike) -> bytes:

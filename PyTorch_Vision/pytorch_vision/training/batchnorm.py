@@ -42,11 +42,7 @@ def image_count(images: int) -> int:
 
 
 @torch.no_grad()
-def compute_statistics(
-    adapter: Adapter,
-    batches: Iterable[Tensor],
-    precision: Autocast,
-) -> None:
+def compute_statistics(adapter: Adapter, batches: Iterable[Tensor], precision: Autocast) -> None:
     """Set the running statistics that training updates to their means over batches.
 
     All other layers run in evaluation mode, hooks on the root module are not called, and the random
@@ -65,8 +61,7 @@ def compute_statistics(
     counters = [one for layer in layers if (one := layer.num_batches_tracked) is not None]
     counts = [counter.clone() for counter in counters]
     unhooked = adapter.unhooked
-    device = device_of(network)
-    with random_state_kept(device), evaluating(network):
+    with random_state_kept(device_of(network)), evaluating(network):
         for layer in layers:
             layer.training = True
         try:

@@ -47,17 +47,10 @@ LONGER = (
 
 
 def check_identity(path: Path, saved: dict[str, Any], current: dict[str, Any]) -> None:
-    """Check that a checkpoint, given its run's fingerprint, belongs to the current run.
-
-    Raises:
-        CheckpointError: the fingerprints differ; the message names each difference.
-    """
-    missing = "missing"
-    differences = [
-        f"{name} was {saved.get(name, missing)!r} and is {current.get(name, missing)!r}"
-        for name in sorted(saved.keys() | current.keys())
-        if saved.get(name, missing) != current.get(name, missing)
-    ]
+    """Raise CheckpointError that names each difference between a checkpoint's run and this one."""
+    names = sorted(saved.keys() | current.keys())
+    pairs = [(name, saved.get(name, "missing"), current.get(name, "missing")) for name in names]
+    differences = [f"{name} was {was!r} and is {now!r}" for name, was, now in pairs if was != now]
     if differences:
         longer = saved.get("epochs") != current.get("epochs")
         raise CheckpointError(
@@ -67,23 +60,8 @@ def check_identity(path: Path, saved: dict[str, Any], current: dict[str, Any]) -
         )
 
 
-def save(folder: str | os.PathLike, state: dict[str, Any]) -> None:
-    """Write ``folder/checkpoint.pt`` atomically.
-
-    Args:
-        folder: created if missing.
-        state: tensors, numbers, strings, lists and dictionaries only.
-
-    Raises:
-        OSError: the folder cannot be written; the previous checkpoint is unchanged.
-    """
-    with atomic_write(user_path(folder) / NAME) as file:
-        writable: Any = file  # has both methods that torch calls
-        torch.save({"format": FORMAT, **state}, writable)
-
-
 def load(folder: str | os.PathLike) -> dict[str, Any] | None:
-    """Return what ``save`` wrote, with tensors on the CPU, or None if there is no checkpoint.
+    """Return the state in ``folder/checkpoint.pt``, with tensors on the CPU; None without a file.
 
     Raises:
         CheckpointError: the file is damaged, is no checkpoint, or refers to code.
@@ -114,17 +92,10 @@ def _check_names(archive: zipfile.ZipFile) -> None:
     torch allows a few more; one of them, bytearray, could allocate any number of gigabytes.
     """
     (pickled,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
-    strings: list[Any] = []
     for operation, argument, _ in pickletools.genops(archive.read(pickled)):
-        if operation.name == "STACK_GLOBAL":
-            name = " ".join(map(str, strings[-2:]))
-        elif operation.name == "GLOBAL":
-            name = str(argument)
-        else:
-            strings += [argument] * isinstance(argument, str)
-            continue
-        if not NAMES.fullmatch(name):
-            raise pickle.UnpicklingError(f"it refers to {name}")
+        # torch refuses all other operations that load a global
+        if operation.name == "GLOBAL" and not NAMES.fullmatch(str(argument)):
+            raise pickle.UnpicklingError(f"it refers to {argument}")
 
 
 def _foreign(path: Path, reason: str) -> CheckpointError:
@@ -187,6 +158,7 @@ class Checkpoints:
         if folder is None or trainer.metrics.first_bad_batch() is not None:
             return
         state = {
+            "format": FORMAT,
             "identity": self.identity,
             "hardware": trainer.hardware,
             "run": state_of_training(trainer),
@@ -196,7 +168,9 @@ class Checkpoints:
 
     def _write(self, folder: Path, state: dict[str, Any]) -> None:
         try:
-            save(folder, state)
+            with atomic_write(folder / NAME) as file:
+                writable: Any = file  # has both methods that torch calls
+                torch.save(state, writable)
         except OSError as error:
             Bar.write(
                 f"No checkpoint saved in {folder} ({describe_os_error(error)}); the previous one, "

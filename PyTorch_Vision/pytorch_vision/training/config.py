@@ -171,7 +171,7 @@ class TrainConfig:
         Plain SGD with momentum 0.9, OneCycleLR up to 0.05 stepped once a batch, cross-entropy
         without smoothing, RandomCrop with padding 4 and CutOut, no flip, batches of 128.
         """
-        recipe = cls(
+        return cls(
             batch_size=128,
             optimizer="sgd",
             learning_rate=0.05,
@@ -180,8 +180,7 @@ class TrainConfig:
             label_smoothing=0.0,
             average_weights=False,
             augmentation=Augmentation(flip="none"),
-        )
-        return recipe._changed(changes)
+        )._changed(changes)
 
     @classmethod
     def finetune(cls, **changes: Any) -> "TrainConfig":
@@ -194,14 +193,13 @@ class TrainConfig:
         it is better than either end (Mitchell Wortsman et al., "Robust fine-tuning of zero-shot
         models", arXiv 2109.01903).
         """
-        recipe = cls(
+        return cls(
             epochs=5,
             muon_learning_rate=0.005,
             learning_rate=0.01,
             transfer="near",
             warm_up=0.5,
-        )
-        return recipe._changed(changes)
+        )._changed(changes)
 
     @classmethod
     def few(cls, **changes: Any) -> "TrainConfig":
@@ -212,15 +210,14 @@ class TrainConfig:
         in 288 steps, a rate that rises slowly spoils less of that. Stronger label smoothing works
         against overfitting so few images.
         """
-        recipe = cls(
+        return cls(
             epochs=18,
             batch_size=64,
             learning_rate=0.02,
             warm_up=0.3,
             label_smoothing=0.2,
             progressive_resizing=0.75,
-        )
-        return recipe._changed(changes)
+        )._changed(changes)
 
     @classmethod
     def quick(cls, **changes: Any) -> "TrainConfig":
@@ -230,7 +227,7 @@ class TrainConfig:
         SGD can be faster. In so few epochs each image is seen seldom, so it is augmented less, by
         crops from 3 pixels of padding and a smaller hole. A running average would lag behind.
         """
-        recipe = cls(
+        return cls(
             epochs=9,
             muon_learning_rate=0.12,
             learning_rate=0.1,
@@ -238,8 +235,7 @@ class TrainConfig:
             augmentation=Augmentation(padding=3, cutout=8),
             progressive_resizing=0.56,
             pruning=0.33,
-        )
-        return recipe._changed(changes)
+        )._changed(changes)
 
 
 # ready-made recipes, by their names in the notebook and on the command line

@@ -20,12 +20,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Custom:
-    """A custom loss and optimizer.
-
-    Attributes:
-        loss: a function of logits, float32 (N, C), and labels, int64 (N,), that returns the mean
-            over the images, or one number for each, or, if its ``reduction`` is "sum", their sum.
-        optimizer: a function that makes an optimizer from the trainable parameters.
+    """A custom loss and optimizer, as the arguments of ``fit`` of these names.
 
     Raises:
         ValueError: one of them is something else; the message says what was expected.
@@ -96,7 +91,7 @@ class CustomLoss:
     """A custom loss, summed over a batch's images.
 
     Args:
-        loss: as in ``Custom``. A module is moved to the device; if it has float64 tensors, such as
+        loss: as for ``fit``. A module is moved to the device; if it has float64 tensors, such as
             class weights from scikit-learn, a copy in float32 is used.
         device: the logits' device.
     """

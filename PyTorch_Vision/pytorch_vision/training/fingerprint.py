@@ -18,6 +18,7 @@ from pytorch_vision.training.config import TrainConfig
 
 # the code of their classes is not described: it differs between versions, and not by itself
 LIBRARIES = ("builtins", "functools", "pytorch_vision", "timm", "torch", "torchvision")
+DIGITS = 16  # of a digest, in hexadecimal
 
 
 def identity(config: TrainConfig, data: ImageData, classifier: Classifier) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def identity(config: TrainConfig, data: ImageData, classifier: Classifier) -> di
     recipe["augmentation"]["steps"] = None if steps is None else describe_steps(steps)
     return {
         **recipe,
-        "data": {"name": data.name, "fingerprint": _short(data.fingerprint)},
+        "data": {"name": data.name, "fingerprint": data.fingerprint[:DIGITS]},
         "network": describe_layers(classifier.network),
         "normalization": str(classifier.normalization),
         **begins_with,
@@ -154,8 +155,4 @@ def _content(cell: types.CellType) -> Any:
 
 
 def _digest(text: str) -> str:
-    return _short(hashlib.sha256(text.encode()).hexdigest())
-
-
-def _short(digest: str) -> str:
-    return digest[:16]
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

@@ -13,10 +13,7 @@ from pytorch_vision.models import Classifier, EpochRecord, History
 from pytorch_vision.models.classifier import set_seed
 from pytorch_vision.models.inference import inference_machine
 from pytorch_vision.runtime import Machine, Processes, start_processes
-from pytorch_vision.runtime.devices import (
-    describe_hardware,
-    memory_explained,
-)
+from pytorch_vision.runtime.devices import describe_hardware, memory_explained
 from pytorch_vision.runtime.files import user_path
 from pytorch_vision.runtime.interrupts import deferred_signals
 from pytorch_vision.runtime.processes import only_main_prints
@@ -151,11 +148,7 @@ def _how_to_go_on(checkpoints: str | os.PathLike | None) -> str:
 
 
 def _check_small_images(classifier: Classifier, processes: Processes, config: TrainConfig) -> None:
-    """Check that the network takes the smaller images of progressive resizing.
-
-    Raises:
-        ValueError: it does not.
-    """
+    """Raise ValueError unless the network takes the smaller images of progressive resizing."""
     if not config.small_epochs:
         return
     try:

@@ -11,6 +11,7 @@ be chosen.
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import lightning_fabric
 import numpy as np
@@ -28,10 +29,9 @@ from pytorch_vision.runtime.devices import random_state_kept
 from pytorch_vision.runtime.terminal import say
 from pytorch_vision.training.config import TrainConfig
 
-STRENGTHS = torch.logspace(
-    -3, 3, 13, device="cpu"
-)  # of the ridge, in units of a feature's variance
-SCALES = torch.logspace(0, 3, 61, device="cpu")  # of the logits
+# strengths of the ridge, in units of a feature's variance; and scales of the logits
+STRENGTHS = torch.logspace(-3, 3, 13, device="cpu")
+SCALES = torch.logspace(0, 3, 61, device="cpu")
 MOST_FEATURES = 2**28  # numbers, 1 GB; if all images have more, fewer images are used
 
 
@@ -65,12 +65,7 @@ def fit_last_layer(
     often than the fitted one, as after a training on the same classes. All other layers stay as
     they are. Prints a line about what was done.
 
-    Args:
-        fabric: of ``make_fabric``; its precision is used.
-        adapter: calls the classifier's network, on Fabric's device.
-        classifier: whose normalisation and size are used.
-        data: training images and their labels.
-        config: the recipe.
+    ``adapter`` calls the classifier's network, on the device of ``fabric`` and in its precision.
     """
     if config.transfer == "no":
         return
@@ -149,29 +144,23 @@ def last_layer(adapter: Adapter, size: tuple[int, int]) -> tuple[nn.Linear, floa
     Returns:
         None if the logits are no multiple of a linear layer's outputs, as after a softmax.
     """
-    network = adapter.network
-    device = device_of(network)
+    network, device = adapter.network, device_of(adapter.network)
     outputs: dict[nn.Linear, Tensor] = {}
-    hooks = [
-        # the network may change the output in place
-        module.register_forward_hook(
-            lambda layer, _, output: outputs.update({layer: output.clone()})
-        )
-        for module in network.modules()
-        if isinstance(module, nn.Linear)
-    ]
-    unhooked = adapter.unhooked
-    try:
-        with (
-            random_state_kept(device),
-            evaluating(network),
-            torch.no_grad(),
-            torch.autocast(device.type, enabled=False),
-        ):
-            logits = unhooked(torch.randn(2, 3, *size, device=device))
-    finally:
-        for hook in hooks:
-            hook.remove()
+
+    def keep(layer: nn.Linear, _inputs: Any, output: Tensor) -> None:
+        outputs[layer] = output.clone()  # the network may change it in place
+
+    with (
+        contextlib.ExitStack() as hooks,
+        random_state_kept(device),
+        evaluating(network),
+        torch.no_grad(),
+        torch.autocast(device.type, enabled=False),
+    ):
+        for module in network.modules():
+            if isinstance(module, nn.Linear):
+                hooks.enter_context(module.register_forward_hook(keep))
+        logits = adapter.unhooked(torch.randn(2, 3, *size, device=device))
     for layer, output in outputs.items():
         if output.shape != logits.shape:
             continue
@@ -194,35 +183,27 @@ def features_below(
     """Return a layer's inputs for images, and for their mirror images, in evaluation mode.
 
     Args:
-        fabric, adapter: as for ``fit_last_layer``.
-        layer: of the adapter's network.
-        images: uint8 (N, H, W, 3).
-        normalization: of the network's images.
+        fabric, adapter: as for ``fit_last_layer``; the layer is one of this network.
+        images: uint8 (N, H, W, 3), normalised by ``normalization``.
         views: 1, or 2 with the mirror images.
         rows: int64 (M,), the images to use.
 
     Returns:
         float32 (views, M, D), on the CPU.
     """
-    network = adapter.network
     features = torch.empty(views, len(rows), layer.in_features)
-    unhooked = adapter.unhooked
-    seen: list[Tensor] = []
-    hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     size = images_at_once((images.shape[1], images.shape[2]), fabric.device)
-    start = 0
-    try:
-        with evaluating(network):
-            for batch in eval_batches(images, normalization, fabric.device, size, rows):
-                part = slice(start, start + len(batch))
-                for view in range(views):
-                    with fabric.autocast():
-                        unhooked(batch.flip(3) if view else batch)
-                    # of an image that cannot be shown alone there are two rows
-                    features[view, part] = seen.pop()[: len(batch)].float().cpu()
-                start = part.stop
-    finally:
-        hook.remove()
+    unhooked, seen, start = adapter.unhooked, list[Tensor](), 0
+    hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with hook, evaluating(adapter.network):
+        for batch in eval_batches(images, normalization, fabric.device, size, rows):
+            part = slice(start, start + len(batch))
+            for view in range(views):
+                with fabric.autocast():
+                    unhooked(batch.flip(3) if view else batch)
+                # of an image that cannot be shown alone there are two rows
+                features[view, part] = seen.pop()[: len(batch)].float().cpu()
+            start = part.stop
     return features
 
 

@@ -1,5 +1,8 @@
 """The recipe's training loss: cross-entropy with label smoothing and class weights."""
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -9,29 +12,21 @@ from pytorch_vision.data import ImageData
 from pytorch_vision.training.config import TrainConfig
 
 
-class CrossEntropy:
-    """A recipe's cross-entropy, summed over a batch's images.
+def cross_entropy(
+    data: ImageData, config: TrainConfig, device: torch.device
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return a recipe's cross-entropy: a function of logits and labels that sums over images.
 
-    Args:
-        data: its labels give the class frequencies.
-        config: sets label smoothing and class weights.
-        device: the logits' device.
+    Images with the label -100 do not count. The labels of ``data`` give the class frequencies;
+    ``device`` is that of the logits.
     """
-
-    def __init__(self, data: ImageData, config: TrainConfig, device: torch.device) -> None:
-        self.label_smoothing = config.label_smoothing
-        weights = class_weights(data, config.class_weights)
-        self.weights = None if weights is None else weights.to(device)
-
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the summed loss, float32 (); images with the label -100 do not count."""
-        return F.cross_entropy(
-            logits,
-            labels,
-            self.weights,
-            label_smoothing=self.label_smoothing,
-            reduction="sum",
-        )
+    weights = class_weights(data, config.class_weights)
+    return functools.partial(
+        F.cross_entropy,
+        weight=None if weights is None else weights.to(device),
+        label_smoothing=config.label_smoothing,
+        reduction="sum",
+    )
 
 
 def class_weights(data: ImageData, power: float) -> Tensor | None:

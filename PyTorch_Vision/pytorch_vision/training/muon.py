@@ -48,7 +48,8 @@ class FilterMuon(Optimizer):
 
     def _pushed(self, weights: list[nn.Parameter]) -> Tensor:
         """Return the Nesterov momentum of weights of one shape, (N, out, in * k * k)."""
-        gradients = _matrices([_gradient(weight) for weight in weights])
+        every = [torch.zeros_like(one) if one.grad is None else one.grad for one in weights]
+        gradients = torch.stack(every).flatten(2)
         state = self.state[weights[0]]  # has the momentum of all of them
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(gradients)
@@ -72,17 +73,6 @@ def _move(weights: list[nn.Parameter], moves: Tensor, lr: float, keeps_norms: bo
 
 def _all_orthogonalized(*matrices: Tensor) -> list[Tensor]:
     return [orthogonalized(same) for same in matrices]
-
-
-def _gradient(weight: nn.Parameter) -> Tensor:
-    return torch.zeros_like(weight) if weight.grad is None else weight.grad
-
-
-def _matrices(filters: list[Tensor]) -> Tensor:
-    """Return filters of one shape, (out, in, k, k) each, as (N, out, in * k * k)."""
-    if len(filters) == 1:
-        return filters[0].flatten(1)[None]  # without a copy if its memory format allows
-    return torch.stack(filters).flatten(2)
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:

@@ -61,13 +61,7 @@ class CombinedOptimizer(Optimizer):
 
 
 def linear(optimizer: Optimizer, steps: int, config: Recipe) -> LRScheduler:
-    """Return a schedule that rises linearly over ``config.warm_up`` of the steps, then falls to 0.
-
-    Args:
-        optimizer: has its peak rates.
-        steps: the number of steps of the whole run.
-        config: the recipe.
-    """
+    """Return a linear schedule: up over ``config.warm_up`` of the steps, then down to 0."""
     warm_up = max(1, round(config.warm_up * steps))
 
     def factor(step: int) -> float:

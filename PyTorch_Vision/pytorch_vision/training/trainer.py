@@ -29,12 +29,10 @@ from pytorch_vision.training.batchnorm import compute_statistics, image_count, t
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Custom, CustomLoss
 from pytorch_vision.training.epoch_metrics import EpochMetrics
-from pytorch_vision.training.loss import CrossEntropy
+from pytorch_vision.training.loss import cross_entropy
 from pytorch_vision.training.optimizers import OPTIMIZERS, make_optimizer
 from pytorch_vision.training.progress import Progress
 from pytorch_vision.training.pruning import Pruning
-
-NOTHING = Custom()
 
 
 @contextlib.contextmanager
@@ -55,7 +53,7 @@ class Trainer:
         classifier: its network is trained in place.
         data, config: as for ``fit``.
         adapter: calls the network, which is on the device already; None creates one.
-        custom: a custom loss and optimizer.
+        custom: a custom loss and optimizer; None for the recipe's.
 
     Attributes:
         network: the network in training; ``model`` calls it.
@@ -77,10 +75,10 @@ class Trainer:
         data: ImageData,
         config: TrainConfig,
         adapter: Adapter | None = None,
-        custom: Custom = NOTHING,
+        custom: Custom | None = None,
     ) -> None:
-        self.processes, self.classifier, self.custom = processes, classifier, custom
-        self.data, self.config = data, config
+        self.processes, self.classifier = processes, classifier
+        self.data, self.config, self.custom = data, config, custom or Custom()
         self.fabric = fabric = processes.fabric
         fabric.to_device(classifier.network)
         self.adapter = adapter or classifier.adapted(fabric)
@@ -113,15 +111,15 @@ class Trainer:
             expect_unused_parameters(fabric)
         self.model: Any = fabric.setup_module(self.adapter)
         steps = self.pruning.steps()
-        make = custom.optimizer and custom.make_optimizer
+        make = self.custom.optimizer and self.custom.make_optimizer
         optimizer, self.schedulers = make_optimizer(self.network, config, steps, make)
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
-        if custom.loss is None:
-            self.criterion: Any = CrossEntropy(data, config, fabric.device)
+        if self.custom.loss is None:
+            self.criterion: Any = cross_entropy(data, config, fabric.device)
         else:
-            self.criterion = CustomLoss(custom.loss, fabric.device)
+            self.criterion = CustomLoss(self.custom.loss, fabric.device)
         alone = fabric.device.type == "cuda" and processes.world_size == 1
-        capturable = alone and custom.loss is None and is_capturable(self.network)
+        capturable = alone and self.custom.loss is None and is_capturable(self.network)
         self.graphs = CudaGraphs(capturable, list(self.network.parameters()))
         self.metrics = EpochMetrics(processes)
         self.progress = Progress(history=classifier.history)
