@@ -2,11 +2,11 @@ from typing import Any
 
 import pytest
 import torch
-from networks import Body, lazy
+from networks import Body, lazy, made
 from small import tiny_network
 from torch import nn
 
-from pytorch_vision.models.module_utils import ready, unwrapped
+from pytorch_vision.models.module_utils import copied, ready, unwrapped
 
 
 @pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile])
@@ -28,6 +28,18 @@ def test_layers_of_a_compiled_networks_wrapper_stay():
                 return getattr(self.model, name)
 
     assert isinstance(unwrapped(Wrapper()), Wrapper)
+
+
+@pytest.mark.parametrize("kind", ["hook", "lock"])
+def test_a_copy_shares_no_layer(kind):
+    network, image = made(kind), torch.ones(1, 3, 32, 32)
+    twin = copied(network)
+    assert not set(network.modules()) & set(twin.modules())
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        assert twin(image).abs().sum() > 0
+        assert network(image).abs().sum() == 0
 
 
 def test_lazy_layers_are_initialised_for_the_images():
