@@ -10,12 +10,9 @@ from pytorch_vision.data import ImageData, Normalization, eval_batches
 
 
 def at_step(network: nn.Module, number: int, act: Callable[[Tensor], object]) -> None:
-    """Call ``act`` with the images of one training step, during that step.
+    """Call ``act`` with the images of one training step, counted from 1, during that step.
 
-    Args:
-        network: the trained network. Hooks do not change its fingerprint.
-        number: the step's number, counted from 1.
-        act: called with the step's images.
+    Hooks do not change a network's fingerprint.
     """
     steps = itertools.count(1)
 

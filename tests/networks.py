@@ -130,17 +130,6 @@ class Remembering(Body):
         return self.linear(self.last.mean((2, 3))) * (1 + self.table)
 
 
-class Zero(Body):
-    def __init__(self) -> None:
-        super().__init__()
-        nn.init.zeros_(self.conv2.weight)
-        self.conv2.stride = 1
-
-    def features(self, x: Tensor) -> Tensor:
-        x = self.conv1(x).relu()
-        return x + self.conv2(x)
-
-
 class Foreign(Body):
     """Its state dict holds extra state that is no tensor, and that no file may hold."""
 
@@ -200,6 +189,20 @@ class OnePool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.last(F.relu(self.conv2(self.pool(F.relu(self.conv1(x))))))
         return self.fc2(F.relu(self.fc1(torch.flatten(x, 1))))
+
+
+class Full(OnePool):
+    """Runs out of memory at a call, counted from 1, and at every call after it."""
+
+    def __init__(self, call: int) -> None:
+        super().__init__()
+        self.call, self.calls = call, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        if self.calls >= self.call:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().forward(x)
 
 
 class FrozenNorm(Body):
@@ -316,7 +319,6 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "foreign state": Foreign,
     "frozen": frozen,
     "one pooling": OnePool,
-    "filters of zero": Zero,
     "no answer to train": FrozenNorm,
     "frozen below": FrozenBelow,
     "half": lambda: tiny_network().half(),

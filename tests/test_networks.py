@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hooks import batches_shown
 from networks import NETWORKS, Body, FromScratch, Viewed, made
 from small import EXACT, equal, few_images, left_alone, tiny_network
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from pytorch_vision.analysis import grad_cam, removal
 from pytorch_vision.data import ImageData, subset
 from pytorch_vision.explain import baseline_maps, map_geometry
 from pytorch_vision.models import Classifier, print_summary
-from pytorch_vision.models.module_utils import copied, tensors_of
+from pytorch_vision.models.module_utils import tensors_of
 from pytorch_vision.runtime import Machine
 from pytorch_vision.training import TrainConfig, evaluate, find_learning_rate, fit
 
@@ -105,47 +106,6 @@ def test_the_callers_gradient_mode_and_autocast_change_nothing(data):
         assert work(classifier) == expected
 
 
-def test_probable_mistakes_are_printed(data, capsys):
-    class Hidden(Body):
-        def __init__(self) -> None:
-            super().__init__()
-            self.blocks = [nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)]
-            self.known = {"first": self.conv1}
-
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(self.blocks[1](self.blocks[0](x))).softmax(1)
-
-    fit(Classifier(Hidden(), data), data, CONFIG, EXACT)
-    printed = capsys.readouterr().out
-    assert "blocks holds layers that are neither trained nor saved" in printed
-    assert "known" not in printed
-    assert "seems to end with a softmax" in printed
-    assert "running statistics" not in printed
-    for network in (Body(), nn.Sequential(tiny_network(), nn.LogSoftmax(1))):
-        fit(Classifier(network, data), data, CONFIG, EXACT)
-    printed = capsys.readouterr().out
-    assert "softmax" not in printed
-    assert "holds" not in printed
-    no_statistics = nn.BatchNorm2d(3, track_running_stats=False)
-    network = nn.Sequential(no_statistics, tiny_network(), nn.Sigmoid())
-    fit(Classifier(network, data), data, CONFIG)  # also in bfloat16, where a CPU has it
-    printed = capsys.readouterr().out
-    assert "seems to end with a sigmoid" in printed
-    assert "\n0: without running statistics" in printed
-
-
-def test_a_copy_shares_no_layer(data):
-    for kind in ("hook", "lock"):
-        network = made(kind)
-        twin = copied(network)
-        assert not set(network.modules()) & set(twin.modules())
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter.zero_()
-            assert twin(torch.ones(1, 3, 32, 32)).abs().sum() > 0
-            assert network(torch.ones(1, 3, 32, 32)).abs().sum() == 0
-
-
 def test_statistics_of_a_network_from_scratch_are_those_of_training(data):
     classifier = Classifier(FromScratch(), data)
     history = fit(classifier, data, CONFIG, EXACT)
@@ -216,33 +176,16 @@ def test_a_network_with_nothing_to_train_is_refused(data, network, message):
         fit(Classifier(network, data), data, CONFIG)
 
 
-def test_a_test_line_says_if_there_is_only_one_answer(data):
-    network = tiny_network()
-    nn.init.zeros_(network[-1].weight)
-    with torch.no_grad():
-        network[-1].bias[3] = 9
-    classifier = Classifier(network, data)
-    assert str(evaluate(classifier, data, EXACT)).endswith(
-        f", all taken for {data.class_names[3]!r}"
-    )
-    one = replace(data, test_labels=np.zeros_like(data.test_labels))  # which is right here
-    assert evaluate(classifier, one, EXACT).only is None
-
-
 def test_test_batches_are_smaller_for_small_training_batches_and_large_images(few):
-    shown: list[int] = []
     network = tiny_network()
-    network.register_forward_pre_hook(
-        lambda _, x: shown.append(len(x[0])) if not network.training else None
-    )
-    images = np.zeros((200, 32, 32, 3), np.uint8)
+    shown = batches_shown(network, training=False)
+    images, large = np.zeros((200, 32, 32, 3), np.uint8), np.zeros((9, 512, 512, 3), np.uint8)
     many = replace(few, test_images=images, test_labels=np.arange(200) % 10)
-    fit(Classifier(network, many), many, replace(CONFIG, batch_size=4), EXACT)
-    assert max(shown) <= 16
-    shown.clear()
-    Classifier(network, many).predict(images, EXACT)
-    assert max(shown) <= 64
-    shown.clear()
-    large = Classifier(network, few, size=(512, 512))
-    large.predict(np.zeros((9, 512, 512, 3), np.uint8), EXACT)
-    assert max(shown) <= 4
+    for most, work in (
+        (16, lambda: fit(Classifier(network, many), many, replace(CONFIG, batch_size=4), EXACT)),
+        (64, lambda: Classifier(network, many).predict(images, EXACT)),
+        (4, lambda: Classifier(network, many, size=(512, 512)).predict(large, EXACT)),
+    ):
+        work()
+        assert max(map(len, shown)) <= most
+        shown.clear()

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 import torch
-from networks import Body, lazy
+from networks import Body, lazy, made
 from small import equal, tiny_network
 from torch import nn
 
@@ -28,6 +28,18 @@ def test_layers_of_a_compiled_networks_wrapper_stay():
                 return getattr(self.model, name)
 
     assert isinstance(unwrapped(Wrapper()), Wrapper)
+
+
+@pytest.mark.parametrize("kind", ["hook", "lock"])
+def test_a_copy_shares_no_layer(kind):
+    network, image = made(kind), torch.ones(1, 3, 32, 32)
+    twin = copied(network)
+    assert not set(network.modules()) & set(twin.modules())
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        assert twin(image).abs().sum() > 0
+        assert network(image).abs().sum() == 0
 
 
 def test_lazy_layers_are_initialised_for_the_images():

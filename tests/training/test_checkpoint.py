@@ -42,7 +42,6 @@ def test_a_checkpoint_of_another_version_or_edited_is_refused(few, tiny, tmp_pat
     state = torch.load(tmp_path / NAME, weights_only=True)
     change(state)
     torch.save(state, tmp_path / NAME)
-    with pytest.raises(
-        CheckpointError, match=rf"checkpoint\.pt is not a valid checkpoint .*{reason}"
-    ):
+    refusal = rf"checkpoint\.pt is not a valid checkpoint .*{reason}"
+    with pytest.raises(CheckpointError, match=refusal):
         fit(tiny_classifier(few), few, CONFIG, EXACT, tmp_path)

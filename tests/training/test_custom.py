@@ -151,21 +151,3 @@ def test_an_optimizer_with_numpys_numbers_can_be_resumed(few, tiny, tmp_path):
     fit(tiny, few, CONFIG, EXACT, tmp_path, lambda tested: np.True_, optimizer=make)
     history = fit(tiny_classifier(few), few, CONFIG, EXACT, tmp_path, optimizer=make)
     assert len(history.records) == 2
-
-
-def test_a_loss_whose_parameters_are_not_trained_is_reported(few, tiny, capsys):
-    class Centres(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.centres = nn.Parameter(torch.ones(10))
-
-        def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-            return F.cross_entropy(logits * self.centres, labels)
-
-    loss = Centres()
-    fit(tiny, few, CONFIG, EXACT, loss=loss)
-    assert "The loss has weights of its own" in capsys.readouterr().out
-    make = lambda parameters: torch.optim.SGD([*parameters, *loss.parameters()], lr=0.1)  # noqa: E731
-    fit(tiny, few, CONFIG, EXACT, loss=loss, optimizer=make)
-    assert "The loss has weights" not in capsys.readouterr().out
-    assert not torch.equal(loss.centres, torch.ones(10))

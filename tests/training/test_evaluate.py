@@ -4,17 +4,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from small import equal, state_of
+from small import EXACT, equal, state_of
 
 from pytorch_vision.data import eval_batches
 from pytorch_vision.models import Classifier
-from pytorch_vision.runtime import Machine
 from pytorch_vision.training import evaluate, fit
 
 
 def test_the_test_loss_is_a_mean_over_images(few, tiny):
-    # a GPU rounds to 10 bits
-    result = evaluate(tiny, few, Machine(precision="32-true", accelerator="cpu"))
+    result = evaluate(tiny, few, EXACT)
     (images,) = eval_batches(few.test_images, tiny.normalization, torch.device("cpu"))
     with torch.no_grad():
         logits = tiny.network.eval()(images)
@@ -47,12 +45,16 @@ def test_data_that_does_not_fit_the_network_is_refused_before_training(few, tiny
     assert equal(tiny.network, before)
 
 
-def test_a_network_without_weights_can_be_tested(few):
-    """One that always predicts the last class is right for that class's images."""
+def test_a_network_without_weights_that_gives_one_answer_is_tested(few):
+    """It is right for that class's images; the line names the class, unless all are of one."""
 
     class Same(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.arange(10.0).expand(len(x), 10)
 
-    result = evaluate(Classifier(Same(), few), few)
+    classifier = Classifier(Same(), few)
+    result = evaluate(classifier, few)
     assert result.correct == np.sum(few.test_labels == 9)
+    assert str(result).endswith(f", all taken for {few.class_names[9]!r}")
+    one = replace(few, test_labels=np.zeros_like(few.test_labels))
+    assert evaluate(classifier, one).only is None

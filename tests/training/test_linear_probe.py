@@ -1,13 +1,10 @@
 """The last layer, fitted to frozen features."""
 
-import copy
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from small import few_images, tiny_classifier, tiny_network
+from small import EXACT, State, state_of, tiny_classifier, tiny_network
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
@@ -22,16 +19,10 @@ from pytorch_vision.training.linear_probe import (
     fit_last_layer,
     fit_probe,
     last_layer,
-    partly_frozen,
 )
 
 SIZE = (32, 32)
 CPU = Machine("cpu")
-
-
-@pytest.fixture
-def data() -> ImageData:
-    return few_images()
 
 
 @pytest.fixture
@@ -43,25 +34,38 @@ def easy() -> ImageData:
     return ImageData(images, labels, images[:6], labels[:6], ("red", "green", "blue"), "colours")
 
 
+class Scaled(nn.Module):
+    """Its logits are sharper than the outputs of its last layer."""
+
+    def __init__(self, head: nn.Linear) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.head(images.mean((2, 3)))
+        logits /= 0.05
+        return logits
+
+
+CONVOLUTION = nn.Sequential(nn.Conv2d(3, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
 @pytest.mark.parametrize(
     ("network", "multiple"),
     [
         (tiny_network(), 1.0),
         (create("CustomResNet"), 0.125),
+        (Scaled(nn.Linear(3, 2)), 20.0),
         (nn.Sequential(tiny_network(), nn.Softmax(1)), None),
-        (nn.Sequential(nn.Conv2d(3, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), None),
+        (CONVOLUTION, None),
     ],
-    ids=["linear", "scaled", "softmax", "convolution"],
+    ids=["linear", "scaled", "scaled in place", "softmax", "convolution"],
 )
-def test_last_layer_is_the_linear_one_that_gives_the_logits(
-    network: nn.Module, multiple: float | None
-) -> None:
+def test_last_layer_is_the_linear_one_that_gives_the_logits(network, multiple):
     found = last_layer(Adapter(network, Call()), SIZE)
-
     if multiple is None:
         assert found is None
     else:
-        assert found is not None
         assert found[0] is [one for one in network.modules() if isinstance(one, nn.Linear)][-1]
         assert found[1] == pytest.approx(multiple, rel=1e-3)
 
@@ -69,9 +73,7 @@ def test_last_layer_is_the_linear_one_that_gives_the_logits(
 @pytest.mark.parametrize("views", [1, 2])
 @pytest.mark.parametrize("width", [5, 200])  # fewer and more than there are rows
 @pytest.mark.parametrize("intercept", [True, False])
-def test_its_accuracy_is_that_of_fits_without_each_image(
-    views: int, width: int, intercept: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_its_accuracy_is_that_of_fits_without_each_image(views, width, intercept, monkeypatch):
     strength = 0.1
     monkeypatch.setattr(linear_probe, "STRENGTHS", torch.tensor([strength]))
     generator = torch.Generator().manual_seed(0)
@@ -93,22 +95,17 @@ def test_its_accuracy_is_that_of_fits_without_each_image(
         gram = rows.T @ rows + strength * 60 * views * torch.eye(width)
         weight = torch.linalg.solve(gram, rows.T @ (wanted - middle))
         right += int(((x[0, one] - mean) @ weight + middle).argmax() == labels[one])
-
     probe = fit_probe(features, labels, 3, intercept)
-
     assert probe.accuracy == pytest.approx(100 * right / 60)
     assert 40 < probe.accuracy < 100  # neither chance nor certainty
 
 
-def test_its_strength_and_its_scale_are_found_from_the_images() -> None:
-    generator = torch.Generator().manual_seed(0)
+def test_its_strength_and_its_scale_are_found_from_the_images():
     labels = torch.arange(400) % 2
-    features = torch.randn(1, 400, 50, generator=generator)
+    features = torch.randn(1, 400, 50, generator=torch.Generator().manual_seed(0))
     features[..., 0] += 2 * labels
     train, test = slice(0, 200), slice(200, 400)
-
     probe = fit_probe(features[:, train], labels[train], 2)
-
     logits = features[0, test] @ probe.weight.T + probe.bias
     accuracy = 100 * float((logits.argmax(1) == labels[test]).float().mean())
     best = 84.1  # of the classes' own densities
@@ -117,7 +114,7 @@ def test_its_strength_and_its_scale_are_found_from_the_images() -> None:
     assert float(F.cross_entropy(logits, labels[test])) < 0.55
 
 
-def test_features_that_never_change_do_no_harm() -> None:
+def test_features_that_never_change_do_no_harm():
     features = torch.ones(1, 20, 4)
     features[0, 10:, 1] = 3.0
     probe = fit_probe(features, torch.arange(20) // 10, 2)
@@ -125,99 +122,66 @@ def test_features_that_never_change_do_no_harm() -> None:
     assert probe.weight.isfinite().all()
 
 
-class Scaled(nn.Module):
-    """Its logits are sharper than the outputs of its last layer."""
-
-    def __init__(self, head: nn.Linear) -> None:
-        super().__init__()
-        self.head = head
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits = self.head(images.mean((2, 3)))
-        logits /= 0.05
-        return logits
-
-
-def test_logits_that_are_scaled_in_place_are_a_multiple() -> None:
-    found = last_layer(Adapter(Scaled(nn.Linear(3, 2)), Call()), SIZE)
-    assert found is not None
-    assert found[1] == pytest.approx(20)
-
-
-def test_a_layer_of_computed_weights_is_not_fitted(
-    easy: ImageData, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_layer_of_computed_weights_is_not_fitted(easy, capsys):
     network = Scaled(parametrizations.weight_norm(nn.Linear(3, 3)))
     fit(Classifier(network, easy), easy, TrainConfig.finetune(epochs=1), CPU)
     assert "no layer is fitted before the training" in capsys.readouterr().out
 
 
-def test_features_of_mirror_images_are_those_of_turned_images(data: ImageData) -> None:
-    classifier, fabric = tiny_classifier(data), make_fabric(Machine("cpu", precision="32-true"))
-    adapter, turned = Adapter(classifier.network, Call()), data.train_images[:, :, ::-1]
+def test_features_of_mirror_images_are_those_of_turned_images(few):
+    classifier, fabric = tiny_classifier(few), make_fabric(EXACT)
+    adapter, turned = Adapter(classifier.network, Call()), few.train_images[:, :, ::-1]
     layer, rows = adapter.network[-1], np.arange(0, 100, 3)
     first, other = (
         features_below(fabric, adapter, layer, images, classifier.normalization, 2, rows)
-        for images in (data.train_images, np.ascontiguousarray(turned))
+        for images in (few.train_images, np.ascontiguousarray(turned))
     )
     assert first.shape == (2, 34, 16)
     torch.testing.assert_close(first.flip(0), other)
 
 
-def changed_by(classifier: Classifier, data: ImageData, config: TrainConfig) -> set[str]:
-    """Train, and return the names of the tensors that have changed."""
-    before = {name: one.clone() for name, one in classifier.network.state_dict().items()}
-    fit(classifier, data, config, CPU)
-    assert all(one.requires_grad for one in classifier.network.parameters())
+def changed(classifier: Classifier, before: State) -> set[str]:
+    """Return the names of the tensors of a network that are others than before."""
     after = classifier.network.state_dict()
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-def test_only_the_last_layer_is_fitted(easy: ImageData, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_the_last_layer_is_fitted(easy, capsys):
     classifier = tiny_classifier(easy)
-    before = copy.deepcopy(classifier.network.state_dict())
+    before = state_of(classifier.network)
     adapter, fabric = Adapter(classifier.network, Call()), make_fabric(CPU)
-
     fit_last_layer(fabric, adapter, classifier, easy, TrainConfig.finetune())
-
     assert f"fitted to the features of {len(easy.train_labels)} images" in capsys.readouterr().out
-    after = classifier.network.state_dict()
-    assert {n for n in before if not torch.equal(before[n], after[n])} == {"7.weight", "7.bias"}
+    assert changed(classifier, before) == {"7.weight", "7.bias"}
     answers = classifier.predict(easy.train_images).argmax(1)
     assert (answers == easy.train_labels).mean() > 0.9
-
     fit_last_layer(fabric, adapter, classifier, easy, TrainConfig.finetune())
     assert "The last layer stays as it is" in capsys.readouterr().out
 
 
-def test_near_freezes_normalisation_layers_and_changes_all_others(easy: ImageData) -> None:
+@pytest.mark.parametrize(
+    ("config", "trained"),
+    [
+        (TrainConfig.finetune(epochs=1), "0.weight 3.weight 3.bias 7.weight 7.bias"),
+        (TrainConfig.finetune(epochs=1, train="head"), "7.weight 7.bias"),
+        (TrainConfig(epochs=1, train="head"), "7.weight 7.bias"),
+    ],
+)
+def test_normalisation_or_all_below_the_head_stays_as_it_is(easy, config, trained):
+    """``finetune`` freezes normalisation layers; afterwards nothing is frozen."""
     classifier = tiny_classifier(easy)
-    names = set(classifier.network.state_dict())
-    normalisation = {name for name in names if name.startswith("1.")}
-    changed = changed_by(classifier, easy, TrainConfig.finetune(epochs=1))
-    assert changed == names - normalisation
+    before = state_of(classifier.network)
+    fit(classifier, easy, config, CPU)
+    assert all(one.requires_grad for one in classifier.network.parameters())
+    assert changed(classifier, before) == set(trained.split())
 
 
-@pytest.mark.parametrize("recipe", [TrainConfig, TrainConfig.finetune])
-def test_training_the_head_trains_nothing_else(data: ImageData, recipe: type[TrainConfig]) -> None:
-    classifier = tiny_classifier(data)
-    assert changed_by(classifier, data, recipe(epochs=1, train="head")) == {"7.weight", "7.bias"}
+def test_training_the_head_needs_a_linear_layer(few):
+    with pytest.raises(ValueError, match="does not end with a linear layer"):
+        fit(Classifier(CONVOLUTION, few), few, TrainConfig(train="head"), CPU)
 
 
-def test_training_the_head_needs_a_linear_layer(data: ImageData) -> None:
-    network = nn.Sequential(nn.Conv2d(3, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    config = replace(TrainConfig(), train="head")
-    with (
-        pytest.raises(ValueError, match="does not end with a linear layer"),
-        partly_frozen(Adapter(network, Call()), SIZE, config),
-    ):
-        pass
-
-
-def test_a_recipe_for_random_weights_is_questioned_after_learned_ones(
-    data: ImageData, capsys: pytest.CaptureFixture[str]
-) -> None:
-    classifier = tiny_classifier(data)
+def test_a_recipe_for_random_weights_is_questioned_after_learned_ones(few, tiny, capsys):
     for recipe, questioned in ((TrainConfig, 0), (TrainConfig, 1), (TrainConfig.finetune, 0)):
-        fit(classifier, data, recipe(epochs=1), CPU)
+        fit(tiny, few, recipe(epochs=1), CPU)
         assert capsys.readouterr().out.count("begins with learned weights") == questioned

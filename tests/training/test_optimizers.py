@@ -9,9 +9,7 @@ from small import tiny_network
 from torch import nn
 
 from pytorch_vision.training import TrainConfig
-from pytorch_vision.training.optimizers import (
-    make_optimizer,
-)
+from pytorch_vision.training.optimizers import make_optimizer
 
 MUON = TrainConfig(optimizer="muon", muon_learning_rate=0.1, learning_rate=0.2, weight_decay=0.1)
 SGD = replace(MUON, optimizer="sgd", muon_learning_rate=None)
