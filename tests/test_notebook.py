@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import pytest
 from matplotlib.figure import Figure
 from nbclient import NotebookClient
 from PIL import Image
+from repositories import commit, git
 
 from pytorch_vision.app import RunFolder
 from pytorch_vision.app.settings import FIELDS
@@ -39,13 +41,14 @@ def code_cells(notebook) -> list:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def texts(notebook) -> list[str]:
-    """Return every text that a reader sees in the outputs."""
-    return [
-        output.text if output.output_type == "stream" else output.get("data", {}).get("text/plain")
-        for cell in code_cells(notebook)
-        for output in cell.outputs
-    ]
+def outputs(notebook) -> list:
+    return [output for cell in code_cells(notebook) for output in cell.outputs]
+
+
+def text(notebook) -> str:
+    """Return all text that a reader sees in the outputs."""
+    seen = outputs(notebook)
+    return "\n".join(one.text if "text" in one else one.data["text/plain"] for one in seen)
 
 
 def test_it_is_stored_executed_in_order(notebook):
@@ -54,27 +57,18 @@ def test_it_is_stored_executed_in_order(notebook):
 
 
 def test_its_outputs_are_clean(notebook):
-    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
-    assert {output.output_type for output in outputs} <= {
-        "stream",
-        "display_data",
-        "execute_result",
-    }
-    assert not [output for output in outputs if output.get("name") == "stderr"]
-    everything = "\n".join(texts(notebook))
+    seen, everything = outputs(notebook), text(notebook)
+    assert {one.output_type for one in seen} <= {"stream", "display_data", "execute_result"}
+    assert not [one for one in seen if one.get("name") == "stderr"]
     assert "\r" not in everything
     assert not re.search(r"warning", everything, re.IGNORECASE)
-    assert not re.search(r"/(home|root|work|tmp|usr|content|Users)/|[A-Z]:\\", json.dumps(outputs))
+    assert not re.search(r"/(home|root|work|tmp|usr|content|Users)/|[A-Z]:\\", json.dumps(seen))
     assert PATH.stat().st_size <= 3_000_000
 
 
 def test_each_picture_is_there_once(notebook):
-    pictures = [
-        output.data["image/png"]
-        for cell in code_cells(notebook)
-        for output in cell.outputs
-        if "image/png" in output.get("data", {})
-    ]
+    data = [one.data for one in outputs(notebook) if "data" in one]
+    pictures = [one["image/png"] for one in data if "image/png" in one]
     assert len(pictures) == len(set(pictures)) == 12
     # classes, duplicates, views, curves, errors, their maps, correct answers', trust, confusions,
     # accuracies, reliability, photo
@@ -89,8 +83,7 @@ def test_its_contents_are_its_headings(notebook):
 
 
 def test_it_shows_the_librarys_source_as_it_is(notebook):
-    printed = "".join(text for text in texts(notebook) if text)
-    assert inspect.getsource(BasicBlock.forward) in printed
+    assert inspect.getsource(BasicBlock.forward) in text(notebook)
 
 
 def test_its_metadata(notebook):
@@ -106,9 +99,7 @@ def test_the_clone_address_stands_in_one_place_and_no_badge_leads_nowhere(notebo
     assert sources.count("https://github.com/") == 1
 
 
-def test_requirements_are_the_packages(notebook):
-    import tomllib
-
+def test_requirements_are_the_packages():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     listed = {line for line in lines if line and not line.startswith("#")}
     project = tomllib.loads((ROOT / "PyTorch_Vision" / "pyproject.toml").read_text())["project"]
@@ -136,32 +127,13 @@ def setup(notebook, folder: Path, url: str, **environment: str) -> subprocess.Co
     )
 
 
-def git(*arguments: str, folder: Path = ROOT) -> str:
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-    command = ["git", *identity, *arguments]
-    return subprocess.run(
-        command, cwd=folder, check=True, capture_output=True, text=True
-    ).stdout.strip()
-
-
 @pytest.fixture(scope="module")
 def published(tmp_path_factory) -> str:
     """PyTorch_Vision as it is published, on a branch of its own (``test_publish`` has the rest)."""
     folder = tmp_path_factory.mktemp("published")
-    git("clone", "--quiet", str(ROOT), str(folder))
-    split = ("subtree", "split", "--prefix", "PyTorch_Vision")
-    git(*split, "--branch", "pytorch-vision", folder=folder)
+    git(ROOT, "clone", "--quiet", str(ROOT), str(folder))
+    git(folder, "subtree", "split", "--prefix", "PyTorch_Vision", "--branch", "pytorch-vision")
     return f"{folder} --branch pytorch-vision"
-
-
-def repository_of(folder: Path, files: dict[str, str]) -> str:
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(content)
-    git("init", "--quiet", folder=folder)
-    git("add", ".", folder=folder)
-    git("commit", "--quiet", "-m", "a repository", folder=folder)
-    return str(folder)
 
 
 def test_it_clones_the_utility_repo(notebook, tmp_path, published):
@@ -185,8 +157,9 @@ def test_it_clones_a_repository_that_holds_the_folder(notebook, tmp_path):
 @pytest.mark.parametrize("url", ["nowhere --branch branch", "another"])
 def test_a_wrong_address_says_what_to_do(notebook, tmp_path, url):
     if url == "another":
-        (tmp_path / "another").mkdir()
-        url = repository_of(tmp_path / "another", {"README.md": "something else"})
+        url = str(tmp_path / url)
+        git(tmp_path, "init", "--quiet", url)
+        commit(Path(url), {"README.md": "something else"})
     empty = tmp_path / "empty"
     empty.mkdir()
     failed = setup(notebook, empty, url)
@@ -326,6 +299,13 @@ def test_the_maps_of_another_layer_are_finer_and_a_metric_is_ones_own(notebook, 
     assert names["top2"] == pytest.approx(expected)
 
 
+def run_all(notebook, folder: Path, patch: pytest.MonkeyPatch, **chosen: str) -> None:
+    """Run the notebook in a folder, with settings from the environment."""
+    for name, value in chosen.items():
+        patch.setenv(f"S8_{name}", value)
+    NotebookClient(notebook, resources={"metadata": {"path": str(folder)}}).execute()
+
+
 def test_it_runs_to_its_end_with_a_network_without_maps(notebook, sample, tmp_path, monkeypatch):
     """And on a folder of three classes."""
     for label, name in enumerate(sample.class_names[:3]):
@@ -337,15 +317,8 @@ def test_it_runs_to_its_end_with_a_network_without_maps(notebook, sample, tmp_pa
         "def mlp(num_classes): return nn.Sequential(nn.Flatten(), nn.Linear(3072, num_classes))\n"
     )
     (tmp_path / "PyTorch_Vision").symlink_to(ROOT / "PyTorch_Vision")
-    for name, value in {
-        "S8_DATA": "photographs",
-        "S8_MODEL": "mine:mlp",
-        "S8_SIZE": "32",
-        "S8_EPOCHS": "1",
-        "S8_OUTPUT": "",
-    }.items():
-        monkeypatch.setenv(name, value)
-    NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    chosen = {"DATA": "photographs", "MODEL": "mine:mlp", "SIZE": "32", "EPOCHS": "1", "OUTPUT": ""}
+    run_all(notebook, tmp_path, monkeypatch, **chosen)
     by_id = {cell.id: cell.outputs for cell in code_cells(notebook)}
     assert by_id["gradcam"][0].text.startswith("Sections 8 and 9 are left out: no layer")
     assert not by_id["right"]
@@ -356,33 +329,20 @@ def test_it_runs_to_its_end_with_a_network_without_maps(notebook, sample, tmp_pa
 def test_it_runs_in_an_empty_folder(notebook, tmp_path, published, monkeypatch):
     """With nothing but the notebook and the address: the whole story, but for the training."""
     monkeypatch.setenv("PYTORCH_VISION_URL", published)
-    monkeypatch.setenv("S8_DATA", "sample")
-    monkeypatch.setenv("S8_WEIGHTS", "pretrained")
-    monkeypatch.setenv("S8_EPOCHS", "0")
-    monkeypatch.setenv("S8_ORDER", "spread")
     monkeypatch.delenv("S8_OUTPUT")
     notebook.cells.append(
         nbformat.v4.new_code_cell("import pytorch_vision; print(pytorch_vision.__file__)")
     )
-    NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    chosen = {"DATA": "sample", "WEIGHTS": "pretrained", "EPOCHS": "0", "ORDER": "spread"}
+    run_all(notebook, tmp_path, monkeypatch, **chosen)
     assert notebook.cells[-1].outputs[0].text.startswith(str(tmp_path))
-    written = {
-        str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.png") if p.parent != tmp_path
+    run = tmp_path / "runs" / "sample"
+    assert {path.stem for path in (run / "plots").glob("*.png")} >= {
+        *("training_curves", "misclassified", "misclassified_gradcam", "correct_gradcam", "trust"),
+        *("confusion_matrix", "class_accuracy", "reliability", "photo"),
     }
-    assert {
-        "runs/sample/plots/training_curves.png",
-        "runs/sample/plots/misclassified.png",
-        "runs/sample/plots/misclassified_gradcam.png",
-        "runs/sample/plots/correct_gradcam.png",
-        "runs/sample/plots/trust.png",
-        "runs/sample/plots/confusion_matrix.png",
-        "runs/sample/plots/class_accuracy.png",
-        "runs/sample/plots/reliability.png",
-        "runs/sample/plots/photo.png",
-    } <= written
-    printed = "".join(o.text for c in code_cells(notebook) for o in c.outputs if "text" in o)
-    accuracy = re.search(r"Test set: .* Accuracy: \d+/500 \((.*)%\)", printed)[1]
+    accuracy = re.search(r"Test set: .* Accuracy: \d+/500 \((.*)%\)", text(notebook))[1]
     assert float(accuracy) > 90
     assert not (tmp_path / "plots").exists()
-    assert (tmp_path / "runs" / "sample" / "errors.html").exists()
-    assert not [o for c in code_cells(notebook) for o in c.outputs if o.get("name") == "stderr"]
+    assert (run / "errors.html").exists()
+    assert not [one for one in outputs(notebook) if one.get("name") == "stderr"]

@@ -6,13 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytorch_vision.app.settings import FIELDS, Settings
-from pytorch_vision.data import (
-    Augmentation,
-    ImageData,
-    Normalization,
-    TrainLoader,
-    denormalize,
-)
+from pytorch_vision.data import Augmentation, ImageData, Normalization, TrainLoader, denormalize
 from pytorch_vision.data.loaders import DeviceTrainLoader
 
 # the same examples in every run, and however slow the machine is

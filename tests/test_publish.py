@@ -7,24 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from repositories import commit, git
 
 ROOT = Path(__file__).parents[1]
 SETUP = 'URL = "https://github.com/somebody/Library"\nprint(URL)'
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-    command = ["git", "-C", str(folder), *identity, *arguments]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def commit(folder: Path, files: dict[str, str]) -> None:
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(content)
-    git(folder, "add", ".")
-    git(folder, "commit", "--quiet", "-m", "a change")
 
 
 @pytest.fixture

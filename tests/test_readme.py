@@ -1,6 +1,5 @@
 """What README, docs and the notebook's text say: links, commands, examples, figures."""
 
-import csv
 import hashlib
 import itertools
 import json
@@ -17,7 +16,7 @@ from torch.distributed.run import get_args_parser
 
 from pytorch_vision.app.command_line import OWN, OWN_OF, make_parser
 from pytorch_vision.app.settings import FIELDS, Settings
-from pytorch_vision.models import PRETRAINED, Classifier
+from pytorch_vision.models import PRETRAINED, Classifier, History
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "PyTorch_Vision"
@@ -196,19 +195,23 @@ def test_the_librarys_readme_names_each_module():
     assert {path.parent.name for path in package.glob("*/__init__.py")} <= named
 
 
-def test_the_stored_runs_figures_are_the_same_everywhere():
-    with open(ROOT / "plots" / "history.csv", newline="") as file:
-        epochs = list(csv.DictReader(file))
-    accuracy = f"{float(epochs[-1]['test_accuracy']):.2f}"
-    seconds = sum(float(one["train_seconds"]) + float(one["test_seconds"]) for one in epochs)
+@pytest.fixture(scope="module")
+def stored() -> History:
+    """The history of the run whose pictures and weights are in the repository."""
+    return History.from_csv(ROOT / "plots" / "history.csv")
+
+
+def test_the_stored_runs_figures_are_the_same_everywhere(stored):
+    accuracies = [f"{accuracy:.2f}" for accuracy in stored.column("test_accuracy")]
+    accuracy = accuracies[-1]
+    seconds = sum(stored.column("train_seconds") + stored.column("test_seconds"))
     errors = round(10_000 - 100 * float(accuracy))
     hours, minutes = divmod(round(seconds / 60), 60)
     took = f"{hours} h {minutes} min" if hours else f"{seconds:.0f} s"
 
     outputs = [output for cell in cells("code") for output in cell["outputs"]]
     printed = "".join("".join(output.get("text", "")) for output in outputs)
-    tests = re.findall(r"^Test set: .*\((.*)%\)$", printed, re.MULTILINE)
-    assert [f"{float(one['test_accuracy']):.2f}" for one in epochs] == tests
+    assert re.findall(r"^Test set: .*\((.*)%\)$", printed, re.MULTILINE) == accuracies
     # what follows the training is of the stored weights, rounded to float16, in float32
     (shown,) = re.findall(r"([\d,]+) of 10,000 test images are misclassified", printed)
     assert abs(int(shown) - errors) <= 3
@@ -221,10 +224,9 @@ def test_the_stored_runs_figures_are_the_same_everywhere():
         assert page == "README.md" or f"({errors} errors)" in lines[0]
 
 
-def test_the_stored_weights_are_those_of_the_stored_run():
-    with open(ROOT / "plots" / "history.csv", newline="") as file:
-        last = float(list(csv.DictReader(file))[-1]["test_accuracy"])
-    assert Classifier.load("pretrained").history.records[-1].test_accuracy == pytest.approx(last)
+def test_the_stored_weights_are_those_of_the_stored_run(stored):
+    own = Classifier.load("pretrained").history
+    assert own.column("test_accuracy") == pytest.approx(stored.column("test_accuracy"))
     assert PRETRAINED.stat().st_size <= 23 * 2**20
     digest = hashlib.sha256(PRETRAINED.read_bytes()).hexdigest()
     assert digest in text_of(ROOT / "docs" / "results.md")
