@@ -256,6 +256,18 @@ def some_of(count: int, images_each: int, size=(8, 8), name: str = "class {}") -
     return answered(labels, predicted, tuple(name.format(label) for label in range(count)), size)
 
 
+def test_a_page_says_that_no_gradient_reaches_the_last_map(tmp_path):
+    class Detached(nn.Sequential):
+        def forward(self, x):
+            return self[1](self[0](x).detach().mean(dim=(2, 3)))
+
+    some, network = some_of(2, 2), Detached(nn.Conv2d(3, 4, 3), nn.Linear(4, 2))
+    classifier = without_data(network, *some.class_names, size=(8, 8))
+    write_report(classifier, some, tmp_path / "errors.html")
+    told = "There are no Grad-CAM maps: no gradient of the logits reaches layer"
+    assert told in (tmp_path / "errors.html").read_text()
+
+
 @pytest.mark.parametrize("width", [420, 1200])
 def test_of_many_classes_the_largest_confusions_are_listed(tab, tmp_path, width):
     predictions = some_of(100, 4, name="class {} " + "of a long name " * 5)

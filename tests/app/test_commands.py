@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -526,13 +527,17 @@ def test_an_interrupted_download_leaves_nothing(folder, monkeypatch):
     assert os.listdir(work) == []
 
 
-def test_an_interrupt_at_work_is_one_line(monkeypatch, capsys):
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setitem(commands.COMMANDS, "report", interrupted)
-    assert main(["report", "--data", "sample"]) == 130
-    assert capsys.readouterr().err == "Interrupted: no results were written.\n"
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (KeyboardInterrupt, 130, "Interrupted: no results were written.\n"),
+        (MemoryError, 1, "error: there is no memory left\n"),
+    ],
+)
+def test_an_error_without_a_message_is_one_line(monkeypatch, capsys, error, status, told):
+    monkeypatch.setitem(commands.COMMANDS, "report", Mock(side_effect=error))
+    assert main(["report", "--data", "sample"]) == status
+    assert capsys.readouterr().err == told
 
 
 def test_the_environments_matplotlib_backend_does_not_matter(monkeypatch, folder):

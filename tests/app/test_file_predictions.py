@@ -163,6 +163,17 @@ def test_pictures_of_one_name_are_told_apart_by_their_folders(tmp_path, capsys):
         write_submission(same, ["a", "b"], tmp_path / "sample.csv", tmp_path / "s.csv")
 
 
+def test_an_id_that_names_an_unreadable_picture_gets_no_others_answer(tmp_path):
+    broken = FilePrediction("new/cat.jpg", problem="is not an image")
+    two = [broken, FilePrediction("new/cat.png", "cat", 1.0, probabilities=SHARES)]
+    (tmp_path / "sample.csv").write_text("id,label\ncat,?\n")
+    path = write_submission(two, ["dog", "cat"], tmp_path / "sample.csv", tmp_path / "s.csv")
+    assert csv_rows(path)[1:] == [["cat", "cat"]]
+    (tmp_path / "sample.csv").write_text("id,label\ncat.jpg,?\n")
+    with pytest.raises(ValueError, match=r"such as cat\.jpg \(is not an image\)"):
+        write_submission(two, ["dog", "cat"], tmp_path / "sample.csv", tmp_path / "s.csv")
+
+
 @pytest.mark.parametrize(
     ("sample", "message"),
     [

@@ -68,8 +68,7 @@ def temperature(predictions: Predictions) -> float:
         raise ValueError("there are no predictions to find a temperature for")
 
     def loss(logarithm: float) -> float:
-        chosen = log_probabilities(predictions, np.exp(logarithm))
-        return -float(chosen[np.arange(len(predictions)), predictions.labels].mean())
+        return cross_entropy(predictions, np.exp(logarithm))
 
     bounds = tuple(np.log(TEMPERATURES))
     return float(np.exp(scipy.optimize.minimize_scalar(loss, bounds=bounds, method="bounded").x))
@@ -115,6 +114,12 @@ def describe_scaling(predictions: Predictions) -> str:
         f"divided by {np.mean(temperatures):.2f}, the mean of two temperatures: each half of the "
         f"{predictions.kind}s has the one that is best for the other half."
     )
+
+
+def cross_entropy(predictions: Predictions, temperature: float = 1.0) -> float:
+    """Return the mean cross-entropy over the images, at a temperature."""
+    logarithms = log_probabilities(predictions, temperature)
+    return -float(logarithms[np.arange(len(predictions)), predictions.labels].mean())
 
 
 def log_probabilities(predictions: Predictions, temperature: float = 1.0) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Charts of training: one run, several runs, and a range test. ``plots`` re-exports them."""
 
+import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -129,11 +130,10 @@ def compare(histories: Mapping[str, History], title: str = "") -> Figure:
 
 def _without_common_start(names: Sequence[str]) -> tuple[str, list[str]]:
     """Return the folders that all names begin with, and the rest of each name."""
-    parts, shared = [name.split("/") for name in names], 0
-    if len(names) > 1:
-        while min(map(len, parts)) > shared + 1 and len({one[shared] for one in parts}) == 1:
-            shared += 1
-    return "/".join(parts[0][:shared]), ["/".join(one[shared:]) for one in parts]
+    parts = [name.split("/") for name in names]
+    folders = [one[:-1] for one in parts] if len(names) > 1 else []
+    shared = os.path.commonprefix(folders)  # noqa: RUF071  # of lists, so of whole folders
+    return "/".join(shared), ["/".join(one[len(shared) :]) for one in parts]
 
 
 def _near_the_best(sizes: Mapping[str, np.ndarray]) -> list[str]:

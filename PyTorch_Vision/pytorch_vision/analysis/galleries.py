@@ -145,13 +145,10 @@ def gradcam_gallery(
     maps = [(predicted_maps, _captions("predicted", predictions, predictions.predicted))]
     if true_maps is not None:
         maps.append((true_maps, _captions("true", predictions, predictions.labels)))
-    stacks = [
-        [
-            (image, names[i]),
-            *((overlay(image, heats[i]), captions[i]) for heats, captions in maps),
-        ]
-        for i, image in enumerate(predictions.images)
-    ]
+    rows = [zip(predictions.images, names, strict=True)]
+    for heats, captions in maps:
+        rows.append(zip(map(overlay, predictions.images, heats), captions, strict=True))
+    stacks = [list(stack) for stack in zip(*rows, strict=True)]
     figure, panels = _draw(stacks, title or predictions.title, beside=BAR)
     for panel in panels[:: len(maps) + 1].flat:
         panel.title.set_fontweight("bold")

@@ -95,7 +95,7 @@ def _after_randomization(randomized: dict[str, dict[str, np.ndarray]]) -> str:
     """Say how much each method's maps change when the last layer is randomised."""
     (layer,) = {next(iter(by_layer)) for by_layer in randomized.values()}
     means = {
-        METHOD_NAMES.get(method, method): round(float(by_layer[layer].mean()), 2)
+        METHOD_NAMES[method]: round(float(by_layer[layer].mean()), 2)
         for method, by_layer in randomized.items()
         if len(by_layer[layer])
     }

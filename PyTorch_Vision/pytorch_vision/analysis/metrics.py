@@ -8,7 +8,7 @@ import numpy as np
 import scipy.stats
 import sklearn.metrics
 
-from pytorch_vision.analysis.calibration import log_probabilities
+from pytorch_vision.analysis.calibration import cross_entropy
 from pytorch_vision.analysis.predictions import Predictions
 from pytorch_vision.runtime.files import write_csv
 from pytorch_vision.runtime.text import aligned, cut, listed, percent
@@ -128,12 +128,11 @@ def measure(predictions: Predictions) -> Metrics:
 def evaluation(predictions: Predictions) -> Evaluation:
     """Return the loss and accuracy of some predictions, as ``training.evaluate`` does."""
     labels, predicted = predictions.labels, predictions.predicted
-    given = log_probabilities(predictions)[np.arange(len(labels)), labels]
     only = None
     if len(np.unique(predicted)) == 1 < len(np.unique(labels)):
         only = predictions.class_names[predicted[0]]
     return Evaluation(
-        loss=-float(given.mean()),
+        loss=cross_entropy(predictions),
         correct=int(np.count_nonzero(predicted == labels)),
         count=len(labels),
         only=only,

@@ -7,8 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, StrMethodFormatter
-from sklearn.calibration import CalibrationDisplay
-from sklearn.metrics import ConfusionMatrixDisplay
 
 from pytorch_vision.analysis.calibration import BINS, calibration
 from pytorch_vision.analysis.curves import compare, lr_finder, training_curves
@@ -52,20 +50,21 @@ def confusion_matrix(predictions: Predictions, title: str = "") -> Figure:
     figure = new_figure(side + 2.4, side + 1.6, title or predictions.title)
     axes = figure.subplots()
     shares = matrix / np.maximum(counts, 1)
-    display = ConfusionMatrixDisplay(shares, display_labels=names)
     # errors are few compared with correct answers, and would be invisible on a linear scale
     scale = PowerNorm(0.4, 0, 1)
-    display.plot(
-        ax=axes,
-        cmap="Blues",
-        colorbar=False,
-        im_kw={"norm": scale},
-        text_kw={"fontsize": SMALL},
-    )
-    for text, count, share in zip(display.text_.flat, matrix.flat, shares.flat, strict=True):
-        text.set_text(str(count))
-        text.set_color("white" if scale(share) > 0.7 else "black")
-        text.set_fontsize(SMALL if count < 10_000 else 7)
+    axes.imshow(shares, "Blues", norm=scale, interpolation="nearest")
+    for (row, column), count in np.ndenumerate(matrix):
+        axes.text(
+            column,
+            row,
+            str(count),
+            ha="center",
+            va="center",
+            fontsize=SMALL if count < 10_000 else 7,
+            color="white" if scale(shares[row, column]) > 0.7 else "black",
+        )
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
     _slant(axes)
     axes.set(xlabel="Predicted class", ylabel="True class")
     return finished(figure)
@@ -84,16 +83,15 @@ def _largest_confusions(predictions: Predictions, title: str) -> Figure:
     figure = new_figure(9, 1.4 + 2 * LINE * max(len(largest), 3), title or predictions.title)
     axes = figure.subplots()
     places = np.arange(len(largest))
-    axes.barh(places, [one.count for one in largest], color="C0")
+    bars = axes.barh(places, [one.count for one in largest], color="C0")
+    texts = [f" {one.count:,} ({percent(one.share)})" for one in largest]
+    axes.bar_label(bars, texts, fontsize=SMALL)
     names = [
         f"{fit_text(predictions.class_names[one.true], NAME)} → "
         f"{fit_text(predictions.class_names[one.predicted], NAME)}"
         for one in largest
     ]
     axes.set_yticks(places, names, fontsize=SMALL)
-    for place, one in enumerate(largest):
-        text = f" {one.count:,} ({percent(one.share)})"
-        axes.text(one.count, place, text, va="center", fontsize=SMALL)
     axes.invert_yaxis()
     axes.margins(x=0.25, y=0.02)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -227,7 +225,7 @@ def _draw_randomized(axes: Axes, measured: Trust) -> None:
             marker=marker,
             markersize=5,
             linewidth=width,
-            label=METHOD_NAMES.get(name, name),
+            label=METHOD_NAMES[name],
         )
     parts = ["nothing", *next(iter(measured.randomized.values()), {})]
     axes.set_xticks(range(len(parts)), [fit_text(part, 1) for part in parts])
@@ -259,15 +257,15 @@ def reliability(
     """
     figure = new_figure(6.4, 6.4, title or predictions.title)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    above.plot([0, 1], [0, 1], "k:", label="Perfectly calibrated")
     drawn = {"original": predictions} | ({} if scaled is None else {"with temperature": scaled})
     for number, (name, some) in enumerate(drawn.items()):
         measured = calibration(some)
-        CalibrationDisplay(measured.accuracy, measured.confidence, some.confidence).plot(
-            ax=above,
-            name=f"{name}: calibration error {100 * measured.error:.2f} %",
-            ref_line=number == 0,
-            color=f"C{number}",
-            marker="so"[number],
+        above.plot(
+            measured.confidence,
+            measured.accuracy,
+            f"C{number}{'so'[number]}-",
+            label=f"{name}: calibration error {100 * measured.error:.2f} %",
         )
         below.hist(
             some.confidence,

@@ -72,6 +72,7 @@ def write_report(
     correct = correctly_classified(predictions, right_count, "spread")
     try:
         explainer, without_maps = Explainer(classifier), ""
+        explainer.maps(predictions.images[:1], predictions.predicted[:1])  # needs a gradient, too
     except NoMapError as error:
         explainer, without_maps = None, str(error)
     cards = []

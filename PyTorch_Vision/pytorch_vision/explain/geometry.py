@@ -7,7 +7,6 @@ poolings put them at the centres of their windows.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.adapter import Adapter, find_call
@@ -206,15 +206,15 @@ class _Tracer(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        outputs = [one for one in _flat(result) if isinstance(one, Tensor)]
-        sources = [one for one in _flat(args) if self.find(one) is not None]
+        outputs = [one for one in tree_leaves(result) if isinstance(one, Tensor)]
+        sources = [one for one in tree_leaves(args) if self.find(one) is not None]
         if not sources or not outputs:
             return result
         name = func.overloadpacket.__name__
         # of several inputs, take one of the result's shape, to which the others are broadcast
         source = next((one for one in sources if one.shape == outputs[0].shape), sources[0])
         if name in MOVES:
-            moved = list(_flat(func(*map(self._places, args))))
+            moved = tree_leaves(func(*tree_map(self._places, args)))
         else:
             moved = [_behind(name, args, self.known[id(source)][1], source, outputs[0])]
         for output, places in zip(outputs, moved, strict=False):
@@ -226,25 +226,13 @@ class _Tracer(TorchDispatchMode):
 
     def _places(self, value: Any) -> Any:
         """Return an operation's argument with places instead of entries; NaN where unknown."""
-        if isinstance(value, (list, tuple)):
-            return [self._places(one) for one in value]
         if not isinstance(value, Tensor):
             return value
         if (places := self.find(value)) is not None:
             return places
-        floating = value.is_floating_point()
-        return (
-            torch.full(value.shape, torch.nan, dtype=torch.complex128) if floating else value.cpu()
-        )
-
-
-def _flat(values: Any) -> Iterator[Any]:
-    """Yield the values of nested lists and tuples."""
-    if isinstance(values, (list, tuple)):
-        for value in values:
-            yield from _flat(value)
-    else:
-        yield values
+        if value.is_floating_point():
+            return torch.full(value.shape, torch.nan, dtype=torch.complex128)
+        return value.cpu()  # indices
 
 
 def _behind(name: str, args: tuple, places: Tensor, before: Tensor, after: Tensor) -> Any:

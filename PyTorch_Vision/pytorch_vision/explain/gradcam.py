@@ -296,10 +296,9 @@ class Explainer:
         seen: list[tuple[np.ndarray, np.ndarray | None]] = []
         try:
             logits = self._adapter(batch)
+            if not gradients:
+                return [(outputs[-1].detach().cpu().numpy(), None) for _ in classes]
             for row in classes:
-                if not gradients:
-                    seen.append((outputs[-1].detach().cpu().numpy(), None))
-                    continue
                 if logits.requires_grad:
                     logits.gather(1, row[:, None]).sum().backward(retain_graph=True)
                 # backward calls a checkpointed layer again, which adds to the outputs
