@@ -105,7 +105,7 @@ def _read_copy(root: Path) -> Arrays | None:
                 ) from error
             damaged.append(f"{path} is damaged: {error}")
             continue
-        say(*damaged, f"CIFAR-10: read from {path}", sep="\n")
+        say(*damaged, f"CIFAR-10: read from {path}")
         if read is _read_archive:
             _keep(arrays, root)
         return arrays
@@ -145,7 +145,7 @@ def _keep(arrays: Arrays, root: Path) -> None:
     path = root / KEPT
     try:
         with atomic_write(path) as file:
-            np.savez(file.file, **arrays)  # type: ignore[arg-type]  # none is called allow_pickle
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # none is called allow_pickle
         say(f"CIFAR-10: saved as {path}")
     except OSError as error:
         say(f"CIFAR-10: cannot be saved as {path}: {error.strerror or error}")

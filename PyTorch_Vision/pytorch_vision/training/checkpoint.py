@@ -78,8 +78,7 @@ def save(folder: str | os.PathLike, state: dict[str, Any]) -> None:
         OSError: the folder cannot be written; the previous checkpoint is unchanged.
     """
     with atomic_write(user_path(folder) / NAME) as file:
-        writable: Any = file  # has both methods that torch calls
-        torch.save({"format": FORMAT, **state}, writable)
+        torch.save({"format": FORMAT, **state}, file)
 
 
 def load(folder: str | os.PathLike) -> dict[str, Any] | None:
