@@ -97,7 +97,7 @@ def _answers(
     request = Request(files, classifier.size, classifier.resize, "", classifier.scales)
     images: list[np.ndarray] = []
     problems: list[str] = []
-    for found in read_all(files, request, {}):
+    for found in read_all(files, request):
         problems.append(first_line(found) if isinstance(found, Exception) else "")
         if not isinstance(found, Exception):
             images.append(found.image)
