@@ -12,10 +12,10 @@ from pathlib import Path
 from PIL import Image
 
 from pytorch_vision.data import load_data
-from pytorch_vision.data.cifar10 import tile
 from pytorch_vision.data.splits import balanced_indices
 
 COUNTS = {"train": 1000, "test": 500}
+COLUMNS = 25
 
 
 def main(root: str = "data") -> None:
@@ -27,9 +27,9 @@ def main(root: str = "data") -> None:
     for part, count in COUNTS.items():
         all_images, all_labels = getattr(data, f"{part}_images"), getattr(data, f"{part}_labels")
         indices = balanced_indices(all_labels, count)
-        Image.fromarray(tile(all_images[indices], columns=25)).save(
-            folder / f"{part}.png", optimize=True
-        )
+        rows = all_images[indices].reshape(-1, COLUMNS, 32, 32, 3).swapaxes(1, 2)
+        picture = Image.fromarray(rows.reshape(-1, COLUMNS * 32, 3))
+        picture.save(folder / f"{part}.png", optimize=True)
         labels[part] = {"indices": indices.tolist(), "labels": all_labels[indices].tolist()}
     (folder / "labels.json").write_text(json.dumps(labels) + "\n")
 

@@ -11,7 +11,6 @@ import time
 import torch
 
 from pytorch_vision.data import Augmentation, TrainLoader, load_data
-from pytorch_vision.data.loaders import DeviceTrainLoader
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Processes
 from pytorch_vision.runtime.devices import describe_hardware, device_settings, make_fabric
@@ -38,7 +37,7 @@ def main() -> None:
     arguments = (data, classifier.normalization, Augmentation(), BATCH_SIZE, 0)
     loaders = {
         "albumentations": TrainLoader(*arguments),
-        "on the device": DeviceTrainLoader(*arguments, device=fabric.device),
+        "on the device": TrainLoader(*arguments, device=fabric.device),
     }
     run = Trainer(Processes(fabric), classifier, data, config)
     best = dict.fromkeys(loaders, 0.0)

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from pytorch_vision.app.settings import FIELDS, Settings
 from pytorch_vision.data import Augmentation, ImageData, Normalization, TrainLoader, denormalize
-from pytorch_vision.data.loaders import DeviceTrainLoader
 
 # the same examples in every run, and however slow the machine is
 settings.register_profile(
@@ -43,7 +42,7 @@ def test_any_images_make_batches_and_both_ways_agree(data, flip, padding, more):
     normalization = Normalization.of(data.train_images)
     settings = (data, normalization, augmentation, more.draw(st.integers(1, 20)), 0)
     epoch = more.draw(st.integers(0, 5))
-    on_device = DeviceTrainLoader(*settings, device=torch.device("cpu")).epoch(epoch)
+    on_device = TrainLoader(*settings, device=torch.device("cpu")).epoch(epoch)
     seen = 0
     for (images, labels), (others, _) in zip(
         TrainLoader(*settings).epoch(epoch), on_device, strict=True

@@ -114,13 +114,13 @@ def test_values_of_any_range_are_scaled(tmp_path, dtype, low, top):
         assert near(read_image(tmp_path / name)[0])
 
 
-@pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf, -9999.0, -3.4028235e38])
+@pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf, -9999.0, 1000.1, -3.4028235e38])
 def test_missing_values_change_no_others(tmp_path, missing):
     values = (2000 * RAMP).astype(np.float32)
     values[:4, :4] = missing
     tags = TiffImagePlugin.ImageFileDirectory_v2()
-    if missing == -9999:
-        tags[42113] = "-9999"
+    if missing in (-9999.0, 1000.1):
+        tags[42113] = str(missing)
         tags.tagtype[42113] = 2
     Image.fromarray(values).save(tmp_path / "holes.tif", tiffinfo=tags)
     with warnings.catch_warnings():

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from pytorch_vision.data import Augmentation, ImageData, Normalization, TrainLoader, eval_batches
-from pytorch_vision.data.loaders import DeviceTrainLoader
 
 
 @pytest.mark.parametrize(
@@ -90,7 +89,7 @@ def test_reversed_and_read_only_arrays_are_used(few):
         assert np.array_equal(data.train_images, images)
         cpu = torch.device("cpu")
         settings = (data, normalization, Augmentation(), 50, 0)
-        for loader in (TrainLoader(*settings), DeviceTrainLoader(*settings, device=cpu)):
+        for loader in (TrainLoader(*settings), TrainLoader(*settings, device=cpu)):
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 assert len(list(loader.epoch(0))) == 2

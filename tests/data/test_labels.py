@@ -34,6 +34,7 @@ EXPECTED = {**dict.fromkeys(CATS, "cat"), **dict.fromkeys(DOGS, "dog")}
     ("header", "row", "delimiter"),
     [
         ("file,label", "{name},{label}", ","),
+        ("\nfile,label", "{name},{label}", ","),
         ("label,file", "{label},{name}", ","),
         ("id,breed", "{stem},{label}", ","),
         ("id;breed", "{stem};{label}", ";"),
@@ -169,7 +170,9 @@ def test_names_folders_or_a_function_say_the_class(tmp_path, labels, class_names
 def test_a_labelled_folder_beside_the_splits_is_told(tmp_path, capsys):
     for folder in ("train", "test", "external"):
         paint(tmp_path / folder, "cat_1.png", "cat_2.png", "dog_1.png", "dog_2.png")
+    paint(tmp_path / "external", "rat_1.png")
     data = load_folder(tmp_path, 8, labels="name:([a-z]+)")
+    assert data.class_names == ("cat", "dog")
     assert len(data.train_labels) + len(data.test_labels) == 8
     assert "Left out, not in one of the splits: external" in capsys.readouterr().out
 

@@ -140,6 +140,7 @@ def test_a_leading_tilde_is_the_home_folder(tmp_path, monkeypatch):
     [
         (MemoryError(), True),
         (OSError(errno.EMFILE, "Too many open files"), True),
+        (OSError(errno.EBUSY, "Device or resource busy"), True),
         (PermissionError(errno.EACCES, "Permission denied"), True),
         (OSError(errno.EINVAL, "Invalid argument"), False),
         (OSError("truncated"), False),

@@ -198,7 +198,7 @@ def test_too_many_devices_are_an_error(monkeypatch):
 
 
 def test_torchrun_decides_the_number_of_processes(monkeypatch):
-    monkeypatch.setattr(torch.distributed, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     monkeypatch.setenv("WORLD_SIZE", "8")
     numbers = launch._devices_and_nodes

@@ -1,6 +1,7 @@
 """Runs that are killed, asked to end, started twice, or left without a place to write."""
 
 import hashlib
+import io
 import os
 import resource
 import shutil
@@ -104,17 +105,16 @@ def kills_in_a_write(count: int, seed: int = 0) -> Counter:
             left = [int(random.integers(1, 300))]  # writes until then; a checkpoint takes about 100
 
             def work(left=left) -> str:
-                write = files.AtomicFile.write
+                class Cut(io.BufferedWriter):
+                    def write(self, content: bytes) -> int:
+                        left[0] -= 1
+                        if not left[0]:
+                            super().write(content[: len(content) // 2])
+                            self.flush()
+                            os.kill(os.getpid(), signal.SIGKILL)
+                        return super().write(content)
 
-                def cut(self, content: bytes) -> int:
-                    left[0] -= 1
-                    if not left[0]:
-                        write(self, content[: len(content) // 2])
-                        self.flush()
-                        os.kill(os.getpid(), signal.SIGKILL)
-                    return write(self, content)
-
-                files.AtomicFile.write = cut
+                files.open = lambda path, _: Cut(io.FileIO(path, "w"))
                 return trained(place.folder)()
 
             seen["killed"] += result(work, place.told) == "killed"

@@ -90,7 +90,7 @@ def _answers(
     """Return the probabilities of each file, or why it cannot be read."""
     request = Request(files, classifier.size, classifier.resize, "", classifier.scales)
     read = []
-    for found in read_all(files, request, {}):
+    for found in read_all(files, request):
         read.append(found)
         bar.update()
     images = [one.image for one in read if not isinstance(one, Exception)]

@@ -75,15 +75,8 @@ def load_cifar10(root: str | os.PathLike = "data") -> ImageData:
         DataError: a copy is damaged, or there is none and every download fails.
     """
     root = user_path(root)
-    arrays = _read_copy(root) or _download(root)
-    return ImageData(
-        train_images=arrays["train_images"],
-        train_labels=arrays["train_labels"].astype(np.int64),
-        test_images=arrays["test_images"],
-        test_labels=arrays["test_labels"].astype(np.int64),
-        class_names=CIFAR10_CLASSES,
-        name="CIFAR-10, 50,000 images",
-    )
+    arrays: dict[str, Any] = _read_copy(root) or _download(root)
+    return ImageData(**arrays, class_names=CIFAR10_CLASSES, name="CIFAR-10, 50,000 images")
 
 
 def _read_copy(root: Path) -> Arrays | None:
@@ -105,7 +98,7 @@ def _read_copy(root: Path) -> Arrays | None:
                 ) from error
             damaged.append(f"{path} is damaged: {error}")
             continue
-        say(*damaged, f"CIFAR-10: read from {path}", sep="\n")
+        say(*damaged, f"CIFAR-10: read from {path}")
         if read is _read_archive:
             _keep(arrays, root)
         return arrays
@@ -145,7 +138,7 @@ def _keep(arrays: Arrays, root: Path) -> None:
     path = root / KEPT
     try:
         with atomic_write(path) as file:
-            np.savez(file.file, **arrays)  # type: ignore[arg-type]  # none is called allow_pickle
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # none is called allow_pickle
         say(f"CIFAR-10: saved as {path}")
     except OSError as error:
         say(f"CIFAR-10: cannot be saved as {path}: {error.strerror or error}")
@@ -237,8 +230,8 @@ def load_sample() -> ImageData:
         labels = json.loads((folder / "labels.json").read_text())
         for part in ("train", "test"):
             with (folder / f"{part}.png").open("rb") as file, Image.open(file) as picture:
-                arrays[f"{part}_images"] = untile(np.asarray(picture))
-            arrays[f"{part}_labels"] = np.array(labels[part]["labels"], dtype=np.int64)
+                arrays[f"{part}_images"] = _tiles(np.asarray(picture))
+            arrays[f"{part}_labels"] = labels[part]["labels"]
         name = "bundled sample, 1,000 images"
         sample = ImageData(class_names=CIFAR10_CLASSES, name=name, **arrays)
         if sample.fingerprint != SAMPLE_SHA256:
@@ -250,14 +243,7 @@ def load_sample() -> ImageData:
     return sample
 
 
-def tile(images: np.ndarray, columns: int) -> np.ndarray:
-    """Tile images, uint8 (N, 32, 32, 3), into one picture; N must be a multiple of ``columns``."""
-    rows = images.reshape(-1, columns, 32, 32, 3)
-    return rows.transpose(0, 2, 1, 3, 4).reshape(len(rows) * 32, columns * 32, 3)
-
-
-def untile(picture: np.ndarray) -> np.ndarray:
-    """Undo ``tile``: uint8 (rows * 32, columns * 32, 3) becomes (rows * columns, 32, 32, 3)."""
-    rows, columns = picture.shape[0] // 32, picture.shape[1] // 32
-    tiles = picture.reshape(rows, 32, columns, 32, 3).transpose(0, 2, 1, 3, 4)
-    return np.ascontiguousarray(tiles.reshape(-1, 32, 32, 3))
+def _tiles(picture: np.ndarray) -> np.ndarray:
+    """Cut a picture, uint8 (rows * 32, columns * 32, 3), into (rows * columns, 32, 32, 3)."""
+    rows = picture.reshape(-1, 32, picture.shape[1] // 32, 32, 3)
+    return rows.swapaxes(1, 2).reshape(-1, 32, 32, 3)

@@ -194,25 +194,20 @@ def find_duplicates(data: ImageData) -> Duplicates:
     by a plain frame of any width or a narrow one of any kind.
     A grey copy is compared with the other image in grey. Two images of one colour each never match.
     """
-    count = len(data.train_images)
-
-    def image(index: int) -> np.ndarray:
-        return data.train_images[index] if index < count else data.test_images[index - count]
-
-    digests = [
-        hashlib.sha256(image(i).tobytes()).digest() for i in range(count + len(data.test_images))
-    ]
-    _, first, group = np.unique(digests, return_index=True, return_inverse=True)
-    by_place = np.argsort(first)  # number the groups in the order in which they occur
-    first, group = first[by_place], np.argsort(by_place)[group]
-    learned = int((first < count).sum())
-    is_grey = np.array([np.ptp(image(i), axis=-1).max() <= GREY for i in first])
-    small = _small(image, first, (_whole, _unframed, _trimmed))
+    images = [*data.train_images, *data.test_images]
+    groups: dict[bytes, int] = {}  # by digest, numbered in the order in which they occur
+    digests = (hashlib.sha256(image.tobytes()).digest() for image in images)
+    group = np.array([groups.setdefault(digest, len(groups)) for digest in digests])
+    first = np.unique(group, return_index=True)[1]
+    distinct = [images[i] for i in first]
+    learned = int((first < len(data.train_images)).sum())
+    is_grey = np.array([np.ptp(image, axis=-1).max() <= GREY for image in distinct])
+    small = _small(distinct, (_whole, _unframed, _trimmed))
     near: dict[tuple[int, int], tuple[float, str]] = {}  # with the first kind that fits
     for name, both, turn in Bar(KINDS, desc="Comparing", unit=" kinds"):
         hashes = _hashes(turn(small[both])), _hashes(small[both])
-        for pairs in _proposed(*hashes, learned, max(COMPARED // image(0).size, 1)):
-            one, other = (both(np.stack([image(first[i]) for i in side])) for side in pairs.T)
+        for pairs in _proposed(*hashes, learned, max(COMPARED // images[0].size, 1)):
+            one, other = (both(np.stack([distinct[i] for i in side])) for side in pairs.T)
             one, greys = turn(one), is_grey[pairs]
             if one.shape != other.shape:  # turned, and not square
                 continue
@@ -254,15 +249,13 @@ def _arranged(
     return Duplicates(data, pairs, kinds, reached[group[count:]])
 
 
-def _small(
-    image: Callable[[int], np.ndarray], which: np.ndarray, changes: tuple[Change, ...]
-) -> dict[Change, np.ndarray]:
+def _small(images: list[np.ndarray], changes: tuple[Change, ...]) -> dict[Change, np.ndarray]:
     """Return the images in grey and resized, after each change: uint8 (N, 32, 32) by change."""
-    shape = len(which), HASHED_SIDE, HASHED_SIDE
+    shape = len(images), HASHED_SIDE, HASHED_SIDE
     found = {change: np.empty(shape, np.uint8) for change in changes}
-    for place, index in enumerate(Bar(which.tolist(), desc="Hashing", unit=" images")):
+    for place, image in enumerate(Bar(images, desc="Hashing", unit=" images")):
         for change, small in found.items():
-            grey = Image.fromarray(change(image(index)[None])[0]).convert("L")
+            grey = Image.fromarray(change(image[None])[0]).convert("L")
             resized = grey.resize((HASHED_SIDE, HASHED_SIDE), Image.Resampling.LANCZOS)
             small[place] = np.asarray(resized)
     return found

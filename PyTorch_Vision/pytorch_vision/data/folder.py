@@ -49,8 +49,7 @@ def load_folder(
     The folder holds ``train/<class>/...`` and ``test/<class>/...`` (or val), or only
     ``<class>/...``. If there are both test and val, test is used, unless it has no labels. The
     splits may also be called training_set, Testing, valid and the like. All this may lie one folder
-    deeper, and the pictures of a class in subfolders. With ``labels``, the classes come from a
-    table, from the file names, or from any function instead.
+    deeper, and the pictures of a class in subfolders.
 
     Without a test folder, a share of each class is held out for testing, but nothing from a class
     with one or two pictures. A hash of the pixels decides which pictures: the same ones at every
@@ -114,22 +113,19 @@ def load_folder(
     kept = None if cache is None else cache_path(user_path(cache), path, size, resize)
     decoded = decode_files(Request(files, size, resize, name, scales or {}), kept)
     _tell_what_cannot_be_read(decoded, path)
-    pictures, numbers = decoded.pictures, numbers[decoded.readable]
-    digests, in_train = pictures["digest"], in_train[decoded.readable]
+    pictures, read = decoded.pictures, np.flatnonzero(decoded.readable)
+    numbers, in_train, digests = numbers[read], in_train[read], pictures["digest"]
     if known and not layout.has_splits:
         in_train = _trained(digests, train_digests)
-    elif not layout.has_splits and not held_out_share:
-        in_train = np.ones(len(numbers), bool)
     elif not layout.has_splits:
         counts = stratified_by_share(numbers, len(layout.class_names), held_out_share)
         in_train = ~stratified_draw(numbers, counts, seed, digests.tolist())
     order, count = np.argsort(~in_train, kind="stable"), int(in_train.sum())
-    pictures, numbers = pictures[order], numbers[order]
+    pictures, numbers, digests = pictures[order], numbers[order], digests[order]
     needs_test = layout.has_splits or bool(held_out_share and not known)
     _check_every_class(path, layout, numbers[:count], numbers[count:], needs_test)
     images = arranged(decoded, order, kept, cache_limit)
-    read = np.flatnonzero(decoded.readable)[order]
-    names = tuple(inside(printable(files[i]), path) for i in read)
+    names = tuple(inside(printable(files[i]), path) for i in read[order])
     data = ImageData(
         images[:count],
         numbers[:count],
@@ -140,13 +136,13 @@ def load_folder(
         train_files=names[:count],
         test_files=names[count:],
         resize=resize,
-        train_digests=() if known else tuple(pictures["digest"][:count].tolist()),
+        train_digests=() if known else tuple(digests[:count].tolist()),
         scales=decoded.scales,
     )
     of_weights = bool(known and train_digests)
     _tell_splits(data, layout, of_weights)
-    _tell_classes(data, layout, of_weights)
-    _tell_what_is_in_both(pictures["digest"], count, names, train_digests)
+    _tell_classes(data, of_weights)
+    _tell_what_is_in_both(digests, count, names, train_digests)
     _tell_how_pictures_were_read(decoded)
     _tell_sizes(data, pictures["size"])
     return data
@@ -167,10 +163,12 @@ def _listed(layout: Layout) -> tuple[list[str], np.ndarray, np.ndarray]:
 
 
 def _trained(digests: np.ndarray, train_digests: Sequence[str]) -> np.ndarray:
-    """Return which pictures were trained on, bool (N,): the last of equal ones, as when drawn."""
+    """Return which pictures were trained on, bool (N,).
+
+    Of equal pictures, the first are held out by ``stratified_draw``, so the last were trained on.
+    """
     left, trained = Counter(train_digests), np.zeros(len(digests), bool)
-    for number in reversed(range(len(digests))):
-        digest = str(digests[number])
+    for number, digest in reversed(list(enumerate(digests.tolist()))):
         trained[number] = left[digest] > 0
         left[digest] -= 1
     return trained
@@ -234,7 +232,7 @@ def _tell_splits(data: ImageData, layout: Layout, of_weights: bool) -> None:
         )
 
 
-def _tell_classes(data: ImageData, layout: Layout, of_weights: bool) -> None:
+def _tell_classes(data: ImageData, of_weights: bool) -> None:
     """Print how many pictures each class has, and whether some may have too few."""
     names = data.class_names
     alike = Counter(" ".join(name.casefold().split()) for name in names)

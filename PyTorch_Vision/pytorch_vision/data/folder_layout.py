@@ -11,7 +11,7 @@ import unicodedata
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from pytorch_vision.data.image_files import pictures_of
@@ -43,6 +43,8 @@ SPLITS = ("train", "test", "val")  # in the order of SPLIT_NAME's groups
 LeftOut = dict[str, list[str]]  # skipped files and folders, by reason
 # takes the path of a folder and its pictures; returns the class of each picture that has one
 Labeller = Callable[[str, list[str]], dict[str, str]]
+# takes a folder and the classes that are known; returns the files of each class
+ClassesOf = Callable[["Folder", tuple[str, ...]], dict[str, list[str]]]
 
 
 @dataclass
@@ -75,15 +77,9 @@ class Folder:
         return [one for one in self.folders if pictures_of(one.all_files)]
 
     @property
-    def names(self) -> set[str]:
-        """The names of the folders directly in it that have pictures."""
-        return {one.name for one in self.used}
-
-    @property
     def pictures(self) -> list[str]:
         """The pictures directly in it."""
-        below = {file for folder in self.folders for file in folder.all_files}
-        return pictures_of([file for file in self.all_files if file not in below])
+        return pictures_of([file for file in self.all_files if os.path.dirname(file) == self.path])
 
 
 @dataclass
@@ -128,22 +124,22 @@ def find_layout(
             was expected.
     """
     top = _scan(path, left_out)
-    folder = _descended(top, known)
-    if labeller is not None:
-        return _labelled(top, folder, known, left_out, labeller)
-    splits = _splits(folder, known)
+    whole = folder = _descended(top, known)
+    if labeller is None:
+        classes_of: ClassesOf = partial(_classes, left_out=left_out)
+        splits = _splits(folder, known)
+    else:
+        whole, classes_of = top, _labelled(top, labeller, left_out)
+        splits = _labelled_splits(folder, classes_of)
     if not splits:
-        _refuse_splits_inside(folder)
-        whole = Split(str(folder), _classes(folder, known, left_out))
-        return Layout(_class_names(whole, known), None, whole, has_splits=False)
+        split = Split(str(whole), classes_of(whole, known))
+        return Layout(_class_names(split, known), None, split, has_splits=False)
     train, names = None, known
     if "train" in splits:
         (one,) = splits["train"]
-        if one.pictures and not one.used and not all(map(_split_name, folder.used)):
-            raise ValueError(_class_or_split(folder, one))
-        train = Split(str(one), _classes(one, known, left_out))
+        train = Split(str(one), classes_of(one, known))
         names = _class_names(train, known)
-    test = _test_split(folder, splits, names, left_out)
+    test = _test_split(folder, splits, names, classes_of, left_out)
     found = [one for folders in splits.values() for one in folders]
     left_out["not in one of the splits"] += [str(one) for one in folder.used if one not in found]
     return Layout(names, train, test, has_splits=True)
@@ -205,7 +201,7 @@ def _entries(place: str, left_out: LeftOut) -> list[os.DirEntry]:
         found = sorted(os.scandir(place), key=lambda entry: entry.name)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOENT):
-            raise  # of a share that does not answer, all classes are wanted
+            raise  # else a network drive that does not answer would lose a class
         left_out[f"cannot be opened ({error.strerror})"].append(printable(place))
         return []
     kept = []
@@ -264,6 +260,9 @@ def _splits(folder: Folder, known: tuple[str, ...]) -> dict[str, list[Folder]]:
     if len(splits.get("train", ())) > 1:
         names = ", ".join(one.name for one in splits["train"])
         raise ValueError(f"{folder} has several folders to train on ({names}): keep one of them")
+    for one in splits.get("train", ()):
+        if one.pictures and not one.used and not all(map(_split_name, folder.used)):
+            raise ValueError(_class_or_split(folder, one))
     if "train" in splits or (known and splits):
         return splits
     if "test" in splits:
@@ -275,11 +274,6 @@ def _splits(folder: Folder, known: tuple[str, ...]) -> dict[str, list[Folder]]:
                 f"{folder} has folders called {names}: if they are for training and testing, call "
                 "them train and test; if they are classes, give them other names"
             )
-    return {}  # "valid" alone is a class: "invalid" may be beside it
-
-
-def _refuse_splits_inside(folder: Folder) -> None:
-    """Raise ValueError if each class has a train and a test folder of its own."""
     inside = [{_split_name(one) for one in its_class.used} for its_class in folder.used]
     if inside and all("train" in names and len(names) > 1 and all(names) for names in inside):
         raise ValueError(
@@ -287,6 +281,7 @@ def _refuse_splits_inside(folder: Folder) -> None:
             "train/<class>/... and test/<class>/...: move them, or set labels to level:2, which "
             "takes all of them together"
         )
+    return {}  # "valid" alone is a class: "invalid" may be beside it
 
 
 def _class_or_split(folder: Folder, split: Folder) -> str:
@@ -306,8 +301,8 @@ def _classes(split: Folder, known: tuple[str, ...], left_out: LeftOut) -> dict[s
         ValueError: there is no class, or the folder contains a copy of itself.
     """
     folder = _descended(split, known, in_split=True)
-    names = folder.names
-    copies = [one for one in folder.used if len(names & one.names) > 1]
+    names = {one.name for one in folder.used}
+    copies = [one for one in folder.used if len(names & {below.name for below in one.used}) > 1]
     if len(copies) == 1:  # if there are several, classes and subfolders may just share names
         raise ValueError(
             f"{copies[0]} looks like a copy of {folder} inside itself, with folders of the same "
@@ -369,7 +364,11 @@ def _class_names(split: Split, known: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _test_split(
-    folder: Folder, splits: dict[str, list[Folder]], names: tuple[str, ...], left_out: LeftOut
+    folder: Folder,
+    splits: dict[str, list[Folder]],
+    names: tuple[str, ...],
+    classes_of: ClassesOf,
+    left_out: LeftOut,
 ) -> Split:
     """Return the split to test on: test, or val if there is no test or it has no labels.
 
@@ -381,7 +380,7 @@ def _test_split(
     candidates = [*splits.get("test", ()), *splits.get("val", ())]
     for number, one in enumerate(candidates, 1):
         try:
-            split = Split(str(one), _classes(one, names, left_out))
+            split = Split(str(one), classes_of(one, names))
         except ValueError as error:
             refused[str(one)] = str(error)
             continue
@@ -402,46 +401,35 @@ def _test_split(
     raise ValueError(list(refused.values())[-1] + (advice if "train" in splits else ""))
 
 
-def _labelled(
-    top: Folder, folder: Folder, known: tuple[str, ...], left_out: LeftOut, labeller: Labeller
-) -> Layout:
-    """Return the layout of pictures whose classes come from a labeller.
+def _labelled(top: Folder, labeller: Labeller, left_out: LeftOut) -> ClassesOf:
+    """Return a function from a folder to its files of each class, which come from a labeller.
 
-    If there are folders called train and test (or val), and both have pictures with labels, they
-    are the splits; otherwise all pictures with labels are taken together.
+    Raises:
+        ValueError: no picture has a class.
     """
     pictures = pictures_of(top.all_files)
     label = labeller(top.path, pictures)
     left_out["pictures without a label"] += [printable(one) for one in pictures if one not in label]
-
-    def split_of(one: Folder) -> Split:
-        classes: dict[str, list[str]] = defaultdict(list)
-        for file in one.all_files:
-            if file in label:
-                classes[class_name(label[file])].append(file)
-        return Split(str(one), dict(classes))
-
     if pictures and not label:
         raise ValueError(
             f"labels gives none of the {counted(len(pictures), 'picture')} in {top} a class, such "
             f"as {printable(pictures[0])}"
         )
-    whole = split_of(top)
-    names = _class_names(whole, known)
-    splits: dict[str, list[Split]] = defaultdict(list)
+
+    def classes_of(folder: Folder, _: tuple[str, ...]) -> dict[str, list[str]]:
+        classes: dict[str, list[str]] = defaultdict(list)
+        for file in folder.all_files:
+            if file in label:
+                classes[class_name(label[file])].append(file)
+        return dict(classes)
+
+    return classes_of
+
+
+def _labelled_splits(folder: Folder, classes_of: ClassesOf) -> dict[str, list[Folder]]:
+    """Return the folders of each split; none unless train and test (or val) both have labels."""
+    splits: dict[str, list[Folder]] = defaultdict(list)
     for one in folder.used:
-        if (split := split_of(one)).classes:
-            splits[_split_name(one)].append(split)
-    test = [*splits["test"], *splits["val"]]
-    if len(splits["train"]) != 1 or not test:
-        return Layout(names, None, whole, has_splits=False)
-    left_out["not in one of the splits"] += [one.folder for one in splits[""]]
-    train = splits["train"][0]
-    if not known and (unknown := sorted(test[0].classes.keys() - train.classes.keys())):
-        raise ValueError(
-            f"{test[0].folder} has classes that {train.folder} does not have: {', '.join(unknown)}"
-        )
-    left_out[f"not read, as {Path(test[0].folder).name} is tested on"] += [
-        split.folder for split in test[1:]
-    ]
-    return Layout(names, train, test[0], has_splits=True)
+        if (name := _split_name(one)) and classes_of(one, ()):
+            splits[name].append(one)
+    return splits if len(splits["train"]) == 1 and len(splits) > 1 else {}

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import PIL
-from PIL import Image, ImageFile, features
+from PIL import Image, ImageFile
 
 from pytorch_vision import __version__
 from pytorch_vision.data.image_files import (
@@ -51,8 +51,7 @@ FILE = np.dtype(
         ("scale", "f8", 2),  # with which they were read
     ]
 )
-LIBRARIES = ("jpg", "libjpeg_turbo", "jpg_2000", "zlib", "libtiff", "webp", "avif", "littlecms2")
-NAME, HASHED = "pictures-", 12  # cache files are called so, and by a hash of so many letters
+NAME, HASHED = "pictures-", 12  # the beginning of a cache file's name, and the digits after it
 BATCH = 1 << 26  # bytes of images that are read or copied at once
 LIMIT = 20.0  # gigabytes
 
@@ -77,27 +76,22 @@ class Request:
     @property
     def key(self) -> str:
         """A hash of everything that affects how files are read, except the files and the scales."""
-        versions = [(name, features.version(name)) for name in LIBRARIES]
-        pillow = [PIL.__version__, versions, sorted(formats_read())]
         settings = [ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS, WHOLE]
-        reader = [__version__, str(FILE), pillow, settings, self.size, self.resize]
+        pillow = [PIL.__version__, sorted(formats_read()), settings]
+        reader = [__version__, str(FILE), pillow, self.size, self.resize]
         return hashlib.sha256(json.dumps(reader).encode()).hexdigest()
-
-    @property
-    def at_once(self) -> int:
-        """How many images are read or copied at once."""
-        return max(BATCH // (3 * math.prod(self.size)), 1)
 
     def scales_for(self, table: np.ndarray) -> Scales:
         """Return a scale for each type of values in a table: the given one, or that of all values.
 
-        Of some cameras, the smallest is far from 0, so it becomes black.
+        The smallest value becomes black, as that of some cameras is far from 0.
         """
-        found = {}
-        for kind in np.unique(table["kind"][table["kind"] != ""]).tolist():
+        scales = {}
+        for kind in sorted({*table["kind"].tolist()} - {""}):
             own = table["value_range"][table["kind"] == kind]
-            found[kind] = (float(own[:, 0].min()), float(own[:, 1].max()))
-        return {kind: self.scales.get(kind, scale) for kind, scale in found.items()}
+            whole = float(own[:, 0].min()), float(own[:, 1].max())
+            scales[kind] = self.scales.get(kind, whole)
+        return scales
 
 
 @dataclass(frozen=True)
@@ -131,9 +125,8 @@ class Decoded:
     @property
     def scales(self) -> Scales:
         """The scale of each type of values of more than 8 bits, as in ``read_image``."""
-        kinds, scales = self.table["kind"].tolist(), self.table["scale"].tolist()
-        found = dict(zip(kinds, scales, strict=True))
-        return {kind: (black, white) for kind, (black, white) in found.items() if kind}
+        rows = zip(self.table["kind"].tolist(), self.table["scale"].tolist(), strict=True)
+        return {kind: (black, white) for kind, (black, white) in rows if kind}
 
 
 def decode_files(request: Request, cache: Path | None = None) -> Decoded:
@@ -155,8 +148,7 @@ def decode_files(request: Request, cache: Path | None = None) -> Decoded:
         return _decode(request, facts, images, old)
     say(f"Read from {printable(str(cache))}, as no file has changed since")
     with contextlib.suppress(OSError):
-        now = time.time_ns()  # finer than the clock of file systems
-        os.utime(cache, ns=(now, now))  # the time of its last use
+        os.utime(cache, ns=(time.time_ns(),) * 2)  # its last use; by default, as coarse as 10 ms
     return old
 
 
@@ -182,8 +174,8 @@ def arranged(
     if cache is not None:
         try:
             with atomic_write(cache) as file:
-                for start in range(0, len(rows), request.at_once):
-                    file.write(decoded.images[rows[start : start + request.at_once]].tobytes())
+                for part in _parts(len(rows), request.size):
+                    file.write(decoded.images[rows[part]].tobytes())
                 index = io.BytesIO()
                 reasons = np.array(decoded.reasons, str)
                 np.savez(index, key=request.key, table=table, reasons=reasons)
@@ -194,19 +186,15 @@ def arranged(
         except OSError as error:
             reason = describe_os_error(error)
             say(f"The pictures cannot be cached in {printable(str(cache))}: {reason}")
-    images = _temporary(len(rows), request.size, cache)
-    for row, source in enumerate(rows):
-        images[row] = decoded.images[source]
-    return images
+    return rows_of(decoded.images, rows)
 
 
 def empty_cache(root: str | os.PathLike) -> int:
     """Delete the picture caches in a folder, and return the number of bytes freed."""
-    freed = 0
-    for path, size in _kept_files(user_path(root)):
+    kept = _kept_files(user_path(root))
+    for path in kept:
         path.unlink()
-        freed += size
-    return freed
+    return sum(kept.values())
 
 
 def cache_path(root: str | os.PathLike, folder: Path, size: tuple[int, int], resize: str) -> Path:
@@ -229,10 +217,15 @@ def rows_of(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
     height, width = images.shape[1:3]
     beside = Path(source.filename) if source.filename else None
     kept = _temporary(len(rows), (height, width), beside)
-    step = max(BATCH // images[0].nbytes, 1)
-    for start in range(0, len(rows), step):
-        kept[start : start + step] = images[rows[start : start + step]]
+    for part in _parts(len(rows), (height, width)):
+        kept[part] = images[rows[part]]
     return kept
+
+
+def _parts(count: int, size: tuple[int, int]) -> list[slice]:
+    """Divide ``count`` images into parts that are read or copied at once."""
+    step = max(BATCH // (3 * math.prod(size)), 1)
+    return [slice(start, start + step) for start in range(0, count, step)]
 
 
 def _temporary(count: int, size: tuple[int, int], cache: Path | None) -> np.ndarray:
@@ -273,13 +266,11 @@ def _decode(
     """
     files, table, reasons, row = request.files, np.zeros(len(facts), FILE), list[str](), 0
     table["facts"], table["row"] = facts, -1
-    known = (
-        {} if old is None else dict(zip(old.pictures["facts"].tolist(), old.pictures, strict=True))
-    )
+    known = {one["facts"]: one for one in (old.pictures if old is not None else ())}
     new = [file for file, fact in zip(files, facts.tolist(), strict=True) if fact not in known]
     with (
         Bar(total=len(new), desc=request.name, unit=" files", mininterval=0.5) as bar,
-        contextlib.closing(read_all(new, request, {})) as read,
+        contextlib.closing(read_all(new, request)) as read,
     ):
         for number, fact in enumerate(facts.tolist()):
             if old is not None and fact in known:
@@ -312,10 +303,13 @@ def _decode(
 
 
 def read_all(
-    files: list[str], request: Request, scales: Scales
+    files: list[str], request: Request, scales: Scales | None = None
 ) -> Generator[Picture | Exception, None, None]:
-    """Read files on all cores; yield each picture in order, or the error that it raised."""
-    scales = {**scales, **request.scales}
+    """Read files on all cores; yield each picture in order, or the error that it raised.
+
+    Values of more than 8 bits are scaled by ``scales``; default: the request's.
+    """
+    scales = request.scales if scales is None else scales
 
     def read(file: str) -> Picture | Exception:
         try:
@@ -326,8 +320,8 @@ def read_all(
     able = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if able else os.cpu_count()
     with quiet(), ThreadPoolExecutor(cores) as pool:
-        for start in range(0, len(files), request.at_once):
-            yield from pool.map(read, files[start : start + request.at_once])
+        for part in _parts(len(files), request.size):
+            yield from pool.map(read, files[part])
 
 
 def _reason(file: str, error: Exception) -> str:
@@ -353,13 +347,13 @@ def _facts(file: str) -> bytes:
 def _is_current(old: Decoded, facts: np.ndarray) -> bool:
     """Return whether reading the files again would give the same result.
 
-    So it is if no file has changed, unreadable ones still are, and the scales are the same.
+    True if no file and no scale has changed, and unreadable files still cannot be read.
     """
     request = old.request
     if not np.array_equal(facts, old.table["facts"]) or old.scales != request.scales_for(old.table):
         return False
     failed = [request.files[number] for number in np.flatnonzero(~old.readable)]
-    return all(isinstance(one, Exception) for one in read_all(failed, request, {}))
+    return all(isinstance(one, Exception) for one in read_all(failed, request))
 
 
 def _mapped(cache: Path, request: Request) -> Decoded | None:
@@ -382,26 +376,22 @@ def _mapped(cache: Path, request: Request) -> Decoded | None:
     return Decoded(request, np.asarray(images), table, reasons.tolist(), is_kept=True)
 
 
-def _kept_files(root: Path) -> list[tuple[Path, int]]:
+def _kept_files(root: Path) -> dict[Path, int]:
     """Return the caches in a folder with their sizes in bytes, the last used last."""
-    hexadecimal = "[0-9a-f]" * HASHED
-    found = [*root.glob(f"{NAME}{hexadecimal}.kept"), *root.glob(f"{NAME}{hexadecimal}.npz")]
-    files = [(path, path.stat()) for path in found if path.is_file()]
-    files.sort(key=lambda one: one[1].st_mtime_ns)
-    return [(path, status.st_size) for path, status in files]
+    found = root.glob(f"{NAME}{'[0-9a-f]' * HASHED}.kept")
+    status = {path: path.stat() for path in found if path.is_file()}
+    by_use = sorted(status, key=lambda path: status[path].st_mtime_ns)
+    return {path: status[path].st_size for path in by_use}
 
 
 def _keep_within(cache: Path, limit: float) -> None:
     """Print how large a folder's caches are; delete the least recently used beyond the limit."""
-    files = _kept_files(cache.parent)
-    total = sum(size for _, size in files)
-    own = sum(size for path, size in files if path == cache)
-    deleted = 0
-    for path, size in files:
+    sizes, deleted = _kept_files(cache.parent), 0
+    own, total = sizes.get(cache, 0), sum(sizes.values())
+    for path, size in sizes.items():
         if total > limit * 1e9 and path != cache:
             path.unlink(missing_ok=True)
-            total -= size
-            deleted += size
+            total, deleted = total - size, deleted + size
     more = f"; deleted the least recently used, {deleted / 1e6:,.1f} MB" if deleted else ""
     say(
         f"Cached in {printable(str(cache))}: {own / 1e6:,.1f} MB, of {total / 1e6:,.1f} MB in all "

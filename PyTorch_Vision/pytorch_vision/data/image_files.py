@@ -18,6 +18,7 @@ from typing import IO, Any, Literal, get_args
 
 import numpy as np
 from PIL import Image, ImageCms, JpegImagePlugin
+from PIL.ExifTags import Base
 
 from pytorch_vision.runtime.checks import height_and_width
 from pytorch_vision.runtime.files import is_system_error, user_path
@@ -29,19 +30,17 @@ ImageLike = ImageFile | Image.Image
 Scale = tuple[float, float]  # the values that become black and white
 Scales = dict[str, Scale]  # by their type, such as "uint16"
 MAX_SIDE = 8192  # pixels: the largest image that a network may ask for
-WHOLE = 1 << 20  # pixels, up to which a JPEG is decoded whole, and known by its pixels
-DRAFT = 2  # times the target size, to which a larger one is decoded, and resized from there
-LONGEST = 32  # times as long as wide: of longer pictures, "crop" and "pad" leave almost nothing
+WHOLE = 1 << 20  # pixels up to which a JPEG is decoded at full size, and hashed by its pixels
+DRAFT = 2  # a larger JPEG is decoded at this many times the target size or more
+LONGEST = 32  # "crop" and "pad" refuse pictures that are this many times as long as wide
 DIGEST_LENGTH = 8  # characters
 LOOKED_AT = 20  # files that are opened to find out whether they are pictures
 # EPS would start Ghostscript, a program; of the others Pillow knows only the names
 NOT_READ = ("EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF")
-ORIENTATION = 0x0112  # in EXIF
-PHOTOMETRIC, SAMPLES_PER_PIXEL, EXTRA_SAMPLES, NO_DATA = 262, 277, 338, 42113  # tags of TIFF
-SUBFILE_TYPE, BITS, PLANES = 254, 258, 284  # and these
+NO_DATA = 42113  # GDAL's tag of TIFF: the number that marks missing values
 MPO_ENTRIES = 0xB002  # tag of the pictures in a file of several JPEGs
-RGB_TIFF, APART = 2, 2  # of PHOTOMETRIC, and of PLANES: one band after the other
-ALPHA = (1, 2, 999)  # of EXTRA_SAMPLES, as Pillow knows them
+RGB_TIFF, APART = 2, 2  # of PhotometricInterpretation, and of PlanarConfiguration
+ALPHA = (1, 2, 999)  # of ExtraSamples, as Pillow knows them
 PAGES = "only the first of several pages is read"
 EXTRA_BANDS = "bands beyond red, green and blue are not declared as transparency, and not used"
 TRANSPARENT = "transparent parts, by the alpha band, are composited over white or black"
@@ -55,7 +54,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-DEEP_CODECS = ("ppm", "ppm_plain", "jpeg2k")  # which may have brought 16 bits down to 8
+DEEP_CODECS = ("ppm", "ppm_plain", "jpeg2k")  # Pillow's decoders that may reduce 16 bits to 8
 HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")
 PNG = b"\x89PNG\r\n\x1a\n"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -96,8 +95,8 @@ class _Decoded:
     Attributes:
         picture: in any mode.
         whole: width and height in its file.
-        extent: its width and height in fractions of a pixel, if a scaled decode rounded them up.
-        values: its values of more than 8 bits, (H, W) or (H, W, C), or None.
+        extent: its width and height before a scaled decode rounded them up to whole pixels.
+        values: its colours of more than 8 bits, (H, W, C), if ``picture`` lacks them.
         digest: its hash, or empty if its pixels are still to be hashed.
     """
 
@@ -111,10 +110,8 @@ class _Decoded:
     def orientation(self) -> int:
         """The orientation in EXIF's numbers; 1, upright, if it is missing or unreadable."""
         try:
-            return int(self.picture.getexif().get(ORIENTATION, 1))
-        except Exception as error:  # EXIF can be damaged in any way while the pixels are good
-            if is_system_error(error):
-                raise
+            return int(self.picture.getexif().get(Base.Orientation, 1))
+        except Exception:  # EXIF can be damaged in any way while the pixels are good
             return 1
 
 
@@ -144,8 +141,8 @@ def resized(
         resize: "crop" takes the largest central part with the proportions of ``size``. It neither
             distorts nor adds anything, but cuts off the ends of the longer side. "pad" keeps the
             whole picture between grey borders; "squash" keeps it whole and distorts it.
-        extent: width and height of the picture in fractions of a pixel, if a scaled decode rounded
-            them up.
+        extent: width and height before a scaled decode rounded them up; default: those of
+            ``picture``.
     """
     height, width = size
     across, down = extent or picture.size
@@ -223,8 +220,7 @@ def read_image(
 def quiet() -> Iterator[None]:
     """Drop what Pillow says about metadata and bands: warnings, and logs that no handler takes."""
     logger, handler = logging.getLogger("PIL"), logging.NullHandler()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         logger.addHandler(handler)
         try:
             yield
@@ -284,8 +280,8 @@ def _opened(path: ImageFile) -> IO[bytes]:
 def pictures_of(files: list[str]) -> list[str]:
     """Return the files whose extensions are those of pictures, and pictures without an extension.
 
-    If no extension is that of pictures, the first files are opened: those that have the extension
-    of a picture among them, or none as it has, are returned.
+    If no extension is that of pictures, the first files are opened. If one of them is a picture,
+    all files with the same extension, or without one as it is, are returned.
     """
     extensions = _extensions()
     suffixes = {_suffix(file) for file in files}
@@ -384,7 +380,7 @@ def _decode_file(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
     file.seek(0)
     picture = Image.open(file, formats=formats_read())
     whole, pixels_at = picture.size, file.tell()
-    if _has_deep_planes(picture) or _is_thumbnail(picture):
+    if _is_misread(picture):
         raise Image.UnidentifiedImageError
     side, is_large = DRAFT * max(size), math.prod(whole) > WHOLE
     drafted = picture.draft(picture.mode, (side, side)) if is_large else None
@@ -408,15 +404,14 @@ def _decode_file(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
     if may_have_deep_colours and picture.mode in ("RGB", "RGBA", "LA"):
         file.seek(0)
         return replace(decoded, values=_deep_colours(file.read(), picture.size))
-    return replace(decoded, values=np.asarray(picture)) if _is_deep(picture) else decoded
+    return decoded
 
 
 def _decode_pillow(picture: Image.Image) -> _Decoded:
     if not 1 <= picture.width * picture.height <= _most_pixels():
         shown = f"{picture.width}x{picture.height}"
         raise _RefusedError(f"has {shown} pixels, expected 1 to {_most_pixels():,}")
-    values = np.asarray(picture) if _is_deep(picture) else None
-    return _Decoded(picture, picture.size, picture.size, values)
+    return _Decoded(picture, picture.size, picture.size)
 
 
 def _without_metadata(content: bytes) -> bytes:
@@ -431,10 +426,6 @@ def _without_metadata(content: bytes) -> bytes:
     return b"".join(kept)
 
 
-def _is_deep(picture: Image.Image) -> bool:
-    return picture.mode.startswith(("I", "F"))
-
-
 def _brought(decoded: _Decoded, size: tuple[int, int], resize: Resize, scales: Scales) -> Picture:
     """Convert a decoded picture to RGB, resize it and turn it upright."""
     picture, whole, values = decoded.picture, decoded.whole, decoded.values
@@ -444,13 +435,18 @@ def _brought(decoded: _Decoded, size: tuple[int, int], resize: Resize, scales: S
     mode, digest = picture.mode, decoded.digest
     has_extra_bands = _has_extra_bands(picture)
     kind, value_range, scale = "", (0.0, 0.0), (0.0, 0.0)
+    if mode.startswith(("I", "F")):
+        values = np.asarray(picture)
     if values is not None:
-        missing = next(iter(_tiff_numbers(picture, NO_DATA)), None)
-        kind, value_range = values.dtype.name, range_of(_colours(values), missing)
+        colours = _colours(values, *_tiff_numbers(picture, NO_DATA)[:1])
+        kind, value_range = values.dtype.name, _range_of(colours)
         low, high = value_range
         scale = scales.get(kind, (min(0.0, low), high))
         digest = _digest(repr((values.shape, turn)).encode(), values.tobytes())
-        picture = _in_8_bits(values, scale, missing, mode in ("RGBA", "LA") and not has_extra_bands)
+        scaled = _in_8_bits(colours, scale)
+        if mode in ("RGBA", "LA") and not has_extra_bands:
+            scaled = np.dstack([scaled, (values[..., 3:] // 257).astype(np.uint8)])
+        picture = Image.fromarray(scaled)
     rgb, remark = _to_rgb(picture, has_extra_bands)
     if decoded.picture.format == "TIFF" and getattr(decoded.picture, "is_animated", False):
         remark = PAGES + (f"; {remark}" if remark else "")
@@ -524,21 +520,22 @@ def _tiff_numbers(picture: Image.Image, tag: int) -> tuple[float, ...]:
 
 def _has_extra_bands(picture: Image.Image) -> bool:
     """Return whether a TIFF has bands beyond RGB that it does not declare as transparency."""
-    samples = _tiff_numbers(picture, SAMPLES_PER_PIXEL)
-    extra = _tiff_numbers(picture, EXTRA_SAMPLES)
-    is_rgb = _tiff_numbers(picture, PHOTOMETRIC) == (RGB_TIFF,)
+    samples = _tiff_numbers(picture, Base.SamplesPerPixel)
+    extra = _tiff_numbers(picture, Base.ExtraSamples)
+    is_rgb = _tiff_numbers(picture, Base.PhotometricInterpretation) == (RGB_TIFF,)
     return is_rgb and max(samples, default=0) > 3 and not set(extra) & set(ALPHA)
 
 
-def _is_thumbnail(picture: Image.Image) -> bool:
-    """Return whether a TIFF begins with a small copy, as camera raw files do."""
-    return any(int(kind) & 1 for kind in _tiff_numbers(picture, SUBFILE_TYPE))
+def _is_misread(picture: Image.Image) -> bool:
+    """Return whether Pillow would misread a TIFF.
 
-
-def _has_deep_planes(picture: Image.Image) -> bool:
-    """Return whether Pillow would take bytes for colours: of 16 bits, one band after the other."""
-    is_deep = max(_tiff_numbers(picture, BITS), default=0) > 8
-    return is_deep and len(picture.getbands()) > 1 and _tiff_numbers(picture, PLANES) == (APART,)
+    Camera raw files begin with a thumbnail. If 16-bit bands are stored one after the other, Pillow
+    takes their bytes for colours.
+    """
+    is_thumbnail = any(int(kind) & 1 for kind in _tiff_numbers(picture, Base.NewSubfileType))
+    is_deep = max(_tiff_numbers(picture, Base.BitsPerSample), default=0) > 8
+    is_apart = _tiff_numbers(picture, Base.PlanarConfiguration) == (APART,)
+    return is_thumbnail or (is_deep and is_apart and len(picture.getbands()) > 1)
 
 
 def _deep_colours(content: bytes, size: tuple[int, int]) -> np.ndarray | None:
@@ -556,42 +553,22 @@ def _deep_colours(content: bytes, size: tuple[int, int]) -> np.ndarray | None:
     return values[..., [2, 1, 0, 3][: values.shape[2]]]  # OpenCV has BGR
 
 
-def range_of(values: np.ndarray, missing: float | None = None) -> Scale:
-    """Return the smallest and the largest value of a picture of more than 8 bits.
+def _colours(values: np.ndarray, missing: float = np.nan) -> np.ndarray:
+    """Return values as float64 without a fourth band; those equal to ``missing`` become NaN."""
+    colours = values[..., :3] if values.ndim == 3 else values
+    return np.where(colours == missing, np.nan, colours).astype(np.float64)
 
-    Args:
-        values: of any shape and type; NaN and infinite values count as missing.
-        missing: a value that marks missing values.
 
-    Raises:
-        ValueError: all values are missing.
-    """
-    known = values[_known(values, missing)]
+def _range_of(colours: np.ndarray) -> Scale:
+    """Return the smallest and the largest finite value."""
+    known = colours[abs(colours) < LARGEST]
     if not known.size:
         raise _RefusedError("has no finite value")
     return float(known.min()), float(known.max())
 
 
-def _colours(values: np.ndarray) -> np.ndarray:
-    """Return the values without a fourth band."""
-    return values[..., :3] if values.ndim == 3 else values
-
-
-def _known(values: np.ndarray, missing: float | None) -> np.ndarray:
-    if values.dtype.kind == "f":
-        return (abs(values) < LARGEST) & (values != (np.nan if missing is None else missing))
-    return np.full(values.shape, True) if missing is None else values != missing
-
-
-def _in_8_bits(
-    values: np.ndarray, scale: tuple[float, float], missing: float | None, has_alpha: bool
-) -> Image.Image:
-    """Scale values to 0..255; missing values become black, infinite ones black or white."""
+def _in_8_bits(colours: np.ndarray, scale: Scale) -> np.ndarray:
+    """Scale values to 0..255; NaN becomes black, infinite values black or white."""
     black, white = scale
-    colours = _colours(values).astype(np.float64)
-    usable = _known(colours, missing) | (colours >= LARGEST)
-    colours = np.where(usable, colours.clip(black, white), black)
-    scaled = (255 * (colours - black) / max(white - black, 1e-300)).clip(0, 255).astype(np.uint8)
-    if has_alpha and values.ndim == 3 and values.shape[2] == 4:
-        scaled = np.dstack([scaled, (values[..., 3] // 257).astype(np.uint8)])
-    return Image.fromarray(scaled)
+    colours = np.where(np.isnan(colours), black, colours.clip(black, white))
+    return (255 * (colours - black) / max(white - black, 1e-300)).clip(0, 255).astype(np.uint8)

@@ -95,11 +95,10 @@ class ImageData:
     def class_counts(self) -> tuple[np.ndarray, np.ndarray]:
         """How many training and test images each class has, two int64 (C,), by label."""
         classes = len(self.class_names)
-        train, test = (
-            np.bincount(labels, minlength=classes)
-            for labels in (self.train_labels, self.test_labels)
+        return (
+            np.bincount(self.train_labels, minlength=classes),
+            np.bincount(self.test_labels, minlength=classes),
         )
-        return train, test
 
     @cached_property
     def fingerprint(self) -> str:

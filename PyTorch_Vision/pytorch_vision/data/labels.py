@@ -89,13 +89,14 @@ def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
     Raises:
         ValueError: ``labels`` is none of these, or a table lacks a column or cannot be read.
     """
-    file, label = "", ""
+    table, columns = _found_table(labels, folder) if isinstance(labels, str) else (None, "")
+    if isinstance(labels, os.PathLike):
+        table = _table_path(labels, folder)
+    if table is not None:
+        _, file, label = [*columns.split(":"), "", ""][:3]
+        return _labeller_by_table(table, file, label, left_out)
     if isinstance(labels, str):
-        labels, file, label = _parsed(labels, folder)
-    elif isinstance(labels, os.PathLike):
-        labels = _table_path(labels, folder)
-    if isinstance(labels, Path):
-        return _labeller_by_table(labels, file, label, left_out)
+        labels = _parsed(labels)
     if not callable(labels):
         raise ValueError(f"labels is {labels!r}, expected a text, a path or a function")
     function = labels
@@ -114,23 +115,15 @@ def from_anywhere(labels: str, folder: Path) -> str:
     return labels if table is None else f"{table.absolute()}{columns}"
 
 
-def _parsed(text: str, folder: Path) -> tuple[Path | Label, str, str]:
-    """Return a labeller or the path of a table, and the names of two columns, which may be empty.
-
-    Raises:
-        ValueError: the text means none of these.
-    """
-    table, columns = _found_table(text, folder)
-    if table is not None:
-        _, file, label = [*columns.split(":"), "", ""][:3]
-        return table, file, label
+def _parsed(text: str) -> Label:
+    """Return the labeller that a text such as "level:2" stands for, else raise ValueError."""
     kind, _, rest = text.partition(":")
     if kind == "name":
-        return by_name(rest), "", ""
+        return by_name(rest)
     if kind in KINDS:
         if not rest.isdecimal() or int(rest) < 1:
             raise ValueError(f"labels is {text!r}, expected 1 or more folders, as in {kind}:2")
-        return by_folders(int(rest), joined=kind == "folders"), "", ""
+        return by_folders(int(rest), joined=kind == "folders")
     raise ValueError(
         f"labels is {text!r}, expected a table (there is no such file), name:<pattern>, "
         "folders:<number> or level:<number>"
@@ -170,10 +163,10 @@ def _labeller_by_table(path: Path, file: str, label: str, left_out: LeftOut) -> 
                 + "".join(f", as in {printable(os.path.relpath(one, top))}" for one in files[:1])
             )
         names = _classes_in(path, rows, file_column, label)
-        # a header names no picture, and nothing that is the class of others
+        # the first row is a header if it names no picture, and its "class" is no class of others
         first = 1 if not found[0] and names[0] not in names[1:] else 0
-        values = [row[file_column] for row in rows]
-        return _one_each(path, values[first:], found[first:], names[first:], left_out)
+        meant = list(zip([row[file_column] for row in rows], found, names, strict=True))
+        return _one_each(path, meant[first:], left_out)
 
     return labeller
 
@@ -193,21 +186,20 @@ def _classes_in(path: Path, rows: list[list[str]], file_column: int, label: str)
 
 
 def _one_each(
-    path: Path, values: list[str], found: list[list[str]], names: list[str], left_out: LeftOut
+    path: Path, rows: list[tuple[str, list[str], str]], left_out: LeftOut
 ) -> dict[str, str]:
     """Return the class of each picture.
 
     Args:
         path: the table.
-        values, found, names: for each row, how it names its picture, the pictures that may be
-            meant, and the class.
+        rows: how each row names its picture, which pictures it may mean, and the class.
         left_out: as for ``labeller_of``.
 
     Raises:
         ValueError: a row may mean several pictures, or a picture has several classes.
     """
     labels: dict[str, set[str]] = defaultdict(set)
-    for value, pictures, name in zip(values, found, names, strict=True):
+    for value, pictures, name in rows:
         if len(pictures) > 1:
             either = listed(pictures[:2])
             raise ValueError(f"{path} names {value!r}, which may be {either}: give its path")

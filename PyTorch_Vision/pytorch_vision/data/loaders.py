@@ -6,7 +6,6 @@ share a batch show the same images as one process.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,10 +27,15 @@ COPIED_AT_ONCE = 4096  # images
 
 
 class TrainLoader:
-    """Shuffled, augmented training batches, made on the CPU by albumentations.
+    """Shuffled, augmented training batches.
+
+    Without a device, albumentations makes one image after another on the CPU. A fast GPU trains on
+    more images per second than that; with a device, a whole batch is made there at once, with the
+    same random parameters and the same pixels. The device holds all images as uint8 if they take at
+    most half of its free memory; otherwise each batch's are copied there.
 
     Args:
-        data: the images, of which only the current batch is copied.
+        data: the images.
         normalization: mean and standard deviation.
         augmentation: how the images are varied.
         batch_size: images per batch. The last batch of an epoch has the remaining images; a single
@@ -39,6 +43,7 @@ class TrainLoader:
         seed: the random seed of the order and the augmentation.
         rank, world_size: this process's rank, and the number of processes. Each process gets its
             part of every batch; the parts differ by at most one image.
+        device: where the batches are made; default: on the CPU, by albumentations.
 
     Attributes:
         chosen: int64, the indices of the images that an epoch shows; initially all.
@@ -56,6 +61,7 @@ class TrainLoader:
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        device: torch.device | None = None,
     ) -> None:
         if not len(data.train_images):
             raise ValueError(f"{data.name} has no training images, only test images")
@@ -65,7 +71,13 @@ class TrainLoader:
         self.rank, self.world_size = rank, world_size
         self.chosen = np.arange(len(data.train_images))
         self.normalization = normalization
-        self.normalizer = Normalizer(normalization)
+        self.normalizer = Normalizer(normalization).to(device)
+        self.device, self.on_device = device, None
+        if device is not None and has_room(device, self.images.nbytes):
+            self.on_device = torch.empty(self.images.shape, dtype=torch.uint8, device=device)
+            for start in range(0, len(self.images), COPIED_AT_ONCE):
+                part = slice(start, start + COPIED_AT_ONCE)
+                self.on_device[part] = as_tensor(self.images[part]).to(device)
         self.vary(augmentation)
 
     def vary(self, augmentation: Augmentation) -> None:
@@ -129,36 +141,9 @@ class TrainLoader:
 
     def augment(self, indices: np.ndarray, draws: Draws) -> Tensor:
         """Return augmented views of images by index, float32 (N, 3, H, W), normalised."""
-        images = view_one_by_one(self.views, self.images[indices], draws)
-        return self.normalizer(torch.from_numpy(images)).contiguous()
-
-
-class DeviceTrainLoader(TrainLoader):
-    """The batches of a ``TrainLoader``, made on a device.
-
-    It holds all images as uint8, if they take at most half of its free memory; otherwise each
-    batch's are copied there.
-
-    A fast GPU trains on more images per second than albumentations makes on a CPU core. The views'
-    parameters are drawn on the CPU as for ``TrainLoader``; the pixels are the same.
-
-    Args:
-        arguments: those of ``TrainLoader``, in the same order.
-        device: where the batches are made.
-    """
-
-    def __init__(self, *arguments: Any, device: torch.device) -> None:
-        super().__init__(*arguments)
-        self.device, self.on_device = device, None
-        self.normalizer.to(device)
-        if has_room(device, self.images.nbytes):
-            self.on_device = torch.empty(self.images.shape, dtype=torch.uint8, device=device)
-            for start in range(0, len(self.images), COPIED_AT_ONCE):
-                part = slice(start, start + COPIED_AT_ONCE)
-                self.on_device[part] = as_tensor(self.images[part]).to(device)
-
-    def augment(self, indices: np.ndarray, draws: Draws) -> Tensor:
-        """Return augmented views of images by index, as ``TrainLoader`` does, on the device."""
+        if self.device is None:
+            images = view_one_by_one(self.views, self.images[indices], draws)
+            return self.normalizer(torch.from_numpy(images)).contiguous()
         if self.on_device is not None:
             pixels = self.on_device[to_device(torch.from_numpy(indices), self.device)]
         else:
@@ -179,16 +164,15 @@ def train_loader(
     rank: int = 0,
     world_size: int = 1,
 ) -> TrainLoader:
-    """Return the loader for a device: ``DeviceTrainLoader`` for a GPU, else ``TrainLoader``.
+    """Return the loader for a network's device; on a GPU, the batches are made there.
 
     ``augmentation.steps`` always run on the CPU; if the device is a GPU, a printed line says so.
     """
-    settings = (data, normalization, augmentation, batch_size, seed, rank, world_size)
-    if device.type != "cpu" and augmentation.steps is None:
-        return DeviceTrainLoader(*settings, device=device)
-    if device.type != "cpu":
+    on_device = device.type != "cpu" and augmentation.steps is None
+    if device.type != "cpu" and not on_device:
         say("The augmentation's steps run on the CPU, as albumentations cannot use a GPU.")
-    return TrainLoader(*settings)
+    settings = (data, normalization, augmentation, batch_size, seed, rank, world_size)
+    return TrainLoader(*settings, device if on_device else None)
 
 
 def batch_count(images: int, batch_size: int) -> int:

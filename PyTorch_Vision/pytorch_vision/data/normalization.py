@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-AT_ONCE = 1 << 24  # values in a part of the images, whose channels are counted at 8 bytes each
+AT_ONCE = 1 << 24  # values that are counted at once, as np.bincount needs 8 bytes for each
 
 
 @dataclass(frozen=True)

@@ -117,14 +117,14 @@ def stratified_by_share(labels: np.ndarray, classes: int, share: float) -> np.nd
     """Return how many images of each class to hold out, given the share of each class.
 
     At least one image of a class is held out and at least one stays, but none is held out from a
-    class with one or two.
+    class with one or two, or if the share is 0.
 
     Returns:
         int64 (classes,).
     """
     there = np.bincount(labels, minlength=classes)
-    counts = np.floor(share * there + 0.5).astype(np.int64)
-    return np.where(there > 2, counts.clip(1, np.maximum(there - 1, 1)), 0)
+    counts = np.floor(share * there + 0.5).astype(np.int64).clip(1, np.maximum(there - 1, 1))
+    return np.where((there > 2) & (share > 0), counts, 0)
 
 
 def stratified_by_total(labels: np.ndarray, classes: int, held_out: int) -> np.ndarray:

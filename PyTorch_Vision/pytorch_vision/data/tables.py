@@ -33,7 +33,7 @@ def read_table(path: Path) -> list[list[str]]:
         text = content.decode("utf-16" if has_mark else "utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("cp1252", errors="replace")
-    first = (text.splitlines() or [""])[0]
+    first = next(filter(str.strip, text.splitlines()), "")
     delimiter = max(",;\t", key=first.count)
     delimiter = delimiter if delimiter in first else " "
     try:
@@ -54,7 +54,7 @@ class FileNames:
 
     A text names a file by its name, or by its path from one of some folders. If no file is called
     exactly so, then suffix, case, Unicode form and leading zeros do not count, as spreadsheets and
-    other systems change them; nor does a folder in which all texts of a column say that they lie.
+    other systems change them; nor does a folder with which all texts of a column begin.
 
     Args:
         files: their paths.

@@ -5,6 +5,7 @@ import ctypes
 import functools
 import gc
 import logging
+import os
 import random
 import traceback
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from pytorch_vision.runtime.checks import checked_dataclass
 
 ON_THE_CPU = "DefaultCPUAllocator"  # in torch's error when the CPU's memory is full
 NO_MEMORY = (ON_THE_CPU, "out of memory", "ALLOC_FAILED")
+TORCHRUN = "TORCHELASTIC_RUN_ID"  # set in the processes that torchrun starts
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
@@ -90,9 +92,8 @@ def fabric_on(
     for name in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # processes are started by torchrun or by this program, whatever a cluster's variables say
-    by_torchrun = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
     return lightning_fabric.Fabric(
-        plugins=None if by_torchrun else LightningEnvironment(),
+        plugins=None if TORCHRUN in os.environ else LightningEnvironment(),
         accelerator=machine.chosen_accelerator,
         devices=devices,
         num_nodes=nodes,
@@ -208,19 +209,16 @@ def usual_defaults() -> Iterator[None]:
     A caller's autocast would cache the cast weights until it ends, so that training would not
     change them.
     """
-    dtype, device = torch.get_default_dtype(), torch.get_default_device()
-    torch.set_default_dtype(torch.float32)
-    try:
-        with contextlib.ExitStack() as stack:
-            # a device mode slows down every call of torch, so it is set only if needed
-            if device.type != "cpu":
-                stack.enter_context(torch.device("cpu"))
-            for kind in ("cpu", "cuda", "mps"):
-                if torch.is_autocast_enabled(kind):
-                    stack.enter_context(torch.autocast(kind, enabled=False, cache_enabled=False))
-            yield
-    finally:
-        torch.set_default_dtype(dtype)
+    with contextlib.ExitStack() as stack:
+        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+        torch.set_default_dtype(torch.float32)
+        # a device mode slows down every call of torch, so it is set only if needed
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False, cache_enabled=False))
+        yield
 
 
 @contextlib.contextmanager
@@ -236,13 +234,11 @@ def random_state_kept(device: torch.device) -> Iterator[None]:
 
     A custom network may draw from any of these. The states of other GPUs are not restored.
     """
-    pythons, numpys = random.getstate(), np.random.get_state()
+    before = random_state(device)
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            yield
+        yield
     finally:
-        random.setstate(pythons)
-        np.random.set_state(numpys)
+        set_random_state(before, device)
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
@@ -256,7 +252,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
         "torch": torch.get_rng_state(),
         "device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         "numpy": [torch.from_numpy(np.asarray(keys, np.int64)), *rest],
-        "python": [version, torch.tensor(words), gauss],
+        "python": [version, torch.from_numpy(np.array(words)), gauss],
     }
 
 
@@ -311,9 +307,8 @@ def memory_explained(work: str = "this test", advice: str = "") -> Iterator[None
 
 def is_lack_of_memory(error: Exception) -> bool:
     """Return whether an error from Python, NumPy or torch means that memory has run out."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in NO_MEMORY)
+    is_lack = isinstance(error, RuntimeError) and any(sign in str(error) for sign in NO_MEMORY)
+    return is_lack or isinstance(error, MemoryError)
 
 
 @contextlib.contextmanager

@@ -20,25 +20,8 @@ import psutil
 from pytorch_vision.runtime.terminal import say
 from pytorch_vision.runtime.text import first_line
 
-SYSTEM_ERRORS = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-    errno.EIO,
-    errno.ENOTCONN,  # this and the next four: a network drive
-    errno.ESTALE,
-    errno.ETIMEDOUT,
-    errno.ECONNABORTED,
-    errno.EHOSTDOWN,
-    errno.ENOSPC,
-    errno.ENOENT,
-    errno.EISDIR,
-    errno.ENOTDIR,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-}
+# errno of an OSError from a damaged file: raised by a decoder, or by an impossible seek
+DAMAGE = (None, errno.EINVAL)
 LOCK = ".lock"
 RUN_MANIFEST = "run.json"  # a folder that holds this file was written by a run
 
@@ -72,7 +55,7 @@ def free_path(path: Path, may_replace: Callable[[Path], bool]) -> Path:
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike) -> Iterator["AtomicFile"]:
+def atomic_write(path: str | os.PathLike) -> Iterator[IO[bytes]]:
     """Open a temporary file beside ``path``, and rename it to ``path`` once it is complete.
 
     After an error, the old file is unchanged and the temporary one is removed. Also removes what
@@ -91,13 +74,12 @@ def atomic_write(path: str | os.PathLike) -> Iterator["AtomicFile"]:
     temporary = path.with_name(f".{os.getpid()}.{threading.get_ident()}.{host}.tmp")
     try:
         with open(temporary, "wb") as file:
-            written = AtomicFile(file)
             try:
-                yield written
-            except Exception:
-                if written.error is None:
-                    raise
-                raise written.error from None
+                yield file
+            except RuntimeError as error:  # torch.save raises one in place of an OSError
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
             file.flush()
             _sync(file)
         os.replace(temporary, path)
@@ -116,26 +98,6 @@ def _sync(file: IO[bytes]) -> None:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
             raise
-
-
-class AtomicFile:
-    """A file that keeps the error of a failed write, which ``torch.save`` replaces with another."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
-        self.error: OSError | None = None
-
-    def write(self, content: bytes) -> int:
-        """Write bytes, and return how many were written."""
-        try:
-            return self.file.write(content)
-        except OSError as error:
-            self.error = error
-            raise
-
-    def flush(self) -> None:
-        """Flush the buffer."""
-        self.file.flush()
 
 
 def write_csv(
@@ -206,10 +168,7 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
 
 
 def is_system_error(error: Exception) -> bool:
-    """Return whether the system failed, as for lack of permission, and not a file's content.
-
-    Returns False for an OSError that a damaged file causes, such as an impossible seek.
-    """
-    return isinstance(error, MemoryError) or (
-        isinstance(error, OSError) and error.errno in SYSTEM_ERRORS
-    )
+    """Return whether the system failed, as for lack of permission, and not a file's content."""
+    if isinstance(error, OSError):
+        return error.errno not in DAMAGE
+    return isinstance(error, MemoryError)

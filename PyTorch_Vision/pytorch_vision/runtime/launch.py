@@ -12,7 +12,7 @@ from lightning_fabric.strategies import DDPStrategy
 from lightning_fabric.strategies.launchers import subprocess_script
 from torch.nn.parallel import DistributedDataParallel
 
-from pytorch_vision.runtime.devices import Machine, fabric_on
+from pytorch_vision.runtime.devices import TORCHRUN, Machine, fabric_on
 from pytorch_vision.runtime.terminal import is_interactive
 
 
@@ -31,7 +31,7 @@ def start_processes(machine: Machine) -> lightning_fabric.Fabric:
     script = getattr(sys.modules["__main__"], "__file__", "")
     # Fabric starts argv again, from the folder of now
     again = bool(script) and os.path.realpath(sys.argv[0]) == os.path.realpath(script)
-    started = os.environ.keys() & {"LT_CLI_USED", "TORCHELASTIC_RUN_ID"}  # fabric run, torchrun
+    started = os.environ.keys() & {"LT_CLI_USED", TORCHRUN}  # the first by fabric run
     if not started and (is_interactive() or not again):
         raise ValueError(
             f"devices is {devices}, but this program cannot be started again, because it is no "
@@ -50,7 +50,7 @@ def _devices_and_nodes(wanted: int | Literal["auto"], accelerator: str) -> tuple
     """Return the number of devices to use on this machine, and the number of machines."""
     there = {"cuda": torch.cuda.device_count(), "cpu": None, "mps": 1}[accelerator]
     devices, nodes = (there or 1) if wanted == "auto" else wanted, 1
-    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
+    if TORCHRUN in os.environ:
         started = int(os.environ["LOCAL_WORLD_SIZE"])
         if wanted not in ("auto", 1, started):
             raise ValueError(

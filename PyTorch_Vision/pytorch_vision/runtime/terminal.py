@@ -110,8 +110,8 @@ def bar_line(description: str, done: int, total: int, initial: int, seconds: flo
 
     Of ``total`` steps, ``initial`` were done when the bar began, ``seconds`` ago.
     """
-    shown = {"prefix": description, "ascii": _lacks_blocks(), "bar_format": BAR, "initial": initial}
-    return tqdm.format_meter(done, total, seconds, **shown)
+    style = {"prefix": description, "ascii": _lacks_blocks(), "bar_format": BAR, "initial": initial}
+    return tqdm.format_meter(done, total, seconds, **style)
 
 
 def _lacks_blocks() -> bool:

@@ -169,8 +169,7 @@ class Checkpoints:
     def _write(self, folder: Path, state: dict[str, Any]) -> None:
         try:
             with atomic_write(folder / NAME) as file:
-                writable: Any = file  # has both methods that torch calls
-                torch.save(state, writable)
+                torch.save(state, file)
         except OSError as error:
             Bar.write(
                 f"No checkpoint saved in {folder} ({describe_os_error(error)}); the previous one, "
