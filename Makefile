@@ -12,7 +12,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
 
 run: .venv/installed  ## execute the notebook (without a GPU: on the bundled sample) into runs/
-	@echo "Executing $(NOTEBOOK).ipynb; on two CPU cores the bundled sample takes 3 to 20 minutes."
+	@echo "Executing $(NOTEBOOK).ipynb; on two CPU cores the bundled sample takes 2 to 15 minutes."
 	@echo "A smaller network, for a shorter wait: S8_MODEL=CustomResNet make run"
 	$(BIN)/python run_notebook.py
 	@echo "See runs/$(NOTEBOOK).html. All 50,000 images, on whatever device there is: make full"
