@@ -58,7 +58,8 @@ def page() -> str:
         parts.append("")
     parts.append(
         "## What the recipes change\n\nThe defaults above are those of the recipe `default`. "
-        "The others differ from it in these (and `few` has `filters=identity`):\n\n"
+        "The others differ from it in these (and `few` has `filters=identity` and "
+        "`conv_padding=standard`):\n\n"
         "| recipe | settings |\n| --- | --- |"
     )
     usual = _values(TrainConfig())

@@ -73,6 +73,10 @@ def test_a_folder_of_runs_stands_for_them(tmp_path):
     with pytest.raises(ValueError, match=r"notes holds no run: there is no history\.csv"):
         read_runs(tmp_path / "study" / "notes")
     assert [one.name for one in read_runs(tmp_path)] == names
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "best").symlink_to(names[0])
+    (tmp_path / "linked" / "round").symlink_to(tmp_path / "linked")
+    assert [one.name for one in read_runs(tmp_path / "linked")] == [str(tmp_path / "linked/best")]
 
 
 def test_a_comparison_is_a_table_too(tmp_path):

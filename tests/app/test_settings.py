@@ -214,7 +214,7 @@ def mine(tmp_path, few) -> dict[str, str]:
         (
             {"model": "ResNet18", "conv_padding": "original"},
             "ResNet10 (conv_padding='standard')",
-            "conv_padding=original and model=ResNet18 are not used: the weights are of ResNet10",
+            "The network is that of the weights: ResNet10 (conv_padding='standard')",
         ),
     ],
 )
@@ -233,7 +233,7 @@ def test_weights_of_ours_say_of_which_network_they_are(
     digest = hashlib.sha256((tmp_path / "w.safetensors").read_bytes()).hexdigest()
     assert begun.begins_with == digest
     printed = capsys.readouterr().out
-    assert told in printed if told else "not used" not in printed
+    assert told in printed if told else "network is that" not in printed
 
 
 def test_the_recipe_for_few_images_has_the_standard_padding(few):

@@ -235,7 +235,7 @@ def test_pictures_without_an_extension_are_pictures(tmp_path, capsys):
     assert len(pictures_of(find_files(tmp_path / "cat"))) == 25
     fill(tmp_path, "cat=1")
     (tmp_path / "cat" / "LICENSE").write_text("of these pictures")
-    assert len(pictures_of(find_files(tmp_path / "cat"))) == 26
+    assert len(pictures_of(find_files(tmp_path / "cat"))) == 27
     (tmp_path / "cat" / "broken.png").symlink_to("nowhere")
     capsys.readouterr()
     assert len(find_files(tmp_path / "cat")) == 28

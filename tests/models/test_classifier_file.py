@@ -103,6 +103,8 @@ def test_a_custom_network_is_loaded_into_the_callers_module(path, tiny):
         ValueError, match=r"network\(10\) fails: .*Expected a network, or a function"
     ):
         Classifier.load(path, lambda: tiny_network())
+    with pytest.raises(ValueError, match=r"network\(10\) made NoneType, expected a Module"):
+        Classifier.load(path, lambda classes: None)
     another = tiny_network(normalization=False)
     refusal = r"does not fit Sequential: 1\.bias is \(8,\), expect"
     with left_alone(another), pytest.raises(CheckpointError, match=refusal):

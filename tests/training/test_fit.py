@@ -136,7 +136,7 @@ def test_progressive_resizing_shows_smaller_images_first(few, tiny, tmp_path, ca
     fit(tiny, few, config, ON_CPU)
     assert [images.shape[2] for images in shown] == [24] * 14 + [32] * 7
     # the first calls check which sizes it takes, and look for hints
-    assert [images.shape[2] for images in tested] == [32, 24, 32, 24, 24, 32]
+    assert [images.shape[2] for images in tested] == [32, 24, 32, 32, 24, 24, 32]
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Test set")]
     ends = [*[" at 0.75 of their size"] * 2, ""]
     assert [line.partition("%)")[2] for line in lines] == ends

@@ -12,7 +12,15 @@ from pytorch_vision.training import TrainConfig, fit
 
 CONFIG = TrainConfig(epochs=1, batch_size=16)
 # each hint has one of these
-WORDS = ("is not used", "holds", "not reach", "seems to end", "running statistics", "of its own,")
+WORDS = (
+    "is not used",
+    "holds",
+    "not reach",
+    "seems to end",
+    "running statistics",
+    "of its own,",
+    "different logits",
+)
 
 
 class Hidden(Body):
@@ -37,6 +45,13 @@ class Auxiliary(Body):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logits = super().forward(x)
         return logits, self.second(logits.detach())
+
+
+class Dropped(Body):
+    """Drops features in evaluation mode, too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(F.dropout(self.features(x).mean((2, 3)), 0.5))
 
 
 class Centres(nn.Module):
@@ -80,6 +95,7 @@ NO_STATISTICS = nn.BatchNorm2d(3, track_running_stats=False)
             [],
         ),
         (nn.Sequential(tiny_network(), nn.LogSoftmax(1)), {}, []),
+        (Dropped(), {}, ["The same image gets different logits in evaluation mode"]),
     ],
 )
 def test_probable_mistakes_are_printed_and_nothing_else(few, capsys, network, options, hints):

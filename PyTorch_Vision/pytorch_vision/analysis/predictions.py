@@ -174,7 +174,7 @@ def _chosen(
         labels = ranks[predictions.labels[candidates]]
         candidates = np.sort(candidates[balanced_indices(labels, count)])
     choice = {
-        "first": f"the first {count} {what} in test order",
+        "first": f"the first {count} {what} in {predictions.split} order",
         "confident": f"the {count} most confident {what}",
         "spread": f"{count} {what} spread over the true classes",
     }[order]

@@ -5,6 +5,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,11 +91,15 @@ def read_runs(folder: str | os.PathLike) -> list[FinishedRun]:
         ValueError: there is none, or its history is damaged.
     """
     run = RunFolder(user_path(folder))
-    history = run.history.relative_to(run.folder)
-    below = [] if run.history.is_file() else sorted(run.folder.rglob(str(history)))
-    return [FinishedRun.read(one.parents[len(history.parents) - 1]) for one in below] or [
-        FinishedRun.read(run.folder)
-    ]
+    below, seen = list[Path](), set[str]()
+    for place, folders, _ in () if run.history.is_file() else os.walk(run.folder, followlinks=True):
+        folders[:] = sorted(one for one in folders if not one.startswith("."))
+        if (real := os.path.realpath(place)) in seen:  # links can form a circle
+            folders.clear()
+        elif RunFolder(Path(place)).history.is_file():
+            below.append(Path(place))
+        seen.add(real)
+    return [FinishedRun.read(one) for one in below or [run.folder]]
 
 
 def compare_runs(runs: Sequence[FinishedRun]) -> str:

@@ -332,7 +332,7 @@ def describe_run(
     recipe = {one.name: known[one.name] for one in fields(config)}
     augmentation = {k: v for k, v in recipe.pop("augmentation").items() if v is not None}
     known |= (custom or Custom()).fingerprint()
-    known["threads"] = threads
+    known = {"begins_with": None} | known | {"threads": threads}
     if earlier := classifier.history.records[:epochs_before]:
         known["history"] = str(earlier)
     counts = [of_split.tolist() for of_split in data.class_counts]

@@ -5,6 +5,7 @@ of the recipe, ``Machine`` those of the machine. ``FIELDS`` lists all of them by
 command line's options, and the notebook's constants and environment variables.
 """
 
+import functools
 import hashlib
 import os
 import shlex
@@ -30,6 +31,7 @@ from pytorch_vision.models.classifier_file import made_by_in, metadata_in, train
 from pytorch_vision.models.init import begin_as_identity
 from pytorch_vision.models.registry import (
     check_name,
+    describe_network,
     has_pretrained_weights,
     is_builtin,
     is_safe,
@@ -51,9 +53,10 @@ from pytorch_vision.training.optimizers import MakeOptimizer
 
 DRIVE = "/content/drive"  # where Colab mounts it
 # defaults for the pictures of a folder: at 64 pixels, two cores train in minutes, but features
-# learned from larger pictures, as ImageNet's, lose 5 to 20 points of accuracy (docs/transfer.md)
+# learned from larger pictures, as ImageNet's, lose 5 to 22 points of accuracy (docs/transfer.md)
 SIZE, LEARNED_SIZE, GPU_SIZE, RESIZE = 64, 128, 224, "crop"
 DEFAULT_MODEL = "ResNet18"
+RESNETS = ("ResNet18", "ResNet34")
 
 
 def _path_text(path: Any) -> Any:
@@ -250,7 +253,7 @@ class Settings:
         if self.model == "CustomResNet":
             return "quick"
         # the recipe few shows smaller images, which a user's network may not take
-        few = self.data == "sample" and self.model.startswith("ResNet")
+        few = self.data == "sample" and self.model in RESNETS
         return "few" if few else "default"
 
     def load_data(self, like: Classifier | None = None) -> ImageData:
@@ -293,7 +296,7 @@ class Settings:
 
         Prints what follows from the weights.
         """
-        begun = _begun_with(self.weights) if self.weights else {}
+        begun = self._begun
         size = self.size or begun.get("size") or self._usual_size()
         resize = self.resize or begun.get("resize", RESIZE)
         chosen = {"size": f"to {_pixels(size)} pixels", "resize": f"by {resize}"}
@@ -304,6 +307,21 @@ class Settings:
                 f"({' and '.join(how)} {'change' if how == chosen else 'changes'} that)"
             )
         return size, resize, begun.get("train_digests", ())
+
+    @functools.cached_property
+    def _begun(self) -> dict[str, Any]:
+        """What the file of weights says of its network and of the images that it was trained on.
+
+        "network" is None unless ``create`` can make it.
+        """
+        if not self.weights:
+            return {"network": None}
+        path = weights_path(self.weights)
+        tensors, texts = read_state_dict(path)
+        with metadata_in(path, texts or {}) as metadata:
+            made_by = made_by_in({"network": None} | metadata, len(tensors))
+            known = made_by if made_by and is_safe(made_by) else None
+            return metadata | {"train_digests": train_digests_of(metadata), "network": known}
 
     def _usual_size(self) -> int | tuple[int, int]:
         """Return the height and width of a folder's pictures if neither user nor weights say."""
@@ -366,10 +384,8 @@ class Settings:
             ValueError: the network cannot be made, or the classes differ.
         """
         torch.manual_seed(self.config.seed)
-        made_by = self._network()
+        made_by = dict(self._network())
         classifier = Classifier(made_by.pop("name"), data, seed=self.config.seed, **made_by)
-        if self.weights:
-            self.tell_unused(classifier)
         if self.filters and self.has_learned_weights:
             say(f"filters={self.filters} is not used: the network begins with weights")
         filters = self.filters or ("identity" if self.chosen_recipe == "few" else "random")
@@ -386,12 +402,15 @@ class Settings:
 
     def _network(self) -> dict[str, Any]:
         """Return the network's "name" and its options, for ``models.create``."""
-        if self.weights:
-            of_file = _begun_with(self.weights)["network"]
-            if of_file and self.model in (DEFAULT_MODEL, network_name(of_file)):
-                return of_file
+        of_file = self._begun["network"]
+        if of_file and self.model in (DEFAULT_MODEL, network_name(of_file)):
+            theirs = of_file | {"model": network_name(of_file)}
+            given = self.given & {"model", "conv_padding"}
+            if any(getattr(self, name) not in (None, theirs.get(name)) for name in given):
+                say(f"The network is that of the weights: {describe_network(of_file)}")
+            return of_file
         made_by: dict[str, Any] = {"name": self.model}
-        few = self.chosen_recipe == "few" and self.model.startswith("ResNet")
+        few = self.chosen_recipe == "few" and self.model in RESNETS
         if padding := self.conv_padding or ("standard" if few else None):
             made_by["conv_padding"] = padding
         if self.model == "CustomResNet":
@@ -447,7 +466,7 @@ class Settings:
             values["data"] = str(Path(self.data).absolute())
             values["labels"] = self.labels and from_anywhere(self.labels, Path(self.data))
         begins_with = None
-        if self.weights:
+        if self.weights and classifier.begins_with:
             begins_with = {"weights": self.weights, "sha256": classifier.begins_with}
         words = self.command()
         # an option can neither give steps nor unset what a recipe sets
@@ -505,19 +524,6 @@ class Settings:
         chosen = (self.data, self.held_out, self.model, self.weights, self.chosen_recipe)
         full = chosen == ("full", 0, DEFAULT_MODEL, "", "default")
         return "." if full and not self.output else self.folder
-
-
-def _begun_with(weights: str) -> dict[str, Any]:
-    """Return what a file of weights says of its network and of the images that it was trained on.
-
-    "network" is None unless ``create`` can make it.
-    """
-    path = weights_path(weights)
-    tensors, texts = read_state_dict(path)
-    with metadata_in(path, texts) as metadata:
-        made_by = made_by_in({"network": None} | metadata, len(tensors))
-        known = made_by if made_by and is_safe(made_by) else None
-        return metadata | {"train_digests": train_digests_of(metadata), "network": known}
 
 
 def _pixels(size: int | tuple[int, int]) -> str:

@@ -278,22 +278,17 @@ def _opened(path: ImageFile) -> IO[bytes]:
 
 
 def pictures_of(files: list[str]) -> list[str]:
-    """Return the files whose extensions are those of pictures, and pictures without an extension.
+    """Return the files whose extensions are those of pictures.
 
-    If no extension is that of pictures, the first files are opened. If one of them is a picture,
-    all files with the same extension, or without one as it is, are returned.
+    The first files without an extension are opened, too, and the first of all files if no extension
+    is that of pictures. If one of them is a picture, all files like it are returned.
     """
     extensions = _extensions()
     suffixes = {_suffix(file) for file in files}
     known = {one for one in suffixes if one in extensions or "image/" in _media_type(one)}
-    if known:
-        return [
-            one
-            for one in files
-            if _suffix(one) in known or (not _letters(one) and _is_picture(one))
-        ]
-    found = {_letters(one) for one in files[:LOOKED_AT] if _is_picture(one)}
-    return [one for one in files if _letters(one) in found]
+    tried = [one for one in files if not known or not _letters(one)]
+    found = {_letters(one) for one in tried[:LOOKED_AT] if _is_picture(one)}
+    return [one for one in files if _suffix(one) in known or _letters(one) in found]
 
 
 def _letters(file: str) -> str:

@@ -105,7 +105,6 @@ class Classifier:
             ``conv_padding="standard"``.
 
     Attributes: the arguments above, under the same names, except data, seed and options; and
-        normalized_by_data: whether the normalisation was computed from ``data``.
         begins_with: which weights a training begins with, if not with those of the network as it
             was made: the SHA-256 of the file of ``begin_with``, or any text.
 
@@ -145,9 +144,9 @@ class Classifier:
         else:
             self.network = network
         normalization = normalization or expected_normalization(self.network)
-        self.normalized_by_data = normalization is None
+        self._of_data = None
         if normalization is None and data is not None:
-            normalization = Normalization.of(data.train_images)
+            normalization = self._of_data = Normalization.of(data.train_images)
         if normalization is None:
             raise ValueError(NEEDS)
         self.normalization = normalization
@@ -167,6 +166,11 @@ class Classifier:
     @class_names.setter
     def class_names(self, names: Sequence[str]) -> None:
         self._class_names = check_class_names(names)
+
+    @property
+    def normalized_by_data(self) -> bool:
+        """Whether the normalisation was computed from the data to train on."""
+        return self.normalization is self._of_data
 
     @property
     def network(self) -> nn.Module:
@@ -397,9 +401,10 @@ class Classifier:
                 + f". The file has {listed(list(tensors))}; the network has {listed(list(own))}"
             )
         load_state(self.network, {**own, **fitting.taken})
-        self.begins_with = hashlib.sha256(path.read_bytes()).hexdigest()
+        with open(path, "rb") as file:
+            self.begins_with = hashlib.file_digest(file, "sha256").hexdigest()
         if expected is not None:
-            self.normalization, self.normalized_by_data = expected, False
+            self.normalization = expected
         self.learns_from(digests)
         others = names not in (None, list(self.class_names))
         message = f"Beginning with the weights of {printable(description)}: {fitting}"

@@ -18,6 +18,7 @@ from pytorch_vision.data.images import check_class_names
 from pytorch_vision.models.history import History
 from pytorch_vision.models.module_utils import load_state, tensors_of
 from pytorch_vision.models.registry import (
+    MODELS,
     create,
     describe_network,
     is_builtin,
@@ -32,6 +33,7 @@ from pytorch_vision.runtime.text import ADDRESS, LONGEST_TEXT, checked_text, fir
 
 PRETRAINED = Path(__file__).parents[2] / "weights" / "resnet18_cifar10.safetensors"
 LARGEST_CLASSES = 100_000
+OPTIONS = {"name", "conv_padding", "mirrored", "logit_scale"}  # of the networks in ``MODELS``
 DIGESTS = re.compile("[A-Za-z0-9+/]*")  # base64
 
 
@@ -78,7 +80,7 @@ def _made_by_still(network: nn.Module, classes: int) -> dict[str, Any] | None:
     if made_by is None or not is_safe(made_by):
         return made_by
     try:
-        again = _made_again(made_by, classes)
+        again = _made_again(made_by, classes, shapes_only=True)
     except Exception:  # nothing may stop a network from being saved
         return made_by
     one, other = (
@@ -88,17 +90,18 @@ def _made_by_still(network: nn.Module, classes: int) -> dict[str, Any] | None:
     return made_by if one == other else None
 
 
-def _made_again(made_by: dict[str, Any], classes: int) -> nn.Module:
+def _made_again(made_by: dict[str, Any], classes: int, shapes_only: bool = False) -> nn.Module:
     """Return a network that ``create`` makes, without memory for its tensors where that works.
 
-    The global random state is kept.
+    The global random state is kept. With ``shapes_only``, no tensor needs numbers.
     """
     with random_state_kept(torch.device("cpu")):
         # some, such as RegNet, compute with numbers while they are made
         with contextlib.suppress(Exception), torch.device("meta"):
             network = create(num_classes=classes, **made_by)
             # a file has no numbers for a non-persistent buffer
-            if network.state_dict().keys() >= dict(network.named_buffers()).keys():
+            buffers = dict(network.named_buffers())
+            if shapes_only or network.state_dict().keys() >= buffers.keys():
                 return network
         return create(num_classes=classes, **made_by)
 
@@ -200,12 +203,15 @@ def network_given(given: nn.Module | Callable[[int], nn.Module] | str, classes: 
     if isinstance(given, nn.Module):
         return given
     try:
-        return given(classes)
+        made = given(classes)
     except TypeError as error:
         raise ValueError(
             f"network({classes}) fails: {first_line(error)}. Expected a network, or a function "
             "that makes one for a number of classes"
         ) from error
+    if not isinstance(made, nn.Module):
+        raise ValueError(f"network({classes}) made {type(made).__name__}, expected a Module")
+    return made
 
 
 def made_by_in(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
@@ -228,6 +234,8 @@ def made_by_in(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
             raise ValueError("its blocks are not a list of numbers")
         if len(blocks) != 4 or min(blocks) < 1 or sum(blocks) > tensors:
             raise ValueError(f"its blocks are {blocks}")
+    if name in MODELS and (unknown := network.keys() - OPTIONS):
+        raise ValueError(f"its network has options {sorted(unknown)}")
     return network
 
 

@@ -1,5 +1,6 @@
 """Networks by name: built-in ones, torchvision's, timm's, and those from a user's function."""
 
+import contextlib
 import difflib
 import importlib
 import os
@@ -115,14 +116,14 @@ def only_size(name: str) -> tuple[int, int] | None:
 
     None for a network that takes several sizes, or of which that is not known, such as a user's.
     """
-    if name.startswith(TIMM):
-        config = _timm().get_pretrained_cfg(name.removeprefix(TIMM))
-        return tuple(config.input_size[1:]) if config and config.fixed_input_size else None
-    if name.startswith(TORCHVISION):
-        with torch.device("meta"):
-            network = _builder(name.partition(WEIGHTS)[0])(num_classes=1)
-        side = getattr(network, "image_size", None)
-        return None if side is None else (side, side)
+    with contextlib.suppress(Exception):  # ``create`` says what is wrong with the name
+        if name.startswith(TIMM):
+            config = _timm().get_pretrained_cfg(name.removeprefix(TIMM))
+            return tuple(config.input_size[1:]) if config.fixed_input_size else None
+        if name.startswith(TORCHVISION):
+            with torch.device("meta"):
+                network: Any = _builder(name.partition(WEIGHTS)[0])(num_classes=1)
+            return network.image_size, network.image_size
     return None
 
 
@@ -297,6 +298,8 @@ def _timm_builder(name: str) -> Callable[..., nn.Module]:
     def build(num_classes: int, pretrained: bool = True, **options: Any) -> nn.Module:
         try:
             model = timm.create_model(name, pretrained, num_classes=num_classes, **options)
+        except TypeError:  # an option that it does not have
+            raise
         except Exception as error:  # from the network, or the reader of a file
             raise ValueError(
                 f"{TIMM}{name} cannot be made ({first_line(error)}); without a network connection, "

@@ -75,7 +75,11 @@ def _describe_content(value: Any) -> str:
     """Describe an object's numbers and texts, its buffers, and its class if it is a user's."""
     held = vars(value) if hasattr(value, "__dict__") else {}
     buffers = dict(value.named_buffers(recurse=False)) if isinstance(value, nn.Module) else {}
-    plain = {k: v for k, v in held.items() if isinstance(v, (bool, int, float, str))}
+    plain = {
+        name: one
+        for name, one in held.items()
+        if isinstance(one, (bool, int, float, str)) and name != "training"
+    }
     tensors = {k: v.detach().cpu().tolist() for k, v in buffers.items()}
     if not plain and not tensors:
         return _describe_class(type(value))

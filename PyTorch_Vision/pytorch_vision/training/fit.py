@@ -81,7 +81,8 @@ def fit(
             lr=1e-3)``. Its rates rise over ``config.warm_up`` of the steps, then fall to zero. Its
             step is called without a closure. A checkpoint holds its state, but no numbers that
             optimizer or loss keep elsewhere, such as in a global variable or the loss's parameters.
-            It recognises both by their own code, not by that of the functions they call.
+            It recognises both by their own code, numbers and buffers, not by the functions they
+            call: make a loss that changes its own numbers anew before the run is continued.
 
     Raises:
         FloatingPointError: the loss became infinite or NaN; names epoch and batch, or the test.

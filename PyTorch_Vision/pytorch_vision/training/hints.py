@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from pytorch_vision.models.module_utils import evaluating
@@ -34,10 +34,16 @@ def hints(trainer: Trainer) -> Iterator[str]:
             "them. Freeze them (requires_grad_(False)); or add the network's other outputs to the "
             "first; or remove the detach(), no_grad() or checkpoint(use_reentrant=True) after them"
         )
-    if last := _last_activation(trainer):
+    first, second = _logits_twice(trainer)
+    if last := _last_activation(first):
         yield (
             f"The network seems to end with a {last}. The loss and predict expect logits and apply "
             f"a softmax of their own, so it learns badly: remove the {last}"
+        )
+    if not torch.allclose(first.float(), second.float(), rtol=1e-2, atol=1e-2, equal_nan=True):
+        yield (
+            "The same image gets different logits in evaluation mode, so predictions are random: "
+            "use nn.Dropout, or give F.dropout training=self.training"
         )
     if names := [
         name
@@ -82,17 +88,22 @@ def hidden_layers(network: nn.Module) -> list[str]:
     return found
 
 
-def _last_activation(trainer: Trainer) -> str:
-    """Return the activation that makes a network's outputs, such as "softmax"; or an empty text."""
+def _logits_twice(trainer: Trainer) -> tuple[Tensor, Tensor]:
+    """Return the logits of two random images, computed twice in evaluation mode."""
     device = trainer.fabric.device
-    images = torch.zeros(2, 3, *trainer.classifier.size, device=device)
     with (
         evaluating(trainer.network),
         random_state_kept(device),
         torch.enable_grad(),
         trainer.fabric.autocast(),
     ):
-        made_by = trainer.adapter(images).grad_fn
+        images = torch.rand(2, 3, *trainer.classifier.size, device=device)
+        return trainer.adapter(images), trainer.adapter(images)
+
+
+def _last_activation(logits: Tensor) -> str:
+    """Return the activation that made a network's outputs, such as "softmax"; or an empty text."""
+    made_by = logits.grad_fn
     while made_by is not None and made_by.name().startswith(OF_THE_ADAPTER):
         made_by = made_by.next_functions[0][0]
     name = made_by.name() if made_by is not None else ""
