@@ -317,7 +317,8 @@ def test_it_runs_to_its_end_with_a_network_without_maps(notebook, sample, tmp_pa
         "def mlp(num_classes): return nn.Sequential(nn.Flatten(), nn.Linear(3072, num_classes))\n"
     )
     (tmp_path / "PyTorch_Vision").symlink_to(ROOT / "PyTorch_Vision")
-    chosen = {"DATA": "photographs", "MODEL": "mine:mlp", "SIZE": "32", "EPOCHS": "1", "OUTPUT": ""}
+    chosen = {"DATA": "photographs", "MODEL": "mine:mlp", "SIZE": "32", "EPOCHS": "1"}
+    chosen |= {"OUTPUT": "", "CONV_PADDING": ""}  # as without conftest.py
     run_all(notebook, tmp_path, monkeypatch, **chosen)
     by_id = {cell.id: cell.outputs for cell in code_cells(notebook)}
     assert by_id["gradcam"][0].text.startswith("Sections 8 and 9 are left out: no layer")
