@@ -22,6 +22,7 @@ NETWORK = ("model", "conv_padding", "weights")
 MACHINE = ("accelerator", "devices", "precision")
 OUTPUT = ("output", "overwrite", "checkpoints", "order", "count", "split")
 NOTEBOOK_ONLY = ("keep_on_drive",)
+WITHOUT_EFFECT = {*OUTPUT, *NOTEBOOK_ONLY, "root"}  # settings that do not change a run's results
 RECIPE = tuple(
     name for name in OPTIONS if name not in (*DATA, *NETWORK, *MACHINE, *OUTPUT, *NOTEBOOK_ONLY)
 )

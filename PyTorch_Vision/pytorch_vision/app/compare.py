@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from pytorch_vision.app.command_line import OUTPUT
+from pytorch_vision.app.command_line import WITHOUT_EFFECT
 from pytorch_vision.app.run_folder import STOPPED, Manifest, RunFolder, results_of
 from pytorch_vision.models import History
 from pytorch_vision.runtime.files import RUN_MANIFEST, user_path, write_csv
 from pytorch_vision.runtime.text import aligned, cut, printable
 
-# settings that do not change a run's results, or have a column of their own
-NOT_SHOWN = {*OUTPUT, "root", "keep_on_drive", "model", "epochs"}
+NOT_SHOWN = {*WITHOUT_EFFECT, "model", "epochs"}  # the last two have a column of their own
 WIDEST = 40  # characters of a column
 COLUMNS = ("epochs", "test_accuracy", "best_test_accuracy", "best_epoch", "test_loss", "seconds")
 

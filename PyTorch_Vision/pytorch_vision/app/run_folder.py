@@ -332,6 +332,7 @@ def describe_run(
     recipe = {one.name: known[one.name] for one in fields(config)}
     augmentation = {k: v for k, v in recipe.pop("augmentation").items() if v is not None}
     known |= (custom or Custom()).fingerprint()
+    # in earlier manifests, begins_with is in the identity even if it is None
     known = {"begins_with": None} | known | {"threads": threads}
     if earlier := classifier.history.records[:epochs_before]:
         known["history"] = str(earlier)

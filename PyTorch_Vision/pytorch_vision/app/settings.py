@@ -18,7 +18,7 @@ import torch
 from pydantic import BeforeValidator, Field
 
 from pytorch_vision.analysis.predictions import Order, Split
-from pytorch_vision.app.command_line import OUTPUT, flag, nearest_of
+from pytorch_vision.app.command_line import WITHOUT_EFFECT, flag, nearest_of
 from pytorch_vision.app.run_folder import RunFolder, short_name, train_into
 from pytorch_vision.data import Augmentation, ImageData, load_data
 from pytorch_vision.data.cifar10 import CIFAR10_CLASSES
@@ -507,7 +507,7 @@ class Settings:
     @property
     def digest(self) -> str:
         """Eight characters that differ if a setting differs that changes the result."""
-        chosen = [self._value(name) for name in FIELDS if name not in (*OUTPUT, "keep_on_drive")]
+        chosen = [self._value(name) for name in FIELDS if name not in WITHOUT_EFFECT]
         return hashlib.sha256(repr(chosen).encode()).hexdigest()[:8]
 
     @property

@@ -80,10 +80,9 @@ def _describe_content(value: Any) -> str:
         for name, one in held.items()
         if isinstance(one, (bool, int, float, str)) and name != "training"
     }
-    tensors = {k: v.detach().cpu().tolist() for k, v in buffers.items()}
-    if not plain and not tensors:
-        return _describe_class(type(value))
-    return f" with {_digest(repr(sorted((plain | tensors).items())))}{_describe_class(type(value))}"
+    content = plain | {name: one.detach().cpu().tolist() for name, one in buffers.items()}
+    values = f" with {_digest(repr(sorted(content.items())))}" if content else ""
+    return values + _describe_class(type(value))
 
 
 def _describe_class(kind: type) -> str:
