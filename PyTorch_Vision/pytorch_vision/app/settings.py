@@ -383,6 +383,11 @@ class Settings:
             CheckpointError: the weights cannot be used.
             ValueError: the network cannot be made, or the classes differ.
         """
+        if self.weights and not self.config.epochs:
+            classifier = self.load_classifier()
+            classifier.check(data)
+            say(f"No training; weights of {classifier}")
+            return classifier
         torch.manual_seed(self.config.seed)
         made_by = dict(self._network())
         classifier = Classifier(made_by.pop("name"), data, seed=self.config.seed, **made_by)
@@ -392,12 +397,8 @@ class Settings:
         if filters == "identity" and not self.has_learned_weights:
             begin_as_identity(classifier.network)
             classifier.begins_with = f"filters={filters}"
-        if self.weights and self.config.epochs:
+        if self.weights:
             say(classifier.begin_with(self.weights))
-        elif self.weights:
-            classifier = Classifier.load(self.weights, classifier.network)
-            classifier.check(data)
-            say(f"No training; weights of {classifier}")
         return classifier
 
     def _network(self) -> dict[str, Any]:
