@@ -3,13 +3,18 @@ from dataclasses import replace
 import pytest
 import torch
 from hooks import batches_shown
-from small import EXACT, UNVARIED, tiny_classifier, tiny_network
+from small import EXACT, UNVARIED, state_of, tiny_classifier, tiny_network
 from torch import nn
 
 from pytorch_vision.data import Normalization, eval_batches
 from pytorch_vision.models.adapter import Adapter, Call
 from pytorch_vision.training import TrainConfig, fit
-from pytorch_vision.training.batchnorm import compute_statistics, image_count, train_mode
+from pytorch_vision.training.batchnorm import (
+    compute_statistics,
+    image_count,
+    move_statistics,
+    train_mode,
+)
 
 CONFIG = TrainConfig(epochs=2, batch_size=20, augmentation=UNVARIED)
 
@@ -29,6 +34,24 @@ def test_statistics_are_means_over_the_batches_and_all_else_is_unchanged():
     assert torch.equal(network[0].weight, before)
     assert torch.equal(torch.get_rng_state(), random_state)
     assert all(module.training for module in network.modules())
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_statistics_move_by_a_share_but_variances_never_shrink(times):
+    network = tiny_network().eval()
+    images = torch.randn(6, 3, 8, 8)
+    with torch.no_grad():
+        maps = network[0](images)
+        variances = maps.var((0, 2, 3), correction=0)
+        network[1].running_var.copy_(variances * torch.tensor([0.5, 2.0]).repeat(4))
+        before = state_of(network)
+        move_statistics(Adapter(network, Call()), times * [images], times, 0.25, torch.no_grad)
+    assert torch.allclose(network[1].running_mean, 0.25 * maps.mean((0, 2, 3)), atol=1e-6)
+    wanted = variances * torch.tensor([0.625, 2.0]).repeat(4)
+    assert torch.allclose(network[1].running_var, wanted, rtol=1e-5)
+    after = state_of(network)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"1.running_mean", "1.running_var"}
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.001, None])

@@ -48,11 +48,11 @@ def test_recipes_take_changes_by_name_and_check_them():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, ("muon", 0.01, 0.005, "near")),
-        ({"learning_rate": 0.02}, ("muon", 0.02, 0.005, "near")),
-        ({"muon_learning_rate": 0.2}, ("muon", 0.01, 0.2, "near")),
+        ({}, ("muon", 0.005, 0.0075, "near")),
+        ({"learning_rate": 0.02}, ("muon", 0.02, 0.0075, "near")),
+        ({"muon_learning_rate": 0.2}, ("muon", 0.005, 0.2, "near")),
         ({"optimizer": "sgd"}, ("sgd", 0.2, None, "near")),
-        ({"learning_rate": 0.02, "transfer": "no"}, ("muon", 0.02, 0.005, "no")),
+        ({"learning_rate": 0.02, "transfer": "no"}, ("muon", 0.02, 0.0075, "no")),
     ],
 )
 def test_a_chosen_rate_or_optimizer_is_what_finetune_trains_with(changes, expected):

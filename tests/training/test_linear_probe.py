@@ -15,6 +15,8 @@ from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.devices import make_fabric
 from pytorch_vision.training import TrainConfig, fit, linear_probe
 from pytorch_vision.training.linear_probe import (
+    LinearProbe,
+    adapt,
     features_below,
     fit_last_layer,
     fit_probe,
@@ -146,28 +148,74 @@ def changed(classifier: Classifier, before: State) -> set[str]:
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-def test_only_the_last_layer_is_fitted(easy, capsys):
-    classifier = tiny_classifier(easy)
+def test_only_the_last_layer_is_fitted_if_it_alone_is_trained(easy, capsys):
+    classifier, head = tiny_classifier(easy), TrainConfig.finetune(train="head")
     before = state_of(classifier.network)
     adapter, fabric = Adapter(classifier.network, Call()), make_fabric(CPU)
-    fit_last_layer(fabric, adapter, classifier, easy, TrainConfig.finetune())
+    fit_last_layer(fabric, adapter, classifier, easy, head)
     assert f"fitted to the features of {len(easy.train_labels)} images" in capsys.readouterr().out
     assert changed(classifier, before) == {"7.weight", "7.bias"}
     answers = classifier.predict(easy.train_images).argmax(1)
     assert (answers == easy.train_labels).mean() > 0.9
-    fit_last_layer(fabric, adapter, classifier, easy, TrainConfig.finetune())
+    fit_last_layer(fabric, adapter, classifier, easy, head)
     assert "The last layer stays as it is" in capsys.readouterr().out
+
+
+def probe_of(losses: list[float]) -> LinearProbe:
+    return LinearProbe(torch.empty(0), torch.empty(0), 0.0, torch.tensor(losses))
+
+
+@pytest.mark.parametrize(
+    ("losses", "share"),
+    [
+        ([[1.2, 0.8, 1.2, 0.8]], 0.0),  # worse for all
+        ([[0.8, 0.6, 0.8, 0.6], [0.9, 0.7, 0.9, 0.7]], 0.1),  # better, then worse
+        ([[0.8, 0.6, 0.8, 0.6], [0.9, 0.6, 0.7, 0.6], [2, 2, 2, 2]], 0.2),  # within the error
+        ([[0.9, 0.5, 0.9, 0.5], [0.8, 0.5, 0.8, 0.5], [0.7, 0.4, 0.7, 0.4], [0, 0, 0, 0]], 0.8),
+    ],
+)
+def test_statistics_move_until_the_fit_is_worse_by_more_than_its_error(losses, share):
+    network, given = tiny_network(), iter(losses)
+    before = state_of(network)
+
+    def moved_by(share: float) -> LinearProbe:
+        network[1].running_mean += share
+        network[1].running_var += 2 * share
+        return probe_of(next(given))
+
+    assert adapt(Adapter(network, Call()), probe_of([1.0, 0.7, 1.0, 0.7]), moved_by) == share
+    assert list(given) == []
+    wanted = before | {
+        "1.running_mean": before["1.running_mean"] + share,
+        "1.running_var": before["1.running_var"] + 2 * share,
+    }
+    assert all(torch.equal(wanted[name], value) for name, value in state_of(network).items())
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_statistics_move_unless_their_layer_is_frozen(easy, frozen, capsys):
+    classifier = tiny_classifier(easy)
+    classifier.network[1].requires_grad_(not frozen)
+    before = state_of(classifier.network)
+    adapter, fabric = Adapter(classifier.network, Call()), make_fabric(CPU)
+    fit_last_layer(fabric, adapter, classifier, easy, TrainConfig.finetune())
+    moved = set() if frozen else {"1.running_mean", "1.running_var"}
+    assert changed(classifier, before) == {"7.weight", "7.bias"} | moved
+    assert ("statistics moved" in capsys.readouterr().out) != frozen
 
 
 @pytest.mark.parametrize(
     ("config", "trained"),
     [
-        (TrainConfig.finetune(epochs=1), "0.weight 3.weight 3.bias 7.weight 7.bias"),
+        (
+            TrainConfig.finetune(epochs=1),
+            "0.weight 1.running_mean 1.running_var 3.weight 3.bias 7.weight 7.bias",
+        ),
         (TrainConfig.finetune(epochs=1, train="head"), "7.weight 7.bias"),
         (TrainConfig(epochs=1, train="head"), "7.weight 7.bias"),
     ],
 )
-def test_normalisation_or_all_below_the_head_stays_as_it_is(easy, config, trained):
+def test_parameters_of_normalisation_or_all_below_the_head_stay(easy, config, trained):
     """``finetune`` freezes normalisation layers; afterwards nothing is frozen."""
     classifier = tiny_classifier(easy)
     before = state_of(classifier.network)

@@ -7,6 +7,7 @@ statistics of their own. So they are recomputed before each test, as
 augmentation: without it, the stored ResNet18 loses 0.2 points of accuracy.
 """
 
+import contextlib
 from collections.abc import Iterable
 
 import torch
@@ -54,7 +55,7 @@ def compute_statistics(adapter: Adapter, batches: Iterable[Tensor], precision: A
         precision: makes the autocast context of the forward passes.
     """
     network = adapter.network
-    layers = _updated_layers(network)
+    layers = updated_layers(network)
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]
@@ -77,7 +78,7 @@ def compute_statistics(adapter: Adapter, batches: Iterable[Tensor], precision: A
                 counter.copy_(count)
 
 
-def _updated_layers(network: nn.Module) -> list[_NormBase]:
+def updated_layers(network: nn.Module) -> list[_NormBase]:
     """Return the normalisation layers whose running statistics a training step updates."""
     with evaluating(network):
         train_mode(network)  # a network's own train() may leave some layers in evaluation mode
@@ -88,3 +89,38 @@ def _updated_layers(network: nn.Module) -> list[_NormBase]:
         ]
         network.eval()
     return updated
+
+
+@torch.no_grad()
+def move_statistics(
+    adapter: Adapter, batches: Iterable[Tensor], count: int, share: float, precision: Autocast
+) -> None:
+    """Move running means towards those of images, and variances towards them where they are larger.
+
+    A channel that varies less than before keeps its variance, as dividing by a smaller one would
+    amplify it. Each layer sees what the layers before it compute with their moved statistics.
+
+    Args:
+        adapter: calls the network, in evaluation mode; it is changed in place.
+        batches: normalised images, float32 (N, 3, H, W), on the network's device.
+        count: the number of batches.
+        share: how far the statistics move, in [0, 1]: 1 is all the way.
+        precision: makes the autocast context of the forward passes.
+    """
+    step = 1 - (1 - share) ** (1 / count)  # of each batch, so that all of them move by the share
+
+    def move(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(layer.running_mean, Tensor)
+        assert isinstance(layer.running_var, Tensor)
+        by_channel = inputs[0].float().transpose(0, 1).flatten(1)
+        variances, means = torch.var_mean(by_channel, 1, correction=0)
+        layer.running_mean.lerp_(means, step)
+        layer.running_var.lerp_(variances.maximum(layer.running_var), step)
+
+    unhooked = adapter.unhooked
+    with contextlib.ExitStack() as hooks, evaluating(adapter.network):
+        for layer in updated_layers(adapter.network):
+            hooks.enter_context(layer.register_forward_pre_hook(move))
+        for images in batches:
+            with precision():
+                unhooked(images)

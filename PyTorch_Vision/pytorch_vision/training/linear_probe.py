@@ -5,11 +5,11 @@ together with the others, it first spoils what they have learned (Ananya Kumar e
 can Distort Pretrained Features and Underperform Out-of-Distribution", arXiv 2202.10054). So it is
 fitted first, by ridge regression of one-hot labels on its inputs. Each strength of the ridge is
 judged by predictions for images that were left out, which have a closed form, too; nothing has to
-be chosen.
+be chosen. The same predictions decide how far BatchNorm's statistics follow the new images.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +27,15 @@ from pytorch_vision.models.inference import images_at_once
 from pytorch_vision.models.module_utils import device_of, evaluating, norm_layers
 from pytorch_vision.runtime.devices import random_state_kept
 from pytorch_vision.runtime.terminal import say
+from pytorch_vision.training.batchnorm import move_statistics, updated_layers
 from pytorch_vision.training.config import TrainConfig
 
 # strengths of the ridge, in units of a feature's variance; and scales of the logits
 STRENGTHS = torch.logspace(-3, 3, 13, device="cpu")
 SCALES = torch.logspace(0, 3, 61, device="cpu")
 MOST_FEATURES = 2**28  # numbers, 1 GB; if all images have more, fewer images are used
+SHARES = (0.1, 0.2, 0.4, 0.8)  # of the way to the images' statistics
+SEARCHED = 512  # images, at most, with which the share is chosen
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,13 @@ class LinearProbe:
         bias: float32 (C,); zero without an intercept.
         accuracy: percent of the images right when each, with its other views, is left out of the
             fit that predicts it.
+        losses: float32 (N,), the cross-entropy of each image then.
     """
 
     weight: Tensor
     bias: Tensor
     accuracy: float
+    losses: Tensor
 
 
 def fit_last_layer(
@@ -61,9 +66,10 @@ def fit_last_layer(
     """Fit the last layer of a network with learned weights if the recipe stays near them.
 
     The layer's inputs are computed once for each image and, unless ``config.augmentation`` has no
-    flip, for its mirror image, in evaluation mode. The layer stays as it is if it is right more
-    often than the fitted one, as after a training on the same classes. All other layers stay as
-    they are. Prints a line about what was done.
+    flip, for its mirror image, in evaluation mode. Before that, unless ``config.train`` is "head",
+    BatchNorm's running statistics move towards those of the images (``adapt``). All stays as it is
+    if the layer is right more often than the fitted one, as after a training on the same classes.
+    Prints a line about what was done.
 
     ``adapter`` calls the classifier's network, on the device of ``fabric`` and in its precision.
     """
@@ -78,29 +84,94 @@ def fit_last_layer(
         )
         return
     layer, multiple = found
+    order = epoch_order(len(data.train_images), config.seed, 0)
+    some = order[:SEARCHED]  # in random order, as batches that come later count more
+
+    def probe(rows: np.ndarray, views: int = 1) -> tuple[LinearProbe, Tensor]:
+        """Fit the layer to the images of these rows; also return their features."""
+        features = features_below(
+            fabric, adapter, layer, data.train_images, classifier.normalization, views, rows
+        )
+        labels = torch.from_numpy(data.train_labels[rows]).long()
+        intercept = layer.bias is not None
+        fitted = fit_probe(features, labels, layer.out_features, intercept, config.label_smoothing)
+        return fitted, features
+
+    first, features = probe(some)
+    with torch.no_grad():
+        answers = layer(features[0].to(fabric.device)).argmax(1).cpu().numpy()
+    if 100 * (answers == data.train_labels[some]).mean() >= first.accuracy:
+        say(f"The last layer stays as it is. {_described(first)}, which is no better")
+        return
+
+    def moved_by(share: float) -> LinearProbe:
+        """Move the statistics, and fit the layer again."""
+        size = images_at_once(classifier.size, fabric.device)
+        batches = eval_batches(
+            data.train_images, classifier.normalization, fabric.device, size, some
+        )
+        move_statistics(adapter, batches, -(-len(some) // size), share, fabric.autocast)
+        return probe(some)[0]
+
+    share = 0.0 if config.train == "head" else adapt(adapter, first, moved_by)
     views = 1 + (config.augmentation.flip != "none")
     most = max(2, MOST_FEATURES // (layer.in_features * views))
-    chosen = np.sort(epoch_order(len(data.train_images), config.seed, 0)[:most])
-    features = features_below(
-        fabric, adapter, layer, data.train_images, classifier.normalization, views, chosen
-    )
-    labels = torch.from_numpy(data.train_labels[chosen]).long()
-    probe = fit_probe(
-        features, labels, layer.out_features, layer.bias is not None, config.label_smoothing
-    )
-    fit = (
-        f"A last layer fitted to the features of {len(labels):,} images classifies "
+    fitted, _ = probe(np.sort(order[:most]), views)
+    with torch.no_grad():
+        layer.weight.copy_(fitted.weight / multiple)
+        if layer.bias is not None:
+            layer.bias.copy_(fitted.bias / multiple)
+    if share:
+        say(f"BatchNorm's running statistics moved {100 * share:.0f} % of the way to the images'")
+    say(_described(fitted))
+
+
+def _described(probe: LinearProbe) -> str:
+    return (
+        f"A last layer fitted to the features of {len(probe.losses):,} images classifies "
         f"{probe.accuracy:.2f} % of them correctly, each left out of the fit"
     )
-    with torch.no_grad():
-        answers = layer(features[0].to(fabric.device)).argmax(1).cpu()
-        if 100 * float((answers == labels).float().mean()) >= probe.accuracy:
-            say(f"The last layer stays as it is. {fit}, which is no better")
-            return
-        layer.weight.copy_(probe.weight / multiple)
-        if layer.bias is not None:
-            layer.bias.copy_(probe.bias / multiple)
-    say(fit)
+
+
+def adapt(adapter: Adapter, first: LinearProbe, moved_by: Callable[[float], LinearProbe]) -> float:
+    """Move BatchNorm's running statistics as far as a fitted last layer allows; return how far.
+
+    New pictures differ from those that the weights were trained on in their style, which the
+    statistics should follow, and in what they show, which they should not. So a mixture of the
+    statistics is better than either (Steffen Schneider et al., "Improving robustness against common
+    corruptions by covariate shift adaptation", arXiv 2006.16971). The share of the new ones is the
+    last before the leave-one-out loss is more than one standard error above its minimum.
+
+    Args:
+        adapter: calls the network.
+        first: the layer fitted with the learned statistics.
+        moved_by: moves the statistics by a share, and returns the layer fitted then.
+    """
+    statistics = [
+        statistic
+        for layer in updated_layers(adapter.network)
+        for statistic in layer.buffers(recurse=False)
+        if statistic.is_floating_point()  # the third one counts batches
+    ]
+    if not statistics:
+        return 0.0
+    learned = [one.clone() for one in statistics]
+    best, kept, chosen = first, learned, 0.0
+    for share in SHARES:
+        _set(statistics, learned)
+        probe = moved_by(share)
+        worse = probe.losses - best.losses
+        if float(worse.mean()) > float(worse.std()) / len(worse) ** 0.5:
+            break
+        kept, chosen = [one.clone() for one in statistics], share
+        best = probe if float(worse.mean()) < 0 else best
+    _set(statistics, kept)
+    return chosen
+
+
+def _set(tensors: list[Tensor], values: list[Tensor]) -> None:
+    for tensor, value in zip(tensors, values, strict=True):
+        tensor.copy_(value)
 
 
 @contextlib.contextmanager
@@ -253,16 +324,17 @@ def fit_probe(
             best = error, strength, one_hot - left_out
     assert best is not None
     _, strength, scores = best
-    losses = [
-        float(F.cross_entropy(scale * scores, labels, label_smoothing=label_smoothing))
-        for scale in SCALES
-    ]
-    scale = SCALES[int(np.argmin(losses))]
+    scaled = (SCALES[:, None, None] * scores).movedim(2, 1)  # (scales, C, N)
+    losses = F.cross_entropy(
+        scaled, labels.expand(len(SCALES), -1), reduction="none", label_smoothing=label_smoothing
+    )
+    least = int(losses.mean(1).argmin())
+    scale = SCALES[least]
     ridge = squares.sqrt() / (squares + strength)
     weight = scale * (right @ (ridge[:, None] * projected)).T / deviation
     bias = scale * middle - weight @ mean if intercept else torch.zeros(classes)
     accuracy = 100 * float((scores.argmax(1) == labels).float().mean())
-    return LinearProbe(weight, bias, accuracy)
+    return LinearProbe(weight, bias, accuracy, losses[least])
 
 
 def _singular_vectors(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
