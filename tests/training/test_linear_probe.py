@@ -233,3 +233,14 @@ def test_a_recipe_for_random_weights_is_questioned_after_learned_ones(few, tiny,
     for recipe, questioned in ((TrainConfig, 0), (TrainConfig, 1), (TrainConfig.finetune, 0)):
         fit(tiny, few, recipe(epochs=1), CPU)
         assert capsys.readouterr().out.count("begins with learned weights") == questioned
+
+
+def test_a_run_that_goes_on_fits_no_last_layer(easy, tmp_path, capsys):
+    config = TrainConfig.finetune(epochs=1)
+    for fitted in (True, False):
+        classifier = tiny_classifier(easy)
+        fit(classifier, easy, config, EXACT, checkpoints=tmp_path)
+        assert ("A last layer fitted" in capsys.readouterr().out) == fitted
+        if fitted:
+            first = state_of(classifier.network)
+    assert not changed(classifier, first)

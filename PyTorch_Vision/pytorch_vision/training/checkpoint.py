@@ -145,6 +145,11 @@ class Checkpoints:
                     raise CheckpointError(message) from None
             yield
 
+    @property
+    def found(self) -> bool:
+        """Whether there is a file to continue from, of this run or another."""
+        return self.folder is not None and (self.folder / NAME).exists()
+
     def is_due(self) -> bool:
         """Tell whether the last save was more than a minute ago."""
         return self.folder is not None and time.monotonic() - self.saved_at > SAVE_SECONDS

@@ -133,7 +133,8 @@ def fit(
                 'expect others, give the network pretrained_cfg = {"mean": ..., "std": ...}, or '
                 "name torchvision's weights, as in torchvision:NAME@DEFAULT"
             )
-        fit_last_layer(fabric, adapter, classifier, data, config)
+        if not processes.on_main(lambda: kept.found):  # its weights are further on
+            fit_last_layer(fabric, adapter, classifier, data, config)
         with partly_frozen(adapter, classifier.size, config):
             arguments = (processes, classifier, data, config, adapter, custom)
             _train(Trainer(*arguments), kept, after_epoch, interrupted)
