@@ -166,7 +166,7 @@ def test_weights_recognise_their_training_folder(tmp_path, capsys):
     assert np.array_equal(mine.load_data(loaded).test_images, data.test_images)
     assert "None of them" not in capsys.readouterr().out
     assert len(new.load_data(loaded).test_images) == 20
-    told = "None of them is, pixel for pixel, one that the weights were trained on. If they were"
+    told = "None of them is, pixel for pixel, a training picture of the weights. If they were"
     assert told in capsys.readouterr().out
     held_out = replace(new, held_out=4).load_data(loaded)
     assert (len(held_out.train_images), len(held_out.test_images)) == (12, 4)

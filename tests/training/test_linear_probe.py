@@ -1,5 +1,7 @@
 """The last layer, fitted to frozen features."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -194,14 +196,15 @@ def test_statistics_move_until_the_fit_is_worse_by_more_than_its_error(losses, s
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_statistics_move_unless_their_layer_is_frozen(easy, frozen, capsys):
-    classifier = tiny_classifier(easy)
+    classifier, data = tiny_classifier(easy), replace(easy, train_digests=("a", "b"))
     classifier.network[1].requires_grad_(not frozen)
     before = state_of(classifier.network)
     adapter, fabric = Adapter(classifier.network, Call()), make_fabric(CPU)
-    fit_last_layer(fabric, adapter, classifier, easy, TrainConfig.finetune())
+    fit_last_layer(fabric, adapter, classifier, data, TrainConfig.finetune())
     moved = set() if frozen else {"1.running_mean", "1.running_var"}
     assert changed(classifier, before) == {"7.weight", "7.bias"} | moved
     assert ("statistics moved" in capsys.readouterr().out) != frozen
+    assert classifier.train_digests == data.train_digests != ()
 
 
 @pytest.mark.parametrize(

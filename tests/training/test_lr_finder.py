@@ -25,11 +25,12 @@ def test_the_suggestion_is_where_the_loss_falls(few, tiny, optimizer, rate):
     assert test.losses.min() < test.losses[0]
 
 
-def test_the_settings_train_as_the_test_did_after_learned_weights(few, tiny):
-    recipe = TrainConfig.finetune(batch_size=len(few.train_labels), epochs=1)
+@pytest.mark.parametrize("train", ["all", "head"])
+def test_the_settings_train_as_the_test_did_after_learned_weights(few, tiny, train):
+    recipe = TrainConfig.finetune(batch_size=len(few.train_labels), epochs=1, train=train)
     found = find_learning_rate(tiny, few, recipe, EXACT, steps=20)
     config = TrainConfig.finetune(**found.settings)
-    assert config.transfer == "near"
+    assert (config.transfer, config.train) == ("near", train)
     assert config.chosen(found.rate) == found.suggestion
     assert found.settings.keys() >= {"transfer", "optimizer", "learning_rate"}
     history = fit(tiny, few, recipe, EXACT)  # of one step

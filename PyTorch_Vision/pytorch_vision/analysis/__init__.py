@@ -6,9 +6,6 @@ all this with the help of ``drawing``; ``report`` writes the error page, ``lesso
 conclusions.
 """
 
-import importlib
-from typing import Any
-
 from pytorch_vision.analysis import galleries, plots
 from pytorch_vision.analysis.calibration import calibration, cross_fitted, temperature
 from pytorch_vision.analysis.lessons import lessons_learned, trust_lessons
@@ -31,10 +28,3 @@ from pytorch_vision.explain import (
     grad_cam,
     removal,
 )
-
-
-def __getattr__(name: str) -> Any:
-    """Find three names that moved to ``app``, which imports this wing."""
-    if name in ("FinishedRun", "classify_files", "compare_runs"):
-        return getattr(importlib.import_module("pytorch_vision.app"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -80,7 +80,7 @@ def run(options: dict[str, Any]) -> int:
 
     The status is 0, or 1 after an error, which is printed in one message, or 128 plus the number
     of the signal: 130 after Ctrl-C. Errors that occur in all processes are printed by the first.
-    Output that cannot be printed, because the terminal lacks its letters or the pipe is closed,
+    Output that cannot be printed, because the terminal cannot encode it or the pipe is closed,
     does not stop the work.
 
     Args:
@@ -223,7 +223,7 @@ def find_lr(settings: Settings) -> None:
 
 
 def evaluate_weights(settings: Settings, byte_order_mark: bool = False) -> None:
-    """Test weights: print accuracy and other metrics, and write tables."""
+    """Evaluate weights: print accuracy and other metrics, write tables."""
     folder = _output(settings, of_data=True).folder  # fails early if it cannot be written
     classifier, data = _restore(settings)
     predictions = predict(classifier, data, settings.machine)
@@ -315,7 +315,7 @@ def _explain_images(settings: Settings, paths: list[str]) -> None:
 
 
 def report(settings: Settings) -> None:
-    """Write a page for looking through the errors of weights in a browser."""
+    """Write a page that shows a classifier's errors in a browser."""
     output = _output(settings, of_data=True)
     classifier, data = _restore(settings)
     predictions = predict(classifier, data, settings.machine, settings.split)
@@ -327,7 +327,7 @@ def report(settings: Settings) -> None:
 
 
 def serve(settings: Settings, host: str | None = None, port: str | None = None) -> None:
-    """Open a page in the browser to try weights on: drop a picture, or use the camera."""
+    """Open a page in the browser to try a network: drop a picture, or use the camera."""
     from pytorch_vision.app.demo import launch_demo  # here, as not everybody has gradio
 
     number = None if port is None else whole_number(port, "port")

@@ -66,7 +66,7 @@ class FinishedRun:
         return self.manifest.get("status", "finished") in ("finished", STOPPED)
 
     @property
-    def figures(self) -> dict[str, float]:
+    def results(self) -> dict[str, float]:
         """The run's ``results_of``, and its "seconds"; without an epoch, only its number, 0."""
         found = results_of(self.history)
         if found["epochs"]:
@@ -135,7 +135,7 @@ def write_comparison(runs: Sequence[FinishedRun], path: str | os.PathLike) -> No
         [
             run.name,
             run.network,
-            *(f"{run.figures[one]:.6g}" if one in run.figures else None for one in COLUMNS),
+            *(f"{run.results[one]:.6g}" if one in run.results else None for one in COLUMNS),
             *map(run.setting, names),
         ]
         for run in runs
@@ -159,7 +159,7 @@ def _by_setting(runs: Iterable[FinishedRun]) -> list[list[FinishedRun]]:
     groups = defaultdict(list)
     for run in runs:
         settings = run.part("settings")
-        tested = not math.isnan(run.figures.get("test_loss", math.nan))
+        tested = not math.isnan(run.results.get("test_loss", math.nan))
         if run.is_finished and tested and "seed" in settings:
             alike = {name: settings[name] for name in sorted(settings.keys() - left_out)}
             begins_with = run.part("network").get("begins_with")
@@ -173,7 +173,7 @@ def _summary(runs: Sequence[FinishedRun]) -> list[str]:
     """Return a table row: the runs, and mean and deviation of their accuracy and loss."""
 
     def spread(column: str, form: str) -> str:
-        values = [run.figures[column] for run in runs]
+        values = [run.results[column] for run in runs]
         with np.errstate(invalid="ignore"):  # the loss of a run that diverged is infinite
             return f"{np.mean(values):{form}} ± {np.std(values, ddof=1):{form}}"
 
@@ -189,16 +189,16 @@ def _summary(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def _row(run: FinishedRun) -> list[str]:
-    shown, figures = [cut(run.name, WIDEST), cut(run.network, WIDEST)], run.figures
-    if not figures["epochs"]:
+    shown, results = [cut(run.name, WIDEST), cut(run.network, WIDEST)], run.results
+    if not results["epochs"]:
         return [*shown, "0", "", "", "", ""]
-    if math.isnan(figures["test_accuracy"]):
-        return [*shown, str(figures["epochs"]), "no test", "", "", f"{figures['seconds']:,.1f}"]
+    if math.isnan(results["test_accuracy"]):
+        return [*shown, str(results["epochs"]), "no test", "", "", f"{results['seconds']:,.1f}"]
     return [
         *shown,
-        str(figures["epochs"]),
-        f"{figures['test_accuracy']:.2f} %",
-        f"{figures['best_test_accuracy']:.2f} % ({figures['best_epoch']})",
-        f"{figures['test_loss']:.4f}",
-        f"{figures['seconds']:,.1f}",
+        str(results["epochs"]),
+        f"{results['test_accuracy']:.2f} %",
+        f"{results['best_test_accuracy']:.2f} % ({results['best_epoch']})",
+        f"{results['test_loss']:.4f}",
+        f"{results['seconds']:,.1f}",
     ]

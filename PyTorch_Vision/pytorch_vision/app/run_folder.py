@@ -95,7 +95,7 @@ class RunFolder:
 
     @property
     def manifest(self) -> Path:
-        """The file with what the run was made from and its results."""
+        """The file with the run's settings, data and results."""
         return self.folder / RUN_MANIFEST
 
     @property
@@ -212,7 +212,7 @@ def train_into(
 
     Returns:
         The folder that was written; its ``unfinished`` if the run was interrupted. With 0 epochs,
-        a folder in which pictures of the test replace no other run's.
+        a folder where plots of the test replace no other run's.
     """
     machine = machine or Machine()
     before = _epochs_before(classifier, checkpoints)
@@ -298,7 +298,7 @@ def _end(run: RunFolder, classifier: Classifier, machine: Machine, manifest: Man
         raise OSError(f"{describe_os_error(error)}; the weights are in {rescued}") from error
     manifest["machine"]["device"] = describe_hardware(make_fabric(machine))
     results = results_of(classifier.history)
-    # JSON has no NaN, which the test's results are without test images
+    # JSON has no NaN, the test's results without test images
     figures = {name: None if math.isnan(value) else value for name, value in results.items()}
     written.describe(manifest | {"ended": _now(), "figures": figures})
     if written is run:

@@ -128,7 +128,7 @@ class Settings:
     )
     filters: Literal["random", "identity"] | None = Field(
         default=None,
-        description="initial 3x3 filters of a network without weights: random, or identity, "
+        description="initial 3x3 filters of an untrained network: random, or identity, "
         "which learns faster from few images; default: identity for the recipe few, otherwise "
         "random",
     )
@@ -140,7 +140,7 @@ class Settings:
     )
     recipe: Literal["auto", "default", "few", "quick", "finetune", "original"] = Field(
         default="auto",
-        description="ready-made training settings; auto: finetune with weights, quick for "
+        description="named hyperparameters; auto: finetune with weights, quick for "
         "CustomResNet, few for ResNet18 and ResNet34 on the bundled sample, otherwise default",
     )
     checkpoints: PathText = Field(
@@ -162,7 +162,7 @@ class Settings:
         description="number of errors in the pictures; the page shows up to 2,000",
     )
     split: Split = Field(
-        default="test", description="images to look through: test, or train to find wrong labels"
+        default="test", description="which images to show: test, or (to find wrong labels) train"
     )
     output: PathText = Field(
         default="",
@@ -292,7 +292,7 @@ class Settings:
         return data
 
     def _images_to_train_on(self) -> tuple[int | tuple[int, int], Resize, Sequence[str]]:
-        """Return their size, their resizing, and the digests of those that the weights learned.
+        """Return the images' size, resizing, and the digests of the weights' training images.
 
         Prints what follows from the weights.
         """
@@ -310,7 +310,7 @@ class Settings:
 
     @functools.cached_property
     def _begun(self) -> dict[str, Any]:
-        """What the file of weights says of its network and of the images that it was trained on.
+        """What the weights file says about its network and the images that it was trained on.
 
         "network" is None unless ``create`` can make it.
         """
@@ -507,7 +507,7 @@ class Settings:
 
     @property
     def digest(self) -> str:
-        """Eight characters that differ if a setting differs that changes the result."""
+        """A hash, in eight characters, of the settings that change the result."""
         chosen = [self._value(name) for name in FIELDS if name not in WITHOUT_EFFECT]
         return hashlib.sha256(repr(chosen).encode()).hexdigest()[:8]
 
@@ -520,7 +520,7 @@ class Settings:
     def notebook_output(self) -> str:
         """The notebook's output folder: ``folder``, but by default "." for its full training.
 
-        So only a full training replaces the committed pictures of one.
+        So only a full training replaces the committed plots.
         """
         chosen = (self.data, self.held_out, self.model, self.weights, self.chosen_recipe)
         full = chosen == ("full", 0, DEFAULT_MODEL, "", "default")

@@ -14,7 +14,7 @@ DONE_AFTERWARDS = (A.Normalize, ToTensorV2, ToTensor3D)
 
 @checked_dataclass
 class Augmentation:
-    """How training images are varied.
+    """How to augment training images.
 
     Raises:
         ValueError: a value is out of range, or a step is not an albumentations transform.

@@ -1,4 +1,4 @@
-"""Find images that occur twice: the same motif on both sides of a split flatters the result.
+"""Find images that occur twice: one subject in both splits inflates the test accuracy.
 
 Barz and Denzler, "Do We Train on Test Data? Purging CIFAR of Near-Duplicates" (arXiv 1902.00423),
 judged CIFAR-10's by eye; here, a perceptual hash proposes pairs, and their pixels decide.
@@ -18,9 +18,9 @@ from pytorch_vision.runtime.terminal import Bar
 
 LOW = 8  # low frequencies in each direction: their 64 coefficients make a hash
 HASHED_SIDE = 32  # pixels: the side of the grey image that is hashed
-NEAR_BITS = 10  # images are compared by their pixels if at most so many bits of the hashes differ
+NEAR_BITS = 10  # Hamming distance of hashes up to which the pixels are compared
 NEAREST = 10  # candidates for each image: those whose hashes differ least
-SIMILAR = 0.8  # correlation of the pixels from which two images are nearly the same
+SIMILAR = 0.8  # smallest pixel correlation of two near-duplicates
 FRAME = 16  # at each edge, 1/16 of the side is cut off, to compare images without their frames
 EDGE = 8  # of 255: the largest difference within a frame of one colour
 UNEVEN = 2  # pixels by which the opposite sides of a frame may differ
@@ -190,9 +190,9 @@ def find_duplicates(data: ImageData) -> Duplicates:
     A perceptual hash (pHash: which of 64 low frequencies exceed their median) proposes up to ten
     candidates for each image, in its split and, for a test image, in training too, whose hashes
     differ by 10 bits or fewer; the correlation of the pixels decides. This finds copies of another
-    size, brightness or compression, and those that are mirrored, turned by right angles, or framed,
-    by a plain frame of any width or a narrow one of any kind.
-    A grey copy is compared with the other image in grey. Two images of one colour each never match.
+    size, brightness or compression, mirrored ones, ones turned by right angles, and framed ones
+    (plainly, up to half of the picture, or narrowly in any way). A grey copy is compared with the
+    other image in grey. Two images of one colour each never match.
     """
     images = [*data.train_images, *data.test_images]
     groups: dict[bytes, int] = {}  # by digest, numbered in the order in which they occur

@@ -27,7 +27,7 @@ from pytorch_vision.runtime.text import counted, listed, printable
 
 REASONS_LISTED = 20  # reasons why files cannot be read
 CLASSES_LISTED = 20
-UNEQUAL = 10  # a class with so many times the pictures of another is reported
+UNEQUAL = 10  # report a class this many times as large as another
 
 
 def load_folder(
@@ -217,7 +217,7 @@ def _tell_splits(data: ImageData, layout: Layout, of_weights: bool) -> None:
         say(f"Tested on: all pictures of {folder}.")
         if of_weights:
             say(
-                "None of them is, pixel for pixel, one that the weights were trained on. If they "
+                "None of them is, pixel for pixel, a training picture of the weights. If they "
                 "were trained on these pictures, the files have been changed or converted since, "
                 "and the result looks too good."
             )
@@ -261,7 +261,7 @@ def _tell_classes(data: ImageData, of_weights: bool) -> None:
         say(
             f"The classes are very unequal: {names[train.argmin()]} has {train.min():,} to train "
             f"on, {names[train.argmax()]} {train.max():,}. Accuracy depends most on the large "
-            "ones: look at that of each class, and find more pictures of the small ones, or give "
+            "ones: look at each class's, and find more pictures of the small ones, or give "
             "them more weight (class_weights)."
         )
 
@@ -269,7 +269,7 @@ def _tell_classes(data: ImageData, of_weights: bool) -> None:
 def _tell_what_is_in_both(
     digests: np.ndarray, count: int, names: tuple[str, ...], train_digests: Sequence[str]
 ) -> None:
-    """Print which test pictures are training pictures: the first ``count``, or of the weights."""
+    """Print which test pictures are also training pictures, of ``[:count]`` or the weights."""
     trained = [*digests[:count], *train_digests]
     both = np.flatnonzero(np.isin(digests[count:], trained)) + count
     if len(both):

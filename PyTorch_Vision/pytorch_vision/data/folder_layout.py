@@ -164,12 +164,12 @@ def tell_left_out(left_out: LeftOut, folder: Path) -> None:
 
 
 def inside(file: str, path: Path) -> str:
-    """Return the path of a file from a folder that it is in."""
+    """Return a file's path relative to a folder around it."""
     return file.removeprefix(f"{printable(str(path))}{os.sep}")
 
 
 def _scan(path: Path, left_out: LeftOut) -> Folder:
-    """List all files below a folder, reading each real folder once, as links can form a circle."""
+    """List all files below a folder, reading each real folder once, as links can form cycles."""
     files, ahead, links, seen = list[str](), deque([str(path)]), deque[str](), set[str]()
     title = f"Looking through {printable(path.resolve().name)}"
     with Bar(desc=title, unit=" folders", leave=False) as bar:
@@ -216,7 +216,7 @@ def _entries(place: str, left_out: LeftOut) -> list[os.DirEntry]:
 
 
 def _descended(folder: Folder, known: tuple[str, ...], in_split: bool = False) -> Folder:
-    """Descend while a folder has only one folder, and return that of the classes or splits.
+    """Descend through lone folders, and return the one that holds the classes or splits.
 
     Within a split there are no other splits: train/train holds the classes.
     """
@@ -390,7 +390,7 @@ def _test_split(
             left_out[f"not read, as {one.name} is tested on"] += map(str, candidates[number:])
             return split
         refused[str(one)] = f"{one} has classes that {train} does not have: {', '.join(unknown)}"
-        if len(unknown) < len(split.classes):  # some are known, so these are its labels
+        if len(unknown) < len(split.classes):  # some are known, so it is labelled
             break
     if not refused:
         raise ValueError(
@@ -402,7 +402,7 @@ def _test_split(
 
 
 def _labelled(top: Folder, labeller: Labeller, left_out: LeftOut) -> ClassesOf:
-    """Return a function from a folder to its files of each class, which come from a labeller.
+    """Return a function that maps a folder to its files by class, as a labeller gives them.
 
     Raises:
         ValueError: no picture has a class.

@@ -30,9 +30,9 @@ ImageLike = ImageFile | Image.Image
 Scale = tuple[float, float]  # the values that become black and white
 Scales = dict[str, Scale]  # by their type, such as "uint16"
 MAX_SIDE = 8192  # pixels: the largest image that a network may ask for
-WHOLE = 1 << 20  # pixels up to which a JPEG is decoded at full size, and hashed by its pixels
+WHOLE = 1 << 20  # pixels above which a JPEG may be decoded smaller, and is hashed compressed
 DRAFT = 2  # a larger JPEG is decoded at this many times the target size or more
-LONGEST = 32  # "crop" and "pad" refuse pictures that are this many times as long as wide
+LONGEST = 32  # "crop" and "pad" refuse aspect ratios this many times the target's
 DIGEST_LENGTH = 8  # characters
 LOOKED_AT = 20  # files that are opened to find out whether they are pictures
 # EPS would start Ghostscript, a program; of the others Pillow knows only the names
@@ -43,7 +43,7 @@ RGB_TIFF, APART = 2, 2  # of PhotometricInterpretation, and of PlanarConfigurati
 ALPHA = (1, 2, 999)  # of ExtraSamples, as Pillow knows them
 PAGES = "only the first of several pages is read"
 EXTRA_BANDS = "bands beyond red, green and blue are not declared as transparency, and not used"
-TRANSPARENT = "transparent parts, by the alpha band, are composited over white or black"
+TRANSPARENT = "transparency (the alpha band) is composited over white or black"
 LARGEST = 1e30  # larger numbers mark missing values
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -74,7 +74,7 @@ class Picture:
             size; of a JPEG of more than a million pixels, a hash of the compressed pixels.
         kind: the type of its values if they have more than 8 bits, such as "uint16"; else empty.
         value_range: the smallest and the largest of such values in this picture.
-        scale: those that did become black and white.
+        scale: the values made black and white.
         remark: what was done to bands beyond the colours, or empty.
     """
 
@@ -218,7 +218,7 @@ def read_image(
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Drop what Pillow says about metadata and bands: warnings, and logs that no handler takes."""
+    """Silence Pillow: ignore warnings, and drop log records that no handler takes."""
     logger, handler = logging.getLogger("PIL"), logging.NullHandler()
     with warnings.catch_warnings(action="ignore"):
         logger.addHandler(handler)
@@ -233,7 +233,7 @@ def decode_picture(
 ) -> Picture:
     """Read an image file as ``read_image`` does, and return what is known about it.
 
-    The caller must be ``quiet``, once for all threads.
+    Call it inside one ``quiet`` for all threads.
     """
     name = _name(path)
     check_resize(resize)
@@ -278,10 +278,10 @@ def _opened(path: ImageFile) -> IO[bytes]:
 
 
 def pictures_of(files: list[str]) -> list[str]:
-    """Return the files whose extensions are those of pictures.
+    """Return the files with the extension of a picture format.
 
-    The first files without an extension are opened, too, and the first of all files if no extension
-    is that of pictures. If one of them is a picture, all files like it are returned.
+    It also opens the first files without an extension, or the first of all if none has a picture's,
+    and returns all files with the extension (or lack of it) of a picture found.
     """
     extensions = _extensions()
     suffixes = {_suffix(file) for file in files}
@@ -393,7 +393,7 @@ def _decode_file(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
             pixels_at = file.tell()
         file.seek(pixels_at)
         length = mpo[MPO_ENTRIES][0]["Size"] - pixels_at if mpo else -1
-        pixels = file.read(length if length > 0 else -1)  # a wrong size is no size
+        pixels = file.read(length if length > 0 else -1)  # ignore an invalid size
         facts = (whole, getattr(picture, "quantization", None), decoded.orientation)
         return replace(decoded, digest=_digest(repr(facts).encode(), pixels))
     if may_have_deep_colours and picture.mode in ("RGB", "RGBA", "LA"):
@@ -454,7 +454,7 @@ def _brought(decoded: _Decoded, size: tuple[int, int], resize: Resize, scales: S
 
 
 def _digest(*contents: bytes) -> str:
-    """Return a 48-bit hash as 8 characters; of a million pictures, hardly two share one."""
+    """Return a 48-bit hash as 8 characters; a million pictures are unlikely to collide."""
     digest = hashlib.sha256()
     for content in contents:
         digest.update(content)
@@ -478,7 +478,7 @@ def _to_rgb(picture: Image.Image, has_extra_bands: bool) -> tuple[Image.Image, s
         if picture.mode == "LAB":
             lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
             converted = ImageCms.profileToProfile(picture, lab, srgb, outputMode="RGB")
-            assert converted is not None  # it is only in place
+            assert converted is not None  # None only in place
             return converted, ""
         if picture.mode != "RGB" and picture.has_transparency_data and not has_extra_bands:
             layers = picture.convert("RGBA")

@@ -170,7 +170,7 @@ def _places_of_image(image: Tensor) -> Tensor:
 
 
 def _mean(places: Tensor, dimension: int) -> Tensor:
-    """Return the mean place over a dimension, kept with size 1; NaN, an unknown one, is skipped."""
+    """Return the mean place over a dimension, as with keepdim; skip NaN, an unknown place."""
     known = ~places.isnan()
     return places.where(known, 0).sum(dimension, True) / known.sum(dimension, True)
 

@@ -2,7 +2,7 @@
 
 Networks differ. Some take grayscale images, or only one memory format; some have operations that do
 not exist in 16 bits; some fail on a batch of one image; some return a tuple, or an object with
-logits. ``find_call`` tries on a black image which call works, and ``Adapter`` makes that call from
+logits. ``find_call`` finds the call that works for a black image, and ``Adapter`` makes it from
 then on.
 """
 

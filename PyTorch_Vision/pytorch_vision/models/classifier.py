@@ -99,14 +99,14 @@ class Classifier:
         description: a text for messages. Default: the names of network and data, as in "ResNet18 on
             bundled sample, 1,000 images".
         train_digests: digests of the training files, by which a later test recognises them.
-        seed: the seed of the initial weights of a network given by name, which neither use nor
-            change the global random state. For a module, seed before you make it.
+        seed: seeds the initial weights of a network given by name, without using or changing the
+            global random state. For a module, seed before you make it.
         options: arguments of ``models.create`` for a network given by name, such as
             ``conv_padding="standard"``.
 
     Attributes: the arguments above, under the same names, except data, seed and options; and
-        begins_with: which weights a training begins with, if not with those of the network as it
-            was made: the SHA-256 of the file of ``begin_with``, or any text.
+        begins_with: the weights that training begins with, if not those that the network was made
+            with: the SHA-256 of ``begin_with``'s file, or any text.
 
     Raises:
         ValueError: an argument is missing or of the wrong kind.
@@ -195,11 +195,11 @@ class Classifier:
         return other
 
     def copy(self) -> "Classifier":
-        """Return a copy whose weights later training of the original does not change."""
+        """Return a copy that later training of the original does not change."""
         return self.with_network(copied(self.network))
 
     def check(self, data: ImageData) -> None:
-        """Raise ValueError if data has other classes, or images of another size or resizing."""
+        """Raise ValueError if data has other classes, size, resizing or scales."""
         # not isinstance: %autoreload makes a new ImageData whenever its module changes
         if not hasattr(data, "train_images"):
             raise ValueError(
@@ -241,7 +241,7 @@ class Classifier:
 
     def learns_from(self, digests: Sequence[str]) -> None:
         """Add the digests of a training's files to ``train_digests``."""
-        # a repeated file is kept as often as in the training that has it most often
+        # of each repeated file, keep the larger of the two counts
         both = Counter(self.train_digests) | Counter(digests)
         self.train_digests = tuple(sorted(both.elements()))
 

@@ -1,4 +1,4 @@
-"""From images to logits, for all wings: a forward pass without augmentation, in float32."""
+"""Inference: from images to logits, without augmentation, in float32 by default."""
 
 import contextlib
 import os
@@ -94,7 +94,7 @@ def logits_of(
 
 
 def check_finite(is_nan: bool, name: str) -> None:
-    """Raise FloatingPointError if a classifier's outputs are NaN, of which any class is made."""
+    """Raise FloatingPointError if a classifier's outputs are NaN, whose argmax is arbitrary."""
     if is_nan:
         raise FloatingPointError(
             f"the outputs of {name} are not finite: its weights have diverged, or the precision is "

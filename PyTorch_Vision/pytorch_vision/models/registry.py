@@ -102,7 +102,7 @@ def expected_normalization(network: nn.Module) -> Normalization | None:
     weights; a user's network may have it, too.
 
     Raises:
-        ValueError: they are not three numbers each.
+        ValueError: mean or std is invalid.
     """
     for module in network.modules():
         config = getattr(module, "pretrained_cfg", None)
@@ -112,9 +112,9 @@ def expected_normalization(network: nn.Module) -> Normalization | None:
 
 
 def only_size(name: str) -> tuple[int, int] | None:
-    """Return height and width of images if a named network takes no others, as most ViTs do.
+    """Return a named network's only image size, height and width, such as most ViTs have.
 
-    None for a network that takes several sizes, or of which that is not known, such as a user's.
+    None if it takes several sizes, or if that is unknown, as for a user's.
     """
     with contextlib.suppress(Exception):  # ``create`` says what is wrong with the name
         if name.startswith(TIMM):
@@ -138,7 +138,7 @@ def is_builtin(name: str) -> bool:
 
 
 def is_safe(made_by: dict[str, Any]) -> bool:
-    """Return whether ``create(**made_by)`` runs no code of a user's and downloads nothing.
+    """Return whether ``create(**made_by)`` runs no user code and downloads nothing.
 
     Options such as weights=, or a name with weights, would start a download.
     """
@@ -195,7 +195,7 @@ def _builder(name: str) -> Callable[..., nn.Module]:
 
 
 def _advice(name: str, known: Sequence[str]) -> str:
-    """Return the known names that are most like one, as a question, or an empty text."""
+    """Return the known names closest to a name, as a question, or an empty string."""
     short = {one: one.removeprefix(TORCHVISION).lower() for one in known}
     near = difflib.get_close_matches(name.lower(), short.values(), 3)
     meant = [one for one in known if short[one] in near]

@@ -3,8 +3,8 @@
 In training, running statistics lag behind the weights: they start at mean 0 and variance 1, and
 each step moves them by ``momentum``, 0.01 in torchvision's MobileNetV3. Averaged weights have
 statistics of their own. So they are recomputed before each test, as
-``torch.optim.swa_utils.update_bn`` does after training, from training images with training
-augmentation: without it, the stored ResNet18 loses 0.2 points of accuracy.
+``torch.optim.swa_utils.update_bn`` does after training, from augmented training images: unaugmented
+ones cost the stored ResNet18 0.2 points of accuracy.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ def image_count(images: int) -> int:
 
 @torch.no_grad()
 def compute_statistics(adapter: Adapter, batches: Iterable[Tensor], precision: Autocast) -> None:
-    """Set the running statistics that training updates to their means over batches.
+    """Set the running statistics, where training updates them, to means over batches.
 
     All other layers run in evaluation mode, hooks on the root module are not called, and the random
     state is restored: training then continues as if nothing had happened.
@@ -95,7 +95,7 @@ def updated_layers(network: nn.Module) -> list[_NormBase]:
 def move_statistics(
     adapter: Adapter, batches: Iterable[Tensor], count: int, share: float, precision: Autocast
 ) -> None:
-    """Move running means towards those of images, and variances towards them where they are larger.
+    """Move running means, and running variances that are smaller, towards those of images.
 
     A channel that varies less than before keeps its variance, as dividing by a smaller one would
     amplify it. Each layer sees what the layers before it compute with their moved statistics.
@@ -107,7 +107,7 @@ def move_statistics(
         share: how far the statistics move, in [0, 1]: 1 is all the way.
         precision: makes the autocast context of the forward passes.
     """
-    step = 1 - (1 - share) ** (1 / count)  # of each batch, so that all of them move by the share
+    step = 1 - (1 - share) ** (1 / count)  # per batch; together, they move by the share
 
     def move(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(layer.running_mean, Tensor)

@@ -35,7 +35,7 @@ from pytorch_vision.training.state import restore_training, state_of_training
 from pytorch_vision.training.trainer import Trainer
 
 NAME = "checkpoint.pt"
-FORMAT = 5  # of the file; to be raised when its fields change
+FORMAT = 5  # version of the file; raise it with its fields
 SAVE_SECONDS = 60.0
 NAMES = re.compile(  # the only globals that a pickled tensor needs
     r"torch [A-Za-z0-9]+Storage|torch\._utils _rebuild_tensor_v2|collections OrderedDict"

@@ -48,8 +48,8 @@ def fit(
     Prints a progress bar and a line ``Test set: ...`` for each epoch; in a log file, the bar is
     printed once, at the end of the epoch. Ctrl-C, or the notebook's stop button, ends the training
     after the current batch, with the history so far; a second Ctrl-C ends it at once. SIGTERM and
-    SIGHUP take effect once the current batch is saved. Afterwards the network is on the device
-    that it was trained on, with its averaged weights if ``config.average_weights`` is set.
+    SIGHUP stop it there too, then end the process. Afterwards the network is on the device that it
+    was trained on, with its averaged weights if ``config.average_weights`` is set.
 
     With several ``machine.devices``, each has a process of its own, which runs the whole script and
     returns from this call.
@@ -70,8 +70,8 @@ def fit(
         after_epoch: called after each epoch, in the first process, with the classifier as it was
             tested and its history so far, for example to save it or to log the last record. The
             next epoch changes its weights, but not those of its ``copy()``. If the function returns
-            True, training ends, and the classifier is the one that was tested last. A run that goes
-            on from a checkpoint calls it for its last epoch again.
+            True, training ends, and the classifier is the one that was tested last. A run resumed
+            at the end of an epoch calls it for that epoch again.
         loss: a custom loss in place of the recipe's cross-entropy, label smoothing and class
             weights: a function of logits, float32 (N, C), and labels, int64 (N,), such as
             ``torch.nn.MultiMarginLoss()``. It returns the mean over the images, or one number for
@@ -81,8 +81,8 @@ def fit(
             lr=1e-3)``. Its rates rise over ``config.warm_up`` of the steps, then fall to zero. Its
             step is called without a closure. A checkpoint holds its state, but no numbers that
             optimizer or loss keep elsewhere, such as in a global variable or the loss's parameters.
-            It recognises both by their own code, numbers and buffers, not by the functions they
-            call: make a loss that changes its own numbers anew before the run is continued.
+            It identifies both by their own code, numbers and buffers, not by the functions they
+            call: before continuing, recreate a loss that changes its own numbers.
 
     Raises:
         FloatingPointError: the loss became infinite or NaN; names epoch and batch, or the test.
@@ -133,7 +133,7 @@ def fit(
                 'expect others, give the network pretrained_cfg = {"mean": ..., "std": ...}, or '
                 "name torchvision's weights, as in torchvision:NAME@DEFAULT"
             )
-        if not processes.on_main(lambda: kept.found):  # its weights are further on
+        if not processes.on_main(lambda: kept.found):  # its weights replace these
             fit_last_layer(fabric, adapter, classifier, data, config)
         with partly_frozen(adapter, classifier.size, config):
             arguments = (processes, classifier, data, config, adapter, custom)

@@ -1,11 +1,11 @@
 """The last layer of a network, fitted to the features below it: a linear probe in closed form.
 
-A network that begins with the weights of other classes has a last layer of random weights. Trained
-together with the others, it first spoils what they have learned (Ananya Kumar et al., "Fine-Tuning
-can Distort Pretrained Features and Underperform Out-of-Distribution", arXiv 2202.10054). So it is
-fitted first, by ridge regression of one-hot labels on its inputs. Each strength of the ridge is
-judged by predictions for images that were left out, which have a closed form, too; nothing has to
-be chosen. The same predictions decide how far BatchNorm's statistics follow the new images.
+A network with weights trained on other classes has a random last layer. Trained together with the
+others, it first spoils what they have learned (Ananya Kumar et al., "Fine-Tuning can Distort
+Pretrained Features and Underperform Out-of-Distribution", arXiv 2202.10054). So it is fitted first,
+by ridge regression of one-hot labels on its inputs. Leave-one-out predictions, also
+in closed form, choose the strength of the ridge; there is nothing to tune. They also decide how far
+BatchNorm's statistics follow the new images.
 """
 
 import contextlib
@@ -45,9 +45,8 @@ class LinearProbe:
     Attributes:
         weight: float32 (C, D).
         bias: float32 (C,); zero without an intercept.
-        accuracy: percent of the images right when each, with its other views, is left out of the
-            fit that predicts it.
-        losses: float32 (N,), the cross-entropy of each image then.
+        accuracy: leave-one-out accuracy in percent; each image is left out with all of its views.
+        losses: float32 (N,), the leave-one-out cross-entropies.
     """
 
     weight: Tensor
@@ -65,11 +64,11 @@ def fit_last_layer(
 ) -> None:
     """Fit the last layer of a network with learned weights if the recipe stays near them.
 
-    The layer's inputs are computed once for each image and, unless ``config.augmentation`` has no
-    flip, for its mirror image, in evaluation mode. Before that, unless ``config.train`` is "head",
+    The layer's inputs are computed for each image and, unless ``config.augmentation`` has no flip,
+    for its mirror image, in evaluation mode. Before that, unless ``config.train`` is "head",
     BatchNorm's running statistics move towards those of the images (``adapt``). All stays as it is
-    if the layer is right more often than the fitted one, as after a training on the same classes.
-    Prints a line about what was done.
+    if the layer is right at least as often as the fitted one, as with the same classes. Prints a
+    line about what was done.
 
     ``adapter`` calls the classifier's network, on the device of ``fabric`` and in its precision.
     """
@@ -79,8 +78,8 @@ def fit_last_layer(
     # weights that are computed, as by weight_norm, cannot be set
     if found is None or "weight" not in found[0]._parameters or len(data.train_images) < 2:
         say(
-            "The network does not end with a plain linear layer, so no layer is fitted before the "
-            "training"
+            "The network does not end with a plain linear layer, or there is only one image, so no "
+            "layer is fitted before the training"
         )
         return
     layer, multiple = found
@@ -121,6 +120,7 @@ def fit_last_layer(
         layer.weight.copy_(fitted.weight / multiple)
         if layer.bias is not None:
             layer.bias.copy_(fitted.bias / multiple)
+    classifier.learns_from(data.train_digests)
     if share:
         say(f"BatchNorm's running statistics moved {100 * share:.0f} % of the way to the images'")
     say(_described(fitted))
@@ -129,18 +129,18 @@ def fit_last_layer(
 def _described(probe: LinearProbe) -> str:
     return (
         f"A last layer fitted to the features of {len(probe.losses):,} images classifies "
-        f"{probe.accuracy:.2f} % of them correctly, each left out of the fit"
+        f"{probe.accuracy:.2f} % of them correctly (leave-one-out)"
     )
 
 
 def adapt(adapter: Adapter, first: LinearProbe, moved_by: Callable[[float], LinearProbe]) -> float:
     """Move BatchNorm's running statistics as far as a fitted last layer allows; return how far.
 
-    New pictures differ from those that the weights were trained on in their style, which the
-    statistics should follow, and in what they show, which they should not. So a mixture of the
-    statistics is better than either (Steffen Schneider et al., "Improving robustness against common
-    corruptions by covariate shift adaptation", arXiv 2006.16971). The share of the new ones is the
-    last before the leave-one-out loss is more than one standard error above its minimum.
+    New pictures differ from the weights' own in style, which the statistics should follow, and in
+    content, which they should not. So a mixture of the statistics is better than either (Steffen
+    Schneider et al., "Improving robustness against common corruptions by covariate shift
+    adaptation", arXiv 2006.16971). The share is the last one tried before the leave-one-out loss
+    exceeds its minimum by more than one standard error.
 
     Args:
         adapter: calls the network.
@@ -176,7 +176,7 @@ def _set(tensors: list[Tensor], values: list[Tensor]) -> None:
 
 @contextlib.contextmanager
 def partly_frozen(adapter: Adapter, size: tuple[int, int], config: TrainConfig) -> Iterator[None]:
-    """Freeze what the recipe does not train, for a while.
+    """Temporarily freeze what the recipe does not train.
 
     That is all but the last layer if ``config.train`` is "head", and the normalisation layers if
     ``config.transfer`` is "near".
@@ -206,7 +206,7 @@ def partly_frozen(adapter: Adapter, size: tuple[int, int], config: TrainConfig) 
 
 
 def last_layer(adapter: Adapter, size: tuple[int, int]) -> tuple[nn.Linear, float] | None:
-    """Return the linear layer that computes a network's logits, and their multiple of its outputs.
+    """Return the linear layer behind a network's logits, and the factor from its outputs to them.
 
     Args:
         adapter: calls the network, which is tried on two random images in evaluation mode.
@@ -272,7 +272,7 @@ def features_below(
             for view in range(views):
                 with fabric.autocast():
                     unhooked(batch.flip(3) if view else batch)
-                # of an image that cannot be shown alone there are two rows
+                # a network that fails on a single image gets it twice
                 features[view, part] = seen.pop()[: len(batch)].float().cpu()
             start = part.stop
     return features
@@ -290,9 +290,8 @@ def fit_probe(
 
     With U S V' the features, standardised, the hat matrix is H = U diag(s^2 / (s^2 + strength)) U'.
     The residuals of an image that is left out, with all of its views i, are (I - H_ii)^-1 (y - H
-    y)_i, whatever the strength (for one view: Allen's PRESS, 1974). The strength is the one of the
-    smallest such residuals, and the scale of the logits the one at which they have the smallest
-    cross-entropy.
+    y)_i, whatever the strength (for one view: Allen's PRESS, 1974). The strength minimises their
+    mean square, the scale of the logits the cross-entropy of the leave-one-out predictions.
 
     Args:
         features: float32 (V, N, D), V views of each of at least two images.
@@ -305,7 +304,7 @@ def fit_probe(
     x = features.reshape(-1, width)
     mean = x.mean(0) if intercept else torch.zeros(width)
     deviation = (x - mean).square().mean(0).sqrt()
-    deviation = deviation.where(deviation > 1e-6 * deviation.max(), 1)  # of one that never changes
+    deviation = deviation.where(deviation > 1e-6 * deviation.max(), 1)  # 1 if constant
     one_hot = F.one_hot(labels, classes).float()
     middle = one_hot.mean(0) if intercept else torch.full((classes,), 1 / classes)
     left, squares, right = _singular_vectors((x - mean) / deviation)
@@ -340,8 +339,8 @@ def fit_probe(
 def _singular_vectors(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return U (N, R), the squares of the R singular values, and V (D, R) of a matrix (N, D).
 
-    They come from the smaller of the two products with itself, which is faster than
-    ``torch.linalg.svd``; what is lost of small singular values, the ridge shrinks to nothing.
+    They come from the smaller Gram matrix, which is faster than ``torch.linalg.svd``; the small
+    singular values that this loses, the ridge shrinks to nothing.
     """
     tall = len(x) > x.shape[1]
     squares, vectors = torch.linalg.eigh((x.T @ x if tall else x @ x.T).double())

@@ -42,7 +42,7 @@ class RangeTest:
             first ten steps do not count, as a mean over few images can be small by chance.
         settings: the arguments of ``TrainConfig`` for a training with the suggestion: "optimizer"
             and the peaks of all its rates, in the ratio that they had in the test; and "transfer"
-            if the recipe sets it.
+            and "train" if the recipe sets them.
     """
 
     rate: str
@@ -105,6 +105,7 @@ def find_learning_rate(
     suggestion = _suggested(rates, losses)
     settings: dict[str, str | float] = {"optimizer": config.optimizer}
     settings |= {"transfer": config.transfer} if config.transfer != "no" else {}
+    settings |= {"train": config.train} if config.train != "all" else {}
     settings |= {name: peak * suggestion / peaks[rate] for name, peak in peaks.items()}
     return RangeTest(rate, rates, losses, suggestion, settings)
 

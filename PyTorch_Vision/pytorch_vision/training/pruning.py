@@ -17,7 +17,7 @@ from pytorch_vision.runtime import Processes
 from pytorch_vision.runtime.devices import to_device
 from pytorch_vision.training.config import TrainConfig
 
-POOL = 1.5  # times as many images, those of smallest loss: from them, those left out are drawn
+POOL = 1.5  # times as many images, those of smallest loss, from which the pruned ones are drawn
 
 
 class Pruning:

@@ -132,7 +132,7 @@ class Trainer:
 
     @property
     def scale(self) -> float:
-        """The fraction of their height and width at which the current epoch shows the images."""
+        """The fraction of height and width to which the current epoch scales the images."""
         return self.config.scale_in(self.progress.epoch)
 
     def begin_epoch(self) -> None:
@@ -199,7 +199,7 @@ class Trainer:
             if self.custom.optimizer is not None:
                 advice = "Lower the learning rate of your optimizer."
             if bad == self.progress.epoch == 0:  # no step was made before
-                advice = "Look at the loss, the first weights and the precision: it is the first."
+                advice = "It is the first: check the loss, the initial weights and the precision."
             raise FloatingPointError(
                 f"the loss is not finite at epoch {self.progress.epoch + 1}, batch {bad}. {advice}"
             )
@@ -235,7 +235,7 @@ class Trainer:
     def finish(self) -> None:
         """Put the tested weights and the history into the classifier, and delete the gradients.
 
-        A training that failed before its first step leaves the classifier unchanged.
+        A training that failed before its first step changes nothing here.
         """
         self.optimizer.zero_grad()
         if not self.steps:
