@@ -42,7 +42,7 @@ def test_statistics_move_by_a_share_but_variances_never_shrink(times):
     images = torch.randn(6, 3, 8, 8)
     with torch.no_grad():
         maps = network[0](images)
-        variances = maps.var((0, 2, 3), correction=0)
+        variances = maps.var((0, 2, 3))
         network[1].running_var.copy_(variances * torch.tensor([0.5, 2.0]).repeat(4))
         before = state_of(network)
         move_statistics(Adapter(network, Call()), times * [images], times, 0.25, torch.no_grad)

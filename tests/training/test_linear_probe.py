@@ -19,7 +19,6 @@ from pytorch_vision.training import TrainConfig, fit, linear_probe
 from pytorch_vision.training.linear_probe import (
     LinearProbe,
     adapt,
-    features_below,
     fit_last_layer,
     fit_probe,
     last_layer,
@@ -74,31 +73,30 @@ def test_last_layer_is_the_linear_one_that_gives_the_logits(network, multiple):
         assert found[1] == pytest.approx(multiple, rel=1e-3)
 
 
-@pytest.mark.parametrize("views", [1, 2])
 @pytest.mark.parametrize("width", [5, 200])  # fewer and more than there are rows
 @pytest.mark.parametrize("intercept", [True, False])
-def test_its_accuracy_is_that_of_fits_without_each_image(views, width, intercept, monkeypatch):
+def test_its_accuracy_is_that_of_fits_without_each_image(width, intercept, monkeypatch):
     strength = 0.1
     monkeypatch.setattr(linear_probe, "STRENGTHS", torch.tensor([strength]))
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(60) % 3
     centres = 0.3 * torch.randn(3, width, generator=generator)
-    features = centres[labels] + torch.randn(views, 60, width, generator=generator)
+    features = centres[labels] + torch.randn(60, width, generator=generator)
     x = features.double()
     if intercept:
-        x = x - x.mean((0, 1))
-    x = x / x.square().mean((0, 1)).sqrt()
+        x = x - x.mean(0)
+    x = x / x.square().mean(0).sqrt()
     targets = F.one_hot(labels, 3).double()
     targets = targets if intercept else targets - 1 / 3
     right = 0
     for one in range(60):
         others = torch.arange(60) != one
-        rows, wanted = x[:, others].flatten(0, 1), targets[others].repeat(views, 1)
+        rows, wanted = x[others], targets[others]
         mean, middle = rows.mean(0) * intercept, wanted.mean(0) * intercept
         rows = rows - mean
-        gram = rows.T @ rows + strength * 60 * views * torch.eye(width)
+        gram = rows.T @ rows + strength * 60 * torch.eye(width)
         weight = torch.linalg.solve(gram, rows.T @ (wanted - middle))
-        right += int(((x[0, one] - mean) @ weight + middle).argmax() == labels[one])
+        right += int(((x[one] - mean) @ weight + middle).argmax() == labels[one])
     probe = fit_probe(features, labels, 3, intercept)
     assert probe.accuracy == pytest.approx(100 * right / 60)
     assert 40 < probe.accuracy < 100  # neither chance nor certainty
@@ -106,11 +104,11 @@ def test_its_accuracy_is_that_of_fits_without_each_image(views, width, intercept
 
 def test_its_strength_and_its_scale_are_found_from_the_images():
     labels = torch.arange(400) % 2
-    features = torch.randn(1, 400, 50, generator=torch.Generator().manual_seed(0))
-    features[..., 0] += 2 * labels
+    features = torch.randn(400, 50, generator=torch.Generator().manual_seed(0))
+    features[:, 0] += 2 * labels
     train, test = slice(0, 200), slice(200, 400)
-    probe = fit_probe(features[:, train], labels[train], 2)
-    logits = features[0, test] @ probe.weight.T + probe.bias
+    probe = fit_probe(features[train], labels[train], 2)
+    logits = features[test] @ probe.weight.T + probe.bias
     accuracy = 100 * float((logits.argmax(1) == labels[test]).float().mean())
     best = 84.1  # of the classes' own densities
     assert accuracy > best - 10
@@ -119,8 +117,8 @@ def test_its_strength_and_its_scale_are_found_from_the_images():
 
 
 def test_features_that_never_change_do_no_harm():
-    features = torch.ones(1, 20, 4)
-    features[0, 10:, 1] = 3.0
+    features = torch.ones(20, 4)
+    features[10:, 1] = 3.0
     probe = fit_probe(features, torch.arange(20) // 10, 2)
     assert probe.accuracy == 100
     assert probe.weight.isfinite().all()
@@ -130,18 +128,6 @@ def test_a_layer_of_computed_weights_is_not_fitted(easy, capsys):
     network = Scaled(parametrizations.weight_norm(nn.Linear(3, 3)))
     fit(Classifier(network, easy), easy, TrainConfig.finetune(epochs=1), CPU)
     assert "no layer is fitted before the training" in capsys.readouterr().out
-
-
-def test_features_of_mirror_images_are_those_of_turned_images(few):
-    classifier, fabric = tiny_classifier(few), make_fabric(EXACT)
-    adapter, turned = Adapter(classifier.network, Call()), few.train_images[:, :, ::-1]
-    layer, rows = adapter.network[-1], np.arange(0, 100, 3)
-    first, other = (
-        features_below(fabric, adapter, layer, images, classifier.normalization, 2, rows)
-        for images in (few.train_images, np.ascontiguousarray(turned))
-    )
-    assert first.shape == (2, 34, 16)
-    torch.testing.assert_close(first.flip(0), other)
 
 
 def changed(classifier: Classifier, before: State) -> set[str]:

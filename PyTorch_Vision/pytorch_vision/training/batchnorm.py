@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -110,12 +111,13 @@ def move_statistics(
     step = 1 - (1 - share) ** (1 / count)  # per batch; together, they move by the share
 
     def move(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(layer.running_mean, Tensor)
-        assert isinstance(layer.running_var, Tensor)
-        by_channel = inputs[0].float().transpose(0, 1).flatten(1)
-        variances, means = torch.var_mean(by_channel, 1, correction=0)
-        layer.running_mean.lerp_(means, step)
-        layer.running_var.lerp_(variances.maximum(layer.running_var), step)
+        mean, variance = layer.running_mean, layer.running_var
+        assert isinstance(mean, Tensor)
+        assert isinstance(variance, Tensor)
+        if inputs[0].numel() > len(mean):  # one value of each channel has no variance
+            before = variance.clone()
+            F.batch_norm(inputs[0].float(), mean, variance, training=True, momentum=step)
+            variance.copy_(variance.maximum(before))
 
     unhooked = adapter.unhooked
     with contextlib.ExitStack() as hooks, evaluating(adapter.network):

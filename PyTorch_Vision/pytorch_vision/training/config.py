@@ -63,9 +63,9 @@ class TrainConfig:
     )
     transfer: Literal["no", "near"] = Field(
         default="no",
-        description="near: stay near the weights that the network begins with (fit the last "
-        "layer to the features below it first, unless it classifies as well already; freeze "
-        "BatchNorm layers; average the weights over the whole training)",
+        description="near: stay near the weights that the network begins with (first move "
+        "BatchNorm's statistics towards the images' and fit the last layer, unless it classifies "
+        "as well already; freeze BatchNorm layers; average the weights over the whole training)",
     )
     train: Literal["all", "head"] = Field(
         default="all",

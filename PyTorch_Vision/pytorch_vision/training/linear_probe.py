@@ -35,7 +35,7 @@ STRENGTHS = torch.logspace(-3, 3, 13, device="cpu")
 SCALES = torch.logspace(0, 3, 61, device="cpu")
 MOST_FEATURES = 2**28  # numbers, 1 GB; if all images have more, fewer images are used
 SHARES = (0.1, 0.2, 0.4, 0.8)  # of the way to the images' statistics
-SEARCHED = 512  # images, at most, with which the share is chosen
+SEARCHED = 64  # images, at most, with which the share is chosen
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class LinearProbe:
     Attributes:
         weight: float32 (C, D).
         bias: float32 (C,); zero without an intercept.
-        accuracy: leave-one-out accuracy in percent; each image is left out with all of its views.
+        accuracy: leave-one-out accuracy in percent.
         losses: float32 (N,), the leave-one-out cross-entropies.
     """
 
@@ -64,11 +64,10 @@ def fit_last_layer(
 ) -> None:
     """Fit the last layer of a network with learned weights if the recipe stays near them.
 
-    The layer's inputs are computed for each image and, unless ``config.augmentation`` has no flip,
-    for its mirror image, in evaluation mode. Before that, unless ``config.train`` is "head",
-    BatchNorm's running statistics move towards those of the images (``adapt``). All stays as it is
-    if the layer is right at least as often as the fitted one, as with the same classes. Prints a
-    line about what was done.
+    The layer's inputs are computed for each image, in evaluation mode. Before that, unless
+    ``config.train`` is "head", BatchNorm's running statistics move towards those of the images
+    (``adapt``). All stays as it is if the layer is right at least as often as the fitted one, as
+    with the same classes. Prints a line about what was done.
 
     ``adapter`` calls the classifier's network, on the device of ``fabric`` and in its precision.
     """
@@ -86,10 +85,10 @@ def fit_last_layer(
     order = epoch_order(len(data.train_images), config.seed, 0)
     some = order[:SEARCHED]  # in random order, as batches that come later count more
 
-    def probe(rows: np.ndarray, views: int = 1) -> tuple[LinearProbe, Tensor]:
+    def probe(rows: np.ndarray) -> tuple[LinearProbe, Tensor]:
         """Fit the layer to the images of these rows; also return their features."""
         features = features_below(
-            fabric, adapter, layer, data.train_images, classifier.normalization, views, rows
+            fabric, adapter, layer, data.train_images, classifier.normalization, rows
         )
         labels = torch.from_numpy(data.train_labels[rows]).long()
         intercept = layer.bias is not None
@@ -98,7 +97,7 @@ def fit_last_layer(
 
     first, features = probe(some)
     with torch.no_grad():
-        answers = layer(features[0].to(fabric.device)).argmax(1).cpu().numpy()
+        answers = layer(features.to(fabric.device)).argmax(1).cpu().numpy()
     if 100 * (answers == data.train_labels[some]).mean() >= first.accuracy:
         say(f"The last layer stays as it is. {_described(first)}, which is no better")
         return
@@ -113,9 +112,7 @@ def fit_last_layer(
         return probe(some)[0]
 
     share = 0.0 if config.train == "head" else adapt(adapter, first, moved_by)
-    views = 1 + (config.augmentation.flip != "none")
-    most = max(2, MOST_FEATURES // (layer.in_features * views))
-    fitted, _ = probe(np.sort(order[:most]), views)
+    fitted, _ = probe(np.sort(order[: max(2, MOST_FEATURES // layer.in_features)]))
     with torch.no_grad():
         layer.weight.copy_(fitted.weight / multiple)
         if layer.bias is not None:
@@ -248,32 +245,29 @@ def features_below(
     layer: nn.Linear,
     images: np.ndarray,
     normalization: Normalization,
-    views: int,
     rows: np.ndarray,
 ) -> Tensor:
-    """Return a layer's inputs for images, and for their mirror images, in evaluation mode.
+    """Return a layer's inputs for images, in evaluation mode.
 
     Args:
         fabric, adapter: as for ``fit_last_layer``; the layer is one of this network.
         images: uint8 (N, H, W, 3), normalised by ``normalization``.
-        views: 1, or 2 with the mirror images.
         rows: int64 (M,), the images to use.
 
     Returns:
-        float32 (views, M, D), on the CPU.
+        float32 (M, D), on the CPU.
     """
-    features = torch.empty(views, len(rows), layer.in_features)
+    features = torch.empty(len(rows), layer.in_features)
     size = images_at_once((images.shape[1], images.shape[2]), fabric.device)
     unhooked, seen, start = adapter.unhooked, list[Tensor](), 0
     hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with hook, evaluating(adapter.network):
         for batch in eval_batches(images, normalization, fabric.device, size, rows):
             part = slice(start, start + len(batch))
-            for view in range(views):
-                with fabric.autocast():
-                    unhooked(batch.flip(3) if view else batch)
-                # a network that fails on a single image gets it twice
-                features[view, part] = seen.pop()[: len(batch)].float().cpu()
+            with fabric.autocast():
+                unhooked(batch)
+            # a network that fails on a single image gets it twice
+            features[part] = seen.pop()[: len(batch)].float().cpu()
             start = part.stop
     return features
 
@@ -289,35 +283,30 @@ def fit_probe(
     """Fit a linear layer to features, by ridge regression of one-hot labels.
 
     With U S V' the features, standardised, the hat matrix is H = U diag(s^2 / (s^2 + strength)) U'.
-    The residuals of an image that is left out, with all of its views i, are (I - H_ii)^-1 (y - H
-    y)_i, whatever the strength (for one view: Allen's PRESS, 1974). The strength minimises their
-    mean square, the scale of the logits the cross-entropy of the leave-one-out predictions.
+    The residual of an image that is left out is (y - H y)_i / (1 - H_ii), whatever the strength
+    (Allen's PRESS, 1974). The strength minimises its mean square, the scale of the logits the
+    cross-entropy of the leave-one-out predictions.
 
     Args:
-        features: float32 (V, N, D), V views of each of at least two images.
+        features: float32 (N, D), of at least two images.
         labels: int64 (N,).
         classes: C, their number.
         intercept: False fits no bias.
         label_smoothing: of the loss that the network is trained with afterwards.
     """
-    views, count, width = features.shape
-    x = features.reshape(-1, width)
-    mean = x.mean(0) if intercept else torch.zeros(width)
-    deviation = (x - mean).square().mean(0).sqrt()
+    mean = features.mean(0) if intercept else torch.zeros(features.shape[1])
+    deviation = (features - mean).square().mean(0).sqrt()
     deviation = deviation.where(deviation > 1e-6 * deviation.max(), 1)  # 1 if constant
     one_hot = F.one_hot(labels, classes).float()
     middle = one_hot.mean(0) if intercept else torch.full((classes,), 1 / classes)
-    left, squares, right = _singular_vectors((x - mean) / deviation)
-    targets = (one_hot - middle).repeat(views, 1)
+    left, squares, right = _singular_vectors((features - mean) / deviation)
+    targets = one_hot - middle
     projected = left.T @ targets
-    by_image = left.view(views, count, -1)
     best: tuple[float, float, Tensor] | None = None
-    for strength in (len(x) * STRENGTHS).tolist():
+    for strength in (len(features) * STRENGTHS).tolist():
         shrunk = squares / (squares + strength)
-        hats = torch.einsum("vnr,r,wnr->nvw", by_image, shrunk, by_image) + intercept / len(x)
-        residuals = targets - left @ (shrunk[:, None] * projected)
-        residuals = residuals.view(views, count, classes).transpose(0, 1)  # (N, V, C)
-        left_out = torch.linalg.solve(torch.eye(views) - hats, residuals)[:, 0]
+        hats = left.square() @ shrunk + intercept / len(features)
+        left_out = (targets - left @ (shrunk[:, None] * projected)) / (1 - hats)[:, None]
         error = float(left_out.square().mean())
         if best is None or error < best[0]:
             best = error, strength, one_hot - left_out
