@@ -27,7 +27,7 @@ from pytorch_vision.models.inference import images_at_once
 from pytorch_vision.models.module_utils import device_of, evaluating, norm_layers
 from pytorch_vision.runtime.devices import random_state_kept
 from pytorch_vision.runtime.terminal import say
-from pytorch_vision.training.batchnorm import move_statistics, updated_layers
+from pytorch_vision.training.batchnorm import image_count, move_statistics, updated_layers
 from pytorch_vision.training.config import TrainConfig
 
 # strengths of the ridge, in units of a feature's variance; and scales of the logits
@@ -35,7 +35,6 @@ STRENGTHS = torch.logspace(-3, 3, 13, device="cpu")
 SCALES = torch.logspace(0, 3, 61, device="cpu")
 MOST_FEATURES = 2**28  # numbers, 1 GB; if all images have more, fewer images are used
 SHARES = (0.1, 0.2, 0.4, 0.8)  # of the way to the images' statistics
-SEARCHED = 64  # images, at most, with which the share is chosen
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def fit_last_layer(
         return
     layer, multiple = found
     order = epoch_order(len(data.train_images), config.seed, 0)
-    some = order[:SEARCHED]  # in random order, as batches that come later count more
+    some = order[: image_count(len(order))]  # in random order: batches that come later count more
 
     def probe(rows: np.ndarray) -> tuple[LinearProbe, Tensor]:
         """Fit the layer to the images of these rows; also return their features."""
