@@ -239,7 +239,7 @@ def made_by_in(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
     return network
 
 
-def fill(
+def load_into(
     path: Path, network: nn.Module, made_by: dict[str, Any] | None, tensors: dict[str, Tensor]
 ) -> None:
     """Load a file's weights into the caller's network; if they do not fit, leave it unchanged."""
