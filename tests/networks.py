@@ -260,12 +260,16 @@ class WithLock(Body):
 
 
 class Checkpointed(Body):
-    """Computes a layer again in the backward pass, to save memory, as long was usual."""
+    """Computes a layer again in the backward pass, to save memory."""
+
+    def __init__(self, reentrant: bool = True) -> None:
+        super().__init__()
+        self.reentrant = reentrant
 
     def features(self, x: Tensor) -> Tensor:
         x = self.conv1(x).relu()
-        if self.training:
-            return checkpoint(self.conv2, x, use_reentrant=True).relu()
+        if torch.is_grad_enabled():
+            return checkpoint(self.conv2, x, use_reentrant=self.reentrant).relu()
         return self.conv2(x).relu()
 
 

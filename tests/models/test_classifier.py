@@ -177,10 +177,7 @@ def test_a_picture_is_classified_in_one_call(tmp_path, few, tiny):
         assert [name for name, _ in found] == [few.class_names[label] for label in best[:2]]
         assert [share for _, share in found] == pytest.approx(shares[best[:2]], abs=1e-5)
     assert len(tiny.classify(few.test_images[0], top=99)) == 10
-
-
-def test_of_equal_classes_the_first_is_named_everywhere(few, tiny):
-    with torch.no_grad():
+    with torch.no_grad():  # of equal classes, the first is named
         for parameter in tiny.network.parameters():
             parameter.zero_()
     assert [name for name, _ in tiny.classify(few.test_images[0])] == list(few.class_names[:3])

@@ -104,25 +104,16 @@ class _WithoutGraph(TorchFunctionMode):
 
 def _not_copyable(network: nn.Module) -> dict[int, Any]:
     """Return the attributes and hooks of a network that ``copy.deepcopy`` refuses, by their id."""
-
-    def fails(value: Any, known: dict[int, Any]) -> bool:
-        try:
-            copy.deepcopy(value, dict(known))
-        except TypeError:
-            return True
-        return False
-
-    found: dict[int, Any] = {}
+    found, modules = dict[int, Any](), {id(module): module for module in network.modules()}
     for module in network.modules():
         own = [value for name, value in vars(module).items() if name not in OF_EVERY_MODULE]
         hooks = [hook for name in HOOKS for hook in vars(module)[name].values()]
-        found |= {id(value): value for value in (*own, *hooks) if fails(value, {})}
-    # what only leads to another of them can be copied
-    return {
-        key: value
-        for key, value in found.items()
-        if fails(value, {k: v for k, v in found.items() if k != key})
-    }
+        for value in (*own, *hooks):
+            try:
+                copy.deepcopy(value, dict(modules))  # goes into no module
+            except TypeError:
+                found[id(value)] = value
+    return found
 
 
 def _rebound(value: Any, memo: dict[int, Any]) -> Any:

@@ -214,8 +214,16 @@ def _torchvision_builder(name: str) -> Callable[..., nn.Module]:
             + (_advice(name, known) or f"; it has {', '.join(known)}")
         )
     extra = {"aux_logits": False, "init_weights": True} if name in WITH_AUXILIARY else {}
-    weights = _torchvision_weights(name, weights_name) if at else None
-    if weights is not None and name in WITH_AUXILIARY:
+    weights: Any = None
+    if at:
+        entries = torchvision.models.get_model_weights(name).__members__
+        if weights_name not in entries:
+            has = ", ".join(entries) or "none"
+            raise ValueError(
+                f"torchvision has no weights {weights_name!r} for {name}; it has {has}"
+            )
+        weights = entries[weights_name]
+    if at and name in WITH_AUXILIARY:
         extra["transform_input"] = True  # to the normalisation with which they were trained
 
     def build(num_classes: int, **options: Any) -> nn.Module:
@@ -231,15 +239,6 @@ def _torchvision_builder(name: str) -> Callable[..., nn.Module]:
         return model
 
     return build
-
-
-def _torchvision_weights(name: str, weights_name: str) -> Any:
-    """Return torchvision's entry for weights by name, or raise ValueError that lists the names."""
-    known = torchvision.models.get_model_weights(name).__members__
-    if weights_name not in known:
-        has = ", ".join(known) or "none"
-        raise ValueError(f"torchvision has no weights {weights_name!r} for {name}; it has {has}")
-    return known[weights_name]
 
 
 def _load_weights(model: nn.Module, name: str, weights: Any) -> None:
