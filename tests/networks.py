@@ -134,9 +134,12 @@ class Remembering(Body):
 
 
 class Foreign(Body):
-    """Its state dict holds extra state that is no tensor, and that no file may hold."""
+    """Its state dict holds extra state that is no tensor, and that no file may hold.
 
-    steps = 0
+    It checks the version of its weights, as MNASNet does, and its loader has an old signature.
+    """
+
+    steps, _version = 0, 2
 
     def forward(self, x: Tensor) -> Tensor:
         self.steps += self.training
@@ -147,6 +150,13 @@ class Foreign(Body):
 
     def set_extra_state(self, state: Any) -> None:
         self.steps = state["steps"]
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True) -> Any:
+        return super().load_state_dict(state_dict, strict)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, local: Any, *rest: Any) -> None:
+        assert local.get("version") == 2
+        super()._load_from_state_dict(state_dict, prefix, local, *rest)
 
 
 class OfChannels(Body):
@@ -273,19 +283,6 @@ class Checkpointed(Body):
         return self.conv2(x).relu()
 
 
-class OwnLoader(Body):
-    """Checks the version of its weights, as MNASNet does, and has an old signature."""
-
-    _version = 2
-
-    def load_state_dict(self, state_dict: Any, strict: bool = True) -> Any:
-        return super().load_state_dict(state_dict, strict)
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, local: Any, *rest: Any) -> None:
-        assert local.get("version") == 2
-        super()._load_from_state_dict(state_dict, prefix, local, *rest)
-
-
 class FromScratch(Body):
     """Normalises by statistics that are plain attributes, as in a textbook."""
 
@@ -331,7 +328,6 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "half": lambda: tiny_network().half(),
     "hook": WithHook,
     "lock": WithLock,
-    "own loader": OwnLoader,
     "checkpoint": Checkpointed,
 }
 

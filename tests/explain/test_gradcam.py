@@ -271,13 +271,3 @@ def test_too_little_memory_is_explained(few, call, message):
 def test_wrong_arguments_are_named(resnet, few, change, message):
     with pytest.raises(ValueError, match=message):
         grad_cam(resnet, **{"images": few.test_images[:2], "classes": [0, 1], **change})
-
-
-def test_many_images_are_split_into_batches(tiny, few):
-    images = few.test_images[:32].repeat(6, axis=0)
-    classes = np.arange(192) % 10
-    seen = []
-    tiny.network[3].register_forward_pre_hook(lambda _m, inputs: seen.append(len(inputs[0])))
-    maps = grad_cam(tiny, images, classes, "3")
-    assert maps.shape == (192, 32, 32)
-    assert [count for count in seen if count > 1] == [64] * 3  # one forward pass for each part

@@ -12,7 +12,7 @@ from pytorch_vision.data import Normalization
 from pytorch_vision.data.image_files import DIGEST_LENGTH
 from pytorch_vision.models import Classifier, EpochRecord, History, ResNet, ResNet18
 from pytorch_vision.models.registry import MODELS, describe_network
-from pytorch_vision.models.weights import read_weights, save_weights
+from pytorch_vision.models.weights import read_safetensors, save_weights
 from pytorch_vision.runtime import CheckpointError
 
 
@@ -143,7 +143,7 @@ def test_a_weights_file_never_causes_an_import_or_a_download(path, tiny, monkeyp
 
 def test_foreign_metadata_is_refused(path, trained):
     trained.save(path)
-    metadata = read_weights(path)[1]
+    metadata = read_safetensors(path)[1]
     names, network = (json.loads(metadata[name]) for name in ("class_names", "network"))
     wrong = {
         "size": [[32], [32, 0], [32, 1 << 40], "32", [32.5, 32]],

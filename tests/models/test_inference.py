@@ -5,6 +5,7 @@ import torch
 from hooks import batches_shown
 from small import EXACT, tiny_network
 
+from pytorch_vision.explain import grad_cam
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.inference import scaled_down
 from pytorch_vision.training import TrainConfig, fit
@@ -34,6 +35,7 @@ def test_test_batches_are_smaller_for_small_training_batches_and_large_images(fe
     for most, work in (
         (16, lambda: fit(Classifier(network, many), many, config, EXACT)),
         (64, lambda: Classifier(network, many).predict(images, EXACT)),
+        (64, lambda: grad_cam(Classifier(network, many), images, many.test_labels)),
         (4, lambda: Classifier(network, many, size=(512, 512)).predict(large, EXACT)),
     ):
         work()

@@ -51,14 +51,13 @@ from pytorch_vision.models.module_utils import (
     tensors_of,
 )
 from pytorch_vision.models.registry import (
-    check_name,
     create,
     describe_network,
     expected_normalization,
     network_name,
 )
 from pytorch_vision.models.state_dicts import match_tensors, read_state_dict
-from pytorch_vision.models.weights import read_weights, save_weights
+from pytorch_vision.models.weights import read_safetensors, save_weights
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.checks import height_and_width
 from pytorch_vision.runtime.devices import memory_explained, random_state_kept
@@ -443,9 +442,7 @@ class Classifier:
             ValueError: the network cannot be made.
         """
         path = weights_path(path)
-        if isinstance(network, str):
-            check_name(network)
-        tensors, texts = read_weights(path)
+        tensors, texts = read_safetensors(path)
         with metadata_in(path, texts) as metadata:
             arguments = arguments_of(metadata)
             made_by = made_by_in(metadata, len(tensors))

@@ -107,17 +107,21 @@ def _made_again(made_by: dict[str, Any], classes: int) -> nn.Module:
 
 
 @contextlib.contextmanager
-def metadata_in(path: Path, texts: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield a file's metadata; raise CheckpointError if it is not that of ``metadata_of``."""
+def metadata_in(path: Path, texts: dict[str, str] | None) -> Iterator[dict[str, Any]]:
+    """Yield a file's metadata; raise CheckpointError if it is not that of ``metadata_of``.
+
+    ``texts`` is None for a safetensors file that ``save_weights`` did not write.
+    """
+    foreign = f"{path} is not a file that `python -m pytorch_vision train` writes"
+    if texts is None:
+        raise CheckpointError(f"{foreign} (it has no checksum). {HOW_TO_USE}")
     try:
         yield {name: json.loads(text) for name, text in texts.items()}
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(
-            f"{path} is not a file that `python -m pytorch_vision train` writes "
-            f"({type(error).__name__}: {first_line(error)}). {HOW_TO_USE}"
-        ) from error
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise CheckpointError(f"{foreign} ({reason}). {HOW_TO_USE}") from error
 
 
 def arguments_of(metadata: dict[str, Any]) -> dict[str, Any]:

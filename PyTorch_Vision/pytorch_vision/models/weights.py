@@ -40,32 +40,14 @@ def save_weights(
         file.write(to_bytes(tensors, {**metadata, CHECKSUM: _checksum(tensors, metadata)}))
 
 
-def read_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and the metadata of a file that ``save_weights`` wrote.
+def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str] | None]:
+    """Return the tensors of any safetensors file, and its metadata if ``save_weights`` wrote it.
 
     Half precision becomes float32. A safetensors file cannot run code.
 
     Raises:
-        CheckpointError: the file is missing, damaged, not written by ``save_weights``, or holds
-            NaN.
+        CheckpointError: the file is missing or damaged, or holds NaN.
         OSError: the file cannot be opened.
-    """
-    tensors, metadata = read_safetensors(path)
-    if metadata is None:
-        raise CheckpointError(
-            f"{path} is not a file that `python -m pytorch_vision train` writes (it has no "
-            f"checksum). {HOW_TO_USE}"
-        )
-    return tensors, metadata
-
-
-def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str] | None]:
-    """Return the tensors of any safetensors file; and its metadata if ``save_weights`` wrote it.
-
-    Half precision becomes float32.
-
-    Raises:
-        CheckpointError, OSError: as for ``read_weights``.
     """
     start, kind = first_bytes(path), ""
     if is_pickled(start):
