@@ -110,7 +110,7 @@ def _not_copyable(network: nn.Module) -> dict[int, Any]:
         hooks = [hook for name in HOOKS for hook in vars(module)[name].values()]
         for value in (*own, *hooks):
             try:
-                copy.deepcopy(value, dict(modules))  # goes into no module
+                copy.deepcopy(value, modules | found)  # goes into no module
             except TypeError:
                 found[id(value)] = value
     return found
