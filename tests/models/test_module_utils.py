@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 
 from pytorch_vision.models import Classifier, create, print_summary
 from pytorch_vision.models.adapter import ready
+from pytorch_vision.models.classifier_file import metadata_in
 from pytorch_vision.models.module_utils import copied, unwrapped
 from pytorch_vision.models.state_dicts import read_state_dict
 
@@ -16,9 +18,15 @@ def no_memory(*_: Any, **__: Any) -> Any:
     raise torch.OutOfMemoryError("CUDA out of memory.")
 
 
+def make_what_a_file_names(_few: Any, file: Path) -> None:
+    with metadata_in(file, {}):
+        no_memory()
+
+
 @pytest.mark.parametrize(
     "work",
     [
+        make_what_a_file_names,
         lambda few, file: create(f"{__name__}:no_memory"),
         lambda few, file: ready(nn.Sequential(nn.LazyConv2d(3, 3), Full(1)), (32, 32)),
         lambda few, file: print_summary(Classifier(Full(2), few)),

@@ -76,7 +76,7 @@ def map_geometry(classifier: Classifier, layer: nn.Module | str | None = None) -
 def trace_geometry(
     classifier: Classifier, layer: nn.Module | str | None, device: torch.device
 ) -> tuple[Adapter, str, MapGeometry]:
-    """Return a copy of the network on a device, the layer's name, and the geometry of its map.
+    """Return an adapter of a float32 copy on a device, the layer's name and its map's geometry.
 
     Arguments and errors are those of ``map_geometry``.
     """

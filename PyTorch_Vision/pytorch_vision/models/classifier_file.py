@@ -27,7 +27,7 @@ from pytorch_vision.models.registry import (
     without_weights,
 )
 from pytorch_vision.models.weights import HOW_TO_USE
-from pytorch_vision.runtime.devices import random_state_kept
+from pytorch_vision.runtime.devices import is_lack_of_memory, random_state_kept
 from pytorch_vision.runtime.files import CheckpointError, user_path
 from pytorch_vision.runtime.text import ADDRESS, LONGEST_TEXT, checked_text, first_line
 
@@ -118,7 +118,7 @@ def metadata_in(path: Path, texts: dict[str, str] | None) -> Iterator[dict[str, 
     try:
         yield {name: json.loads(text) for name, text in texts.items()}
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        if isinstance(error, CheckpointError):
+        if isinstance(error, CheckpointError) or is_lack_of_memory(error):
             raise
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise CheckpointError(f"{foreign} ({reason}). {HOW_TO_USE}") from error
