@@ -27,8 +27,11 @@ class Body(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         return self.conv2(self.conv1(x).relu()).relu()
 
+    def head(self, maps: Tensor) -> Any:
+        return self.linear(maps.mean((2, 3)))
+
     def forward(self, x: Tensor) -> Any:
-        return self.linear(self.features(x).mean((2, 3)))
+        return self.head(self.features(x))
 
 
 class Viewed(Body):
@@ -36,19 +39,15 @@ class Viewed(Body):
         super().__init__()
         self.linear = nn.Linear(8 * 8 * 8, 10)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.features(x)
-        return self.linear(x.view(x.size(0), -1))
+    def head(self, maps: Tensor) -> Tensor:
+        return self.linear(maps.view(maps.size(0), -1))
 
 
 class ViewedInTraining(Body):
     """Like an auxiliary classifier, it needs contiguous maps in training mode only."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.features(x)
-        if self.training:
-            x = x.view(len(x), -1, 1, 1).view(len(x), 8, 8, 8)
-        return self.linear(x.mean((2, 3)))
+    def head(self, maps: Tensor) -> Tensor:
+        return super().head(maps.view(len(maps), -1).view(maps.shape) if self.training else maps)
 
 
 class TwoNames(Body):
@@ -73,13 +72,12 @@ class Odd(Body):
         self.register_buffer("mask", torch.full((3,), -torch.inf))
         self.scale = nn.Parameter(torch.ones((), dtype=torch.float64))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def head(self, maps: Tensor) -> Tensor:
         if self.training:
             self.steps += 1
             self.used[0] = True
         weights = torch.cat([self.mask, torch.zeros(5)]).softmax(0) + 1
-        x = self.features(x).mean((2, 3)) * weights
-        return (self.linear(x).double() * self.scale).float()
+        return (self.linear(maps.mean((2, 3)) * weights).double() * self.scale).float()
 
 
 class Answering(Body):
@@ -87,53 +85,55 @@ class Answering(Body):
         super().__init__()
         self.wrap = wrap
 
-    def forward(self, x: Tensor) -> Any:
-        x = self.features(x)
-        return self.wrap(self.linear(x.mean((2, 3))), x)
+    def head(self, maps: Tensor) -> Any:
+        return self.wrap(super().head(maps), maps)
 
 
 class Chancy(Body):
     """Draws from all random states: torch's, NumPy's and Python's."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.dropout(self.features(x).mean((2, 3)), 0.2, self.training)
+    def head(self, maps: Tensor) -> Tensor:
+        x = F.dropout(maps.mean((2, 3)), 0.2, self.training)
         if self.training:
             x = x * (1 + 0.1 * random.random()) + 0.1 * float(np.random.rand())
         return self.linear(x)
 
 
 class ThroughNumpy(Body):
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.features(x).mean((2, 3))
-        largest = x.detach().numpy().max()  # has no bfloat16
-        return self.linear(x / float(largest + 1))
+    def head(self, maps: Tensor) -> Tensor:
+        return super().head(maps / float(maps.detach().numpy().max() + 1))  # has no bfloat16
 
 
 class Squeezed(Body):
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.adaptive_avg_pool2d(self.features(x), 1).squeeze()
-        return F.log_softmax(self.linear(x), dim=1)
+    def head(self, maps: Tensor) -> Tensor:
+        return F.log_softmax(self.linear(F.adaptive_avg_pool2d(maps, 1).squeeze()), dim=1)
 
 
 class Remembering(Body):
-    """Stores its features, and a table that it makes in its first forward pass."""
+    """Stores its features, also by a hook, and a table that it makes in its first forward pass."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen, self.table = [], None
+        self.conv1.register_forward_hook(self.keep)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def keep(self, _layer: nn.Module, _inputs: Any, maps: Tensor) -> None:
+        self.seen = [maps]
+
+    def head(self, maps: Tensor) -> Tensor:
         if self.table is None:
             self.table = torch.arange(10.0) / 10
-        self.last = self.features(x)
-        self.seen = [self.last]
-        return self.linear(self.last.mean((2, 3))) * (1 + self.table)
+        self.last = maps
+        return super().head(maps + self.seen[0].mean()) * (1 + self.table)
 
 
 class Foreign(Body):
-    """Its state dict holds extra state that is no tensor, and that no file may hold."""
+    """Its state dict holds extra state that is no tensor, and that no file may hold.
 
-    steps = 0
+    It checks the version of its weights, as MNASNet does, and its loader has an old signature.
+    """
+
+    steps, _version = 0, 2
 
     def forward(self, x: Tensor) -> Tensor:
         self.steps += self.training
@@ -145,6 +145,13 @@ class Foreign(Body):
     def set_extra_state(self, state: Any) -> None:
         self.steps = state["steps"]
 
+    def load_state_dict(self, state_dict: Any, strict: bool = True) -> Any:
+        return super().load_state_dict(state_dict, strict)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, local: Any, *rest: Any) -> None:
+        assert local.get("version") == 2
+        super()._load_from_state_dict(state_dict, prefix, local, *rest)
+
 
 class OfChannels(Body):
     """BatchNorm after pooling: it cannot be trained on a batch of one image."""
@@ -153,8 +160,8 @@ class OfChannels(Body):
         super().__init__()
         self.norm = nn.BatchNorm1d(8)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear(self.norm(self.features(x).mean((2, 3))))
+    def head(self, maps: Tensor) -> Tensor:
+        return self.linear(self.norm(maps.mean((2, 3))))
 
 
 def lazy() -> nn.Module:
@@ -219,10 +226,9 @@ class FrozenBelow(Body):
         super().__init__()
         self.below = nn.Sequential(self.conv1, nn.ReLU(), self.conv2, nn.ReLU())
 
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.no_grad():
-            x = self.below(x)
-        return self.linear(x.mean((2, 3)))
+    @torch.no_grad()
+    def features(self, x: Tensor) -> Tensor:
+        return self.below(x)
 
 
 class WithHook(Body):
@@ -239,9 +245,8 @@ class WithHook(Body):
 
         self._hooks.append(self.conv2.register_forward_hook(keep))
 
-    def forward(self, x: Tensor) -> Tensor:
-        self.features(x)
-        return self.linear(self.kept.pop("maps").relu().mean((2, 3)))
+    def head(self, maps: Tensor) -> Tensor:
+        return super().head(self.kept.pop("maps").relu())
 
 
 class WithLock(Body):
@@ -257,26 +262,17 @@ class WithLock(Body):
 
 
 class Checkpointed(Body):
-    """Computes a layer again in the backward pass, to save memory, as long was usual."""
+    """Computes a layer again in the backward pass, to save memory."""
+
+    def __init__(self, reentrant: bool = True) -> None:
+        super().__init__()
+        self.reentrant = reentrant
 
     def features(self, x: Tensor) -> Tensor:
         x = self.conv1(x).relu()
-        if self.training:
-            return checkpoint(self.conv2, x, use_reentrant=True).relu()
+        if torch.is_grad_enabled():
+            return checkpoint(self.conv2, x, use_reentrant=self.reentrant).relu()
         return self.conv2(x).relu()
-
-
-class OwnLoader(Body):
-    """Checks the version of its weights, as MNASNet does, and has an old signature."""
-
-    _version = 2
-
-    def load_state_dict(self, state_dict: Any, strict: bool = True) -> Any:
-        return super().load_state_dict(state_dict, strict)
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, local: Any, *rest: Any) -> None:
-        assert local.get("version") == 2
-        super()._load_from_state_dict(state_dict, prefix, local, *rest)
 
 
 class FromScratch(Body):
@@ -324,7 +320,6 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "half": lambda: tiny_network().half(),
     "hook": WithHook,
     "lock": WithLock,
-    "own loader": OwnLoader,
     "checkpoint": Checkpointed,
 }
 

@@ -4,11 +4,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from networks import Full, OnePool
+from networks import Body, Checkpointed, Full, OnePool
 from PIL import Image
-from small import UNVARIED, left_alone, tiny_network, without_data
+from small import UNVARIED, tiny_network, without_data
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from pytorch_vision.analysis import grad_cam
 from pytorch_vision.data import ImageData, eval_batches
@@ -98,14 +97,17 @@ def test_a_single_bright_cell_is_drawn_where_it_lies():
 
 
 def test_maps_are_scaled_to_1_and_independent_of_the_batch(resnet, few):
-    images, classes = few.test_images[:5], few.test_labels[:5]
-    maps = grad_cam(resnet, images, classes)
-    assert maps.shape == (5, 32, 32)
+    """Alone, among few, and in several threads."""
+    images, classes, explainer = few.test_images[:8], few.test_labels[:8], Explainer(resnet)
+    maps = explainer.maps(images, classes)
+    assert maps.shape == (8, 32, 32)
     assert maps.dtype == np.float32
     assert maps.min() >= 0
     assert set(maps.max(axis=(1, 2)).tolist()) <= {0.0, 1.0}
-    np.testing.assert_allclose(maps, grad_cam(resnet, images, classes, batch_size=2), atol=1e-4)
-    np.testing.assert_allclose(maps[3:4], grad_cam(resnet, images[3:4], classes[3:4]), atol=1e-4)
+    np.testing.assert_allclose(maps, explainer.maps(images, classes, batch_size=3), atol=1e-4)
+    with ThreadPoolExecutor(4) as pool:
+        alone = pool.map(lambda i: explainer.maps(images[i : i + 1], classes[i : i + 1]), range(8))
+        np.testing.assert_allclose(np.concatenate(list(alone)), maps, atol=1e-4)
 
 
 def test_an_explainer_is_made_once_and_asked_often(tiny, few):
@@ -151,19 +153,14 @@ def test_a_photograph_of_twelve_megapixels_is_explained_in_three_lines(tiny, tmp
 
 @pytest.mark.parametrize("reentrant", [True, False])
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
-def test_gradient_checkpointing_gives_the_same_maps(tiny, few, reentrant):
-    class Checkpointed(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.body, self.head = tiny.network[:4], tiny.network[4:]
-
-        def forward(self, x):
-            return self.head(checkpoint(self.body, x, use_reentrant=reentrant))
-
+def test_gradient_checkpointing_gives_the_same_maps(few, reentrant):
     classes, methods = np.array([[0, 1], [2, 3]]), ["gradcam", "eigencam"]
-    expected = grad_cam(tiny, few.test_images[:2], classes, "3", methods)
-    checkpointed = tiny.with_network(Checkpointed())
-    maps = grad_cam(checkpointed, few.test_images[:2], classes, "body.3", methods)
+    usual, checkpointed = Body(), Checkpointed(reentrant)
+    checkpointed.load_state_dict(usual.state_dict())
+    maps, expected = (
+        grad_cam(Classifier(network, few), few.test_images[:2], classes, "conv2", methods)
+        for network in (checkpointed, usual)
+    )
     np.testing.assert_allclose(maps, expected, atol=1e-6)
 
 
@@ -234,13 +231,6 @@ def test_a_map_is_grad_cams_formula(resnet, few):
     np.testing.assert_allclose(ours, expected / expected.max(), atol=1e-4)
 
 
-def test_the_network_is_left_exactly_as_it_was(few):
-    classifier = Classifier(ResNet((1, 1, 1, 1)), few)
-    classifier.network.train().linear.weight.requires_grad_(False)
-    with left_alone(classifier.network), torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        grad_cam(classifier, few.test_images[:2], [1, 0])
-
-
 def test_a_layer_that_no_gradient_reaches_is_named(few):
     class Detached(nn.Module):
         def __init__(self):
@@ -281,22 +271,3 @@ def test_too_little_memory_is_explained(few, call, message):
 def test_wrong_arguments_are_named(resnet, few, change, message):
     with pytest.raises(ValueError, match=message):
         grad_cam(resnet, **{"images": few.test_images[:2], "classes": [0, 1], **change})
-
-
-def test_many_images_are_split_into_batches(tiny, few):
-    images = few.test_images[:32].repeat(6, axis=0)
-    classes = np.arange(192) % 10
-    seen = []
-    tiny.network[3].register_forward_pre_hook(lambda _m, inputs: seen.append(len(inputs[0])))
-    maps = grad_cam(tiny, images, classes, "3")
-    assert maps.shape == (192, 32, 32)
-    assert [count for count in seen if count > 1] == [64] * 3  # one forward pass for each part
-
-
-def test_threads_that_share_an_explainer_get_their_own_maps(resnet, few):
-    explainer, images = Explainer(resnet), few.test_images[:8]
-    expected = explainer.maps(images, few.test_labels[:8])
-    with ThreadPoolExecutor(4) as pool:
-        parts = [(images[i : i + 1], few.test_labels[i : i + 1]) for i in range(8)]
-        found = list(pool.map(lambda part: explainer.maps(*part), parts))
-    np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-4)

@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
-from small import left_alone
+import torch
+from networks import Body
+from small import State, left_alone, state_of
+from torch import Tensor, nn
 
 from pytorch_vision.explain.randomization import randomization, rank_correlation
+from pytorch_vision.models import Classifier
 
 
 def test_a_map_that_uses_no_gradient_does_not_notice_a_new_classifier(tiny, few):
@@ -15,6 +19,28 @@ def test_a_map_that_uses_no_gradient_does_not_notice_a_new_classifier(tiny, few)
     assert correlations["eigencam"]["7"] == pytest.approx(np.ones(6))
     assert correlations["gradcam"]["7"].mean() < 0.9
     assert correlations["eigencam"]["0"].mean() < 0.9
+
+
+class WithToken(Body):
+    """Has parameters of its own, and attention, which has no public function to reset them."""
+
+    states: list[State] = []  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.rand(10))
+        self.attention = nn.MultiheadAttention(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.states.append(state_of(self))
+        return super().forward(x) * self.token
+
+
+def test_all_parameters_that_differ_among_themselves_are_randomised(few):
+    randomization(Classifier(WithToken(), few), few.test_images[:1], few.test_labels[:1])
+    first, last = WithToken.states[0], WithToken.states[-1]
+    same = [name for name in first if torch.equal(first[name], last[name])]
+    assert same == ["attention.in_proj_bias"]  # it is zero
 
 
 def test_rank_correlation_by_hand():

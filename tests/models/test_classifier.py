@@ -19,6 +19,7 @@ from pytorch_vision.models.registry import describe_network
 from pytorch_vision.runtime import Machine
 
 CPU = Machine(accelerator="cpu")
+LUMA = (0.299, 0.587, 0.114)
 
 
 def test_a_classifier_is_made_for_data(few):
@@ -89,15 +90,20 @@ def test_initial_weights_depend_only_on_the_seed(few):
     assert torch.equal(usual.linear.weight, create("CustomResNet").linear.weight)
 
 
-def test_probabilities_are_the_networks(few, tiny):
-    found = tiny.predict(few.test_images, EXACT)
+@pytest.mark.parametrize(("network", "weights"), [(tiny_network(), None), (Body(1), LUMA)])
+def test_probabilities_are_the_networks(few, network, weights):
+    """One channel is luma."""
+    classifier = Classifier(network, few)
+    found = classifier.predict(few.test_images, EXACT)
     assert found.dtype == np.float32
     assert found.shape == (50, 10)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
-    mean, std = np.array(tiny.normalization.mean), np.array(tiny.normalization.std)
-    images = torch.tensor((few.test_images / 255 - mean) / std).permute(0, 3, 1, 2).float()
+    statistics = classifier.normalization.mean, classifier.normalization.std
+    mean, std = map(np.array, statistics)
+    pixels = (few.test_images / 255 - mean) / std
+    pixels = pixels if weights is None else np.average(pixels, 3, weights)[..., None]
     with torch.no_grad():
-        expected = tiny.network.eval()(images).softmax(1)
+        expected = network.eval()(torch.tensor(pixels).permute(0, 3, 1, 2).float()).softmax(1)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -171,10 +177,7 @@ def test_a_picture_is_classified_in_one_call(tmp_path, few, tiny):
         assert [name for name, _ in found] == [few.class_names[label] for label in best[:2]]
         assert [share for _, share in found] == pytest.approx(shares[best[:2]], abs=1e-5)
     assert len(tiny.classify(few.test_images[0], top=99)) == 10
-
-
-def test_of_equal_classes_the_first_is_named_everywhere(few, tiny):
-    with torch.no_grad():
+    with torch.no_grad():  # of equal classes, the first is named
         for parameter in tiny.network.parameters():
             parameter.zero_()
     assert [name for name, _ in tiny.classify(few.test_images[0])] == list(few.class_names[:3])

@@ -1,6 +1,14 @@
-import torch
+from dataclasses import replace
 
+import numpy as np
+import torch
+from hooks import batches_shown
+from small import EXACT, tiny_network
+
+from pytorch_vision.explain import grad_cam
+from pytorch_vision.models import Classifier
 from pytorch_vision.models.inference import scaled_down
+from pytorch_vision.training import TrainConfig, fit
 
 
 def test_scaling_down_does_not_shift_images():
@@ -17,3 +25,19 @@ def test_scaling_down_does_not_shift_images():
 def test_no_side_becomes_too_small_for_networks():
     assert scaled_down(torch.ones(1, 3, 20, 224), 0.5).shape == (1, 3, 16, 112)
     assert scaled_down(torch.ones(1, 3, 8, 16), 0.5).shape == (1, 3, 8, 16)
+
+
+def test_test_batches_are_smaller_for_small_training_batches_and_large_images(few):
+    network, config = tiny_network(), TrainConfig(epochs=1, batch_size=4)
+    shown = batches_shown(network, training=False)
+    images, large = np.zeros((200, 32, 32, 3), np.uint8), np.zeros((9, 512, 512, 3), np.uint8)
+    many = replace(few, test_images=images, test_labels=np.arange(200) % 10)
+    for most, work in (
+        (16, lambda: fit(Classifier(network, many), many, config, EXACT)),
+        (64, lambda: Classifier(network, many).predict(images, EXACT)),
+        (64, lambda: grad_cam(Classifier(network, many), images, many.test_labels)),
+        (4, lambda: Classifier(network, many, size=(512, 512)).predict(large, EXACT)),
+    ):
+        work()
+        assert max(map(len, shown)) <= most
+        shown.clear()

@@ -155,6 +155,8 @@ def theirs(hub) -> nn.Module:
 
 
 def test_a_network_begins_with_torchvisions_weights(few, theirs, tmp_path, path):
+    """All of them fit a thousand classes; the last layer of other classes is new."""
+    assert differing(create(NAME, 1000), theirs) == []
     classifier = Classifier(NAME, few)
     assert differing(classifier.network, theirs) == ["classifier.3.weight", "classifier.3.bias"]
     named = Classifier(NAME, class_names=["a", "b"], size=(64, 64))
@@ -182,22 +184,15 @@ def test_weights_with_torchvisions_older_names_are_loaded(hub):
     assert differing(loaded, network) == ["classifier.weight", "classifier.bias"]
 
 
-def test_all_of_torchvisions_weights_fit_a_thousand_classes(theirs):
-    assert differing(create(NAME, 1000), theirs) == []
-
-
-def test_a_failed_download_says_where_to_put_the_file(hub, few):
+def test_weights_that_cannot_be_downloaded_or_read_are_named(hub):
     reason = rf"weights of {NAME} cannot be downloaded \(.*\)"
     with pytest.raises(ValueError, match=f"{reason}: put the file from https://.*pth into {hub}"):
-        Classifier(NAME, few)
-
-
-@pytest.mark.parametrize("content", [b"", b"no weights", tiny_network().state_dict()])
-def test_a_file_without_torchvisions_weights_is_named(hub, few, content):
+        create(NAME)
     file = hub / "mobilenet_v3_small-047dcff4.pth"
-    if isinstance(content, bytes):
-        file.write_bytes(content)
-    else:
-        torch.save(content, file)
-    with pytest.raises(ValueError, match=r"047dcff4.pth does not hold the weights .*: remove it,"):
-        Classifier(NAME, few)
+    for write in (
+        lambda: file.write_bytes(b"no weights"),
+        lambda: torch.save(tiny_network().state_dict(), file),
+    ):
+        write()
+        with pytest.raises(ValueError, match=rf"{file} does not hold the weights .*: remove it,"):
+            create(NAME)

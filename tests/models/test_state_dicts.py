@@ -13,7 +13,7 @@ from torch import nn
 
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.module_utils import tensors_of
-from pytorch_vision.models.state_dicts import fit_to, read_state_dict
+from pytorch_vision.models.state_dicts import match_tensors, read_state_dict
 from pytorch_vision.runtime import CheckpointError
 
 
@@ -31,6 +31,9 @@ WRAPPED: dict[str, Callable[[State], Any]] = {
     "timm's training": lambda state: {
         "epoch": 3, "state_dict": state, "args": argparse.Namespace(model="tiny"),
         "metric": np.float64(93.5),
+    },
+    "timm's averages": lambda state: {
+        "state_dict": {name: 0 * one for name, one in state.items()}, "state_dict_ema": state,
     },
     "torchvision's training": lambda state: {"model": state, "optimizer": {"state": {}}},
     "compiled and parallel": lambda state: {"model": prefixed("module._orig_mod.", state)},
@@ -96,10 +99,10 @@ def test_prefixes_in_the_network_and_in_the_file_are_matched(names):
         names.format(name.split(".", 1) if "0[0]" in names else name): tensor
         for name, tensor in nn.Sequential(tiny_network()).state_dict().items()
     }
-    fitting = fit_to(Outer().state_dict(), file)
-    assert len(fitting.taken) == 10
-    assert fitting.left == []
-    assert fitting.missing == ["head.weight", "head.bias"]
+    matched = match_tensors(Outer().state_dict(), file)
+    assert len(matched.taken) == 10
+    assert matched.left == []
+    assert matched.missing == ["head.weight", "head.bias"]
 
 
 def test_a_state_dict_of_another_network_is_refused_with_its_names(tmp_path, few):
@@ -161,4 +164,4 @@ def test_torchvisions_older_names_are_understood(name, size):
             new = new.replace(now, before)
         older[new] = tensor
     assert own.keys() != older.keys()
-    assert fit_to(own, older).taken.keys() == own.keys()
+    assert match_tensors(own, older).taken.keys() == own.keys()

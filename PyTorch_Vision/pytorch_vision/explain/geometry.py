@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.adapter import Adapter, find_call
-from pytorch_vision.models.module_utils import copied_to_look, device_of
+from pytorch_vision.models.module_utils import copied_to_look
 from pytorch_vision.runtime.devices import random_state_kept, usual_defaults
 
 # names of operations in torch's dispatcher; these move entries, and places in the same way
@@ -31,7 +31,6 @@ RESHAPES = ("view", "_unsafe_view", "reshape", "_reshape_alias", "unsqueeze", "s
 PRODUCTS = ("mm", "bmm", "addmm", "linear", "matmul")
 WINDOWED = re.compile("convolution|pool|upsample")
 PADS = ("constant_pad_nd", "reflection_pad2d", "replication_pad2d")
-Windows = list[tuple[float, float]]  # the centre of the first and the step, down and across
 
 
 class NoMapError(ValueError):
@@ -70,36 +69,26 @@ def map_geometry(classifier: Classifier, layer: nn.Module | str | None = None) -
             known; the message names the operation.
         ValueError: there is no such layer.
     """
-    adapter = adapter_to_look(classifier, torch.device("cpu"))
-    name = None if layer is None else layer_name(classifier.network, layer)
-    return trace_geometry(adapter, name, classifier.size)[1]
+    return trace_geometry(classifier, layer, torch.device("cpu"))[2]
 
 
-def adapter_to_look(classifier: Classifier, device: torch.device) -> Adapter:
-    """Return an adapter that calls a float32 copy of a classifier's network on a device.
+@usual_defaults()
+def trace_geometry(
+    classifier: Classifier, layer: nn.Module | str | None, device: torch.device
+) -> tuple[Adapter, str, MapGeometry]:
+    """Return an adapter of a float32 copy on a device, the layer's name and its map's geometry.
 
-    Raises:
-        NoMapError: TorchScript has compiled the network, which hides its layers.
+    Arguments and errors are those of ``map_geometry``.
     """
     if isinstance(classifier.network, torch.jit.ScriptModule):
         raise NoMapError(
             f"{type(classifier.network).__name__} is compiled by TorchScript, which hides its "
             "layers: load its weights into the network that it was compiled from, and explain that"
         )
-    duplicate = copied_to_look(classifier.network).to(device)
-    return Adapter(duplicate, find_call(duplicate, classifier.size))
-
-
-@usual_defaults()
-def trace_geometry(
-    adapter: Adapter, name: str | None, input_size: tuple[int, int]
-) -> tuple[str, MapGeometry]:
-    """Return a layer's name and the geometry of its map; name=None finds the last map.
-
-    The network is in evaluation mode, on any device. Raises as ``map_geometry`` does.
-    """
-    model, tracer = adapter.network, _Tracer()
-    image = torch.zeros(1, 3, *input_size, device=device_of(model))
+    name = None if layer is None else layer_name(classifier.network, layer)
+    model, tracer = copied_to_look(classifier.network).to(device), _Tracer()
+    adapter = Adapter(model, find_call(model, classifier.size))
+    image = torch.zeros(1, 3, *classifier.size, device=device)
     seen: dict[str, tuple[Any, Tensor | None, str | None]] = {}
 
     def keep(layer: str) -> Any:
@@ -112,17 +101,17 @@ def trace_geometry(
     wanted = [name] if name else [layer for layer, _ in model.named_modules() if layer]
     handles = [model.get_submodule(layer).register_forward_hook(keep(layer)) for layer in wanted]
     try:
-        with random_state_kept(image.device), torch.inference_mode(False), torch.no_grad(), tracer:
+        with random_state_kept(device), torch.inference_mode(False), torch.no_grad(), tracer:
             tracer.known[id(image)] = image, _places_of_image(image)
             adapter(image)
     finally:
         for handle in handles:
             handle.remove()
     if name is not None:
-        return name, _geometry_of(name, seen)
-    for layer in reversed(seen):
-        if (geometry := _as_map(seen[layer][1])) is not None:
-            return layer, geometry
+        return adapter, name, _geometry_of(name, seen)
+    for last in reversed(seen):
+        if (geometry := _as_map(seen[last][1])) is not None:
+            return adapter, last, geometry
     raise NoMapError(
         "no layer of this network gives a map whose place on the image is known"
         + (f": {tracer.unknown} cannot be followed" if tracer.unknown else "")
@@ -274,8 +263,13 @@ def _padded(places: Tensor, sides: list[int]) -> Tensor:
     return places
 
 
-def _windows(name: str, args: tuple, before: Tensor, after: Tensor) -> Windows | None:
-    """Return where an operation's windows lie, in cells; None if they are not evenly spaced."""
+def _windows(
+    name: str, args: tuple, before: Tensor, after: Tensor
+) -> list[tuple[float, float]] | None:
+    """Return where an operation's windows lie, in cells; None if they are not evenly spaced.
+
+    That is the centre of the first one, and the step to the next, down and across.
+    """
     sizes = list(zip(before.shape[2:], after.shape[2:], strict=True))
     if "upsample" in name:
         if "nearest" in name and any(new < old for old, new in sizes):

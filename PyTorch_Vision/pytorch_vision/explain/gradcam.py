@@ -20,13 +20,7 @@ from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, XGradCAM
 from torch import Tensor, nn
 
 from pytorch_vision.data import eval_batches
-from pytorch_vision.explain.geometry import (
-    MapGeometry,
-    NoMapError,
-    adapter_to_look,
-    layer_name,
-    trace_geometry,
-)
+from pytorch_vision.explain.geometry import MapGeometry, NoMapError, trace_geometry
 from pytorch_vision.models import Classifier
 from pytorch_vision.models.classifier import PREDICTING
 from pytorch_vision.models.inference import as_pixels, images_at_once
@@ -108,10 +102,9 @@ class Explainer:
     """
 
     def __init__(self, classifier: Classifier, layer: nn.Module | str | None = None) -> None:
-        name = None if layer is None else layer_name(classifier.network, layer)
+        device = device_of(classifier.network)
         with memory_explained("a copy of the network"):
-            self._adapter = adapter_to_look(classifier, device_of(classifier.network))
-            self.layer, self.geometry = trace_geometry(self._adapter, name, classifier.size)
+            self._adapter, self.layer, self.geometry = trace_geometry(classifier, layer, device)
         self.classifier = classifier
         self.network = self._adapter.network.requires_grad_(False)
 

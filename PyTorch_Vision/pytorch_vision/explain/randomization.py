@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.stats
 import torch
+from torch import nn
 
 from pytorch_vision.explain.gradcam import METHODS, Explainer
 from pytorch_vision.models import Classifier
@@ -28,7 +29,8 @@ def randomization(
     """Randomise a copy of the network from the last layer to the first, and compare the maps.
 
     One after the other, the network's children that have parameters get new random weights, and
-    keep them. A map that stays the same did not depend on what the network learned there.
+    keep them; the network's own parameters, such as a class token, get them with the first child.
+    A map that stays the same did not depend on what the network learned there.
 
     Args:
         classifier, images, classes, layer: as for ``grad_cam``.
@@ -55,13 +57,27 @@ def randomization(
         torch.manual_seed(seed)
         for child in reversed(children):
             for module in explainer.network.get_submodule(child).modules():
-                if callable(reset := getattr(module, "reset_parameters", None)):
-                    reset()
+                _randomize(module)
+            if child == children[0]:
+                _randomize(explainer.network)
             maps = explainer.maps(images, classes, methods)
             for method, true, random in zip(methods, true_maps, maps, strict=True):
                 correlations[method][child] = rank_correlation(true, random)
             bar.update()
     return correlations
+
+
+def _randomize(module: nn.Module) -> None:
+    """Give a module's own parameters new random values, as when it was made if it can do that.
+
+    Others, such as those of attention and LayerScale, are drawn with their own mean and spread.
+    """
+    if callable(reset := getattr(module, "reset_parameters", None)):
+        reset()
+        return
+    for parameter in module.parameters(recurse=False):
+        spread, mean = torch.std_mean(parameter, correction=0)
+        parameter.copy_(mean + spread * torch.randn_like(parameter))
 
 
 def rank_correlation(some: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -215,12 +215,11 @@ def describe_removal(by_map: Removal, at_random: Removal) -> str:
     )
 
 
-def interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the bootstrap confidence interval of a mean over images, from 1,000 resamples.
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the bootstrap 95 % confidence interval of a mean, from 1,000 resamples.
 
     Args:
         values: float (N,), one for each image.
-        confidence: how often such an interval holds the true mean, in (0, 1).
 
     Returns:
         The two ends; NaN for fewer than two values, which have no spread.
@@ -231,7 +230,6 @@ def interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float
         (values,),
         np.mean,
         n_resamples=1000,
-        confidence_level=confidence,
         method="percentile",
         rng=np.random.default_rng(0),
     ).confidence_interval

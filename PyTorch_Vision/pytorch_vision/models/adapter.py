@@ -14,9 +14,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from pytorch_vision.data.images import LUMA
-from pytorch_vision.models.module_utils import copied, device_of, evaluating, put_in_order
+from pytorch_vision.models.module_utils import (
+    HALVES,
+    copied,
+    device_of,
+    evaluating,
+    put_in_order,
+    unwrapped,
+)
 from pytorch_vision.runtime.devices import is_lack_of_memory, random_state_kept
 from pytorch_vision.runtime.text import first_line
 
@@ -42,6 +50,14 @@ class Call:
         every = itertools.product((3, 1), (True, False), (True, False), formats)
         calls = (Call(channels, order, cast, alone) for channels, alone, cast, order in every)
         return [self, *(call for call in calls if call != self)]
+
+
+# in the usual memory format, for what knows no other
+CONTIGUOUS = [
+    Call(channels, torch.contiguous_format, alone=alone)
+    for channels in (3, 1)
+    for alone in (True, False)
+]
 
 
 def fastest_first(network: nn.Module) -> list[Call]:
@@ -136,6 +152,36 @@ def _checked(logits: Tensor, count: int, classes: int | None) -> Tensor:
             f"{classes or 'classes'}): one logit for each class"
         )
     return logits
+
+
+def ready(network: nn.Module, size: tuple[int, int]) -> nn.Module:
+    """Return a network whose weights can be trained, averaged, saved and counted.
+
+    Unwraps it, initialises lazy layers with a black image, and converts half precision, and a
+    network without any float32, to float32, as are its images: ``Machine`` sets a lower precision.
+
+    Args:
+        network: changed in place.
+        size: height and width of its images.
+
+    Raises:
+        ValueError: its lazy layers cannot be initialised.
+    """
+    network = unwrapped(network)
+
+    def initialise(call: Call) -> None:
+        with evaluating(network), torch.no_grad():
+            Adapter(network, call)(torch.zeros(1, 3, *size, device=device_of(network)))
+
+    if any(map(is_lazy, [*network.parameters(), *network.buffers()])):
+        _first_that_works(initialise, network, size, CONTIGUOUS, "be initialised with")
+    types = {one.dtype for one in network.parameters() if one.is_floating_point()}
+    with torch.inference_mode(False):
+        if types and torch.float32 not in types:
+            network.float()
+        elif types & set(HALVES):  # a layer in double precision is meant so
+            network._apply(lambda tensor: tensor.float() if tensor.dtype in HALVES else tensor)
+    return network
 
 
 def find_call(

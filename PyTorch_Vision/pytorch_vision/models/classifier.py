@@ -18,10 +18,10 @@ from torch import nn
 from pytorch_vision.data import ImageData, Normalization, read_image
 from pytorch_vision.data.image_files import ImageLike, Resize, Scales, check_resize
 from pytorch_vision.data.images import check_class_names, check_images
-from pytorch_vision.models.adapter import Adapter, Call, find_call
+from pytorch_vision.models.adapter import Adapter, Call, find_call, ready
 from pytorch_vision.models.classifier_file import (
     arguments_of,
-    fill,
+    load_into,
     made_by_in,
     metadata_in,
     metadata_of,
@@ -48,18 +48,16 @@ from pytorch_vision.models.module_utils import (
     memory_order,
     order_kept,
     put_in_order,
-    ready,
     tensors_of,
 )
 from pytorch_vision.models.registry import (
-    check_name,
     create,
     describe_network,
     expected_normalization,
     network_name,
 )
-from pytorch_vision.models.state_dicts import fit_to, read_state_dict
-from pytorch_vision.models.weights import read_weights, save_weights
+from pytorch_vision.models.state_dicts import match_tensors, read_state_dict
+from pytorch_vision.models.weights import read_safetensors, save_weights
 from pytorch_vision.runtime import Machine
 from pytorch_vision.runtime.checks import height_and_width
 from pytorch_vision.runtime.devices import memory_explained, random_state_kept
@@ -174,7 +172,7 @@ class Classifier:
 
     @property
     def network(self) -> nn.Module:
-        """The network, as ``models.module_utils.ready`` returns it."""
+        """The network, as ``models.adapter.ready`` returns it."""
         return self._network
 
     @network.setter
@@ -391,24 +389,24 @@ class Classifier:
             made_by = made_by_in({"network": None} | metadata, len(tensors))
             made = printable(describe_network(made_by)) if made_by else ""
         own = tensors_of(self.network)
-        fitting = fit_to(own, tensors)
-        if 2 * len(fitting.taken) < len(own):
+        matched = match_tensors(own, tensors)
+        if 2 * len(matched.taken) < len(own):
             wanted = describe_network(self.network)
             raise CheckpointError(
                 f"{path} does not fit {wanted}: of its {len(own)} tensors "
-                f"only {len(fitting.taken)} have the name and the shape of one in the file"
+                f"only {len(matched.taken)} have the name and the shape of one in the file"
                 + (f", which is from {made}" if made not in ("", wanted) else "")
                 + f". The file has {listed(list(tensors))}; the network has {listed(list(own))}"
             )
-        load_state(self.network, {**own, **fitting.taken})
+        load_state(self.network, {**own, **matched.taken})
         with open(path, "rb") as file:
             self.begins_with = hashlib.file_digest(file, "sha256").hexdigest()
         if expected is not None:
             self.normalization = expected
         self.learns_from(digests)
         others = names not in (None, list(self.class_names))
-        message = f"Beginning with the weights of {printable(description)}: {fitting}"
-        return f"{message}\nits classes differ" if others and not fitting.missing else message
+        message = f"Beginning with the weights of {printable(description)}: {matched}"
+        return f"{message}\nits classes differ" if others and not matched.missing else message
 
     def save(self, path: str | os.PathLike, dtype: torch.dtype | None = None) -> None:
         """Write the whole classifier as one safetensors file, atomically.
@@ -444,9 +442,7 @@ class Classifier:
             ValueError: the network cannot be made.
         """
         path = weights_path(path)
-        if isinstance(network, str):
-            check_name(network)
-        tensors, texts = read_weights(path)
+        tensors, texts = read_safetensors(path)
         with metadata_in(path, texts) as metadata:
             arguments = arguments_of(metadata)
             made_by = made_by_in(metadata, len(tensors))
@@ -455,7 +451,7 @@ class Classifier:
                 return cls(network_from(path, made_by, classes, tensors), **arguments)
         # outside, as a mistake in the caller's network is not one of the file
         module = ready(network_given(network, classes), arguments["size"])
-        fill(path, module, made_by, tensors)
+        load_into(path, module, made_by, tensors)
         return cls(module, **arguments)
 
 

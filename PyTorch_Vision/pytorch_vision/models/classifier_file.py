@@ -27,7 +27,7 @@ from pytorch_vision.models.registry import (
     without_weights,
 )
 from pytorch_vision.models.weights import HOW_TO_USE
-from pytorch_vision.runtime.devices import random_state_kept
+from pytorch_vision.runtime.devices import is_lack_of_memory, random_state_kept
 from pytorch_vision.runtime.files import CheckpointError, user_path
 from pytorch_vision.runtime.text import ADDRESS, LONGEST_TEXT, checked_text, first_line
 
@@ -80,7 +80,7 @@ def _made_by_still(network: nn.Module, classes: int) -> dict[str, Any] | None:
     if made_by is None or not is_safe(made_by):
         return made_by
     try:
-        again = _made_again(made_by, classes, shapes_only=True)
+        again = _made_again(made_by, classes)
     except Exception:  # nothing may stop a network from being saved
         return made_by
     one, other = (
@@ -90,10 +90,10 @@ def _made_by_still(network: nn.Module, classes: int) -> dict[str, Any] | None:
     return made_by if one == other else None
 
 
-def _made_again(made_by: dict[str, Any], classes: int, shapes_only: bool = False) -> nn.Module:
+def _made_again(made_by: dict[str, Any], classes: int) -> nn.Module:
     """Return a network that ``create`` makes, without memory for its tensors where that works.
 
-    The global random state is kept. With ``shapes_only``, no tensor needs numbers.
+    The global random state is kept.
     """
     with random_state_kept(torch.device("cpu")):
         # some, such as RegNet, compute with numbers while they are made
@@ -101,23 +101,27 @@ def _made_again(made_by: dict[str, Any], classes: int, shapes_only: bool = False
             network = create(num_classes=classes, **made_by)
             # a file has no numbers for a non-persistent buffer
             buffers = dict(network.named_buffers())
-            if shapes_only or network.state_dict().keys() >= buffers.keys():
+            if network.state_dict().keys() >= buffers.keys():
                 return network
         return create(num_classes=classes, **made_by)
 
 
 @contextlib.contextmanager
-def metadata_in(path: Path, texts: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield a file's metadata; raise CheckpointError if it is not that of ``metadata_of``."""
+def metadata_in(path: Path, texts: dict[str, str] | None) -> Iterator[dict[str, Any]]:
+    """Yield a file's metadata; raise CheckpointError if it is not that of ``metadata_of``.
+
+    ``texts`` is None for a safetensors file that ``save_weights`` did not write.
+    """
+    foreign = f"{path} is not a file that `python -m pytorch_vision train` writes"
+    if texts is None:
+        raise CheckpointError(f"{foreign} (it has no checksum). {HOW_TO_USE}")
     try:
         yield {name: json.loads(text) for name, text in texts.items()}
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        if isinstance(error, CheckpointError):
+        if isinstance(error, CheckpointError) or is_lack_of_memory(error):
             raise
-        raise CheckpointError(
-            f"{path} is not a file that `python -m pytorch_vision train` writes "
-            f"({type(error).__name__}: {first_line(error)}). {HOW_TO_USE}"
-        ) from error
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise CheckpointError(f"{foreign} ({reason}). {HOW_TO_USE}") from error
 
 
 def arguments_of(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -239,7 +243,7 @@ def made_by_in(metadata: dict[str, Any], tensors: int) -> dict[str, Any] | None:
     return network
 
 
-def fill(
+def load_into(
     path: Path, network: nn.Module, made_by: dict[str, Any] | None, tensors: dict[str, Tensor]
 ) -> None:
     """Load a file's weights into the caller's network; if they do not fit, leave it unchanged."""

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from pytorch_vision import __version__
 from pytorch_vision.data.normalization import Normalizer
-from pytorch_vision.models.adapter import Call, as_logits, find_call, luma
+from pytorch_vision.models.adapter import CONTIGUOUS, Call, as_logits, find_call, luma
 from pytorch_vision.models.classifier import Classifier
-from pytorch_vision.models.module_utils import copied
+from pytorch_vision.models.module_utils import copied, errors_named
 from pytorch_vision.runtime import Machine, atomic_write
 from pytorch_vision.runtime.devices import device_settings
 from pytorch_vision.runtime.files import user_path
@@ -33,12 +33,6 @@ from pytorch_vision.runtime.text import first_line
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4  # between probabilities of onnxruntime and PyTorch in float32
 COUNTS = (1, 2, 5)  # batch sizes at which they are compared
-# ONNX has one memory format
-CALLS = [
-    Call(channels, torch.contiguous_format, alone=alone)
-    for channels in (3, 1)
-    for alone in (True, False)
-]
 EXACT = Machine(accelerator="cpu", precision="32-true")
 
 
@@ -115,27 +109,25 @@ def _converted(classifier: Classifier) -> Any:
     network, classes = classifier.network.cpu(), len(classifier.class_names)
     images = torch.zeros((2, *classifier.size, 3), dtype=torch.uint8, device="cpu")
     with device_settings(torch.device("cpu")):
-        call = find_call(network, classifier.size, classes, calls=CALLS)
+        call = find_call(network, classifier.size, classes, calls=CONTIGUOUS)
         pipeline = _Pipeline(classifier, call).eval()
-        try:
-            with _silence():
-                program: Any = torch.onnx.export(
-                    pipeline,
-                    (images,),
-                    input_names=["images"],
-                    output_names=["probabilities"],
-                    dynamic_shapes={"images": {0: torch.export.Dim.DYNAMIC}},
-                    dynamo=True,
-                    verbose=False,
-                )
-                # weights computed in the graph, too: onnxruntime quantises only constants
-                most = {"input_size_limit": sys.maxsize, "output_size_limit": sys.maxsize}
-                optimizer.fold_constants(program.model, **most)
-                program.optimize()  # once more, as BatchNorm can now become part of convolutions
-        except Exception as error:  # it can fail anywhere inside a user's network
-            raise ValueError(
-                f"ONNX cannot express what {classifier} does: {_reason(error)}"
-            ) from error
+        refused = errors_named(
+            lambda error: f"ONNX cannot express what {classifier} does: {_reason(error)}"
+        )
+        with refused, _silence():
+            program: Any = torch.onnx.export(
+                pipeline,
+                (images,),
+                input_names=["images"],
+                output_names=["probabilities"],
+                dynamic_shapes={"images": {0: torch.export.Dim.DYNAMIC}},
+                dynamo=True,
+                verbose=False,
+            )
+            # weights computed in the graph, too: onnxruntime quantises only constants
+            most = {"input_size_limit": sys.maxsize, "output_size_limit": sys.maxsize}
+            optimizer.fold_constants(program.model, **most)
+            program.optimize()  # once more, as BatchNorm can now become part of convolutions
     return program.model_proto
 
 
@@ -162,7 +154,8 @@ def _check_answers(classifier: Classifier, content: bytes) -> None:
     """Raise ValueError unless onnxruntime predicts the same probabilities as PyTorch."""
     import onnxruntime
 
-    try:
+    differs = "onnxruntime does not predict the same as PyTorch, so nothing was written"
+    with errors_named(lambda error: f"{differs}: {first_line(error)}"):
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         chance = np.random.default_rng(0)
         for count in COUNTS:
@@ -174,8 +167,3 @@ def _check_answers(classifier: Classifier, content: bytes) -> None:
             difference = float(np.abs(found - expected).max())
             if not difference <= TOLERANCE:
                 raise ValueError(f"with {count} images, a probability differs by {difference:.2g}")
-    except Exception as error:
-        raise ValueError(
-            f"onnxruntime does not predict the same as PyTorch, so nothing was written: "
-            f"{first_line(error)}"
-        ) from error

@@ -1,10 +1,13 @@
-"""Operations on any module: unwrap, copy, read and load its state, set its memory format."""
+"""Operations on any module: unwrap, copy, read and load its state, set its memory format.
+
+And ``errors_named``, for what a module or the reader of its file can raise.
+"""
 
 import contextlib
 import copy
 import itertools
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -14,9 +17,32 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
+from pytorch_vision.runtime.devices import is_lack_of_memory
+from pytorch_vision.runtime.files import CheckpointError, is_system_error
+
 HALVES = (torch.float16, torch.bfloat16)
 OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 HOOKS = [name for name in OF_EVERY_MODULE if name.endswith("_hooks")]
+
+
+@contextlib.contextmanager
+def errors_named(
+    message: Callable[[Exception], str], kind: type[Exception] = ValueError
+) -> Iterator[None]:
+    """Replace an error of a user's network, or of a file's reader, which can raise anything.
+
+    Lack of memory is raised as it is; with CheckpointError, other failures of the system are, too.
+
+    Args:
+        message: returns the new error's message for the old error.
+        kind: the type of the new error.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_lack_of_memory(error) or (kind is CheckpointError and is_system_error(error)):
+            raise
+        raise kind(message(error)) from error
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
@@ -32,44 +58,6 @@ def unwrapped(network: nn.Module) -> nn.Module:
         if inner is None:
             return network
         network = inner
-
-
-def ready(network: nn.Module, size: tuple[int, int]) -> nn.Module:
-    """Return a network whose weights can be trained, averaged, saved and counted.
-
-    Unwraps it, initialises lazy layers with a black image, and converts half precision, and a
-    network without any float32, to float32, as are its images: ``Machine`` sets a lower precision.
-
-    Args:
-        network: changed in place.
-        size: height and width of its images.
-    """
-    network = unwrapped(network)
-    tensors = [*network.parameters(), *network.buffers()]
-    if any(map(is_lazy, tensors)):
-        _materialize(network, size)
-    types = {one.dtype for one in network.parameters() if one.is_floating_point()}
-    with torch.inference_mode(False):
-        if types and torch.float32 not in types:
-            network.float()
-        elif types & set(HALVES):  # a layer in double precision is meant so
-            network._apply(lambda tensor: tensor.float() if tensor.dtype in HALVES else tensor)
-    return network
-
-
-def _materialize(network: nn.Module, size: tuple[int, int]) -> None:
-    error: Exception | None = None
-    for channels in (3, 1):
-        try:
-            with evaluating(network), torch.no_grad():
-                network(torch.zeros(1, channels, *size, device=device_of(network)))
-            return
-        except Exception as caught:  # a user's network can raise anything
-            error = error or caught
-    raise ValueError(
-        f"{type(network).__name__} has lazy layers, which cannot be initialised with images of "
-        f"{size[0]}x{size[1]} pixels: {error}"
-    ) from error
 
 
 def device_of(network: nn.Module) -> torch.device:
@@ -116,25 +104,16 @@ class _WithoutGraph(TorchFunctionMode):
 
 def _not_copyable(network: nn.Module) -> dict[int, Any]:
     """Return the attributes and hooks of a network that ``copy.deepcopy`` refuses, by their id."""
-
-    def fails(value: Any, known: dict[int, Any]) -> bool:
-        try:
-            copy.deepcopy(value, dict(known))
-        except TypeError:
-            return True
-        return False
-
-    found: dict[int, Any] = {}
+    found, modules = dict[int, Any](), {id(module): module for module in network.modules()}
     for module in network.modules():
         own = [value for name, value in vars(module).items() if name not in OF_EVERY_MODULE]
         hooks = [hook for name in HOOKS for hook in vars(module)[name].values()]
-        found |= {id(value): value for value in (*own, *hooks) if fails(value, {})}
-    # what only leads to another of them can be copied
-    return {
-        key: value
-        for key, value in found.items()
-        if fails(value, {k: v for k, v in found.items() if k != key})
-    }
+        for value in (*own, *hooks):
+            try:
+                copy.deepcopy(value, modules | found)  # goes into no module
+            except TypeError:
+                found[id(value)] = value
+    return found
 
 
 def _rebound(value: Any, memo: dict[int, Any]) -> Any:
@@ -248,4 +227,4 @@ def order_kept(network: nn.Module) -> Iterator[None]:
 def _filters(network: nn.Module) -> list[Tensor]:
     """Return a network's four-dimensional tensors: mostly the weights of its 2D convolutions."""
     tensors = itertools.chain(network.parameters(), network.buffers())
-    return [tensor for tensor in tensors if tensor.ndim == 4]
+    return [tensor for tensor in tensors if not is_lazy(tensor) and tensor.ndim == 4]

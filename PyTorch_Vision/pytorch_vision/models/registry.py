@@ -17,9 +17,10 @@ from torch import nn
 
 from pytorch_vision.data import Normalization
 from pytorch_vision.models.custom_resnet import CustomResNet
-from pytorch_vision.models.module_utils import load_state, tensors_of
+from pytorch_vision.models.module_utils import errors_named, load_state, tensors_of
 from pytorch_vision.models.resnet import ResNet, ResNet18, ResNet34, check_num_classes
-from pytorch_vision.models.state_dicts import fit_to
+from pytorch_vision.models.state_dicts import match_tensors
+from pytorch_vision.runtime.devices import is_lack_of_memory
 from pytorch_vision.runtime.text import first_line, listed
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -69,9 +70,7 @@ def create(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
     try:
         model = builder(**asked)
     except Exception as error:  # a user's function can raise anything
-        if isinstance(error, MemoryError) or (
-            is_builtin(name) and not isinstance(error, TypeError)
-        ):
+        if is_lack_of_memory(error) or (is_builtin(name) and not isinstance(error, TypeError)):
             raise
         call = ", ".join(f"{key}={value!r}" for key, value in asked.items())
         raise ValueError(f"model {name!r} cannot be made with {call}: {_reason(error)}") from error
@@ -215,8 +214,16 @@ def _torchvision_builder(name: str) -> Callable[..., nn.Module]:
             + (_advice(name, known) or f"; it has {', '.join(known)}")
         )
     extra = {"aux_logits": False, "init_weights": True} if name in WITH_AUXILIARY else {}
-    weights = _torchvision_weights(name, weights_name) if at else None
-    if weights is not None and name in WITH_AUXILIARY:
+    weights: Any = None
+    if at:
+        entries = torchvision.models.get_model_weights(name).__members__
+        if weights_name not in entries:
+            has = ", ".join(entries) or "none"
+            raise ValueError(
+                f"torchvision has no weights {weights_name!r} for {name}; it has {has}"
+            )
+        weights = entries[weights_name]
+    if at and name in WITH_AUXILIARY:
         extra["transform_input"] = True  # to the normalisation with which they were trained
 
     def build(num_classes: int, **options: Any) -> nn.Module:
@@ -224,7 +231,7 @@ def _torchvision_builder(name: str) -> Callable[..., nn.Module]:
             name, weights=None, num_classes=num_classes, **{**extra, **options}
         )
         if weights is not None:
-            _fill(model, f"{name}{WEIGHTS}{weights_name}", weights)
+            _load_weights(model, f"{name}{WEIGHTS}{weights_name}", weights)
             preset = weights.transforms()
             model.pretrained_cfg = {"mean": tuple(preset.mean), "std": tuple(preset.std)}
             if "transform_input" in extra:
@@ -234,16 +241,7 @@ def _torchvision_builder(name: str) -> Callable[..., nn.Module]:
     return build
 
 
-def _torchvision_weights(name: str, weights_name: str) -> Any:
-    """Return torchvision's entry for weights by name, or raise ValueError that lists the names."""
-    known = torchvision.models.get_model_weights(name).__members__
-    if weights_name not in known:
-        has = ", ".join(known) or "none"
-        raise ValueError(f"torchvision has no weights {weights_name!r} for {name}; it has {has}")
-    return known[weights_name]
-
-
-def _fill(model: nn.Module, name: str, weights: Any) -> None:
+def _load_weights(model: nn.Module, name: str, weights: Any) -> None:
     """Load torchvision's weights into one of its networks, except for a layer of other classes.
 
     Raises:
@@ -251,30 +249,24 @@ def _fill(model: nn.Module, name: str, weights: Any) -> None:
     """
     folder = Path(torch.hub.get_dir(), "checkpoints")
     file = folder / Path(urlparse(weights.url).path).name
-    there, own = file.exists(), tensors_of(model)
-    try:
+    failure = f"the weights of {TORCHVISION}{name} cannot be downloaded"
+    remedy = f"put the file from {weights.url} into {folder}"
+    if file.exists():
+        failure = f"{file} does not hold the weights of {TORCHVISION}{name}"
+        remedy = f"remove it, or replace it with the file from {weights.url}"
+    with errors_named(lambda error: f"{failure} ({first_line(error)}): {remedy}"):
         # refuses a file that could run code; then torchvision's loader, which knows older names
         weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
         loaded = torchvision.models.get_model(name.partition(WEIGHTS)[0], weights=weights)
-        theirs = tensors_of(loaded)
-    except Exception as error:  # from the network, the disk, or the reader of a damaged file
-        if there:
-            raise ValueError(
-                f"{file} does not hold the weights of {TORCHVISION}{name} ({first_line(error)}): "
-                f"remove it, or replace it with the file from {weights.url}"
-            ) from error
-        raise ValueError(
-            f"the weights of {TORCHVISION}{name} cannot be downloaded ({first_line(error)}): put "
-            f"the file from {weights.url} into {folder}"
-        ) from error
-    fitting = fit_to(own, theirs)
-    unlike = [k for k in fitting.missing if k in theirs and own[k].shape[1:] != theirs[k].shape[1:]]
+    own, theirs = tensors_of(model), tensors_of(loaded)
+    matched = match_tensors(own, theirs)
+    unlike = [k for k in matched.missing if k in theirs and own[k].shape[1:] != theirs[k].shape[1:]]
     if unlike:
         raise ValueError(
             f"{listed(unlike)} of {TORCHVISION}{name} would have another shape than in its weights:"
             " give the options with which these were trained, such as image_size=384"
         )
-    load_state(model, own | fitting.taken)
+    load_state(model, own | matched.taken)
 
 
 def _timm() -> Any:
@@ -298,9 +290,9 @@ def _timm_builder(name: str) -> Callable[..., nn.Module]:
     def build(num_classes: int, pretrained: bool = True, **options: Any) -> nn.Module:
         try:
             model = timm.create_model(name, pretrained, num_classes=num_classes, **options)
-        except TypeError:  # an option that it does not have
-            raise
         except Exception as error:  # from the network, or the reader of a file
+            if is_lack_of_memory(error) or isinstance(error, TypeError):  # an unknown option
+                raise
             raise ValueError(
                 f"{TIMM}{name} cannot be made ({first_line(error)}); without a network connection, "
                 "pass a file with its weights (--weights)"
@@ -315,12 +307,9 @@ def _timm_builder(name: str) -> Callable[..., nn.Module]:
 def _custom_builder(module: str, function: str) -> Callable[..., nn.Module]:
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())  # where the user's file usually is
-    try:
+    called = f"model is {module}:{function}, which cannot be imported"
+    with errors_named(lambda error: f"{called}: {_reason(error)}"):
         return getattr(importlib.import_module(module), function)
-    except Exception as error:  # a user's file can raise anything
-        raise ValueError(
-            f"model is {module}:{function}, which cannot be imported: {_reason(error)}"
-        ) from error
 
 
 def _reason(error: Exception) -> str:

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pytorch_vision.models.module_utils import errors_named
 from pytorch_vision.models.weights import as_used, first_bytes, is_pickled, read_safetensors
-from pytorch_vision.runtime.files import CheckpointError, is_system_error
+from pytorch_vision.runtime.files import CheckpointError
 from pytorch_vision.runtime.text import first_line, listed
 
 CORES = ("core", "_core")
@@ -40,11 +41,11 @@ HARMLESS: list[Any] = [
 
 
 @dataclass(frozen=True)
-class Fitting:
-    """How the tensors of a file fit a network."""
+class Match:
+    """Which tensors of a file are those of a network."""
 
-    taken: dict[str, Tensor]  # the file's tensors that fit, by their names in the network
-    left: list[str]  # names of the file's tensors that do not fit
+    taken: dict[str, Tensor]  # the file's tensors that match, by their names in the network
+    left: list[str]  # names of the file's tensors that do not match
     missing: list[str]  # names of the network's tensors for which the file has none
 
     def __str__(self) -> str:
@@ -68,15 +69,13 @@ def read_state_dict(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[st
     if not is_pickled(first_bytes(path)):
         tensors, metadata = read_safetensors(path)
         return tensors, metadata or {}
-    try:
+    unreadable = errors_named(
+        lambda error: f"{path} cannot be read: {_why_unreadable(error)}", CheckpointError
+    )
+    with unreadable, torch.serialization.safe_globals(HARMLESS):
         if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
             raise ValueError(f"{damaged} in it has the wrong checksum")
-        with torch.serialization.safe_globals(HARMLESS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or foreign file can fail anywhere inside the reader
-        if is_system_error(error):
-            raise
-        raise CheckpointError(f"{path} cannot be read: {_why_unreadable(error)}") from error
+        content = torch.load(path, map_location="cpu", weights_only=True)
     found = max(_state_dicts(content), key=len, default={})
     if not found:
         raise CheckpointError(f"{path} holds no weights: there is no dict of tensors in it")
@@ -98,15 +97,16 @@ def _state_dicts(content: Any, depth: int = 3) -> Iterator[dict[str, Tensor]]:
     """Yield the named tensors of each dict in a checkpoint, including nested dicts.
 
     A checkpoint is a state dict itself, or has one under a key such as "state_dict" or "model".
+    Averaged weights, under a key such as timm's "state_dict_ema", come first.
     """
     if not isinstance(content, Mapping) or not depth:
         return
     yield {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
-    for value in content.values():
-        yield from _state_dicts(value, depth - 1)
+    for key in sorted(content, key=lambda key: not str(key).endswith("_ema")):
+        yield from _state_dicts(content[key], depth - 1)
 
 
-def fit_to(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> Fitting:
+def match_tensors(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> Match:
     """Match a file's tensors with a network's by name and shape.
 
     In names, the wrappers' parts "module" and "_orig_mod" do not count, and torchvision's older
@@ -131,7 +131,7 @@ def fit_to(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> Fitting:
             taken[inner] = tensors[real]
         else:
             left.append(real)
-    return Fitting(taken, left, [name for name in own if name not in taken])
+    return Match(taken, left, [name for name in own if name not in taken])
 
 
 def _usual_name(name: str) -> str:

@@ -9,6 +9,7 @@ import torchsummary
 from pytorch_vision.models.adapter import find_call
 from pytorch_vision.models.classifier import Classifier
 from pytorch_vision.models.module_utils import copied_to_look
+from pytorch_vision.runtime.devices import is_lack_of_memory
 
 
 def print_summary(classifier: Classifier) -> None:
@@ -27,7 +28,9 @@ def print_summary(classifier: Classifier) -> None:
     try:
         with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(table):
             torchsummary.summary(duplicate, (call.channels, *size), device="cpu")
-    except Exception:  # torchsummary fails on a layer that does not return one tensor
+    except Exception as error:  # torchsummary fails on a layer that does not return one tensor
+        if is_lack_of_memory(error):
+            raise
         total = f"{sum(parameter.numel() for parameter in network.parameters()):,} parameters"
         print(f"{type(network).__name__}: {total} (torchsummary cannot list its layers)")
         return

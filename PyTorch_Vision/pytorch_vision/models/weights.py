@@ -10,8 +10,8 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from pytorch_vision.data.image_files import GIT_LFS
-from pytorch_vision.models.module_utils import HALVES, tensors_of
-from pytorch_vision.runtime.files import CheckpointError, atomic_write, is_system_error
+from pytorch_vision.models.module_utils import HALVES, errors_named, tensors_of
+from pytorch_vision.runtime.files import CheckpointError, atomic_write
 
 CHECKSUM = "sha256"  # the checksum's name in the metadata
 HOW_TO_USE = (
@@ -40,45 +40,26 @@ def save_weights(
         file.write(to_bytes(tensors, {**metadata, CHECKSUM: _checksum(tensors, metadata)}))
 
 
-def read_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and the metadata of a file that ``save_weights`` wrote.
+def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str] | None]:
+    """Return the tensors of any safetensors file, and its metadata if ``save_weights`` wrote it.
 
     Half precision becomes float32. A safetensors file cannot run code.
 
     Raises:
-        CheckpointError: the file is missing, damaged, not written by ``save_weights``, or holds
-            NaN.
+        CheckpointError: the file is missing or damaged, or holds NaN.
         OSError: the file cannot be opened.
     """
-    tensors, metadata = read_safetensors(path)
-    if metadata is None:
-        raise CheckpointError(
-            f"{path} is not a file that `python -m pytorch_vision train` writes (it has no "
-            f"checksum). {HOW_TO_USE}"
-        )
-    return tensors, metadata
-
-
-def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str] | None]:
-    """Return the tensors of any safetensors file; and its metadata if ``save_weights`` wrote it.
-
-    Half precision becomes float32.
-
-    Raises:
-        CheckpointError, OSError: as for ``read_weights``.
-    """
-    start = first_bytes(path)
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
-    except Exception as error:  # a damaged or foreign file can fail anywhere inside the reader
-        if is_system_error(error):
-            raise
-        kind = f": it looks like torch.save's. {HOW_TO_USE}" if is_pickled(start) else ""
-        if start.startswith(GIT_LFS):
-            kind = ": it is a Git LFS pointer, and `git lfs pull` fetches the file"
-        raise CheckpointError(f"{path} is not a whole safetensors file ({error}){kind}") from error
+    start, kind = first_bytes(path), ""
+    if is_pickled(start):
+        kind = f": it looks like torch.save's. {HOW_TO_USE}"
+    elif start.startswith(GIT_LFS):
+        kind = ": it is a Git LFS pointer, and `git lfs pull` fetches the file"
+    damaged = errors_named(
+        lambda error: f"{path} is not a whole safetensors file ({error}){kind}", CheckpointError
+    )
+    with damaged, safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata() or {}
     checksum = metadata.pop(CHECKSUM, None)
     if checksum is not None and checksum != _checksum(tensors, metadata):
         raise CheckpointError(
