@@ -16,6 +16,7 @@ from pytorch_vision.analysis import (
     plots,
     removal,
 )
+from pytorch_vision.explain import map_geometry
 
 
 def predictions_with(data, errors: int, count: int) -> Predictions:
@@ -37,6 +38,7 @@ def predictions_with(data, errors: int, count: int) -> Predictions:
 )
 def test_some_of_both_groups_are_tested_and_drawn(few, tiny, errors, count, tested):
     trust = measure_trust(tiny, predictions_with(few, errors, count), EXACT)
+    assert trust.geometry == map_geometry(tiny)
     assert list(trust.removals) == ["correctly classified", "misclassified"]
     for maps, number in zip(trust.removals.values(), tested, strict=True):
         assert list(maps) == ["Grad-CAM", "random", "centre", "edges"]

@@ -49,19 +49,15 @@ def training_curves(history: History, title: str = "", config: TrainConfig | Non
                 label = f"full size from epoch {config.small_epochs + 1} on"
                 axes.axvline(config.small_epochs + 0.5, color="0.5", linestyle=":", label=label)
             axes.legend(fontsize=SMALL)
-        _learning_rates(rate, history)
+        muon = history.column("muon_learning_rate")
+        rate.plot(epochs, history.column("learning_rate"), "C2o-", markersize=4, label="SGD")
+        if any(muon):
+            rate.plot(epochs, muon, "C3s-", markersize=4, label="Muon (convolutions)")
+            rate.legend(fontsize=SMALL)
+        rate.set_ylim(bottom=0)
         for axes in (loss, accuracy, rate):
             axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     return finished(figure)
-
-
-def _learning_rates(axes: Axes, history: History) -> None:
-    epochs, muon = history.column("epoch"), history.column("muon_learning_rate")
-    axes.plot(epochs, history.column("learning_rate"), "C2o-", markersize=4, label="SGD")
-    if any(muon):
-        axes.plot(epochs, muon, "C3s-", markersize=4, label="Muon (convolutions)")
-        axes.legend(fontsize=SMALL)
-    axes.set_ylim(bottom=0)
 
 
 def _by_epoch(axes: Axes, label: str) -> None:
@@ -133,7 +129,7 @@ def _without_common_start(names: Sequence[str]) -> tuple[str, list[str]]:
     parts = [name.split("/") for name in names]
     folders = [one[:-1] for one in parts] if len(names) > 1 else []
     shared = os.path.commonprefix(folders)  # noqa: RUF071  # of lists, so of whole folders
-    return "/".join(shared), ["/".join(one[len(shared) :]) for one in parts]
+    return "/".join(shared) or "/" * len(shared), ["/".join(one[len(shared) :]) for one in parts]
 
 
 def _near_the_best(sizes: Mapping[str, np.ndarray]) -> list[str]:
@@ -162,10 +158,7 @@ def lr_finder(test: RangeTest, title: str = "") -> Figure:
         test: what ``find_learning_rate`` returned.
         title: which network on which data.
     """
-    names = {
-        "learning_rate": "Learning rate",
-        "muon_learning_rate": "Muon's learning rate",
-    }
+    names = {"learning_rate": "Learning rate", "muon_learning_rate": "Muon's learning rate"}
     figure = new_figure(7, 4.2, title)
     axes = figure.subplots()
     axes.plot(test.rates, test.losses)

@@ -206,16 +206,9 @@ def _captions(kind: str, predictions: Predictions, labels: np.ndarray) -> list[s
 def _draw(
     stacks: Sequence[Stack], title: str, across: int = ACROSS, beside: float = 0
 ) -> tuple[Figure, np.ndarray]:
-    """Draw stacks of images with their captions, ``across`` of them side by side in each band.
+    """Draw stacks of one height, ``across`` of them in each band, or say that there is none.
 
-    Args:
-        stacks: all of the same height; without any, the figure says so.
-        title: of the figure.
-        across: number of stacks side by side.
-        beside: inches left free at the side.
-
-    Returns:
-        The figure and its panels, (bands * height, across).
+    ``beside`` inches are left free at the side. The panels are (bands * height, across).
     """
     bands = [stacks[start : start + across] for start in range(0, len(stacks), across)]
     rows = [row for band in bands for row in zip(*band, strict=True)] or [()]
@@ -263,13 +256,8 @@ def _panels(
 ) -> tuple[Figure, np.ndarray]:
     """Return a figure and its empty panels, (rows, columns), whose axes are not drawn.
 
-    Args:
-        rows, columns: number of panels.
-        width: width of a panel, in inches.
-        aspect: height of a panel, as a share of its width.
-        lines: number of caption lines above the panels, over all rows.
-        title: of the figure.
-        beside: inches left free at the side.
+    Panels are ``width`` inches wide and ``aspect`` times as high. All captions of a column together
+    have so many ``lines``. ``beside`` inches are left free at the side.
     """
     height = rows * (width * aspect + 0.05) + LINE * lines + 0.35
     figure = new_figure(columns * width + beside, height, title)

@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, StrM
 from pytorch_vision.analysis.calibration import BINS, calibration
 from pytorch_vision.analysis.curves import compare, lr_finder, training_curves
 from pytorch_vision.analysis.drawing import LINE, SMALL, finished, fit_text, new_figure
+from pytorch_vision.analysis.metrics import measure
 from pytorch_vision.analysis.predictions import Predictions, largest_confusions
-from pytorch_vision.analysis.predictions import class_accuracy as accuracy_of_classes
 from pytorch_vision.analysis.predictions import confusion_matrix as count_confusions
 from pytorch_vision.analysis.trust import Trust
 from pytorch_vision.explain.gradcam import METHOD_NAMES
@@ -114,14 +114,13 @@ def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
     The number of its images is in brackets, as an accuracy over few says little. Classes without
     images are left out; of more than 50 classes, the best 25 and the worst 25 are drawn.
     """
-    accuracy = 100 * accuracy_of_classes(predictions)
-    counts = count_confusions(predictions).sum(axis=1)
+    metrics = measure(predictions)
+    accuracy, counts, overall = 100 * metrics.recall, metrics.counts, 100 * metrics.accuracy
     order = np.argsort(accuracy, kind="stable")[: np.isfinite(accuracy).sum()]
     places, total = np.arange(len(order)), len(order)
     if total > 2 * LARGEST:
         order = np.concatenate([order[:LARGEST], order[-LARGEST:]])
         places = np.concatenate([np.arange(LARGEST), np.arange(LARGEST) + LARGEST + 1])
-    overall = 100 * np.mean(predictions.predicted == predictions.labels)
     height = 1.2 + (0.33 if total < LARGEST else 0.25) * len(order)
     figure = new_figure(8, height, title or predictions.title)
     axes = figure.subplots()

@@ -218,10 +218,3 @@ def confusion_matrix(predictions: Predictions) -> np.ndarray:
     classes = len(predictions.class_names)
     pairs = predictions.labels * classes + predictions.predicted
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-
-
-def class_accuracy(predictions: Predictions) -> np.ndarray:
-    """Return the accuracy of each true class: float64 (C,) in [0, 1], NaN without images."""
-    matrix = confusion_matrix(predictions)
-    counts = matrix.sum(axis=1)
-    return np.divide(matrix.diagonal(), counts, out=np.full(len(counts), np.nan), where=counts > 0)
