@@ -66,6 +66,7 @@ def test_text_and_numbers_of_numpy_are_converted():
     assert found == Settings.of(**text) == Settings.of(**plain)
     assert (type(found.config.epochs), type(found.config.learning_rate)) == (int, float)
     assert Settings.of(data=np.int64(2000)).data == Settings.of(data=2000).data == "2000"
+    assert [Settings.of(size=one).size for one in ("48x64", (48, 48))] == [(48, 64), 48]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_text_and_numbers_of_numpy_are_converted():
         ({"order": "last"}, "order is 'last', expected 'first', 'confident'"),
         ({"data": "../elsewhere"}, r"data is '\.\./elsewhere', expected 'full'"),
         ({"model": "ResNet19"}, "model is 'ResNet19', expected one of ResNet18"),
-        ({"size": 0}, "size is 0, expected 1 or more"),
+        ({"size": 0}, "size is 0, expected 1 pixel or more"),
         ({"epoch": 3}, "epoch is not a setting; did you mean epochs"),
         ({"muon_rate": 3}, "muon_rate is not a setting; did you mean muon_learning_rate"),
         ({"zzz": 3}, "zzz is not a setting; expected one of data, root, size"),
@@ -329,7 +330,7 @@ def test_a_network_names_the_normalization_of_its_weights(few, capsys):
 )
 def test_settings_that_weights_override_are_told(few, capsys, given, told):
     settings = Settings.of(weights="pretrained", data="sample", **given)
-    settings.tell_unused(settings.load_classifier(), few if "size" in given else None)
+    settings.print_unused(settings.load_classifier(), few if "size" in given else None)
     printed = capsys.readouterr().out
     assert re.match(told, printed) if told else not printed
 
@@ -362,9 +363,11 @@ def test_the_notebook_says_at_once_where_nothing_can_be_written(tmp_path):
 
 
 def test_the_command_has_what_is_not_a_default():
-    chosen = {"data": "2000", "epochs": "3", "train": "head", "cutout": "8"}
+    chosen = {"data": "2000", "size": "48x64", "epochs": "3", "train": "head", "cutout": "8"}
     words = [word for name, value in chosen.items() for word in (f"--{name}", value)]
     assert Settings.of(**chosen).command() == ["python", "-m", "pytorch_vision", "train", *words]
+    unset = replace(TrainConfig.original(), learning_rate=None)
+    assert replace(Settings.of(recipe="original"), config=unset).command() is None
 
 
 def test_the_environment_overrides_overrides_and_these_the_form(monkeypatch):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pytorch_vision.app.command_line import WITHOUT_EFFECT
-from pytorch_vision.app.run_folder import STOPPED, Manifest, RunFolder, results_of
+from pytorch_vision.app.run_folder import FINISHED, STOPPED, Manifest, RunFolder, results_of
 from pytorch_vision.models import History
 from pytorch_vision.runtime.files import RUN_MANIFEST, user_path, write_csv
 from pytorch_vision.runtime.text import aligned, cut, printable
@@ -63,7 +63,7 @@ class FinishedRun:
     @property
     def is_finished(self) -> bool:
         """Whether the training ended by itself, or by ``after_epoch``; True without a manifest."""
-        return self.manifest.get("status", "finished") in ("finished", STOPPED)
+        return self.manifest.get("status", FINISHED) in (FINISHED, STOPPED)
 
     @property
     def results(self) -> dict[str, float]:

@@ -35,7 +35,7 @@ from pytorch_vision.training.fingerprint import identity
 from pytorch_vision.training.fit import AfterEpoch, fit, is_yes
 from pytorch_vision.training.optimizers import MakeOptimizer
 
-STOPPED = "stopped early: after_epoch returned True"
+FINISHED, STOPPED = "finished", "stopped"  # the states of a trained run; after_epoch stopped it
 LONGEST_NAME = 200  # bytes; file systems allow 255, and temporary names are longer
 LIBRARIES = ("torch", "torchvision", "numpy", "albumentations", "lightning_fabric", "PIL")
 # what may differ between runs of several seeds, and may not between those of one
@@ -43,6 +43,11 @@ NOT_OF_SEEDS = {"seed", "threads", "history"}
 SHORT_LIST = re.compile(r"[\[{]\n[^\[\]{}]{1,80}[\]}]")
 
 Manifest = dict[str, Any]
+
+
+def _inside(name: str, what: str) -> Any:
+    """Return a property of a folder: the path of a file or a folder inside."""
+    return property(lambda run: run.folder / name, doc=what)
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,21 @@ class RunFolder:
     """
 
     folder: Path
+
+    weights = _inside("weights.safetensors", "The trained classifier.")
+    manifest = _inside(RUN_MANIFEST, "The run's settings, data and results.")
+    plots = _inside("plots", "The folder of the plots.")
+    history = _inside("plots/history.csv", "The table of epochs.")
+    explained = _inside("explained", "The plots of a trained run that are drawn later.")
+    page = _inside("errors.html", "The page of errors.")
+    training_page = _inside("training_errors.html", "The page of errors on the training images.")
+    metrics = _inside("metrics.csv", "The metrics of each class.")
+    test_predictions = _inside("test_predictions.csv", "The predicted class of each test image.")
+    predictions = _inside("predictions.csv", "The predicted classes of new pictures.")
+    submission = _inside("submission.csv", "These in the form of a sample submission.")
+    duplicates = _inside("duplicates.csv", "Images of the data that are there twice.")
+    onnx = _inside("model.onnx", "The classifier, for programs without PyTorch.")
+    comparison = _inside("comparison.csv", "The table of several runs.")
 
     @classmethod
     def prepare(cls, folder: str | os.PathLike) -> "RunFolder":
@@ -73,30 +93,9 @@ class RunFolder:
                 raise OSError(f"{path} cannot be replaced, because it is not a writable file")
         return run
 
-    @property
-    def plots(self) -> Path:
-        """The folder of the pictures."""
-        return self.folder / "plots"
-
-    @property
-    def weights(self) -> Path:
-        """The trained classifier."""
-        return self.folder / "weights.safetensors"
-
-    @property
-    def history(self) -> Path:
-        """The table of epochs."""
-        return self.plots / "history.csv"
-
-    @property
-    def page(self) -> Path:
-        """The page of errors."""
-        return self.folder / "errors.html"
-
-    @property
-    def manifest(self) -> Path:
-        """The file with the run's settings, data and results."""
-        return self.folder / RUN_MANIFEST
+    def gradcam(self, picture: Path) -> Path:
+        """Return the path of the plot that explains a picture."""
+        return self.plots / short_name(picture.stem, "_gradcam.png")
 
     @property
     def unfinished(self) -> "RunFolder":
@@ -166,7 +165,8 @@ class RunFolder:
         classifier.history.to_csv(self.history)
 
     def keep(self, figure: Figure, name: str) -> Figure:
-        """Save a figure among the pictures, as NAME.png, and return it."""
+        """Save a figure among the plots, as NAME.png, and return it."""
+        self.plots.mkdir(parents=True, exist_ok=True)
         figure.savefig(self.plots / f"{name}.png")
         return figure
 
@@ -250,7 +250,7 @@ def train_into(
         return run
     if manifest["status"] != STOPPED:
         whole = len(classifier.history.records) >= before + config.epochs
-        manifest["status"] = "finished" if whole else "interrupted"
+        manifest["status"] = FINISHED if whole else "interrupted"
     return _end(run, classifier, machine, manifest)
 
 
