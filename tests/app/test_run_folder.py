@@ -142,22 +142,19 @@ def test_an_interrupted_run_lies_apart_and_goes_on(tmp_path, few, tiny, same):
     assert sorted(os.listdir(run.folder)) == FINISHED
 
 
-def test_a_finished_run_stays_when_the_same_is_interrupted(tmp_path, few, tiny):
-    run = train_into(RunFolder.prepare(tmp_path), anew(few), few, CONFIG)
+@pytest.mark.parametrize("further", [False, True])
+def test_a_finished_run_stays_when_the_next_is_interrupted(tmp_path, few, tiny, further):
+    """The same again; or its classifier trained further, which is another run.
+
+    That is unfinished, though its history has as many epochs as it should have.
+    """
+    first = tiny if further else anew(few)
+    run = train_into(RunFolder.prepare(tmp_path / "mine"), first, few, CONFIG)
     finished = contents(tmp_path)
     at_step(tiny.network, 10, lambda _: os.kill(os.getpid(), signal.SIGINT))
-    assert train_into(run, tiny, few, CONFIG) == run.unfinished
-    assert contents(tmp_path).items() >= finished.items()
-
-
-def test_a_run_that_is_trained_further_is_another_one(tmp_path, few, tiny):
-    """Interrupted, it is unfinished, though its history has as many epochs as it should have."""
-    run = train_into(RunFolder.prepare(tmp_path / "mine"), tiny, few, CONFIG)
-    finished = contents(tmp_path)
-    at_step(tiny.network, 10, lambda _: os.kill(os.getpid(), signal.SIGINT))
-    further = train_into(run, tiny, few, CONFIG)
-    assert further == RunFolder(tmp_path / "mine-2").unfinished
-    assert further.read()["status"] == "interrupted"
+    written = train_into(run, tiny, few, CONFIG)
+    assert written == (RunFolder(tmp_path / "mine-2") if further else run).unfinished
+    assert written.read()["status"] == "interrupted"
     assert contents(tmp_path).items() >= finished.items()
 
 
@@ -259,19 +256,19 @@ def test_each_of_these_changes_makes_another_run(few, monkeypatch, other):
     assert identity_of(data, network, **OTHERS.get(other, {})) != expected
 
 
-@pytest.mark.parametrize(
-    "variants",
-    [
-        [Margin(1), Margin(2)],
-        [torch.nn.CrossEntropyLoss(label_smoothing=share) for share in (0.0, 0.1)],
-        [torch.nn.CrossEntropyLoss(torch.full((10,), share)) for share in (0.5, 1.0)],
-    ],
-    ids=["object", "module", "class weights"],
-)
-def test_a_loss_with_other_values_makes_another_run(few, variants):
-    one, other = (identity_of(few, custom=Custom(loss=loss)) for loss in variants)
-    assert one != other
-    assert one == identity_of(few, custom=Custom(loss=copy.deepcopy(variants[0])))
+def test_a_loss_with_other_values_makes_another_run(few):
+    """Those of an object, of a module, and of its class weights."""
+    losses = [
+        *(Margin(1), Margin(2)),
+        *(torch.nn.CrossEntropyLoss(label_smoothing=share) for share in (0.0, 0.1)),
+        *(torch.nn.CrossEntropyLoss(torch.full((10,), share)) for share in (0.5, 1.0)),
+    ]
+    each, again = (
+        [identity_of(few, custom=Custom(loss=loss)) for loss in some]
+        for some in (losses, copy.deepcopy(losses))
+    )
+    assert len(set(each)) == len(losses)
+    assert each == again
 
 
 def test_changed_code_of_a_layer_makes_another_run(few):

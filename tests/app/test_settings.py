@@ -98,6 +98,9 @@ def test_defaults():
     assert devices == [1, "auto"]
 
 
+QUICK_AND_NARROW = TrainConfig.quick(augmentation=Augmentation(cutout=8, padding=1))
+
+
 @pytest.mark.parametrize(
     ("chosen", "recipe"),
     [
@@ -114,6 +117,8 @@ def test_defaults():
         ({"model": "torchvision:mobilenet_v3_small@DEFAULT"}, TrainConfig.finetune()),
         ({"weights": "pretrained", "model": "CustomResNet"}, TrainConfig.finetune()),
         ({"weights": "pretrained", "recipe": "default"}, TrainConfig()),
+        ({"weights": "pretrained", "momentum": 0.5}, TrainConfig.finetune(momentum=0.5)),
+        ({"model": "CustomResNet", "cutout": 8, "padding": 1}, QUICK_AND_NARROW),
     ],
 )
 def test_a_recipe_follows_from_what_is_chosen(chosen, recipe, monkeypatch):
@@ -121,25 +126,22 @@ def test_a_recipe_follows_from_what_is_chosen(chosen, recipe, monkeypatch):
     assert Settings.of(**chosen).config == recipe
 
 
-def test_a_recipe_is_changed_by_settings():
-    quick = Settings.of(model="CustomResNet", padding=1).config
-    assert quick.augmentation == replace(TrainConfig.quick().augmentation, padding=1)
-    chosen = Settings.of(weights="pretrained", learning_rate=0.01).config
-    assert (chosen.learning_rate, chosen.transfer) == (0.01, "near")
-
-
 @pytest.mark.parametrize(
-    ("chosen", "alike"),
+    ("chosen", "padding", "alike"),
     [
-        ({"data": "sample"}, True),
-        ({"data": "sample", "filters": "random"}, False),
-        ({"data": "sample", "recipe": "default"}, False),
-        ({"data": "full", "filters": "identity"}, True),
+        ({"data": "sample"}, "standard", True),
+        ({"data": "sample", "filters": "random"}, "standard", False),
+        ({"data": "sample", "conv_padding": "original"}, "original", True),
+        ({"data": "sample", "recipe": "default"}, "original", False),
+        ({"data": "full", "filters": "identity"}, "original", True),
     ],
 )
-def test_filters_can_begin_as_the_identity(few, chosen, alike):
+def test_padding_and_first_filters_follow_from_the_recipe(few, chosen, padding, alike):
+    """Filters can begin as the identity."""
     image = torch.randn(1, 64, 9, 9)
-    block = Settings.of(**chosen).classifier(few).network.layer2[0]
+    network = Settings.of(**chosen).classifier(few).network
+    assert describe_network(network) == f"ResNet18 (conv_padding='{padding}')"
+    block = network.layer2[0]
     passed_on = torch.nn.functional.conv2d(image, block.conv1.weight[:64], padding=1)
     assert torch.allclose(passed_on, image, atol=1e-6) == alike
 
@@ -152,14 +154,11 @@ def test_custom_resnet_is_mirrored_where_its_images_are(few):
 
 
 def test_first_weights_are_those_of_the_seed(few):
-    def first(seed: int) -> torch.Tensor:
-        settings = Settings.of(conv_padding="standard", seed=seed)
-        network = settings.classifier(few).network
-        assert describe_network(network) == "ResNet18 (conv_padding='standard')"
-        return network.conv1.weight
-
-    assert torch.equal(first(3), first(3))
-    assert not torch.equal(first(3), first(4))
+    first, again, other = (
+        Settings.of(seed=seed).classifier(few).network.conv1.weight for seed in (3, 3, 4)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def plain(num_classes: int) -> nn.Module:
@@ -235,16 +234,6 @@ def test_weights_of_ours_say_of_which_network_they_are(
     assert begun.begins_with == digest
     printed = capsys.readouterr().out
     assert told in printed if told else "network is that" not in printed
-
-
-def test_the_recipe_for_few_images_has_the_standard_padding(few):
-    for given, padding in (
-        ({"data": "sample"}, "standard"),
-        ({"data": "sample", "conv_padding": "original"}, "original"),
-        ({"data": "full"}, "original"),
-    ):
-        network = Settings.of(**given).classifier(few).network
-        assert describe_network(network) == f"ResNet18 (conv_padding='{padding}')"
 
 
 def test_pictures_have_the_only_size_that_a_network_takes(mine):

@@ -45,12 +45,12 @@ def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
     if bins < 1 or not len(predictions):
         raise ValueError(f"{bins} bins of {len(predictions)} predictions, expected 1 or more each")
     confidence = predictions.confidence.astype(np.float64).clip(0, 1)  # rounding can exceed 1
-    correct = predictions.predicted == predictions.labels
     bin_of = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)
     counts = np.bincount(bin_of)
     held = counts > 0
     mean, accuracy = (
-        np.bincount(bin_of, weights)[held] / counts[held] for weights in (confidence, correct)
+        np.bincount(bin_of, weights)[held] / counts[held]
+        for weights in (confidence, predictions.right)
     )
     return Calibration(mean, accuracy, counts[held])
 

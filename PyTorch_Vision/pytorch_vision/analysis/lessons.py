@@ -105,17 +105,17 @@ def _after_randomization(randomized: dict[str, dict[str, np.ndarray]]) -> str:
 
 
 def _result(classifier: Classifier, predictions: Predictions) -> str:
-    right = predictions.predicted == predictions.labels
+    count = len(predictions)
     text = (
-        f"{_shown(str(classifier))}: {percent(right.mean(), 2)} of {len(right):,} "
+        f"{_shown(str(classifier))}: {percent(predictions.right.mean(), 2)} of {count:,} "
         f"{predictions.kind}s are correctly classified."
     )
-    if _is_cifar10(predictions) and len(right) == TEST_IMAGES:
+    if _is_cifar10(predictions) and count == TEST_IMAGES:
         return (
             f"{text} The original notebook, ResNet18 after 20 epochs, had "
             f"{percent(ORIGINAL, 2)} of the same images."
         )
-    most = np.bincount(predictions.labels).max() / len(right)
+    most = np.bincount(predictions.labels).max() / count
     text += f" Always giving the same answer would be right for at most {percent(most)}."
     if _is_cifar10(predictions):
         text += (

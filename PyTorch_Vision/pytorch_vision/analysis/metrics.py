@@ -114,27 +114,27 @@ def measure(predictions: Predictions) -> Metrics:
     """
     if not len(predictions):
         raise ValueError("there are no predictions to measure")
-    labels, predicted = predictions.labels, predictions.predicted
-    classes = range(len(predictions.class_names))
+    labels, names = predictions.labels, predictions.class_names
+    classes = range(len(names))
     precision, recall, f1, counts = sklearn.metrics.precision_recall_fscore_support(
-        labels, predicted, labels=classes, zero_division=np.nan
+        labels, predictions.predicted, labels=classes, zero_division=np.nan
     )
     top5 = None
-    if len(classes) >= MANY:
+    if len(names) >= MANY:
         probabilities = predictions.probabilities
         top5 = sklearn.metrics.top_k_accuracy_score(labels, probabilities, k=TOP, labels=classes)
-    accuracy = float(np.mean(labels == predicted))
-    return Metrics(predictions.class_names, precision, recall, f1, counts, accuracy, top5)
+    accuracy = float(predictions.right.mean())
+    return Metrics(names, precision, recall, f1, counts, accuracy, top5)
 
 
 def evaluation(predictions: Predictions) -> Evaluation:
     """Return the loss and accuracy of some predictions, as ``training.evaluate`` does."""
-    labels, predicted = predictions.labels, predictions.predicted
+    taken = np.bincount(predictions.predicted)
     return Evaluation(
         loss=cross_entropy(predictions),
-        correct=int(np.count_nonzero(predicted == labels)),
-        count=len(labels),
-        only=only_class(np.bincount(predicted), labels, predictions.class_names),
+        correct=int(np.count_nonzero(predictions.right)),
+        count=len(predictions),
+        only=only_class(taken, predictions.labels, predictions.class_names),
     )
 
 

@@ -52,6 +52,11 @@ class Predictions:
         return self.probabilities.argmax(axis=1)
 
     @property
+    def right(self) -> np.ndarray:
+        """Whether each image is correctly classified, bool (N,)."""
+        return self.predicted == self.labels
+
+    @property
     def confidence(self) -> np.ndarray:
         """The probability of the predicted class, float32 (N,)."""
         return self.probabilities.max(axis=1, initial=0)
@@ -141,15 +146,14 @@ def misclassified(
     Raises:
         ValueError: ``count`` is negative, or there is no such order.
     """
-    return _chosen(predictions, predictions.predicted != predictions.labels, count, order, "errors")
+    return _chosen(predictions, ~predictions.right, count, order, "errors")
 
 
 def correctly_classified(
     predictions: Predictions, count: int | None = None, order: Order = "auto"
 ) -> Predictions:
     """Return the images whose predicted class is the true one; as for ``misclassified``."""
-    right = predictions.predicted == predictions.labels
-    return _chosen(predictions, right, count, order, "correct answers")
+    return _chosen(predictions, predictions.right, count, order, "correct answers")
 
 
 def _chosen(

@@ -192,13 +192,11 @@ def _row(run: FinishedRun) -> list[str]:
     shown, results = [cut(run.name, WIDEST), cut(run.network, WIDEST)], run.results
     if not results["epochs"]:
         return [*shown, "0", "", "", "", ""]
-    if math.isnan(results["test_accuracy"]):
-        return [*shown, str(results["epochs"]), "no test", "", "", f"{results['seconds']:,.1f}"]
-    return [
-        *shown,
-        str(results["epochs"]),
-        f"{results['test_accuracy']:.2f} %",
-        f"{results['best_test_accuracy']:.2f} % ({results['best_epoch']})",
-        f"{results['test_loss']:.4f}",
-        f"{results['seconds']:,.1f}",
-    ]
+    tested = ["no test", "", ""]
+    if not math.isnan(results["test_accuracy"]):
+        tested = [
+            f"{results['test_accuracy']:.2f} %",
+            f"{results['best_test_accuracy']:.2f} % ({results['best_epoch']})",
+            f"{results['test_loss']:.4f}",
+        ]
+    return [*shown, str(results["epochs"]), *tested, f"{results['seconds']:,.1f}"]

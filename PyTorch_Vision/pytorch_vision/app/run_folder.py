@@ -35,7 +35,8 @@ from pytorch_vision.training.fingerprint import identity
 from pytorch_vision.training.fit import AfterEpoch, fit, is_yes
 from pytorch_vision.training.optimizers import MakeOptimizer
 
-FINISHED, STOPPED = "finished", "stopped"  # the states of a trained run; after_epoch stopped it
+# the status of a run, besides that of one that failed; "stopped" is one that after_epoch ended
+RUNNING, FINISHED, STOPPED, INTERRUPTED = "running", "finished", "stopped", "interrupted"
 LONGEST_NAME = 200  # bytes; file systems allow 255, and temporary names are longer
 LIBRARIES = ("torch", "torchvision", "numpy", "albumentations", "lightning_fabric", "PIL")
 # what may differ between runs of several seeds, and may not between those of one
@@ -235,10 +236,9 @@ def train_into(
         except OSError as error:
             path, reason = run.unfinished.history, describe_os_error(error)
             say(f"The history so far could not be written to {path}: {reason}")
-        stop = after_epoch is not None and is_yes(after_epoch(tested))
-        if stop:
+        if after_epoch is not None and is_yes(after_epoch(tested)):
             manifest["status"] = STOPPED
-        return stop
+        return manifest["status"] == STOPPED
 
     try:
         fit(classifier, data, config, machine, checkpoints, keep_history, loss, optimizer)
@@ -250,7 +250,7 @@ def train_into(
         return run
     if manifest["status"] != STOPPED:
         whole = len(classifier.history.records) >= before + config.epochs
-        manifest["status"] = FINISHED if whole else "interrupted"
+        manifest["status"] = FINISHED if whole else INTERRUPTED
     return _end(run, classifier, machine, manifest)
 
 
@@ -289,7 +289,7 @@ def _end(run: RunFolder, classifier: Classifier, machine: Machine, manifest: Man
     Raises:
         OSError: they cannot be written; the message says where the weights are instead.
     """
-    written = run.unfinished if manifest["status"] == "interrupted" else run
+    written = run.unfinished if manifest["status"] == INTERRUPTED else run
     try:
         written.write(classifier)
     except OSError as error:  # such as a disk that is full by now
@@ -340,7 +340,7 @@ def describe_run(
     of_seeds = {name: value for name, value in known.items() if name not in NOT_OF_SEEDS}
     return {
         "command": notes.pop("command", None),
-        "status": "running",
+        "status": RUNNING,
         "started": _now(),
         "ended": None,
         "identity": _digest(known),
