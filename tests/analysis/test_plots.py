@@ -103,7 +103,7 @@ def test_class_accuracy_is_written_beside_each_class():
     assert {label.get_text() for label in axes.get_yticklabels()} == {
         f"{name} ({count})" for name, count in zip(("ant", "bee", "cow"), counts, strict=True)
     }
-    right = (predictions.predicted == predictions.labels).mean()
+    right = predictions.right.mean()
     assert f"{100 * right:.2f} %" in axes.get_legend().get_texts()[0].get_text()
 
 

@@ -236,11 +236,6 @@ def test_weights_of_ours_say_of_which_network_they_are(
     assert told in printed if told else "network is that" not in printed
 
 
-def test_pictures_have_the_only_size_that_a_network_takes(mine):
-    assert Settings.of(**mine, model="torchvision:vit_b_32").load_data().size == (224, 224)
-    assert Settings.of(**mine, model="torchvision:vit_b_32", size=64).load_data().size == (64, 64)
-
-
 def test_images_are_read_as_the_classifiers_were(few, mine, capsys):
     settings = Settings.of(**mine, size=48, resize="crop", model="ResNet34")
     assert settings.load_data().size == (48, 48)
@@ -281,9 +276,11 @@ def test_images_are_read_as_those_of_weights_to_begin_with(
         ({"model": "test_settings:plain", "recipe": "finetune"}, 128),
         ({"model": "test_settings:plain"}, 64),
         ({"recipe": "finetune"}, 64),
+        ({"model": "torchvision:vit_b_32"}, 224),  # the only size that it takes
+        ({"model": "torchvision:vit_b_32", "size": 48}, 48),
     ],
 )
-def test_images_are_larger_for_weights_that_name_no_size(mine, tmp_path, monkeypatch, chosen, side):
+def test_the_usual_size_suits_weights_and_network(mine, tmp_path, monkeypatch, chosen, side):
     monkeypatch.chdir(tmp_path)
     torch.save(tiny_network().state_dict(), "weights.pt")
     assert Settings.of(**mine, **chosen).load_data().size == (side, side)

@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
 from pytorch_vision.analysis.calibration import BINS, calibration
-from pytorch_vision.analysis.curves import compare, lr_finder, training_curves
+from pytorch_vision.analysis.curves import compare as compare
+from pytorch_vision.analysis.curves import lr_finder as lr_finder
+from pytorch_vision.analysis.curves import training_curves as training_curves
 from pytorch_vision.analysis.drawing import LINE, SMALL, finished, fit_text, new_figure
 from pytorch_vision.analysis.metrics import measure
 from pytorch_vision.analysis.predictions import Predictions, largest_confusions
@@ -18,17 +20,6 @@ from pytorch_vision.analysis.trust import Trust
 from pytorch_vision.explain.gradcam import METHOD_NAMES
 from pytorch_vision.explain.removal import Removal, interval
 from pytorch_vision.runtime.text import counted, percent
-
-__all__ = [
-    "class_accuracy",
-    "compare",
-    "confusion_matrix",
-    "lr_finder",
-    "reliability",
-    "training_curves",
-    "trust",
-]
-
 
 MOST_CLASSES = 30  # in a legible confusion matrix
 LARGEST = 25  # confusions, or worst and best classes, drawn where there are more classes

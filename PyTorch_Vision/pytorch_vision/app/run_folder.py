@@ -96,7 +96,7 @@ class RunFolder:
 
     def gradcam(self, picture: Path) -> Path:
         """Return the path of the plot that explains a picture."""
-        return self.plots / short_name(picture.stem, "_gradcam.png")
+        return self.plots / f"{short_name(picture.stem)}_gradcam.png"
 
     @property
     def unfinished(self) -> "RunFolder":
@@ -401,10 +401,6 @@ def _now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
-def short_name(name: str, ending: str = "") -> str:
-    """Return a file name, cut to ``LONGEST_NAME`` bytes, followed by its ending.
-
-    File systems count bytes: a Chinese character is three.
-    """
-    kept = name.encode(errors="backslashreplace")[:LONGEST_NAME]
-    return kept.decode(errors="ignore") + ending
+def short_name(name: str) -> str:
+    """Return a file name, cut to ``LONGEST_NAME`` bytes: a Chinese character has three."""
+    return name.encode(errors="backslashreplace")[:LONGEST_NAME].decode(errors="ignore")
