@@ -19,10 +19,8 @@ OUTLIER = 3.0  # a run whose median exceeds the best run's by this factor does n
 def training_curves(history: History, title: str = "", config: TrainConfig | None = None) -> Figure:
     """Draw loss and accuracy of training and test, and the learning rate, by epoch.
 
-    Args:
-        history: what ``fit`` returned; without an epoch, the empty axes say so.
-        title: which network was trained on which data.
-        config: the recipe. If given, the first epoch with images of full size is marked.
+    Without an epoch, the empty axes say so. With the recipe, ``config``, the first epoch with
+    images of full size is marked.
     """
     figure = new_figure(13, 4.2, title)
     loss, accuracy, rate = figure.subplots(1, 3, width_ratios=(4, 4, 3))
@@ -70,11 +68,8 @@ def compare(histories: Mapping[str, History], title: str = "") -> Figure:
     """Draw the test loss and the test accuracy of several runs against the epoch.
 
     The axes fit the runs near the best one: a run that diverged leaves them, and the legend says
-    so, instead of flattening all others. Folders that all names begin with are named once.
-
-    Args:
-        histories: by the name of each run; runs without an epoch appear in the legend only.
-        title: what was compared.
+    so, instead of flattening all others. Runs without an epoch are in the legend only. Folders that
+    all names of runs begin with are named once.
 
     Raises:
         ValueError: there is no run.
@@ -152,12 +147,7 @@ def _colour(number: int, count: int) -> object:
 
 
 def lr_finder(test: RangeTest, title: str = "") -> Figure:
-    """Draw the loss of a range test against the learning rate, and mark the suggested one.
-
-    Args:
-        test: what ``find_learning_rate`` returned.
-        title: which network on which data.
-    """
+    """Draw the loss of a range test against the learning rate, and mark the suggested one."""
     names = {"learning_rate": "Learning rate", "muon_learning_rate": "Muon's learning rate"}
     figure = new_figure(7, 4.2, title)
     axes = figure.subplots()

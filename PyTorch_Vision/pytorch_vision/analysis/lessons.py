@@ -20,12 +20,7 @@ UNEQUAL = 3  # ratio of the largest class to the smallest above which class weig
 
 
 def lessons_learned(classifier: Classifier, predictions: Predictions) -> str:
-    """Return, as Markdown, what the test images showed; every statement is computed.
-
-    Args:
-        classifier: the tested one.
-        predictions: what ``predict`` returned for it.
-    """
+    """Return, as Markdown, what the test images showed; every statement is computed."""
     return (
         f"**The result.** {_result(classifier, predictions)}\n\n"
         f"**What the errors have in common.** {_errors(predictions)}\n\n"
@@ -35,12 +30,7 @@ def lessons_learned(classifier: Classifier, predictions: Predictions) -> str:
 
 
 def trust_lessons(measured: Trust, classifier: Classifier) -> str:
-    """Return, as Markdown, how far the maps can be trusted; every statement is computed.
-
-    Args:
-        measured: what ``measure_trust`` returned.
-        classifier: the measured one.
-    """
+    """Return, as Markdown, how far the maps can be trusted; every statement is computed."""
     tested = {group: maps for group, maps in measured.removals.items() if _count(maps)}
     lines = [_gaps(group, maps) for group, maps in tested.items()]
     if len(measured.randomized) > 1 and all(measured.randomized.values()):

@@ -147,12 +147,7 @@ def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
 
 
 def trust(measured: Trust, title: str = "") -> Figure:
-    """Draw how faithful maps are, and whether they depend on the learned weights.
-
-    Args:
-        measured: what ``measure_trust`` returned.
-        title: which network was measured.
-    """
+    """Draw how faithful maps are, and whether they depend on the learned weights."""
     figure = new_figure(10, 8.4, title)
     (*above, scores, sanity) = figure.subplots(2, 2).flat
     for axes, (group, maps) in zip(above, measured.removals.items(), strict=True):
@@ -240,10 +235,8 @@ def reliability(
 ) -> Figure:
     """Draw accuracy against confidence (a reliability diagram), and a histogram of the confidence.
 
-    Args:
-        predictions: of the test images.
-        title: of the figure; default: ``predictions.title``.
-        scaled: the same predictions with temperature-scaled logits, drawn beside them.
+    ``scaled`` are the same predictions with temperature-scaled logits, drawn beside them. The
+    default title is ``predictions.title``.
     """
     figure = new_figure(6.4, 6.4, title or predictions.title)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

@@ -81,9 +81,6 @@ def run(options: dict[str, Any]) -> int:
     of the signal: 130 after Ctrl-C. Errors that occur in all processes are printed by the first.
     Output that cannot be printed, because the terminal cannot encode it or the pipe is closed,
     does not stop the work.
-
-    Args:
-        options: what ``command_line.parse`` returned.
     """
     with any_screen() as screen:
         message, status = _run(options)
@@ -439,10 +436,7 @@ def _save_plot(figure: Figure, path: Path, source: str) -> Path:
 def _output(settings: Settings, of_data: bool = False) -> RunFolder:
     """Return the folder to write into, without creating it; default: that of the weights.
 
-    Args:
-        settings: its weights, output and data decide.
-        of_data: whether the results depend on the data; if it is not the run's own, they go into a
-            folder beside the run's files.
+    Results that are ``of_data`` go into a folder beside the run's files if it is not the run's own.
 
     Raises:
         OSError: nothing can be written there.

@@ -137,10 +137,8 @@ class RunFolder:
     def free_for(self, identity: str) -> "RunFolder":
         """Return this folder, or the first of ``mine-2``, ``mine-3``, … that holds no other run.
 
-        A folder with weights but without a manifest holds another run.
-
-        Args:
-            identity: of the run to be written, as in its manifest.
+        The identity is that in a manifest. A folder with weights but without a manifest holds
+        another run.
         """
 
         def is_free(folder: Path) -> bool:

@@ -353,12 +353,7 @@ class Settings:
             )
 
     def print_unused(self, classifier: Classifier | None, data: ImageData | None = None) -> None:
-        """Print which given settings the classifier or the data overrides.
-
-        Args:
-            classifier: the loaded one; None for one that is to be trained.
-            data: the loaded data, if any.
-        """
+        """Print which given settings the loaded classifier or the loaded data overrides."""
         used: dict[str, Any] = {}
         reasons = []
         if classifier is not None:
