@@ -100,12 +100,8 @@ def predict(
 ) -> Predictions:
     """Classify the test images, in order. For images without labels, use ``Classifier.predict``.
 
-    Args:
-        classifier: its network is moved to the device.
-        data: images of the same classes and size.
-        machine: ``Machine()`` if None.
-        split: "train" for the training images, without augmentation, among which a confident error
-            is often a wrong label.
+    The network is moved to the device. The split "train" has the training images, without
+    augmentation: a confident error among them is often a wrong label.
 
     Raises:
         ValueError: the data has other classes or another size, or no images in this split.

@@ -437,15 +437,11 @@ class Settings:
         optimizer: MakeOptimizer | None = None,
         classifier: Classifier | None = None,
     ) -> tuple[Classifier, RunFolder]:
-        """Create the classifier and train it; with 0 epochs, only test it.
+        """Create the classifier, unless it is given, and train it; with 0 epochs, only test it.
 
-        Args:
-            data: what ``load_data`` returned.
-            output: the folder to write into; None for the notebook's.
-            config: a recipe to use in place of the settings' own, such as one with custom
-                augmentation steps.
-            loss, optimizer: custom ones, as for ``fit``.
-            classifier: the one to train; default: ``classifier(data)``.
+        It is written into ``notebook_output``, unless another folder is given. A ``config``, such
+        as one with custom augmentation steps, replaces the settings' own recipe. A custom loss and
+        optimizer are as for ``fit``.
 
         Returns:
             The classifier, and the folder that was written, as ``train_into`` returns it.

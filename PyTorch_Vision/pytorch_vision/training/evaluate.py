@@ -125,12 +125,9 @@ def evaluate_on(
 def only_class(
     predicted: Sequence[float] | np.ndarray, labels: np.ndarray, class_names: Sequence[str]
 ) -> str | None:
-    """Return the class that all images were taken for; None if there are several, or one is right.
+    """Return the class that all images were taken for, if they are of several classes.
 
-    Args:
-        predicted: the number of images taken for each class, (C,).
-        labels: int (N,), the true classes.
-        class_names: the C names, by label.
+    ``predicted`` (C,) counts the images taken for each class; ``labels`` (N,) are the true ones.
     """
     if np.count_nonzero(predicted) == 1 and len(np.unique(labels)) > 1:
         return class_names[int(np.argmax(predicted))]
