@@ -5,7 +5,6 @@
 Environment variables set the notebook's settings: ``S8_EPOCHS=2 python run_notebook.py``.
 """
 
-import math
 import re
 import sys
 import tempfile
@@ -24,8 +23,11 @@ NOTEBOOK = ROOT / "S8_ResNet18.ipynb"
 RUNS = ROOT / "runs"
 # on a narrow screen, printed lines scroll instead of wrapping
 STYLE = "<style>.jp-OutputArea-output pre { white-space: pre; overflow-x: auto; }</style></head>"
-SAID = "Training on|From the checkpoint|Going on|Test set:"
-TRAINING = re.compile(rf"Epoch (\d+)/(\d+) |^((?:{SAID}).*)$", re.MULTILINE)
+# what a training prints: its progress, what an epoch's test gave, and where it runs
+TRAINING = re.compile(
+    r"Epoch (\d+)/(\d+) |^(Test set: .+)$|^((?:Training on|From the checkpoint|Going on).+)$",
+    re.MULTILINE,
+)
 
 
 class Client(NotebookClient):
@@ -36,16 +38,15 @@ class Client(NotebookClient):
         config = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
         resources = {"metadata": {"path": str(ROOT)}}
         super().__init__(notebook, resources=resources, config=config, record_timing=False)
-        self.begun = self.training = time.monotonic()
-        # the epoch in training and their number; the epochs that an earlier run has trained
-        self.epoch, self.before = (0, 0), 0.0
+        self.begun = self.printed = time.monotonic()
+        self.epoch = self.epochs = 0
 
     async def async_execute_cell(
         self, cell: nbformat.NotebookNode, cell_index: int, *arguments: object, **options: object
     ) -> nbformat.NotebookNode:
         """Execute a code cell, or print the headings of a text cell."""
         for heading in re.findall(r"^## (.+)$", cell.source, re.MULTILINE):
-            self.tell(heading)
+            self.print_line(heading)
         return await super().async_execute_cell(cell, cell_index, *arguments, **options)
 
     def process_message(
@@ -53,33 +54,29 @@ class Client(NotebookClient):
     ) -> nbformat.NotebookNode | None:
         """Handle a message of the kernel; print what it says about device, tests and time."""
         if msg["msg_type"] == "stream":
-            for epoch, epochs, line in TRAINING.findall(msg["content"]["text"]):
+            for epoch, epochs, test, where in TRAINING.findall(msg["content"]["text"]):
                 if epoch:
-                    self.epoch = int(epoch), int(epochs)
+                    self.epoch, self.epochs = int(epoch), int(epochs)
+                elif test:
+                    self.print_test(test)
                 else:
-                    self.tell_training(line)
+                    self.print_line(f"   {where}")
         return super().process_message(msg, cell, cell_index)
 
-    def tell_training(self, line: str) -> None:
-        """Print a line of the training, and the time that the rest will take."""
-        epoch, epochs = self.epoch
-        if line.startswith("From the checkpoint"):
-            self.before = math.inf  # its epochs are printed again: they say nothing about time
-        elif line.startswith("Going on"):
-            self.training, self.before = time.monotonic(), epoch
-        elif line.startswith("Training on"):
-            self.training, self.before, self.epoch = time.monotonic(), 0, (0, 0)
-        elif epoch:
-            line = f"epoch {epoch}/{epochs}: {line}"
-            if self.before < epoch < epochs:
-                passed = time.monotonic() - self.training
-                left = passed / (epoch - self.before) * (epochs - epoch)
-                line += f", about {clock(left)} to go"
-        self.tell(f"   {line}")
+    def print_test(self, result: str) -> None:
+        """Print the result of an epoch, and the time that the others will take at its speed.
 
-    def tell(self, line: str) -> None:
+        An epoch of less than a second has none: it can be printed again from a checkpoint.
+        """
+        took, left = time.monotonic() - self.printed, self.epochs - self.epoch
+        of = f"epoch {self.epoch}/{self.epochs}: " if self.epoch else ""
+        to_go = f", about {clock(took * left)} to go" if left and took >= 1 else ""
+        self.print_line(f"   {of}{result}{to_go}")
+
+    def print_line(self, line: str) -> None:
         """Print a line with the time since the start."""
-        print(f"{clock(time.monotonic() - self.begun):>8}  {line}", flush=True)
+        self.printed = time.monotonic()
+        print(f"{clock(self.printed - self.begun):>8}  {line}", flush=True)
 
 
 def clock(seconds: float) -> str:
@@ -102,7 +99,7 @@ def main() -> None:
     nbformat.write(notebook, RUNS / NOTEBOOK.name)
     page, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": NOTEBOOK.stem}})
     (RUNS / f"{NOTEBOOK.stem}.html").write_text(page.replace("</head>", STYLE, 1), encoding="utf-8")
-    client.tell("done")
+    client.print_line("done")
 
 
 if __name__ == "__main__":

@@ -51,12 +51,9 @@ def text(notebook) -> str:
     return "\n".join(one.text if "text" in one else one.data["text/plain"] for one in seen)
 
 
-def test_it_is_stored_executed_in_order(notebook):
+def test_it_is_stored_executed_in_order_and_its_outputs_are_clean(notebook):
     counts = [cell.execution_count for cell in code_cells(notebook)]
     assert counts == list(range(1, len(counts) + 1))
-
-
-def test_its_outputs_are_clean(notebook):
     seen, everything = outputs(notebook), text(notebook)
     assert {one.output_type for one in seen} <= {"stream", "display_data", "execute_result"}
     assert not [one for one in seen if one.get("name") == "stderr"]
@@ -136,22 +133,19 @@ def published(tmp_path_factory) -> str:
     return f"{folder} --branch pytorch-vision"
 
 
-def test_it_clones_the_utility_repo(notebook, tmp_path, published):
-    done = setup(notebook, tmp_path, published)
+@pytest.mark.parametrize("where", ["", "PyTorch_Vision/"])
+def test_it_clones_the_utility_repo_or_one_that_holds_its_folder(
+    notebook, tmp_path, published, where
+):
+    done = setup(notebook, tmp_path, str(ROOT) if where else published)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "PyTorch_Vision is ready; installed just now: nothing",
-        "PyTorch_Vision/pytorch_vision/__init__.py",
+        f"PyTorch_Vision/{where}pytorch_vision/__init__.py",
     ]
     assert os.listdir(tmp_path) == ["PyTorch_Vision"]
     again = setup(notebook, tmp_path, "not asked for")  # it is beside the notebook now
     assert again.returncode == 0, again.stderr
-
-
-def test_it_clones_a_repository_that_holds_the_folder(notebook, tmp_path):
-    done = setup(notebook, tmp_path, str(ROOT))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("\nPyTorch_Vision/PyTorch_Vision/pytorch_vision/__init__.py\n")
 
 
 @pytest.mark.parametrize("url", ["nowhere --branch branch", "another"])

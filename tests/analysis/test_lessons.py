@@ -9,6 +9,7 @@ from pytorch_vision.analysis import Predictions, lessons_learned, trust_lessons
 from pytorch_vision.analysis.trust import Trust
 from pytorch_vision.app.settings import Settings
 from pytorch_vision.data.cifar10 import CIFAR10_CLASSES
+from pytorch_vision.explain.geometry import MapGeometry
 from pytorch_vision.explain.removal import Removal
 from pytorch_vision.models import Classifier
 
@@ -64,6 +65,9 @@ def test_each_of_the_three_steps_is_a_setting(few, classes, count, network):
             Settings.from_notebook({setting: value.strip('"')}, prefix="NONE_")
 
 
+GRID = MapGeometry((2, 2), (0, 0))
+
+
 def gap(width: float, count: int = 20) -> Removal:
     """Return curves with a mean gap of ``width``, which varies a little between images."""
     widths = width + np.linspace(-0.01, 0.01, count)[:, None]
@@ -86,7 +90,7 @@ def test_what_the_maps_are_worth_is_computed(tiny, ours, centre, sentence):
         "gradcam": {"linear": np.array([0.1, 0.2]), "conv": np.zeros(2)},
         "eigencam": {"linear": np.ones(2), "conv": np.zeros(2)},
     }
-    measured = Trust({"correctly classified": maps, "misclassified": nothing}, randomized)
+    measured = Trust({"correctly classified": maps, "misclassified": nothing}, randomized, GRID)
     told = trust_lessons(measured, tiny)
     assert f"On 20 correctly classified images, Grad-CAM's mean gap is {ours:.2f}" in told
     assert f"centre {centre:.2f}" in told
@@ -102,5 +106,5 @@ def test_what_the_maps_are_worth_is_computed(tiny, ours, centre, sentence):
 
 def test_without_removals_only_the_resolution_is_told(tiny):
     nothing = {"Grad-CAM": gap(0.1, 0)}
-    told = trust_lessons(Trust({"misclassified": nothing}, {}), tiny)
+    told = trust_lessons(Trust({"misclassified": nothing}, {}, GRID), tiny)
     assert told.startswith("- The map is rough")

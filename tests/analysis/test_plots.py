@@ -7,61 +7,11 @@ from answers import answered, some_predictions
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from pytorch_vision.analysis import Predictions, class_accuracy, plots
+from pytorch_vision.analysis import Predictions, measure, plots
 from pytorch_vision.analysis.calibration import calibration, temperature_scaled
 from pytorch_vision.analysis.trust import Trust
+from pytorch_vision.explain.geometry import MapGeometry
 from pytorch_vision.explain.removal import Removal
-from pytorch_vision.models import EpochRecord, History
-from pytorch_vision.training import RangeTest, TrainConfig
-
-
-def history_of(*accuracies: float, loss: float = 1.0, **more: float) -> History:
-    return History(
-        tuple(
-            EpochRecord(e, 2 / e, 40 + e, loss / e, accuracy, 0.1 / e, 1, 1, **more)
-            for e, accuracy in enumerate(accuracies, 1)
-        )
-    )
-
-
-def test_curves_show_training_and_test_together_and_the_learning_rate():
-    history = history_of(31.0, 32.0, 33.0)
-    figure = plots.training_curves(history, "a title")
-    loss, accuracy, rate = figure.axes
-    assert figure.get_suptitle() == "a title"
-    assert {axes.get_xlabel() for axes in figure.axes} == {"Epoch"}
-    assert "Learning rate" in rate.get_ylabel()
-    assert "Loss" in loss.get_ylabel()
-    assert "%" in accuracy.get_ylabel()
-    drawn = [[list(line.get_ydata()) for line in axes.lines] for axes in figure.axes]
-    assert drawn == [
-        [history.column("train_loss"), history.column("test_loss")],
-        [history.column("train_accuracy"), history.column("test_accuracy")],
-        [history.column("learning_rate")],
-    ]
-    labels = [text.get_text() for text in accuracy.get_legend().get_texts()]
-    assert labels == ["train: 43.00 % after epoch 3", "test: 33.00 % after epoch 3"]
-    assert "label smoothing included" in loss.get_legend().get_texts()[0].get_text()
-
-
-def test_curves_mark_the_full_size():
-    history = history_of(40.0, 50.0, 45.0, 60.0)
-    config = TrainConfig(epochs=4, progressive_resizing=0.5)
-    loss, accuracy, _ = plots.training_curves(history, config=config).axes
-    for axes in (loss, accuracy):
-        assert axes.lines[-1].get_xdata() == [2.5, 2.5]
-        assert axes.get_legend().get_texts()[-1].get_text() == "full size from epoch 3 on"
-
-
-def test_curves_have_both_learning_rates():
-    history = history_of(40.0, 50.0, muon_learning_rate=0.3)
-    sgd, muon = plots.training_curves(history).axes[2].lines
-    assert (list(sgd.get_ydata()), list(muon.get_ydata())) == ([0.1, 0.05], [0.3, 0.3])
-
-
-def test_curves_of_no_epoch_say_so():
-    figure = plots.training_curves(History())
-    assert all("no epoch" in axes.texts[0].get_text() for axes in figure.axes)
 
 
 def many_classes(count: int) -> Predictions:
@@ -147,13 +97,13 @@ def test_class_accuracy_is_written_beside_each_class():
     predictions = some_predictions(40)
     axes = plots.class_accuracy(predictions).axes[0]
     written = {float(text.get_text()) for text in axes.texts}
-    assert written == {round(100 * value, 1) for value in class_accuracy(predictions)}
+    assert written == {round(100 * value, 1) for value in measure(predictions).recall}
     assert "%" in axes.get_xlabel()
     counts = np.bincount(predictions.labels).tolist()
     assert {label.get_text() for label in axes.get_yticklabels()} == {
         f"{name} ({count})" for name, count in zip(("ant", "bee", "cow"), counts, strict=True)
     }
-    right = (predictions.predicted == predictions.labels).mean()
+    right = predictions.right.mean()
     assert f"{100 * right:.2f} %" in axes.get_legend().get_texts()[0].get_text()
 
 
@@ -206,6 +156,9 @@ def test_no_bin_hides_behind_the_legend_or_the_frame():
             assert frame.contains(*place)
 
 
+GRID = MapGeometry((2, 2), (0, 0))
+
+
 def test_trust_shows_curves_scores_and_correlations():
     random = np.random.default_rng(0)
 
@@ -217,7 +170,7 @@ def test_trust_shows_curves_scores_and_correlations():
         "misclassified": {"map": some(1), "random": some(1)},
     }
     correlations = {"gradcam": {"linear": np.array([0.5, 0.7]), "layer4": np.array([0.1, 0.1])}}
-    *above, scores, sanity = plots.trust(Trust(removals, correlations), "a title").axes
+    *above, scores, sanity = plots.trust(Trust(removals, correlations, GRID), "a title").axes
     titles = [axes.get_title() for axes in above]
     assert titles == ["9 correctly classified images", "1 misclassified image"]
     for axes, maps in zip(above, removals.values(), strict=True):
@@ -238,7 +191,7 @@ def test_trust_s_legend_hides_no_curve(sure):
     one = Removal(np.array([0, 0.1, 0.3, 0.6]), falling, np.full((5, 4), sure))
     maps = dict.fromkeys(("map", "random", "centre", "edges"), one)
     removals = {"correctly classified": maps, "misclassified": maps}
-    figure = plots.trust(Trust(removals, {"gradcam": {"linear": np.array([0.5])}}))
+    figure = plots.trust(Trust(removals, {"gradcam": {"linear": np.array([0.5])}}, GRID))
     figure.draw_without_rendering()
     axes = figure.axes[0]
     box = axes.get_legend().get_window_extent()
@@ -247,61 +200,3 @@ def test_trust_s_legend_hides_no_curve(sure):
             ends = axes.transData.transform(line.get_xydata())
             along = np.linspace(ends[:-1], ends[1:], 20).reshape(-1, 2)
             assert not any(box.contains(*place) for place in along)
-
-
-def legend_of(figure: Figure) -> list[str]:
-    (legend,) = figure.legends
-    return [text.get_text() for text in legend.get_texts()]
-
-
-def test_compare_draws_every_run_in_a_colour_of_its_own():
-    runs = {f"runs/run {n}": history_of(60.0, 70.0 + n) for n in range(12)}
-    figure = plots.compare(runs | {"runs/new": History()}, "a title")
-    loss, accuracy = figure.axes
-    assert len({str(line.get_color()) for line in accuracy.lines}) == 13
-    np.testing.assert_allclose(accuracy.lines[3].get_ydata(), [60, 73])
-    texts = legend_of(figure)
-    assert texts[3] == "run 3: test loss 0.500, test accuracy 73.00 % after epoch 2"
-    assert texts[12] == "new: no epoch"
-    assert figure.legends[0].get_title().get_text() == "all in runs"
-    assert (loss.get_xlabel(), accuracy.get_ylabel()) == ("Epoch", "Test accuracy (%)")
-
-
-@pytest.mark.parametrize("count", [1, 13])
-def test_compare_s_legend_hides_nothing_and_names_can_be_told_apart(count):
-    names = [f"runs/a study/{'of a long name ' * 4}with seed {seed}" for seed in range(count)]
-    figure = plots.compare({name: history_of(60.0, 70.0) for name in names}, "a title")
-    figure.draw_without_rendering()
-    box = figure.legends[0].get_window_extent()
-    assert not any(box.overlaps(axes.get_tightbbox()) for axes in figure.axes)
-    assert min(box.x0, box.y0, figure.bbox.x1 - box.x1) >= 0
-    assert len(set(legend_of(figure))) == count
-    assert all(f"with seed {seed}" in text for seed, text in enumerate(legend_of(figure)))
-    assert min(axes.get_window_extent().height for axes in figure.axes) > 200
-
-
-def test_compare_is_not_flattened_by_an_outlier():
-    runs = {
-        "Muon": history_of(80.0, 90.0, 94.0, 95.0),
-        "SGD": history_of(70.0, 85.0, 92.0, 93.0),
-        "diverged": history_of(10.0, 10.0, 10.0, 10.0, loss=1e6),
-        "not finite": history_of(10.0, float("nan"), 10.0, 10.0, loss=float("nan")),
-    }
-    figure = plots.compare(runs)
-    loss, accuracy = figure.axes
-    assert accuracy.get_ylim()[0] > 60
-    assert loss.get_ylim()[1] < 2
-    assert [text.count("off the scale") for text in legend_of(figure)] == [0, 0, 2, 2]
-    with pytest.raises(ValueError, match="no histories to compare"):
-        plots.compare({})
-
-
-def test_lr_finder_marks_the_suggestion():
-    rates = np.logspace(-4, 1, 50)
-    test = RangeTest("muon_learning_rate", rates, np.linspace(2, 1, 50), 0.03)
-    (axes,) = plots.lr_finder(test, "a network").axes
-    assert axes.get_xscale() == "log"
-    assert axes.get_xlabel() == "Muon's learning rate"
-    legend = axes.get_legend().get_texts()[-1].get_text()
-    assert legend == "muon_learning_rate=0.03: the smallest loss"
-    assert axes.lines[1].get_xdata()[0] == 0.03

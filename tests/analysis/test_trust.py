@@ -16,6 +16,7 @@ from pytorch_vision.analysis import (
     plots,
     removal,
 )
+from pytorch_vision.explain import map_geometry
 
 
 def predictions_with(data, errors: int, count: int) -> Predictions:
@@ -37,6 +38,7 @@ def predictions_with(data, errors: int, count: int) -> Predictions:
 )
 def test_some_of_both_groups_are_tested_and_drawn(few, tiny, errors, count, tested):
     trust = measure_trust(tiny, predictions_with(few, errors, count), EXACT)
+    assert trust.geometry == map_geometry(tiny)
     assert list(trust.removals) == ["correctly classified", "misclassified"]
     for maps, number in zip(trust.removals.values(), tested, strict=True):
         assert list(maps) == ["Grad-CAM", "random", "centre", "edges"]
@@ -45,13 +47,7 @@ def test_some_of_both_groups_are_tested_and_drawn(few, tiny, errors, count, test
     for correlations in trust.randomized.values():
         assert list(correlations) == ["7", "3", "1", "0"]
         assert {values.shape for values in correlations.values()} == {(tested[0],)}
-    figure = plots.trust(trust, "a network")
-    figure.draw_without_rendering()
-    titles = [axes.get_title() for axes in figure.axes[:2]]
-    assert titles == [
-        f"{tested[0]} correctly classified images",
-        f"{tested[1]} misclassified images",
-    ]
+    plots.trust(trust, "a network").draw_without_rendering()
 
 
 def test_trust_is_measured_on_all_classes_of_a_folder(few, tiny):

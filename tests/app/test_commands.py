@@ -199,12 +199,15 @@ def test_another_run_is_not_replaced_and_runs_are_compared(trained, run, refused
     assert f"Weights in {OUTPUT}/weights.safetensors" in told
 
 
-def test_all_pictures_are_trained_on_and_several_classifiers_asked(folder, trained, run):
+def test_all_pictures_are_trained_on_and_several_classifiers_asked(folder, trained, run, refused):
     told = run(*TRAIN, "--held-out-share", "0", "--output", "all")
     assert "All pictures of mine are trained on, and there is no test." in told
-    assert "No pictures of errors: there are no test images" in told
-    run("report", *OF_WEIGHTS[:2], "--weights", "all/weights.safetensors", "--split", "train")
+    assert "No plots of errors: there are no test images" in told
+    of_all = (*OF_WEIGHTS[:2], "--weights", "all/weights.safetensors")
+    run("report", *of_all, "--split", "train")
     assert (folder / "all" / "training_errors.html").exists()
+    assert "no test images" in refused("explain", *of_all, "--output", "none")
+    assert not (folder / "none").exists()
     held = run(*TRAIN, "--held-out-share", "0", "--held-out", "9", "--output", "held")
     tested = run("evaluate", *OF_WEIGHTS[:2], "--weights", "held/weights.safetensors")
     assert result(tested) == result(held)  # on the same pictures
@@ -310,20 +313,13 @@ def test_each_seed_is_trained_in_its_own_folder(folder, mine, run, undrawn):
     assert re.search("2 runs  test accuracy .* ± ", compared)
 
 
-def test_options_that_weights_override_are_told(trained, run):
-    other = ("--model", "CustomResNet", "--conv-padding", "standard")
-    assert "not used" not in run("predict", "mine/red/1.png", *OF_WEIGHTS)
-    for command in ("predict", "explain"):
-        told = run(command, "mine/red/1.png", *other)
-        assert "conv_padding=standard and model=CustomResNet are not used: the weights are" in told
-
-
 def test_names_may_be_as_long_as_a_disk_allows(folder, trained, run):
     """Names of results are cut to stay below 255 bytes."""
     paint(folder / "new", {"red": 1})
     picture = (folder / "new/red/0.png").rename(folder / "new/red" / ("猫" * 82 + ".png"))
-    told = run("explain", str(picture), *OF_WEIGHTS)
-    assert Path(re.search("Picture in (.*)", told)[1]).exists()
+    told = run("explain", str(picture), *OF_WEIGHTS, "--conv-padding", "standard")
+    assert "conv_padding=standard is not used: the weights are of" in told
+    assert Path(re.search("Plot in (.*)", told)[1]).exists()
     named = (folder / "new").rename(folder / ("猫" * 80))
     assert "Tables in " in run("evaluate", *OF_WEIGHTS, "--data", str(named))
 
@@ -338,7 +334,7 @@ def test_images_of_one_name_get_pictures_of_different_names(folder, trained, run
     before = contents(plots)
     for _ in range(2):
         told = run("explain", *OF_WEIGHTS, *files)
-        assert told.count("Picture in ") == 4
+        assert told.count("Plot in ") == 4
     assert "cat.png: 70x50 pixels, mode RGB; its central 50x50 pixels resized to 32" in told
     assert len(re.findall(r"\w+ \(\d+\.\d %\)", told)) == 3 * 4
     run("explain", *OF_WEIGHTS, "--image", "b/cat.png", "--image", "a/cat.png")
@@ -352,14 +348,15 @@ def test_images_of_one_name_get_pictures_of_different_names(folder, trained, run
     assert after.items() >= before.items()
     assert main(["explain", *OF_WEIGHTS, "none.png", "a/cat.png"]) == 1
     printed = capsys.readouterr()
-    assert "Picture in" in printed.out
+    assert "Plot in" in printed.out
     assert "none.png" in printed.err
 
 
 def test_new_pictures_are_classified(folder, trained, run, refused):
     paint(folder / "new" / "deep", {"red": 10, "blue": 10}, side=40)
     (folder / "new" / "notes.png").write_text("no picture")
-    told = run("predict", "new", "mine/red/1.png", *OF_WEIGHTS)
+    told = run("predict", "new", "mine/red/1.png", *OF_WEIGHTS, "--conv-padding", "standard")
+    assert "conv_padding=standard is not used: the weights are of" in told
     assert f"Table in {OUTPUT}/predictions.csv\n" in told
     assert "21 pictures classified; 1 could" in told
     assert re.search(r"^  (red|green|blue): \d+$", told, re.MULTILINE)
@@ -414,7 +411,7 @@ def test_a_mistake_in_a_custom_network_is_told_with_its_line(folder, refused, co
 
 def test_a_network_without_a_map_has_all_other_pictures(folder, mine, run):
     printed = run(*TRAIN, "--model", "networks:flat", "--output", "flat")
-    assert "No Grad-CAM pictures: no layer of this network gives a map" in printed
+    assert "No Grad-CAM plots: no layer of this network gives a map" in printed
     others = [name for name in GALLERIES if "gradcam" not in name]
     assert {*os.listdir("flat/plots")} == {*others, "history.csv", "training_curves.png"}
     assert (folder / "flat" / "weights.safetensors").exists()

@@ -92,7 +92,7 @@ def test_a_read_only_folder_is_refused_at_once(tmp_path):
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc")
 @pytest.mark.parametrize("name", ["/proc/mine", "/proc/self/mine"])
-def test_a_disk_that_refuses_everybody_is_noticed_by_trying(name):
+def test_a_disk_that_refuses_root_is_noticed_by_trying(name):
     """``os.access`` lets root write anywhere."""
     with pytest.raises(OSError, match=f"cannot write to {name}: no file can be written in /proc"):
         check_writable(name)
@@ -142,22 +142,19 @@ def test_an_interrupted_run_lies_apart_and_goes_on(tmp_path, few, tiny, same):
     assert sorted(os.listdir(run.folder)) == FINISHED
 
 
-def test_a_finished_run_stays_when_the_same_is_interrupted(tmp_path, few, tiny):
-    run = train_into(RunFolder.prepare(tmp_path), anew(few), few, CONFIG)
+@pytest.mark.parametrize("further", [False, True])
+def test_a_finished_run_stays_when_the_next_is_interrupted(tmp_path, few, tiny, further):
+    """The same again; or its classifier trained further, which is another run.
+
+    That is unfinished, though its history has as many epochs as it should have.
+    """
+    first = tiny if further else anew(few)
+    run = train_into(RunFolder.prepare(tmp_path / "mine"), first, few, CONFIG)
     finished = contents(tmp_path)
     at_step(tiny.network, 10, lambda _: os.kill(os.getpid(), signal.SIGINT))
-    assert train_into(run, tiny, few, CONFIG) == run.unfinished
-    assert contents(tmp_path).items() >= finished.items()
-
-
-def test_a_run_that_is_trained_further_is_another_one(tmp_path, few, tiny):
-    """Interrupted, it is unfinished, though its history has as many epochs as it should have."""
-    run = train_into(RunFolder.prepare(tmp_path / "mine"), tiny, few, CONFIG)
-    finished = contents(tmp_path)
-    at_step(tiny.network, 10, lambda _: os.kill(os.getpid(), signal.SIGINT))
-    further = train_into(run, tiny, few, CONFIG)
-    assert further == RunFolder(tmp_path / "mine-2").unfinished
-    assert further.read()["status"] == "interrupted"
+    written = train_into(run, tiny, few, CONFIG)
+    assert written == (RunFolder(tmp_path / "mine-2") if further else run).unfinished
+    assert written.read()["status"] == "interrupted"
     assert contents(tmp_path).items() >= finished.items()
 
 
@@ -212,21 +209,10 @@ class Margin:
         return torch.nn.functional.multi_margin_loss(logits, labels, margin=self.margin)
 
 
-def network_with(activation: Callable) -> torch.nn.Module:
+def network_with(forward: Callable) -> torch.nn.Module:
     """A network with a layer whose code differs, and not its description."""
-
-    class Layer(torch.nn.Module):
-        if activation is F.relu:
-
-            def forward(self, images: torch.Tensor) -> torch.Tensor:
-                return F.relu(images)
-        else:
-
-            def forward(self, images: torch.Tensor) -> torch.Tensor:
-                return F.gelu(images)
-
     network = tiny_network()
-    network[2] = Layer()
+    network[2] = type("Layer", (torch.nn.Module,), {"forward": forward})()
     return network
 
 
@@ -259,23 +245,24 @@ def test_each_of_these_changes_makes_another_run(few, monkeypatch, other):
     assert identity_of(data, network, **OTHERS.get(other, {})) != expected
 
 
-@pytest.mark.parametrize(
-    "variants",
-    [
-        [Margin(1), Margin(2)],
-        [torch.nn.CrossEntropyLoss(label_smoothing=share) for share in (0.0, 0.1)],
-        [torch.nn.CrossEntropyLoss(torch.full((10,), share)) for share in (0.5, 1.0)],
-    ],
-    ids=["object", "module", "class weights"],
-)
-def test_a_loss_with_other_values_makes_another_run(few, variants):
-    one, other = (identity_of(few, custom=Custom(loss=loss)) for loss in variants)
-    assert one != other
-    assert one == identity_of(few, custom=Custom(loss=copy.deepcopy(variants[0])))
+def test_a_loss_with_other_values_makes_another_run(few):
+    """Those of an object, of a module, and of its class weights."""
+    losses = [
+        *(Margin(1), Margin(2)),
+        *(torch.nn.CrossEntropyLoss(label_smoothing=share) for share in (0.0, 0.1)),
+        *(torch.nn.CrossEntropyLoss(torch.full((10,), share)) for share in (0.5, 1.0)),
+    ]
+    each, again = (
+        [identity_of(few, custom=Custom(loss=loss)) for loss in some]
+        for some in (losses, copy.deepcopy(losses))
+    )
+    assert len(set(each)) == len(losses)
+    assert each == again
 
 
 def test_changed_code_of_a_layer_makes_another_run(few):
-    one, again, other = (identity_of(few, network_with(f)) for f in (F.relu, F.relu, F.gelu))
+    codes = (lambda _, x: F.relu(x), lambda _, x: F.relu(x), lambda _, x: F.gelu(x))
+    one, again, other = (identity_of(few, network_with(code)) for code in codes)
     assert one == again != other
 
 
@@ -326,7 +313,7 @@ def test_a_run_that_after_epoch_stops_is_finished(tmp_path, few, tiny, average_w
 
     assert train_into(run, tiny, few, config, after_epoch=stop) == run
     assert epochs_in(run) == run.read()["figures"]["epochs"] == 2
-    assert run.read()["status"].startswith("stopped early")
+    assert run.read()["status"] == "stopped"
     for network in (tiny.network, Classifier.load(run.weights, tiny_network()).network):
         assert equal(network, tested[-1])
     assert not run.unfinished.folder.exists()

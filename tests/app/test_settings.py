@@ -66,6 +66,7 @@ def test_text_and_numbers_of_numpy_are_converted():
     assert found == Settings.of(**text) == Settings.of(**plain)
     assert (type(found.config.epochs), type(found.config.learning_rate)) == (int, float)
     assert Settings.of(data=np.int64(2000)).data == Settings.of(data=2000).data == "2000"
+    assert [Settings.of(size=one).size for one in ("48x64", (48, 48))] == [(48, 64), 48]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_text_and_numbers_of_numpy_are_converted():
         ({"order": "last"}, "order is 'last', expected 'first', 'confident'"),
         ({"data": "../elsewhere"}, r"data is '\.\./elsewhere', expected 'full'"),
         ({"model": "ResNet19"}, "model is 'ResNet19', expected one of ResNet18"),
-        ({"size": 0}, "size is 0, expected 1 or more"),
+        ({"size": 0}, "size is 0, expected 1 pixel or more"),
         ({"epoch": 3}, "epoch is not a setting; did you mean epochs"),
         ({"muon_rate": 3}, "muon_rate is not a setting; did you mean muon_learning_rate"),
         ({"zzz": 3}, "zzz is not a setting; expected one of data, root, size"),
@@ -97,6 +98,9 @@ def test_defaults():
     assert devices == [1, "auto"]
 
 
+QUICK_AND_NARROW = TrainConfig.quick(augmentation=Augmentation(cutout=8, padding=1))
+
+
 @pytest.mark.parametrize(
     ("chosen", "recipe"),
     [
@@ -113,6 +117,8 @@ def test_defaults():
         ({"model": "torchvision:mobilenet_v3_small@DEFAULT"}, TrainConfig.finetune()),
         ({"weights": "pretrained", "model": "CustomResNet"}, TrainConfig.finetune()),
         ({"weights": "pretrained", "recipe": "default"}, TrainConfig()),
+        ({"weights": "pretrained", "momentum": 0.5}, TrainConfig.finetune(momentum=0.5)),
+        ({"model": "CustomResNet", "cutout": 8, "padding": 1}, QUICK_AND_NARROW),
     ],
 )
 def test_a_recipe_follows_from_what_is_chosen(chosen, recipe, monkeypatch):
@@ -120,25 +126,22 @@ def test_a_recipe_follows_from_what_is_chosen(chosen, recipe, monkeypatch):
     assert Settings.of(**chosen).config == recipe
 
 
-def test_a_recipe_is_changed_by_settings():
-    quick = Settings.of(model="CustomResNet", padding=1).config
-    assert quick.augmentation == replace(TrainConfig.quick().augmentation, padding=1)
-    chosen = Settings.of(weights="pretrained", learning_rate=0.01).config
-    assert (chosen.learning_rate, chosen.transfer) == (0.01, "near")
-
-
 @pytest.mark.parametrize(
-    ("chosen", "alike"),
+    ("chosen", "padding", "alike"),
     [
-        ({"data": "sample"}, True),
-        ({"data": "sample", "filters": "random"}, False),
-        ({"data": "sample", "recipe": "default"}, False),
-        ({"data": "full", "filters": "identity"}, True),
+        ({"data": "sample"}, "standard", True),
+        ({"data": "sample", "filters": "random"}, "standard", False),
+        ({"data": "sample", "conv_padding": "original"}, "original", True),
+        ({"data": "sample", "recipe": "default"}, "original", False),
+        ({"data": "full", "filters": "identity"}, "original", True),
     ],
 )
-def test_filters_can_begin_as_the_identity(few, chosen, alike):
+def test_padding_and_first_filters_follow_from_the_recipe(few, chosen, padding, alike):
+    """Filters can begin as the identity."""
     image = torch.randn(1, 64, 9, 9)
-    block = Settings.of(**chosen).classifier(few).network.layer2[0]
+    network = Settings.of(**chosen).classifier(few).network
+    assert describe_network(network) == f"ResNet18 (conv_padding='{padding}')"
+    block = network.layer2[0]
     passed_on = torch.nn.functional.conv2d(image, block.conv1.weight[:64], padding=1)
     assert torch.allclose(passed_on, image, atol=1e-6) == alike
 
@@ -151,14 +154,11 @@ def test_custom_resnet_is_mirrored_where_its_images_are(few):
 
 
 def test_first_weights_are_those_of_the_seed(few):
-    def first(seed: int) -> torch.Tensor:
-        settings = Settings.of(conv_padding="standard", seed=seed)
-        network = settings.classifier(few).network
-        assert describe_network(network) == "ResNet18 (conv_padding='standard')"
-        return network.conv1.weight
-
-    assert torch.equal(first(3), first(3))
-    assert not torch.equal(first(3), first(4))
+    first, again, other = (
+        Settings.of(seed=seed).classifier(few).network.conv1.weight for seed in (3, 3, 4)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def plain(num_classes: int) -> nn.Module:
@@ -236,21 +236,6 @@ def test_weights_of_ours_say_of_which_network_they_are(
     assert told in printed if told else "network is that" not in printed
 
 
-def test_the_recipe_for_few_images_has_the_standard_padding(few):
-    for given, padding in (
-        ({"data": "sample"}, "standard"),
-        ({"data": "sample", "conv_padding": "original"}, "original"),
-        ({"data": "full"}, "original"),
-    ):
-        network = Settings.of(**given).classifier(few).network
-        assert describe_network(network) == f"ResNet18 (conv_padding='{padding}')"
-
-
-def test_pictures_have_the_only_size_that_a_network_takes(mine):
-    assert Settings.of(**mine, model="torchvision:vit_b_32").load_data().size == (224, 224)
-    assert Settings.of(**mine, model="torchvision:vit_b_32", size=64).load_data().size == (64, 64)
-
-
 def test_images_are_read_as_the_classifiers_were(few, mine, capsys):
     settings = Settings.of(**mine, size=48, resize="crop", model="ResNet34")
     assert settings.load_data().size == (48, 48)
@@ -291,9 +276,11 @@ def test_images_are_read_as_those_of_weights_to_begin_with(
         ({"model": "test_settings:plain", "recipe": "finetune"}, 128),
         ({"model": "test_settings:plain"}, 64),
         ({"recipe": "finetune"}, 64),
+        ({"model": "torchvision:vit_b_32"}, 224),  # the only size that it takes
+        ({"model": "torchvision:vit_b_32", "size": 48}, 48),
     ],
 )
-def test_images_are_larger_for_weights_that_name_no_size(mine, tmp_path, monkeypatch, chosen, side):
+def test_the_usual_size_suits_weights_and_network(mine, tmp_path, monkeypatch, chosen, side):
     monkeypatch.chdir(tmp_path)
     torch.save(tiny_network().state_dict(), "weights.pt")
     assert Settings.of(**mine, **chosen).load_data().size == (side, side)
@@ -329,7 +316,7 @@ def test_a_network_names_the_normalization_of_its_weights(few, capsys):
 )
 def test_settings_that_weights_override_are_told(few, capsys, given, told):
     settings = Settings.of(weights="pretrained", data="sample", **given)
-    settings.tell_unused(settings.load_classifier(), few if "size" in given else None)
+    settings.print_unused(settings.load_classifier(), few if "size" in given else None)
     printed = capsys.readouterr().out
     assert re.match(told, printed) if told else not printed
 
@@ -362,9 +349,11 @@ def test_the_notebook_says_at_once_where_nothing_can_be_written(tmp_path):
 
 
 def test_the_command_has_what_is_not_a_default():
-    chosen = {"data": "2000", "epochs": "3", "train": "head", "cutout": "8"}
+    chosen = {"data": "2000", "size": "48x64", "epochs": "3", "train": "head", "cutout": "8"}
     words = [word for name, value in chosen.items() for word in (f"--{name}", value)]
     assert Settings.of(**chosen).command() == ["python", "-m", "pytorch_vision", "train", *words]
+    unset = replace(TrainConfig.original(), learning_rate=None)
+    assert replace(Settings.of(recipe="original"), config=unset).command() is None
 
 
 def test_the_environment_overrides_overrides_and_these_the_form(monkeypatch):

@@ -12,7 +12,6 @@ from pytorch_vision.analysis.lessons import lessons_learned, trust_lessons
 from pytorch_vision.analysis.metrics import measure, write_predictions
 from pytorch_vision.analysis.predictions import (
     Predictions,
-    class_accuracy,
     confusion_matrix,
     correctly_classified,
     misclassified,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.optimize
 import scipy.special
-import sklearn.calibration
 
 from pytorch_vision.analysis.predictions import Predictions
 
@@ -46,12 +45,14 @@ def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
     if bins < 1 or not len(predictions):
         raise ValueError(f"{bins} bins of {len(predictions)} predictions, expected 1 or more each")
     confidence = predictions.confidence.astype(np.float64).clip(0, 1)  # rounding can exceed 1
-    correct = predictions.predicted == predictions.labels
-    accuracy, mean = sklearn.calibration.calibration_curve(correct, confidence, n_bins=bins)
-    # scikit-learn leaves out empty bins, and does not return how many images the others hold
     bin_of = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)
     counts = np.bincount(bin_of)
-    return Calibration(mean, accuracy, counts[counts > 0])
+    held = counts > 0
+    mean, accuracy = (
+        np.bincount(bin_of, weights)[held] / counts[held]
+        for weights in (confidence, predictions.right)
+    )
+    return Calibration(mean, accuracy, counts[held])
 
 
 def temperature(predictions: Predictions) -> float:

@@ -19,10 +19,8 @@ OUTLIER = 3.0  # a run whose median exceeds the best run's by this factor does n
 def training_curves(history: History, title: str = "", config: TrainConfig | None = None) -> Figure:
     """Draw loss and accuracy of training and test, and the learning rate, by epoch.
 
-    Args:
-        history: what ``fit`` returned; without an epoch, the empty axes say so.
-        title: which network was trained on which data.
-        config: the recipe. If given, the first epoch with images of full size is marked.
+    Without an epoch, the empty axes say so. With the recipe, ``config``, the first epoch with
+    images of full size is marked.
     """
     figure = new_figure(13, 4.2, title)
     loss, accuracy, rate = figure.subplots(1, 3, width_ratios=(4, 4, 3))
@@ -49,19 +47,15 @@ def training_curves(history: History, title: str = "", config: TrainConfig | Non
                 label = f"full size from epoch {config.small_epochs + 1} on"
                 axes.axvline(config.small_epochs + 0.5, color="0.5", linestyle=":", label=label)
             axes.legend(fontsize=SMALL)
-        _learning_rates(rate, history)
+        muon = history.column("muon_learning_rate")
+        rate.plot(epochs, history.column("learning_rate"), "C2o-", markersize=4, label="SGD")
+        if any(muon):
+            rate.plot(epochs, muon, "C3s-", markersize=4, label="Muon (convolutions)")
+            rate.legend(fontsize=SMALL)
+        rate.set_ylim(bottom=0)
         for axes in (loss, accuracy, rate):
             axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     return finished(figure)
-
-
-def _learning_rates(axes: Axes, history: History) -> None:
-    epochs, muon = history.column("epoch"), history.column("muon_learning_rate")
-    axes.plot(epochs, history.column("learning_rate"), "C2o-", markersize=4, label="SGD")
-    if any(muon):
-        axes.plot(epochs, muon, "C3s-", markersize=4, label="Muon (convolutions)")
-        axes.legend(fontsize=SMALL)
-    axes.set_ylim(bottom=0)
 
 
 def _by_epoch(axes: Axes, label: str) -> None:
@@ -74,11 +68,8 @@ def compare(histories: Mapping[str, History], title: str = "") -> Figure:
     """Draw the test loss and the test accuracy of several runs against the epoch.
 
     The axes fit the runs near the best one: a run that diverged leaves them, and the legend says
-    so, instead of flattening all others. Folders that all names begin with are named once.
-
-    Args:
-        histories: by the name of each run; runs without an epoch appear in the legend only.
-        title: what was compared.
+    so, instead of flattening all others. Runs without an epoch are in the legend only. Folders that
+    all names of runs begin with are named once.
 
     Raises:
         ValueError: there is no run.
@@ -133,7 +124,7 @@ def _without_common_start(names: Sequence[str]) -> tuple[str, list[str]]:
     parts = [name.split("/") for name in names]
     folders = [one[:-1] for one in parts] if len(names) > 1 else []
     shared = os.path.commonprefix(folders)  # noqa: RUF071  # of lists, so of whole folders
-    return "/".join(shared), ["/".join(one[len(shared) :]) for one in parts]
+    return "/".join(shared) or "/" * len(shared), ["/".join(one[len(shared) :]) for one in parts]
 
 
 def _near_the_best(sizes: Mapping[str, np.ndarray]) -> list[str]:
@@ -156,16 +147,8 @@ def _colour(number: int, count: int) -> object:
 
 
 def lr_finder(test: RangeTest, title: str = "") -> Figure:
-    """Draw the loss of a range test against the learning rate, and mark the suggested one.
-
-    Args:
-        test: what ``find_learning_rate`` returned.
-        title: which network on which data.
-    """
-    names = {
-        "learning_rate": "Learning rate",
-        "muon_learning_rate": "Muon's learning rate",
-    }
+    """Draw the loss of a range test against the learning rate, and mark the suggested one."""
+    names = {"learning_rate": "Learning rate", "muon_learning_rate": "Muon's learning rate"}
     figure = new_figure(7, 4.2, title)
     axes = figure.subplots()
     axes.plot(test.rates, test.losses)

@@ -79,15 +79,10 @@ def fit_text(
 ) -> str:
     """Return a text that matplotlib draws literally, broken into lines of a limited width.
 
-    Lines are broken at blanks or after ``_-/`` if possible, else anywhere. A text that is still too
-    long loses its middle, because names often differ at their ends.
-
-    Args:
-        text: such as a name.
-        inches: the greatest width of a line.
-        size: font size in points.
-        lines: the greatest number of lines.
-        form: the words around the text, which are never cut, as in "predicted: {} (50 %)".
+    Lines are at most ``inches`` wide at a font size in points. They are broken at blanks or after
+    ``_-/`` if possible, else anywhere. A text that needs more than ``lines`` loses its middle,
+    because names often differ at their ends. ``form`` has the words around the text, which are
+    never cut, as in "predicted: {} (50 %)".
     """
     families = _default_families()
 

@@ -62,12 +62,7 @@ def _mosaic(images: np.ndarray, rows: int) -> np.ndarray:
 
 
 def duplicate_pairs(duplicates: Duplicates, count: int = 5) -> Figure:
-    """Draw the most similar pairs of images, one above the other, each motif once.
-
-    Args:
-        duplicates: what ``find_duplicates`` returned.
-        count: the greatest number of pairs.
-    """
+    """Draw the most similar pairs of images, one above the other, each motif once."""
     stacks = []
     for pair in sorted(duplicates.motifs, key=lambda pair: -pair[2])[:count]:
         texts = [f"{duplicates.name(i)} ({duplicates.class_name(i)})" for i in pair[:2]]
@@ -80,12 +75,8 @@ def duplicate_pairs(duplicates: Duplicates, count: int = 5) -> Figure:
 def training_views(data: ImageData, config: TrainConfig, count: int = 4) -> Figure:
     """Draw training images without augmentation, and as seven epochs of a run augment them.
 
-    The images are the first ones of the first classes. The epochs are spread evenly over the run;
-    a shorter run is drawn as if it had seven.
-
-    Args:
-        data, config: as for ``fit``.
-        count: the number of images, one per row.
+    The images are the first ones of the first classes, one per row. The epochs are spread evenly
+    over the run; a shorter run is drawn as if it had seven.
     """
     normalization = Normalization.of(data.train_images)
     every = balanced_indices(data.train_labels, min(count, len(data.train_labels)))
@@ -112,9 +103,7 @@ def training_views(data: ImageData, config: TrainConfig, count: int = 4) -> Figu
 def gallery(predictions: Predictions, title: str = "") -> Figure:
     """Draw images, five in a row, each below its true and its predicted class.
 
-    Args:
-        predictions: the images to draw; without any, the figure says so.
-        title: of the figure; default: ``predictions.title``.
+    Without any, the figure says so. The default title is ``predictions.title``.
     """
     true = _captions("true", predictions, predictions.labels)
     predicted = _captions("predicted", predictions, predictions.predicted)
@@ -132,14 +121,9 @@ def gradcam_gallery(
 ) -> Figure:
     """Draw images, five in a row, each above its maps for the predicted and for the true class.
 
-    For correct answers, both classes are the same, and one map is enough.
-
-    Args:
-        predictions: the images to draw; without any, the figure says so.
-        predicted_maps: float32 (N, H, W) in [0, 1], what ``grad_cam`` returned for the predicted
-            classes.
-        true_maps: the same for the true classes; None draws one map per image.
-        title: of the figure; default: ``predictions.title``.
+    Maps are float32 (N, H, W) in [0, 1], as ``grad_cam`` returns them. For correct answers, both
+    classes are the same, and one map is enough. Without any image, the figure says so. The default
+    title is ``predictions.title``.
     """
     names = [fit_text(name, PANEL - MARGIN, BOLD * SMALL, lines=2) for name in predictions.names]
     maps = [(predicted_maps, _captions("predicted", predictions, predictions.predicted))]
@@ -160,9 +144,7 @@ def gradcam_gallery(
 def explanation(explained: Explanation, title: str | None = None) -> Figure:
     """Draw a picture, and beside it the maps for its most probable classes.
 
-    Args:
-        explained: what ``Explainer.explain`` returned.
-        title: of the figure; None for the picture's name.
+    The default title is the picture's name.
     """
     texts = [fit_text(caption, PANEL - MARGIN, lines=3) for caption in explained.captions]
     overlays = (overlay(explained.image, heat) for heat in explained.maps)
@@ -206,16 +188,9 @@ def _captions(kind: str, predictions: Predictions, labels: np.ndarray) -> list[s
 def _draw(
     stacks: Sequence[Stack], title: str, across: int = ACROSS, beside: float = 0
 ) -> tuple[Figure, np.ndarray]:
-    """Draw stacks of images with their captions, ``across`` of them side by side in each band.
+    """Draw stacks of one height, ``across`` of them in each band, or say that there is none.
 
-    Args:
-        stacks: all of the same height; without any, the figure says so.
-        title: of the figure.
-        across: number of stacks side by side.
-        beside: inches left free at the side.
-
-    Returns:
-        The figure and its panels, (bands * height, across).
+    ``beside`` inches are left free at the side. The panels are (bands * height, across).
     """
     bands = [stacks[start : start + across] for start in range(0, len(stacks), across)]
     rows = [row for band in bands for row in zip(*band, strict=True)] or [()]
@@ -263,13 +238,8 @@ def _panels(
 ) -> tuple[Figure, np.ndarray]:
     """Return a figure and its empty panels, (rows, columns), whose axes are not drawn.
 
-    Args:
-        rows, columns: number of panels.
-        width: width of a panel, in inches.
-        aspect: height of a panel, as a share of its width.
-        lines: number of caption lines above the panels, over all rows.
-        title: of the figure.
-        beside: inches left free at the side.
+    Panels are ``width`` inches wide and ``aspect`` times as high. All captions of a column together
+    have so many ``lines``. ``beside`` inches are left free at the side.
     """
     height = rows * (width * aspect + 0.05) + LINE * lines + 0.35
     figure = new_figure(columns * width + beside, height, title)

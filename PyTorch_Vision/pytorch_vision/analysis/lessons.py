@@ -4,15 +4,10 @@ import re
 
 import numpy as np
 
-from pytorch_vision.analysis.predictions import (
-    Predictions,
-    class_accuracy,
-    confusion_matrix,
-    misclassified,
-)
+from pytorch_vision.analysis.metrics import measure
+from pytorch_vision.analysis.predictions import Predictions, confusion_matrix, misclassified
 from pytorch_vision.analysis.trust import Trust
 from pytorch_vision.data.cifar10 import CIFAR10_CLASSES
-from pytorch_vision.explain import map_geometry
 from pytorch_vision.explain.gradcam import METHOD_NAMES
 from pytorch_vision.explain.removal import Removal, interval
 from pytorch_vision.models import Classifier
@@ -25,33 +20,21 @@ UNEQUAL = 3  # ratio of the largest class to the smallest above which class weig
 
 
 def lessons_learned(classifier: Classifier, predictions: Predictions) -> str:
-    """Return, as Markdown, what the test images showed; every statement is computed.
-
-    Args:
-        classifier: the tested one.
-        predictions: what ``predict`` returned for it.
-    """
-    parts = (
-        f"**The result.** {_result(classifier, predictions)}",
-        f"**What the errors have in common.** {_errors(predictions)}",
+    """Return, as Markdown, what the test images showed; every statement is computed."""
+    return (
+        f"**The result.** {_result(classifier, predictions)}\n\n"
+        f"**What the errors have in common.** {_errors(predictions)}\n\n"
         f"**Three things to try next**, each by one line in the settings:\n\n"
-        f"{_next_steps(classifier, predictions)}",
+        f"{_next_steps(classifier, predictions)}"
     )
-    return "\n\n".join(parts)
 
 
 def trust_lessons(measured: Trust, classifier: Classifier) -> str:
-    """Return, as Markdown, how far the maps can be trusted; every statement is computed.
-
-    Args:
-        measured: what ``measure_trust`` returned.
-        classifier: the measured one.
-    """
+    """Return, as Markdown, how far the maps can be trusted; every statement is computed."""
     tested = {group: maps for group, maps in measured.removals.items() if _count(maps)}
     lines = [_gaps(group, maps) for group, maps in tested.items()]
     if len(measured.randomized) > 1 and all(measured.randomized.values()):
         lines.append(_after_randomization(measured.randomized))
-    apart, side = max(map_geometry(classifier).stride), max(classifier.size)
     if tested:
         group, maps = next(iter(tested.items()))
         removal = maps["Grad-CAM"]
@@ -62,7 +45,8 @@ def trust_lessons(measured: Trust, classifier: Classifier) -> str:
             "least important are taken away. Of a map that misses nothing, it would stay."
         )
     lines.append(
-        f"The map is rough: its cells lie {apart:g} pixels apart, in an image of {side} pixels."
+        f"The map is rough: its cells lie {max(measured.geometry.stride):g} pixels apart, in an "
+        f"image of {max(classifier.size)} pixels."
     )
     return "\n".join(f"- {line}" for line in lines)
 
@@ -111,17 +95,17 @@ def _after_randomization(randomized: dict[str, dict[str, np.ndarray]]) -> str:
 
 
 def _result(classifier: Classifier, predictions: Predictions) -> str:
-    right = predictions.predicted == predictions.labels
+    count = len(predictions)
     text = (
-        f"{_shown(str(classifier))}: {percent(right.mean(), 2)} of {len(right):,} "
+        f"{_shown(str(classifier))}: {percent(predictions.right.mean(), 2)} of {count:,} "
         f"{predictions.kind}s are correctly classified."
     )
-    if _is_cifar10(predictions) and len(right) == TEST_IMAGES:
+    if _is_cifar10(predictions) and count == TEST_IMAGES:
         return (
             f"{text} The original notebook, ResNet18 after 20 epochs, had "
             f"{percent(ORIGINAL, 2)} of the same images."
         )
-    most = np.bincount(predictions.labels).max() / len(right)
+    most = np.bincount(predictions.labels).max() / count
     text += f" Always giving the same answer would be right for at most {percent(most)}."
     if _is_cifar10(predictions):
         text += (
@@ -139,7 +123,7 @@ def _errors(predictions: Predictions) -> str:
     matrix = confusion_matrix(errors)
     pairs = np.triu(matrix + matrix.T)
     one, other = np.unravel_index(pairs.argmax(), pairs.shape)
-    accuracy = class_accuracy(predictions)
+    accuracy = measure(predictions).recall
     worst, best = np.nanargmin(accuracy), np.nanargmax(accuracy)
     two = np.argsort(-errors.probabilities, axis=1, kind="stable")[:, 1]
     second, sure = two == errors.labels, errors.confidence

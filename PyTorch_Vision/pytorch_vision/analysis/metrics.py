@@ -13,6 +13,7 @@ from pytorch_vision.analysis.predictions import Predictions
 from pytorch_vision.runtime.files import write_csv
 from pytorch_vision.runtime.text import aligned, cut, listed, percent
 from pytorch_vision.training import Evaluation
+from pytorch_vision.training.evaluate import only_class
 
 TOP = 5  # the k of top-k accuracy
 MANY = 20  # number of classes from which top-5 accuracy is given
@@ -29,7 +30,8 @@ class Metrics:
     Attributes:
         class_names: the C names, by label.
         precision: float64 (C,) in [0, 1]; NaN for a class that was never predicted.
-        recall: float64 (C,) in [0, 1]; NaN for a class without images.
+        recall: float64 (C,) in [0, 1], the accuracy of each true class; NaN for one without
+            images.
         f1: float64 (C,) in [0, 1], the harmonic mean of both; NaN where both are NaN.
         counts: int64 (C,), the number of images of each class.
         accuracy: the share of all images that is correctly classified, in [0, 1].
@@ -112,30 +114,27 @@ def measure(predictions: Predictions) -> Metrics:
     """
     if not len(predictions):
         raise ValueError("there are no predictions to measure")
-    labels, predicted = predictions.labels, predictions.predicted
-    classes = range(len(predictions.class_names))
+    labels, names = predictions.labels, predictions.class_names
+    classes = range(len(names))
     precision, recall, f1, counts = sklearn.metrics.precision_recall_fscore_support(
-        labels, predicted, labels=classes, zero_division=np.nan
+        labels, predictions.predicted, labels=classes, zero_division=np.nan
     )
     top5 = None
-    if len(classes) >= MANY:
+    if len(names) >= MANY:
         probabilities = predictions.probabilities
         top5 = sklearn.metrics.top_k_accuracy_score(labels, probabilities, k=TOP, labels=classes)
-    accuracy = float(np.mean(labels == predicted))
-    return Metrics(predictions.class_names, precision, recall, f1, counts, accuracy, top5)
+    accuracy = float(predictions.right.mean())
+    return Metrics(names, precision, recall, f1, counts, accuracy, top5)
 
 
 def evaluation(predictions: Predictions) -> Evaluation:
     """Return the loss and accuracy of some predictions, as ``training.evaluate`` does."""
-    labels, predicted = predictions.labels, predictions.predicted
-    only = None
-    if len(np.unique(predicted)) == 1 < len(np.unique(labels)):
-        only = predictions.class_names[predicted[0]]
+    taken = np.bincount(predictions.predicted)
     return Evaluation(
         loss=cross_entropy(predictions),
-        correct=int(np.count_nonzero(predicted == labels)),
-        count=len(labels),
-        only=only,
+        correct=int(np.count_nonzero(predictions.right)),
+        count=len(predictions),
+        only=only_class(taken, predictions.labels, predictions.class_names),
     )
 
 

@@ -9,26 +9,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
 from pytorch_vision.analysis.calibration import BINS, calibration
-from pytorch_vision.analysis.curves import compare, lr_finder, training_curves
+from pytorch_vision.analysis.curves import compare as compare
+from pytorch_vision.analysis.curves import lr_finder as lr_finder
+from pytorch_vision.analysis.curves import training_curves as training_curves
 from pytorch_vision.analysis.drawing import LINE, SMALL, finished, fit_text, new_figure
+from pytorch_vision.analysis.metrics import measure
 from pytorch_vision.analysis.predictions import Predictions, largest_confusions
-from pytorch_vision.analysis.predictions import class_accuracy as accuracy_of_classes
 from pytorch_vision.analysis.predictions import confusion_matrix as count_confusions
 from pytorch_vision.analysis.trust import Trust
 from pytorch_vision.explain.gradcam import METHOD_NAMES
 from pytorch_vision.explain.removal import Removal, interval
 from pytorch_vision.runtime.text import counted, percent
-
-__all__ = [
-    "class_accuracy",
-    "compare",
-    "confusion_matrix",
-    "lr_finder",
-    "reliability",
-    "training_curves",
-    "trust",
-]
-
 
 MOST_CLASSES = 30  # in a legible confusion matrix
 LARGEST = 25  # confusions, or worst and best classes, drawn where there are more classes
@@ -114,14 +105,13 @@ def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
     The number of its images is in brackets, as an accuracy over few says little. Classes without
     images are left out; of more than 50 classes, the best 25 and the worst 25 are drawn.
     """
-    accuracy = 100 * accuracy_of_classes(predictions)
-    counts = count_confusions(predictions).sum(axis=1)
+    metrics = measure(predictions)
+    accuracy, counts, overall = 100 * metrics.recall, metrics.counts, 100 * metrics.accuracy
     order = np.argsort(accuracy, kind="stable")[: np.isfinite(accuracy).sum()]
     places, total = np.arange(len(order)), len(order)
     if total > 2 * LARGEST:
         order = np.concatenate([order[:LARGEST], order[-LARGEST:]])
         places = np.concatenate([np.arange(LARGEST), np.arange(LARGEST) + LARGEST + 1])
-    overall = 100 * np.mean(predictions.predicted == predictions.labels)
     height = 1.2 + (0.33 if total < LARGEST else 0.25) * len(order)
     figure = new_figure(8, height, title or predictions.title)
     axes = figure.subplots()
@@ -157,12 +147,7 @@ def class_accuracy(predictions: Predictions, title: str = "") -> Figure:
 
 
 def trust(measured: Trust, title: str = "") -> Figure:
-    """Draw how faithful maps are, and whether they depend on the learned weights.
-
-    Args:
-        measured: what ``measure_trust`` returned.
-        title: which network was measured.
-    """
+    """Draw how faithful maps are, and whether they depend on the learned weights."""
     figure = new_figure(10, 8.4, title)
     (*above, scores, sanity) = figure.subplots(2, 2).flat
     for axes, (group, maps) in zip(above, measured.removals.items(), strict=True):
@@ -250,10 +235,8 @@ def reliability(
 ) -> Figure:
     """Draw accuracy against confidence (a reliability diagram), and a histogram of the confidence.
 
-    Args:
-        predictions: of the test images.
-        title: of the figure; default: ``predictions.title``.
-        scaled: the same predictions with temperature-scaled logits, drawn beside them.
+    ``scaled`` are the same predictions with temperature-scaled logits, drawn beside them. The
+    default title is ``predictions.title``.
     """
     figure = new_figure(6.4, 6.4, title or predictions.title)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

@@ -52,6 +52,11 @@ class Predictions:
         return self.probabilities.argmax(axis=1)
 
     @property
+    def right(self) -> np.ndarray:
+        """Whether each image is correctly classified, bool (N,)."""
+        return self.predicted == self.labels
+
+    @property
     def confidence(self) -> np.ndarray:
         """The probability of the predicted class, float32 (N,)."""
         return self.probabilities.max(axis=1, initial=0)
@@ -95,12 +100,8 @@ def predict(
 ) -> Predictions:
     """Classify the test images, in order. For images without labels, use ``Classifier.predict``.
 
-    Args:
-        classifier: its network is moved to the device.
-        data: images of the same classes and size.
-        machine: ``Machine()`` if None.
-        split: "train" for the training images, without augmentation, among which a confident error
-            is often a wrong label.
+    The network is moved to the device. The split "train" has the training images, without
+    augmentation: a confident error among them is often a wrong label.
 
     Raises:
         ValueError: the data has other classes or another size, or no images in this split.
@@ -141,15 +142,14 @@ def misclassified(
     Raises:
         ValueError: ``count`` is negative, or there is no such order.
     """
-    return _chosen(predictions, predictions.predicted != predictions.labels, count, order, "errors")
+    return _chosen(predictions, ~predictions.right, count, order, "errors")
 
 
 def correctly_classified(
     predictions: Predictions, count: int | None = None, order: Order = "auto"
 ) -> Predictions:
     """Return the images whose predicted class is the true one; as for ``misclassified``."""
-    right = predictions.predicted == predictions.labels
-    return _chosen(predictions, right, count, order, "correct answers")
+    return _chosen(predictions, predictions.right, count, order, "correct answers")
 
 
 def _chosen(
@@ -218,10 +218,3 @@ def confusion_matrix(predictions: Predictions) -> np.ndarray:
     classes = len(predictions.class_names)
     pairs = predictions.labels * classes + predictions.predicted
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-
-
-def class_accuracy(predictions: Predictions) -> np.ndarray:
-    """Return the accuracy of each true class: float64 (C,) in [0, 1], NaN without images."""
-    matrix = confusion_matrix(predictions)
-    counts = matrix.sum(axis=1)
-    return np.divide(matrix.diagonal(), counts, out=np.full(len(counts), np.nan), where=counts > 0)

@@ -110,7 +110,6 @@ def _note(explainer: Explainer, errors: Predictions, machine: Machine | None) ->
 def _page(predictions: Predictions, cards: list[dict[str, Any]], **texts: str) -> str:
     """Return the page: metrics and confusions of all predictions, then the cards."""
     names, metrics = predictions.class_names, measure(predictions)
-    wrong = predictions.predicted != predictions.labels
     many = len(names) > MOST_CLASSES
     confusions = largest_confusions(predictions)
     shares = {(one.true, one.predicted): one.share for one in confusions}
@@ -121,7 +120,7 @@ def _page(predictions: Predictions, cards: list[dict[str, Any]], **texts: str) -
         kind=predictions.kind,
         training=predictions.split == "train",
         errors=sum(not card["correct"] for card in cards),
-        all_errors=int(np.count_nonzero(wrong)),
+        all_errors=int(np.count_nonzero(~predictions.right)),
         correct=sum(card["correct"] for card in cards),
         names=names,
         short=cut,
@@ -148,12 +147,12 @@ def _cards(shown: Predictions, maps: np.ndarray | None) -> list[dict[str, Any]]:
     The maps are float32 (2, N, H, W), for the predicted and the true classes, or (1, N, H, W) for
     correct answers; None for a network without maps.
     """
-    names = shown.names
+    names, right = shown.names, shown.right
     return [
         {
             "name": names[i],
             "index": int(shown.indices[i]),
-            "correct": bool(shown.labels[i] == shown.predicted[i]),
+            "correct": bool(right[i]),
             "true": int(shown.labels[i]),
             "predicted": int(shown.predicted[i]),
             "true_probability": float(shown.probabilities[i, shown.labels[i]]),

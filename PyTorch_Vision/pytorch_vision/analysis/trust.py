@@ -6,6 +6,7 @@ import numpy as np
 
 from pytorch_vision.analysis.predictions import Predictions, correctly_classified, misclassified
 from pytorch_vision.explain import Explainer, baseline_maps, randomization, removal
+from pytorch_vision.explain.geometry import MapGeometry
 from pytorch_vision.explain.removal import Removal
 from pytorch_vision.models import Classifier
 from pytorch_vision.runtime import Machine
@@ -22,10 +23,12 @@ class Trust:
         removals: for the "correctly classified" and for the "misclassified" images, what
             ``removal`` returned for Grad-CAM and for the baseline maps.
         randomized: what ``randomization`` returned for each method.
+        geometry: where the cells of the maps lie on the image.
     """
 
     removals: dict[str, dict[str, Removal]]
     randomized: dict[str, dict[str, np.ndarray]]
+    geometry: MapGeometry
 
 
 def measure_trust(
@@ -49,4 +52,5 @@ def measure_trust(
         maps = {"Grad-CAM": explainer.maps(images, classes), **baseline_maps(images)}
         removals[group] = removal(classifier, images, classes, maps, machine=machine)
     few = correctly_classified(correct, RANDOMIZED)
-    return Trust(removals, randomization(classifier, few.images, few.predicted))
+    randomized = randomization(classifier, few.images, few.predicted)
+    return Trust(removals, randomized, explainer.geometry)

@@ -144,8 +144,7 @@ def make_parser() -> argparse.ArgumentParser:
 def _add(group: Any, name: str, default: str | None, several: str | None) -> None:
     """Add the option of a setting, with its description and its default."""
     option = OPTIONS[name]
-    text, _, described = option["description"].partition("; default: ")
-    default = default or described or option["default"]
+    text, default = option["description"], default or option["default"]
     if several:
         text += f"; {several}"
     if default not in ("", None):

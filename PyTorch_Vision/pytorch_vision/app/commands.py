@@ -29,7 +29,6 @@ from pytorch_vision.analysis.metrics import evaluation
 from pytorch_vision.app.command_line import FILES, OF_WEIGHTS, OWN_OF, SETTINGS, flag, parse
 from pytorch_vision.app.compare import FinishedRun, compare_runs, read_runs, write_comparison
 from pytorch_vision.app.file_predictions import (
-    PREDICTIONS,
     classify_files,
     files_of,
     write_file_predictions,
@@ -82,9 +81,6 @@ def run(options: dict[str, Any]) -> int:
     of the signal: 130 after Ctrl-C. Errors that occur in all processes are printed by the first.
     Output that cannot be printed, because the terminal cannot encode it or the pipe is closed,
     does not stop the work.
-
-    Args:
-        options: what ``command_line.parse`` returned.
     """
     with any_screen() as screen:
         message, status = _run(options)
@@ -189,9 +185,9 @@ def train(settings: Settings) -> None:
     curves = plots.training_curves(classifier.history, classifier.description, config)
     written.keep(curves, "training_curves")
     if not len(data.test_labels):
-        print("No pictures of errors: there are no test images")
+        print("No plots of errors: there are no test images")
     elif reason := _draw_errors(classifier, data, written.plots, settings):
-        print(f"No Grad-CAM pictures: {reason}")  # no error, as the training succeeded
+        print(f"No Grad-CAM plots: {reason}")  # no error, as the training succeeded
 
 
 def check(settings: Settings) -> None:
@@ -201,7 +197,7 @@ def check(settings: Settings) -> None:
     found = find_duplicates(settings.load_data())
     print(found.describe())
     if settings.output:
-        path = user_path(settings.output) / "duplicates.csv"
+        path = RunFolder(user_path(settings.output)).duplicates
         found.to_csv(path)
         print(f"Table in {path}")
 
@@ -210,27 +206,29 @@ def find_lr(settings: Settings) -> None:
     """Find a learning rate by a range test: a short training in which the rate rises."""
     data = settings.load_data()
     classifier = settings.classifier(data)
-    output = RunFolder.prepare(settings.folder)
+    output = RunFolder(user_path(settings.folder))
+    check_writable(output.plots)
     test = find_learning_rate(classifier, data, settings.config, settings.machine)
-    path = output.plots / f"lr_finder_{test.rate}.png"
-    plots.lr_finder(test, classifier.description).savefig(path)
+    name = f"lr_finder_{test.rate}"
+    output.keep(plots.lr_finder(test, classifier.description), name)
     found = " ".join(
         f"{flag(name)} {value if isinstance(value, str) else f'{value:.2g}'}"
         for name, value in test.settings.items()
     )
     print(f"The loss is smallest at {found}")
-    print(f"Picture in {path}")
+    print(f"Plot in {output.plots / name}.png")
 
 
 def evaluate_weights(settings: Settings, byte_order_mark: bool = False) -> None:
     """Evaluate weights: print accuracy and other metrics, write tables."""
-    folder = _output(settings, of_data=True).folder  # fails early if it cannot be written
+    output = _output(settings, of_data=True)  # fails early if it cannot be written
     classifier, data = _restore(settings)
     predictions = predict(classifier, data, settings.machine)
     metrics = measure(predictions)
-    metrics.to_csv(folder / "metrics.csv")
-    write_predictions(predictions, folder / "test_predictions.csv", mark=byte_order_mark)
-    print(metrics, f"Tables in {folder}: metrics.csv, test_predictions.csv", sep="\n")
+    metrics.to_csv(output.metrics)
+    write_predictions(predictions, output.test_predictions, mark=byte_order_mark)
+    names = f"{output.metrics.name}, {output.test_predictions.name}"
+    print(metrics, f"Tables in {output.folder}: {names}", sep="\n")
     print(evaluation(predictions))
 
 
@@ -244,15 +242,14 @@ def classify(
     byte_order_mark: bool = False,
 ) -> None:
     """Classify new pictures, files or folders, and write a table."""
-    folder = _output(settings).folder
+    output = _output(settings)
     classifiers = [_load(replace(settings, weights=one)) for one in weights]
     names = classifiers[0].class_names
     written, listed = tee(classify_files(classifiers, files, settings.machine))
     if like is not None:
-        path = folder / "submission.csv"
-        table = write_submission(written, names, like, path, mark=byte_order_mark)
+        table = write_submission(written, names, like, output.submission, mark=byte_order_mark)
     else:
-        path, columns = folder / PREDICTIONS, names if probabilities else ()
+        path, columns = output.predictions, names if probabilities else ()
         table = write_file_predictions(written, path, columns, ids=ids, mark=byte_order_mark)
     rows = list(listed)
     counts = Counter(row.class_name for row in rows if not row.problem)
@@ -276,11 +273,8 @@ def explain(settings: Settings, files: list[str]) -> None:
         return
     output = _output(settings, of_data=True)
     classifier, data = _restore(settings)
-    output = RunFolder.prepare(output.folder)
-    folder = output.plots
-    if output.read() is not None:  # the run's own pictures stay as they are
-        folder = output.folder / "explained"
-        folder.mkdir(exist_ok=True)
+    # a run's own plots stay as they are
+    folder = output.plots if output.read() is None else output.explained
     if reason := _draw_errors(classifier, data, folder, settings):
         raise ValueError(reason)
 
@@ -288,7 +282,7 @@ def explain(settings: Settings, files: list[str]) -> None:
 def _explain_images(settings: Settings, paths: list[str]) -> None:
     """Classify and explain image files; then raise ValueError naming the unreadable ones."""
     classifier = settings.load_classifier()
-    settings.tell_unused(classifier)
+    settings.print_unused(classifier)
     files: list[str] = []
     for path in map(user_path, paths):
         found = files_of(path)
@@ -302,14 +296,12 @@ def _explain_images(settings: Settings, paths: list[str]) -> None:
         except (ValueError, OSError) as error:
             failed.append(describe_os_error(error) if isinstance(error, OSError) else str(error))
             continue
-        output = RunFolder.prepare(output.folder)
         print(summary)
         explained = explainer.explain(image, machine=settings.machine)
         print(f"{classifier}: {explained}")
         source = f"{path.resolve()} by {weights_path(settings.weights).resolve()}"
-        target = output.plots / short_name(path.stem, "_gradcam.png")
-        saved = _save_picture(galleries.explanation(explained, path.name), target, source)
-        print(f"Picture in {saved}")
+        figure = galleries.explanation(explained, path.name)
+        print(f"Plot in {_save_plot(figure, output.gradcam(path), source)}")
     if failed:
         raise ValueError("; ".join(failed))
 
@@ -319,16 +311,14 @@ def report(settings: Settings) -> None:
     output = _output(settings, of_data=True)
     classifier, data = _restore(settings)
     predictions = predict(classifier, data, settings.machine, settings.split)
-    page = output.page
-    if settings.split == "train":
-        page = page.with_name("training_errors.html")
+    page = output.training_page if settings.split == "train" else output.page
     write_report(classifier, predictions, page, machine=settings.machine)
     print(f"{counted(len(misclassified(predictions)), 'error')} in {page}")
 
 
 def serve(settings: Settings, host: str | None = None, port: str | None = None) -> None:
     """Open a page in the browser to try a network: drop a picture, or use the camera."""
-    from pytorch_vision.app.demo import launch_demo  # here, as not everybody has gradio
+    from pytorch_vision.app.demo import launch_demo  # here, as gradio is an extra
 
     number = None if port is None else whole_number(port, "port")
     if number is not None and not 0 < number < 2**16:
@@ -338,8 +328,8 @@ def serve(settings: Settings, host: str | None = None, port: str | None = None) 
 
 def compare(settings: Settings, files: list[str]) -> None:
     """Compare runs, given by their folders: print a table and draw their curves."""
-    folder = user_path(settings.output or "runs")
-    check_writable(folder)
+    output = RunFolder(user_path(settings.output or "runs"))
+    check_writable(output.folder)
     found: list[FinishedRun] = []
     without: list[str] = []
     for one in files:
@@ -354,19 +344,18 @@ def compare(settings: Settings, files: list[str]) -> None:
     runs = list({user_path(run.name).resolve(): run for run in found}.values())  # each one once
     print(compare_runs(runs))
     figure = plots.compare({run.name: run.history for run in runs}, "Runs side by side")
-    folder.mkdir(parents=True, exist_ok=True)
     source = ", ".join(str(user_path(one).resolve()) for one in files)
-    picture = _save_picture(figure, folder / "comparison.png", source)
-    table = picture.with_suffix(".csv")
+    plot = _save_plot(figure, output.comparison.with_suffix(".png"), source)
+    table = plot.with_suffix(output.comparison.suffix)
     write_comparison(runs, table)
-    print(f"Picture in {picture}, table in {table}")
+    print(f"Plot in {plot}, table in {table}")
 
 
 def export(settings: Settings) -> None:
     """Write weights as ONNX, for programs without PyTorch."""
     check_export()
     classifier = _load(settings)
-    path = export_onnx(classifier, _output(settings).folder / "model.onnx")
+    path = export_onnx(classifier, _output(settings).onnx)
     print(
         f"onnxruntime gives PyTorch's probabilities, to within {TOLERANCE:g}, for any number of "
         f"images; written to {path}"
@@ -382,7 +371,7 @@ def _load(settings: Settings) -> Classifier:
     """Load the weights, and print what they are and which settings they override."""
     classifier = settings.load_classifier()
     print(f"Weights: {classifier}")
-    settings.tell_unused(classifier)
+    settings.print_unused(classifier)
     return classifier
 
 
@@ -417,30 +406,29 @@ def _draw_errors(classifier: Classifier, data: ImageData, folder: Path, settings
         }
     except NoMapError as error:
         reason = str(error)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")
-    print(f"Pictures in {folder}")
+    print(f"Plots in {folder}")
     return reason
 
 
-def _save_picture(figure: Figure, path: Path, source: str) -> Path:
-    """Save a picture as PNG without replacing one made from another source; return its path.
+def _save_plot(figure: Figure, path: Path, source: str) -> Path:
+    """Save a plot as PNG, at a numbered path if one of another source is there; return the path.
 
-    Args:
-        figure: the picture.
-        path: the file; if it is taken, a numbered one beside it is used.
-        source: what the picture was made from; stored in the file's metadata.
+    ``source`` is what it was drawn from, and is stored in the file's metadata.
     """
     source = shown(source)
 
     def is_the_same(existing: Path) -> bool:
         try:
-            with Image.open(existing) as picture:
-                return picture.info.get("Source") == source
-        except (OSError, ValueError):  # not a picture, so it stays
+            with Image.open(existing) as plot:
+                return plot.info.get("Source") == source
+        except (OSError, ValueError):  # no image, so it stays
             return False
 
     free = free_path(path, is_the_same)
+    free.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(free, metadata={"Source": source})
     return free
 
@@ -448,10 +436,7 @@ def _save_picture(figure: Figure, path: Path, source: str) -> Path:
 def _output(settings: Settings, of_data: bool = False) -> RunFolder:
     """Return the folder to write into, without creating it; default: that of the weights.
 
-    Args:
-        settings: its weights, output and data decide.
-        of_data: whether the results depend on the data; if it is not the run's own, they go into a
-            folder beside the run's files.
+    Results that are ``of_data`` go into a folder beside the run's files if it is not the run's own.
 
     Raises:
         OSError: nothing can be written there.

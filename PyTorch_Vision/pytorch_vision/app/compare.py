@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pytorch_vision.app.command_line import WITHOUT_EFFECT
-from pytorch_vision.app.run_folder import STOPPED, Manifest, RunFolder, results_of
+from pytorch_vision.app.run_folder import FINISHED, STOPPED, Manifest, RunFolder, results_of
 from pytorch_vision.models import History
 from pytorch_vision.runtime.files import RUN_MANIFEST, user_path, write_csv
 from pytorch_vision.runtime.text import aligned, cut, printable
@@ -63,7 +63,7 @@ class FinishedRun:
     @property
     def is_finished(self) -> bool:
         """Whether the training ended by itself, or by ``after_epoch``; True without a manifest."""
-        return self.manifest.get("status", "finished") in ("finished", STOPPED)
+        return self.manifest.get("status", FINISHED) in (FINISHED, STOPPED)
 
     @property
     def results(self) -> dict[str, float]:
@@ -192,13 +192,11 @@ def _row(run: FinishedRun) -> list[str]:
     shown, results = [cut(run.name, WIDEST), cut(run.network, WIDEST)], run.results
     if not results["epochs"]:
         return [*shown, "0", "", "", "", ""]
-    if math.isnan(results["test_accuracy"]):
-        return [*shown, str(results["epochs"]), "no test", "", "", f"{results['seconds']:,.1f}"]
-    return [
-        *shown,
-        str(results["epochs"]),
-        f"{results['test_accuracy']:.2f} %",
-        f"{results['best_test_accuracy']:.2f} % ({results['best_epoch']})",
-        f"{results['test_loss']:.4f}",
-        f"{results['seconds']:,.1f}",
-    ]
+    tested = ["no test", "", ""]
+    if not math.isnan(results["test_accuracy"]):
+        tested = [
+            f"{results['test_accuracy']:.2f} %",
+            f"{results['best_test_accuracy']:.2f} % ({results['best_epoch']})",
+            f"{results['test_loss']:.4f}",
+        ]
+    return [*shown, str(results["epochs"]), *tested, f"{results['seconds']:,.1f}"]

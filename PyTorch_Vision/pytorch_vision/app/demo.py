@@ -41,7 +41,7 @@ def launch_demo(classifier: Classifier, machine: Machine | None = None, **option
         machine: where it predicts; ``Machine()`` if None.
         options: arguments of gradio's ``launch``, such as ``server_port=8000``. With
             ``server_name="0.0.0.0"``, other machines of the network can open the page; with
-            ``share=True``, everybody can, through gradio's servers.
+            ``share=True``, anyone can, through gradio's servers.
 
     Raises:
         OSError: no port is free.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pytorch_vision.app.run_folder import RunFolder
 from pytorch_vision.data.folder_layout import find_files
 from pytorch_vision.data.image_cache import Request, read_all
 from pytorch_vision.data.image_files import pictures_of
@@ -20,7 +21,6 @@ from pytorch_vision.runtime.text import LISTED, counted, first_line, listed, pri
 
 AT_ONCE = 2**26  # bytes of pictures in memory at the same time
 COLUMNS = ["file", "class", "probability", "runner_up", "runner_up_probability", "problem"]
-PREDICTIONS = "predictions.csv"
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def write_submission(
             + "".join(f" ({printable(one.problem)})" for one in named[number] if one.problem)
             for number in missing[:LISTED]
         ]
-        beside = user_path(path).with_name(PREDICTIONS)
+        beside = RunFolder(user_path(path).parent).predictions
         kept = write_file_predictions(every.values(), beside, class_names, mark=mark)
         raise ValueError(
             f"{len(missing):,} of {len(ids):,} ids in {like} have no picture that could be read, "

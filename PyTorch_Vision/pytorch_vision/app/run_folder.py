@@ -35,7 +35,8 @@ from pytorch_vision.training.fingerprint import identity
 from pytorch_vision.training.fit import AfterEpoch, fit, is_yes
 from pytorch_vision.training.optimizers import MakeOptimizer
 
-STOPPED = "stopped early: after_epoch returned True"
+# the status of a run, besides that of one that failed; "stopped" is one that after_epoch ended
+RUNNING, FINISHED, STOPPED, INTERRUPTED = "running", "finished", "stopped", "interrupted"
 LONGEST_NAME = 200  # bytes; file systems allow 255, and temporary names are longer
 LIBRARIES = ("torch", "torchvision", "numpy", "albumentations", "lightning_fabric", "PIL")
 # what may differ between runs of several seeds, and may not between those of one
@@ -43,6 +44,11 @@ NOT_OF_SEEDS = {"seed", "threads", "history"}
 SHORT_LIST = re.compile(r"[\[{]\n[^\[\]{}]{1,80}[\]}]")
 
 Manifest = dict[str, Any]
+
+
+def _inside(name: str, what: str) -> Any:
+    """Return a property of a folder: the path of a file or a folder inside."""
+    return property(lambda run: run.folder / name, doc=what)
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,21 @@ class RunFolder:
     """
 
     folder: Path
+
+    weights = _inside("weights.safetensors", "The trained classifier.")
+    manifest = _inside(RUN_MANIFEST, "The run's settings, data and results.")
+    plots = _inside("plots", "The folder of the plots.")
+    history = _inside("plots/history.csv", "The table of epochs.")
+    explained = _inside("explained", "The plots of a trained run that are drawn later.")
+    page = _inside("errors.html", "The page of errors.")
+    training_page = _inside("training_errors.html", "The page of errors on the training images.")
+    metrics = _inside("metrics.csv", "The metrics of each class.")
+    test_predictions = _inside("test_predictions.csv", "The predicted class of each test image.")
+    predictions = _inside("predictions.csv", "The predicted classes of new pictures.")
+    submission = _inside("submission.csv", "These in the form of a sample submission.")
+    duplicates = _inside("duplicates.csv", "Images of the data that are there twice.")
+    onnx = _inside("model.onnx", "The classifier, for programs without PyTorch.")
+    comparison = _inside("comparison.csv", "The table of several runs.")
 
     @classmethod
     def prepare(cls, folder: str | os.PathLike) -> "RunFolder":
@@ -73,30 +94,9 @@ class RunFolder:
                 raise OSError(f"{path} cannot be replaced, because it is not a writable file")
         return run
 
-    @property
-    def plots(self) -> Path:
-        """The folder of the pictures."""
-        return self.folder / "plots"
-
-    @property
-    def weights(self) -> Path:
-        """The trained classifier."""
-        return self.folder / "weights.safetensors"
-
-    @property
-    def history(self) -> Path:
-        """The table of epochs."""
-        return self.plots / "history.csv"
-
-    @property
-    def page(self) -> Path:
-        """The page of errors."""
-        return self.folder / "errors.html"
-
-    @property
-    def manifest(self) -> Path:
-        """The file with the run's settings, data and results."""
-        return self.folder / RUN_MANIFEST
+    def gradcam(self, picture: Path) -> Path:
+        """Return the path of the plot that explains a picture."""
+        return self.plots / f"{short_name(picture.stem)}_gradcam.png"
 
     @property
     def unfinished(self) -> "RunFolder":
@@ -137,10 +137,8 @@ class RunFolder:
     def free_for(self, identity: str) -> "RunFolder":
         """Return this folder, or the first of ``mine-2``, ``mine-3``, … that holds no other run.
 
-        A folder with weights but without a manifest holds another run.
-
-        Args:
-            identity: of the run to be written, as in its manifest.
+        The identity is that in a manifest. A folder with weights but without a manifest holds
+        another run.
         """
 
         def is_free(folder: Path) -> bool:
@@ -166,7 +164,8 @@ class RunFolder:
         classifier.history.to_csv(self.history)
 
     def keep(self, figure: Figure, name: str) -> Figure:
-        """Save a figure among the pictures, as NAME.png, and return it."""
+        """Save a figure among the plots, as NAME.png, and return it."""
+        self.plots.mkdir(parents=True, exist_ok=True)
         figure.savefig(self.plots / f"{name}.png")
         return figure
 
@@ -235,10 +234,9 @@ def train_into(
         except OSError as error:
             path, reason = run.unfinished.history, describe_os_error(error)
             say(f"The history so far could not be written to {path}: {reason}")
-        stop = after_epoch is not None and is_yes(after_epoch(tested))
-        if stop:
+        if after_epoch is not None and is_yes(after_epoch(tested)):
             manifest["status"] = STOPPED
-        return stop
+        return manifest["status"] == STOPPED
 
     try:
         fit(classifier, data, config, machine, checkpoints, keep_history, loss, optimizer)
@@ -250,7 +248,7 @@ def train_into(
         return run
     if manifest["status"] != STOPPED:
         whole = len(classifier.history.records) >= before + config.epochs
-        manifest["status"] = "finished" if whole else "interrupted"
+        manifest["status"] = FINISHED if whole else INTERRUPTED
     return _end(run, classifier, machine, manifest)
 
 
@@ -289,7 +287,7 @@ def _end(run: RunFolder, classifier: Classifier, machine: Machine, manifest: Man
     Raises:
         OSError: they cannot be written; the message says where the weights are instead.
     """
-    written = run.unfinished if manifest["status"] == "interrupted" else run
+    written = run.unfinished if manifest["status"] == INTERRUPTED else run
     try:
         written.write(classifier)
     except OSError as error:  # such as a disk that is full by now
@@ -340,7 +338,7 @@ def describe_run(
     of_seeds = {name: value for name, value in known.items() if name not in NOT_OF_SEEDS}
     return {
         "command": notes.pop("command", None),
-        "status": "running",
+        "status": RUNNING,
         "started": _now(),
         "ended": None,
         "identity": _digest(known),
@@ -401,10 +399,6 @@ def _now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
-def short_name(name: str, ending: str = "") -> str:
-    """Return a file name, cut to ``LONGEST_NAME`` bytes, followed by its ending.
-
-    File systems count bytes: a Chinese character is three.
-    """
-    kept = name.encode(errors="backslashreplace")[:LONGEST_NAME]
-    return kept.decode(errors="ignore") + ending
+def short_name(name: str) -> str:
+    """Return a file name, cut to ``LONGEST_NAME`` bytes: a Chinese character has three."""
+    return name.encode(errors="backslashreplace")[:LONGEST_NAME].decode(errors="ignore")

@@ -64,7 +64,19 @@ def _path_text(path: Any) -> Any:
     return str(user_path(path)) if isinstance(path, (str, os.PathLike)) and str(path) else path
 
 
+def _size(size: Any) -> Any:
+    """Return an image size, given as a number, a pair or their text, such as "48x64".
+
+    It is one number if both sides are alike, else a pair.
+    """
+    if isinstance(size, str) and "x" in size:
+        size = size.split("x")
+    height, width = height_and_width(size)
+    return height if height == width else (height, width)
+
+
 PathText = Annotated[str, BeforeValidator(_path_text)]
+Size = Annotated[int | tuple[int, int], BeforeValidator(_size)]
 
 
 @checked_dataclass
@@ -84,12 +96,11 @@ class Settings:
     root: PathText = Field(
         default="data", description="folder where CIFAR-10 and decoded pictures are cached"
     )
-    size: int | None = Field(
+    size: Size | None = Field(
         default=None,
-        ge=1,
-        description="height and width in pixels to which the pictures of a folder are "
-        f"resized; default: that of the weights; for weights that name none, such as "
-        f"ImageNet's, {LEARNED_SIZE}, or {GPU_SIZE} on a CUDA GPU; for random ones {SIZE}",
+        description="height and width in pixels, such as 64 or 48x64, to which a folder's pictures "
+        "are resized; default: what the weights were trained with; for weights that do not say it, "
+        f"such as ImageNet's, {LEARNED_SIZE}, or {GPU_SIZE} on a CUDA GPU; for random ones {SIZE}",
     )
     resize: Resize | None = Field(
         default=None,
@@ -97,9 +108,10 @@ class Settings:
     )
     labels: str = Field(
         default="",
-        description="where the classes of a folder's pictures come from: a table such as "
-        "train.csv, name:PATTERN (the first group of a regular expression), folders:2 (the "
-        "last two folders) or level:2 (the folder above the last); default: the folders",
+        description="what names the class of each picture of a folder: a table, such as "
+        "train.csv; name:PATTERN, a regular expression whose first group is the class, in the "
+        "file's name; folders:2, the names of the last two folders; or level:2, that of the folder "
+        "above the last; default: there is a folder for each class",
     )
     held_out: int = Field(
         default=0,
@@ -134,11 +146,11 @@ class Settings:
     )
     weights: PathText = Field(
         default="",
-        description="weights to begin with: the file of an earlier run, a state dict (.pth, "
-        ".safetensors), or pretrained for those that come with PyTorch_Vision; default: those "
-        "that the model's name asks for, or random ones",
+        description="weights to begin with, in place of those that the model's name asks for, or "
+        "of random ones: the file of an earlier run, a state dict (.pth, .safetensors), or "
+        "pretrained for those that come with PyTorch_Vision",
     )
-    recipe: Literal["auto", "default", "few", "quick", "finetune", "original"] = Field(
+    recipe: Literal["auto", *RECIPES] = Field(  # type: ignore[valid-type]
         default="auto",
         description="named hyperparameters; auto: finetune with weights, quick for "
         "CustomResNet, few for ResNet18 and ResNet34 on the bundled sample, otherwise default",
@@ -159,14 +171,14 @@ class Settings:
         default=10,
         ge=0,
         le=100,
-        description="number of errors in the pictures; the page shows up to 2,000",
+        description="number of errors in a plot; the page shows up to 2,000",
     )
     split: Split = Field(
         default="test", description="which images to show: test, or (to find wrong labels) train"
     )
     output: PathText = Field(
         default="",
-        description="folder for weights, history and pictures; if it holds another run, a "
+        description="folder for weights, history and plots; if it holds another run, a "
         "numbered one such as mine-2 is used; default: one under runs, or that of the weights",
     )
     overwrite: bool = Field(
@@ -260,9 +272,9 @@ class Settings:
         """Load the images and print a summary; weights to begin with are checked first.
 
         Args:
-            like: a trained classifier to test: the images get its size and resizing, and all
-                pictures of a folder that it was not trained on become test images. Default with 0
-                epochs: the classifier of ``weights``.
+            like: a trained classifier to test; default with 0 epochs: that of ``weights``. The
+                images get its size and resizing. All pictures of a folder become test images,
+                except those that it was trained on.
 
         Raises:
             CheckpointError: the weights cannot be used.
@@ -287,7 +299,7 @@ class Settings:
             scales=like.scales if like else None,
             held_out_share=self.held_out_share,
         )
-        self.tell_unused(like, data)
+        self.print_unused(like, data)
         say(data)
         return data
 
@@ -340,13 +352,8 @@ class Settings:
                 "--data photographs"
             )
 
-    def tell_unused(self, classifier: Classifier | None, data: ImageData | None = None) -> None:
-        """Print which given settings the classifier or the data overrides.
-
-        Args:
-            classifier: the loaded one; None for one that is to be trained.
-            data: the loaded data, if any.
-        """
+    def print_unused(self, classifier: Classifier | None, data: ImageData | None = None) -> None:
+        """Print which given settings the loaded classifier or the loaded data overrides."""
         used: dict[str, Any] = {}
         reasons = []
         if classifier is not None:
@@ -355,8 +362,7 @@ class Settings:
             used["conv_padding"] = options.get("conv_padding")
             reasons.append(f"the weights are of {classifier}")
         if data is not None:
-            height, width = data.size
-            used["size"] = height if height == width else None
+            used["size"] = _size(data.size)
             if classifier is not None or is_cifar10(self.data):
                 used["resize"] = classifier and classifier.resize
             reasons.append(f"the images have {_pixels(data.size)} pixels")
@@ -364,7 +370,7 @@ class Settings:
             used |= {"held_out_share": None, "labels": ""}
             reasons.append("CIFAR-10 has labels and test images")
         unused = sorted(
-            f"{name}={value}"
+            f"{name}={_text(value)}"
             for name in self.given & used.keys()
             if (value := getattr(self, name)) not in (None, used[name])
         )
@@ -431,15 +437,11 @@ class Settings:
         optimizer: MakeOptimizer | None = None,
         classifier: Classifier | None = None,
     ) -> tuple[Classifier, RunFolder]:
-        """Create the classifier and train it; with 0 epochs, only test it.
+        """Create the classifier, unless it is given, and train it; with 0 epochs, only test it.
 
-        Args:
-            data: what ``load_data`` returned.
-            output: the folder to write into; None for the notebook's.
-            config: a recipe to use in place of the settings' own, such as one with custom
-                augmentation steps.
-            loss, optimizer: custom ones, as for ``fit``.
-            classifier: the one to train; default: ``classifier(data)``.
+        It is written into ``notebook_output``, unless another folder is given. A ``config``, such
+        as one with custom augmentation steps, replaces the settings' own recipe. A custom loss and
+        optimizer are as for ``fit``.
 
         Returns:
             The classifier, and the folder that was written, as ``train_into`` returns it.
@@ -469,17 +471,18 @@ class Settings:
         begins_with = None
         if self.weights and classifier.begins_with:
             begins_with = {"weights": self.weights, "sha256": classifier.begins_with}
-        words = self.command()
-        # an option can neither give steps nor unset what a recipe sets
-        custom = custom or self.config.augmentation.steps is not None or "None" in words
+        words = None if custom else self.command()
         return {
-            "command": None if custom else shlex.join(words),
+            "command": words and shlex.join(words),
             "settings": values,
             "begins_with": begins_with,
         }
 
-    def command(self) -> list[str]:
-        """Return the command line that trains with these settings, leaving out defaults."""
+    def command(self) -> list[str] | None:
+        """Return the command line that trains with these settings, leaving out defaults.
+
+        It is None if there is none: an option can neither give steps nor unset what a recipe sets.
+        """
         words = ["python", "-m", "pytorch_vision", "train", "--data", self.data]
         chosen = {name: self._value(name) for name in ("data", "model", "weights", "recipe")}
         implied = Settings.of(**chosen)
@@ -487,8 +490,10 @@ class Settings:
             value = self._value(name)
             default = Settings() if name in chosen else implied
             if name not in ("data", "keep_on_drive") and value != default._value(name):
-                words += [flag(name), str(value)]
-        return words
+                if value is None:
+                    return None
+                words += [flag(name), _text(value)]
+        return None if self.config.augmentation.steps is not None else words
 
     def _value(self, name: str) -> Any:
         """Return the value of one of ``FIELDS``."""
@@ -528,8 +533,12 @@ class Settings:
 
 
 def _pixels(size: int | tuple[int, int]) -> str:
-    height, width = height_and_width(size)
-    return f"{height}x{width}"
+    return _text(height_and_width(size))
+
+
+def _text(value: Any) -> str:
+    """Return a setting's value as one gives it on the command line."""
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 WHOLE = ("config", "machine", "augmentation", "steps", "given")  # fields that are not settings

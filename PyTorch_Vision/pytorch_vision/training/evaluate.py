@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,6 +118,17 @@ def evaluate_on(
     if sum(predictions) < count:
         return None
     check_finite(math.isnan(loss), str(classifier))
-    one_class = np.count_nonzero(predictions) == 1 and len(np.unique(data.test_labels)) > 1
-    only = classifier.class_names[int(np.argmax(predictions))] if one_class else None
+    only = only_class(predictions, data.test_labels, classifier.class_names)
     return Evaluation(loss / count if count else math.nan, round(all_correct), count, scale, only)
+
+
+def only_class(
+    predicted: Sequence[float] | np.ndarray, labels: np.ndarray, class_names: Sequence[str]
+) -> str | None:
+    """Return the class that all images were taken for, if they are of several classes.
+
+    ``predicted`` (C,) counts the images taken for each class; ``labels`` (N,) are the true ones.
+    """
+    if np.count_nonzero(predicted) == 1 and len(np.unique(labels)) > 1:
+        return class_names[int(np.argmax(predicted))]
+    return None
