@@ -113,7 +113,7 @@ def small(monkeypatch, tmp_path) -> cifar10_module.Arrays:
 def served(small, monkeypatch) -> cifar10_module.Arrays:
     """The same, and a mirror that has the archive."""
 
-    def download(url, known_hash, folder):
+    def download(url, folder):
         (folder / "download").write_bytes(official(small))
         return folder / "download"
 
@@ -188,12 +188,12 @@ def test_sources_that_fail_are_named_and_the_next_one_is_used(served, tmp_path, 
     altered = {name: array.copy() for name, array in served.items()}
     altered["train_images"][7, 5, 5, 1] ^= 1
 
-    def download(url, known_hash, folder):
+    def download(url, folder):
         if url.startswith("no answer"):
             raise DownloadError("stalled")
         if url == "no disk":
             raise OSError(errno.ENOSPC, "No space left on device")
-        path = good(url, known_hash, folder)
+        path = good(url, folder)
         if url == "altered":
             path.write_bytes(official(altered))
         return path
