@@ -1,4 +1,4 @@
-"""Images by name: CIFAR-10, a part of it, its bundled sample, or a folder of pictures."""
+"""Images by name: CIFAR-10, a subset of it, its bundled sample, or a folder of pictures."""
 
 import os
 from collections.abc import Sequence
