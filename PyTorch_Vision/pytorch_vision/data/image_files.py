@@ -33,7 +33,7 @@ MAX_SIDE = 8192  # pixels: the largest image that a network may ask for
 WHOLE = 1 << 20  # pixels above which a JPEG may be decoded smaller, and is hashed compressed
 DRAFT = 2  # a larger JPEG is decoded at this many times the target size or more
 LONGEST = 32  # "crop" and "pad" refuse aspect ratios this many times the target's
-DIGEST_LENGTH = 8  # characters
+DIGEST_LENGTH = 8  # characters of base64, with 6 bits each
 LOOKED_AT = 20  # files that are opened to find out whether they are pictures
 # EPS would start Ghostscript, a program; of the others Pillow knows only the names
 NOT_READ = ("EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF")
@@ -115,8 +115,12 @@ class _Decoded:
             return 1
 
 
-class _RefusedError(ValueError):
-    """An intact picture cannot be used; the message says why, and follows the file's name."""
+class PictureError(ValueError):
+    """A picture cannot be read, or not be used; ``reason`` follows its name in the message."""
+
+    def __init__(self, reason: str, name: str = "the image") -> None:
+        super().__init__(f"{name} {reason}")
+        self.reason = reason
 
 
 def check_resize(resize: str) -> Resize:
@@ -242,19 +246,20 @@ def decode_picture(
             return _brought(_decode_pillow(path), size, resize, scales or {})
         with _opened(path) as file:
             return _brought(_decode(file, size), size, resize, scales or {})
-    except _RefusedError as error:
-        raise ValueError(f"{name} {error}") from None
+    except PictureError as error:
+        raise PictureError(error.reason, name) from None
     except Image.DecompressionBombError:
-        raise ValueError(
-            f"{name} is too large, expected at most {_most_pixels():,} pixels: make it smaller, or "
-            "raise PIL.Image.MAX_IMAGE_PIXELS"
-        ) from None
+        reason = (
+            f"is too large, expected at most {_most_pixels():,} pixels: make it smaller, or raise "
+            "PIL.Image.MAX_IMAGE_PIXELS"
+        )
+        raise PictureError(reason, name) from None
     except Image.UnidentifiedImageError:
-        raise ValueError(f"{name} {_why_unknown(path)}") from None
+        raise PictureError(_why_unknown(path), name) from None
     except Exception as error:  # a damaged file can fail anywhere inside its decoder
         if is_system_error(error):
             raise
-        raise ValueError(f"{name} is a damaged image ({first_line(error)})") from error
+        raise PictureError(f"is a damaged image ({first_line(error)})", name) from error
 
 
 def _name(path: ImageLike, only_file: bool = False) -> str:
@@ -270,7 +275,7 @@ def _opened(path: ImageFile) -> IO[bytes]:
     if isinstance(path, bytes):
         return BytesIO(path)
     if not hasattr(path, "read"):
-        raise _RefusedError(
+        raise PictureError(
             f"is of type {type(path).__name__}, expected a path, bytes, an open binary file or a "
             "Pillow image"
         )
@@ -292,7 +297,7 @@ def pictures_of(files: list[str]) -> list[str]:
 
 
 def _letters(file: str) -> str:
-    """Return a file's suffix, or an empty text if it is a number, as in scan.0001."""
+    """Return a file's suffix, or an empty string if it is a number, as in scan.0001."""
     suffix = _suffix(file)
     return suffix if suffix[1:2].isalpha() else ""
 
@@ -323,7 +328,7 @@ def _suffix(path: str | os.PathLike) -> str:
 
 
 def _media_type(suffix: str) -> str:
-    """Return the media type of a suffix, such as "image/heic", or an empty text."""
+    """Return the media type of a suffix, such as "image/heic", or an empty string."""
     return mimetypes.guess_type(f"a{suffix}")[0] or ""
 
 
@@ -405,7 +410,7 @@ def _decode_file(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
 def _decode_pillow(picture: Image.Image) -> _Decoded:
     if not 1 <= picture.width * picture.height <= _most_pixels():
         shown = f"{picture.width}x{picture.height}"
-        raise _RefusedError(f"has {shown} pixels, expected 1 to {_most_pixels():,}")
+        raise PictureError(f"has {shown} pixels, expected 1 to {_most_pixels():,}")
     return _Decoded(picture, picture.size, picture.size)
 
 
@@ -454,11 +459,11 @@ def _brought(decoded: _Decoded, size: tuple[int, int], resize: Resize, scales: S
 
 
 def _digest(*contents: bytes) -> str:
-    """Return a 48-bit hash as 8 characters; a million pictures are unlikely to collide."""
+    """Return a hash of 48 bits, which a million pictures are unlikely to share."""
     digest = hashlib.sha256()
     for content in contents:
         digest.update(content)
-    return base64.b64encode(digest.digest()[:6]).decode()
+    return base64.b64encode(digest.digest()).decode()[:DIGEST_LENGTH]
 
 
 def _check_proportions(whole: tuple[int, int], size: tuple[int, int], resize: Resize) -> None:
@@ -466,7 +471,7 @@ def _check_proportions(whole: tuple[int, int], size: tuple[int, int], resize: Re
     across, down = whole[0] / size[1], whole[1] / size[0]
     longer = max(across, down) / min(across, down)
     if resize != "squash" and longer >= min(LONGEST, 2 * min(size)):
-        raise _RefusedError(
+        raise PictureError(
             f"is {whole[0]}x{whole[1]} pixels, of which {resize!r} leaves one part in "
             f"{longer:,.0f}: cut it up, or set resize to 'squash'"
         )
@@ -489,7 +494,7 @@ def _to_rgb(picture: Image.Image, has_extra_bands: bool) -> tuple[Image.Image, s
         rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
         return rgb, EXTRA_BANDS if has_extra_bands else ""
     except (ValueError, ImageCms.PyCMSError) as error:
-        raise _RefusedError(
+        raise PictureError(
             f"has mode {picture.mode}, which cannot be converted to RGB ({first_line(error)})"
         ) from error
 
@@ -558,7 +563,7 @@ def _range_of(colours: np.ndarray) -> Scale:
     """Return the smallest and the largest finite value."""
     known = colours[abs(colours) < LARGEST]
     if not known.size:
-        raise _RefusedError("has no finite value")
+        raise PictureError("has no finite value")
     return float(known.min()), float(known.max())
 
 
