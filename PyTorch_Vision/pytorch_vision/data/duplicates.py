@@ -80,7 +80,7 @@ KINDS: tuple[tuple[str, Change, Change], ...] = (
 
 @dataclass(frozen=True, eq=False)
 class Duplicates:
-    """Pairs of images that are the same, or nearly so. Test images are numbered after training's.
+    """Pairs of equal images and of near-duplicates. Test images are numbered after training's.
 
     Attributes:
         data: the images.
@@ -88,7 +88,7 @@ class Duplicates:
             means the same pixels; the most similar first. Equal images are paired with the first.
         kinds: how one image of each pair is a copy of the other: "the same", "nearly the same", or
             some of "grey", "framed or cropped", "mirrored" and "turned".
-        in_training: bool, which test images are also in training, or nearly so.
+        in_training: bool, which test images are in training too, or have a near-duplicate there.
     """
 
     data: ImageData
@@ -160,9 +160,9 @@ class Duplicates:
                 name, label = self.name(index), self.class_name(index)
                 images.append(name if name.startswith(f"{label}{os.sep}") else f"{name} ({label})")
             similarity = "" if alike == 1 else f" ({min(alike, 0.999):.3f})"
-            across_parts = ", in training and test" if first < count <= second else ""
+            across_splits = ", in training and test" if first < count <= second else ""
             kind = kinds[first, second, alike]
-            lines.append(f"  {', '.join(images)}: {kind}{similarity}{across_parts}")
+            lines.append(f"  {', '.join(images)}: {kind}{similarity}{across_splits}")
         if named and (more := len(pairs) - len(named)):
             lines.append(f"  and {more:,} more")
         return "\n".join(lines)
@@ -185,7 +185,7 @@ class Duplicates:
 
 
 def find_duplicates(data: ImageData) -> Duplicates:
-    """Find the images of both splits that are the same, or nearly so.
+    """Find the equal images and the near-duplicates in both splits.
 
     A perceptual hash (pHash: which of 64 low frequencies exceed their median) proposes up to ten
     candidates for each image, in its split and, for a test image, in training too, whose hashes
@@ -233,7 +233,7 @@ def _arranged(
         data: the images.
         first: int64 (G,), the first image of each group.
         group: int64 (N,), the group of each image.
-        near: similarity and kind of each two groups that are nearly the same.
+        near: similarity and kind of each two groups that are near-duplicates.
     """
     count = len(data.train_labels)
     others = np.setdiff1d(np.arange(len(group)), first)

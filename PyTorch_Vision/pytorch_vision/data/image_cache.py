@@ -322,8 +322,7 @@ def read_all(
         except (PictureError, OSError) as error:
             return error
 
-    able = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if able else os.cpu_count()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with quiet(), ThreadPoolExecutor(cores) as pool:
         for chunk in _chunks(len(files), request.size):
             yield from pool.map(read, files[chunk])
@@ -331,15 +330,11 @@ def read_all(
 
 def _facts(file: str) -> bytes:
     """Return a hash of a file's path, size and times, which shows whether it has changed."""
-    facts: list[object]
-    try:
+    facts: list[object] = [os.path.abspath(file)]
+    with contextlib.suppress(OSError):  # reading it will say why
         status = os.stat(file)
-    except OSError as error:
-        facts = [file, str(error)]
-    else:
-        facts = [os.path.abspath(file), status.st_size, status.st_mtime_ns]
-        if os.name == "posix":  # there, the time of the last change, which no program can set
-            facts.append(status.st_ctime_ns)
+        # on POSIX, ctime is that of the last change, which no program can set
+        facts += [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:FACTS_LENGTH].encode()
 
 
