@@ -11,7 +11,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, Literal, get_args
@@ -105,14 +105,6 @@ class _Decoded:
     extent: tuple[float, float]
     values: np.ndarray | None = None
     digest: str = ""
-
-    @property
-    def orientation(self) -> int:
-        """The orientation in EXIF's numbers; 1, upright, if it is missing or unreadable."""
-        try:
-            return int(self.picture.getexif().get(Base.Orientation, 1))
-        except Exception:  # EXIF can be damaged in any way while the pixels are good
-            return 1
 
 
 class PictureError(ValueError):
@@ -389,7 +381,7 @@ def _decode_file(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
         tile[0] in DEEP_CODECS or ";16" in str(tile[3]) for tile in picture.tile
     )
     picture.load()
-    decoded = _Decoded(picture, whole, extent)
+    digest, values = "", None
     if is_large and picture.format in ("JPEG", "MPO"):
         # hash the compressed pixels, the same at every scale
         if mpo := getattr(picture, "mpinfo", None):  # several pictures; the first is read
@@ -399,12 +391,20 @@ def _decode_file(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
         file.seek(pixels_at)
         length = mpo[MPO_ENTRIES][0]["Size"] - pixels_at if mpo else -1
         pixels = file.read(length if length > 0 else -1)  # ignore an invalid size
-        facts = (whole, getattr(picture, "quantization", None), decoded.orientation)
-        return replace(decoded, digest=_digest(repr(facts).encode(), pixels))
-    if may_have_deep_colours and picture.mode in ("RGB", "RGBA", "LA"):
+        facts = (whole, getattr(picture, "quantization", None), _orientation(picture))
+        digest = _digest(repr(facts).encode(), pixels)
+    elif may_have_deep_colours and picture.mode in ("RGB", "RGBA", "LA"):
         file.seek(0)
-        return replace(decoded, values=_deep_colours(file.read(), picture.size))
-    return decoded
+        values = _deep_colours(file.read(), picture.size)
+    return _Decoded(picture, whole, extent, values, digest)
+
+
+def _orientation(picture: Image.Image) -> int:
+    """Return the orientation in EXIF's numbers; 1, upright, if it is missing or unreadable."""
+    try:
+        return int(picture.getexif().get(Base.Orientation, 1))
+    except Exception:  # EXIF can be damaged in any way while the pixels are good
+        return 1
 
 
 def _decode_pillow(picture: Image.Image) -> _Decoded:
@@ -429,21 +429,20 @@ def _without_metadata(content: bytes) -> bytes:
 def _brought(decoded: _Decoded, size: tuple[int, int], resize: Resize, scales: Scales) -> Picture:
     """Convert a decoded picture to RGB, resize it and turn it upright."""
     picture, whole, values = decoded.picture, decoded.whole, decoded.values
-    turn, sideways = TURNS.get(decoded.orientation), decoded.orientation >= 5
+    orientation = _orientation(picture)
+    turn, sideways = TURNS.get(orientation), orientation >= 5
     target, upright = (size[::-1], whole) if sideways else (size, whole[::-1])
     _check_proportions(whole, target, resize)
     mode, digest = picture.mode, decoded.digest
     has_extra_bands = _has_extra_bands(picture)
-    kind, value_range, scale = "", (0.0, 0.0), (0.0, 0.0)
+    value_range, scale = (0.0, 0.0), (0.0, 0.0)
     if mode.startswith(("I", "F")):
         values = np.asarray(picture)
+    kind = "" if values is None else values.dtype.name
     if values is not None:
-        colours = _colours(values, *_tiff_numbers(picture, NO_DATA)[:1])
-        kind, value_range = values.dtype.name, _range_of(colours)
-        low, high = value_range
-        scale = scales.get(kind, (min(0.0, low), high))
+        missing = (*_tiff_numbers(picture, NO_DATA), np.nan)[0]
+        scaled, value_range, scale = _in_8_bits(values, missing, scales.get(kind))
         digest = _digest(repr((values.shape, turn)).encode(), values.tobytes())
-        scaled = _in_8_bits(colours, scale)
         if mode in ("RGBA", "LA") and not has_extra_bands:
             scaled = np.dstack([scaled, (values[..., 3:] // 257).astype(np.uint8)])
         picture = Image.fromarray(scaled)
@@ -553,22 +552,22 @@ def _deep_colours(content: bytes, size: tuple[int, int]) -> np.ndarray | None:
     return values[..., [2, 1, 0, 3][: values.shape[2]]]  # OpenCV has BGR
 
 
-def _colours(values: np.ndarray, missing: float = np.nan) -> np.ndarray:
-    """Return values as float64 without a fourth band; those equal to ``missing`` become NaN."""
+def _in_8_bits(
+    values: np.ndarray, missing: float, scale: Scale | None
+) -> tuple[np.ndarray, Scale, Scale]:
+    """Scale values to 0..255; NaN and ``missing`` become black, infinite ones black or white.
+
+    Returns:
+        uint8 (H, W) or (H, W, 3), without a fourth band; the smallest and the largest finite value;
+        and the scale, by default from 0, or a negative smallest value, to the largest.
+    """
     colours = values[..., :3] if values.ndim == 3 else values
-    return np.where(colours == missing, np.nan, colours).astype(np.float64)
-
-
-def _range_of(colours: np.ndarray) -> Scale:
-    """Return the smallest and the largest finite value."""
+    colours = np.where(colours == missing, np.nan, colours).astype(np.float64)
     known = colours[abs(colours) < LARGEST]
     if not known.size:
         raise PictureError("has no finite value")
-    return float(known.min()), float(known.max())
-
-
-def _in_8_bits(colours: np.ndarray, scale: Scale) -> np.ndarray:
-    """Scale values to 0..255; NaN becomes black, infinite values black or white."""
-    black, white = scale
+    low, high = float(known.min()), float(known.max())
+    black, white = scale = scale or (min(0.0, low), high)
     colours = np.where(np.isnan(colours), black, colours.clip(black, white))
-    return (255 * (colours - black) / max(white - black, 1e-300)).clip(0, 255).astype(np.uint8)
+    scaled = 255 * (colours - black) / max(white - black, 1e-300)
+    return scaled.clip(0, 255).astype(np.uint8), (low, high), scale
