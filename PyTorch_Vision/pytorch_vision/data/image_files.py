@@ -478,24 +478,19 @@ def _check_proportions(whole: tuple[int, int], size: tuple[int, int], resize: Re
 
 def _to_rgb(picture: Image.Image, has_extra_bands: bool) -> tuple[Image.Image, str]:
     """Convert a picture of any 8-bit mode to RGB; also return what was done to further bands."""
-    try:
-        if picture.mode == "LAB":
-            lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-            converted = ImageCms.profileToProfile(picture, lab, srgb, outputMode="RGB")
-            assert converted is not None  # None only in place
-            return converted, ""
-        if picture.mode != "RGB" and picture.has_transparency_data and not has_extra_bands:
-            layers = picture.convert("RGBA")
-            opacity = layers.getchannel("A").getextrema()
-            if opacity in ((255, 255), (0, 0)):  # many programs leave an unused band at zero
-                return layers.convert("RGB"), ""
-            return _without_transparency(layers), TRANSPARENT
-        rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
-        return rgb, EXTRA_BANDS if has_extra_bands else ""
-    except (ValueError, ImageCms.PyCMSError) as error:
-        raise PictureError(
-            f"has mode {picture.mode}, which cannot be converted to RGB ({first_line(error)})"
-        ) from error
+    if picture.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(picture, lab, srgb, outputMode="RGB")
+        assert converted is not None  # None only in place
+        return converted, ""
+    if picture.mode != "RGB" and picture.has_transparency_data and not has_extra_bands:
+        layers = picture.convert("RGBA")
+        opacity = layers.getchannel("A").getextrema()
+        if opacity in ((255, 255), (0, 0)):  # many programs leave an unused band at zero
+            return layers.convert("RGB"), ""
+        return _without_transparency(layers), TRANSPARENT
+    rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
+    return rgb, EXTRA_BANDS if has_extra_bands else ""
 
 
 def _without_transparency(picture: Image.Image) -> Image.Image:
