@@ -198,16 +198,35 @@ def find_duplicates(data: ImageData) -> Duplicates:
     groups: dict[bytes, int] = {}  # by digest, numbered in the order in which they occur
     digests = (hashlib.sha256(image.tobytes()).digest() for image in images)
     group = np.array([groups.setdefault(digest, len(groups)) for digest in digests])
-    first = np.unique(group, return_index=True)[1]
-    distinct = [images[i] for i in first]
-    learned = int((first < len(data.train_images)).sum())
-    is_grey = np.array([np.ptp(image, axis=-1).max() <= GREY for image in distinct])
-    small = _small(distinct, (_whole, _unframed, _trimmed))
-    near: dict[tuple[int, int], tuple[float, str]] = {}  # with the first kind that fits
+    first = np.unique(group, return_index=True)[1]  # the first image of each group
+    in_training = first < len(data.train_images)
+    near = _near_duplicates([images[i] for i in first], int(in_training.sum()))
+    copies = np.setdiff1d(np.arange(len(group)), first)
+    pairs = [(int(first[group[i]]), int(i), 1.0) for i in copies]
+    kinds = ["the same"] * len(pairs)
+    reached = in_training.copy()
+    for (a, b), (similarity, kind) in sorted(near.items(), key=lambda one: (-one[1][0], one[0])):
+        pairs.append((int(first[a]), int(first[b]), similarity))
+        kinds.append(kind)
+        reached[a] |= in_training[b]
+        reached[b] |= in_training[a]
+    return Duplicates(data, pairs, kinds, reached[group[len(data.train_images) :]])
+
+
+def _near_duplicates(
+    images: list[np.ndarray], learned: int
+) -> dict[tuple[int, int], tuple[float, str]]:
+    """Return the similarity of near-duplicates by their numbers, and the first kind that fits.
+
+    The images all differ; the first ``learned`` are training images.
+    """
+    is_grey = np.array([np.ptp(image, axis=-1).max() <= GREY for image in images])
+    small = _small(images, (_whole, _unframed, _trimmed))
+    near: dict[tuple[int, int], tuple[float, str]] = {}
     for name, both, turn in Bar(KINDS, desc="Comparing", unit=" kinds"):
         hashes = _hashes(turn(small[both])), _hashes(small[both])
         for pairs in _proposed(*hashes, learned, max(COMPARED // images[0].size, 1)):
-            one, other = (both(np.stack([distinct[i] for i in side])) for side in pairs.T)
+            one, other = (both(np.stack([images[i] for i in side])) for side in pairs.T)
             one, greys = turn(one), is_grey[pairs]
             if one.shape != other.shape:  # turned, and not square
                 continue
@@ -218,35 +237,7 @@ def find_duplicates(data: ImageData) -> Duplicates:
                 kind = " and ".join(filter(None, (grey, name))) or "nearly the same"
                 # images that differ correlate by less than 1, even if that rounds to 1
                 near.setdefault((a, b), (min(float(similarity[place]), np.nextafter(1, 0)), kind))
-    return _arranged(data, first, group, near)
-
-
-def _arranged(
-    data: ImageData,
-    first: np.ndarray,
-    group: np.ndarray,
-    near: dict[tuple[int, int], tuple[float, str]],
-) -> Duplicates:
-    """Return the duplicates, given groups of equal images.
-
-    Args:
-        data: the images.
-        first: int64 (G,), the first image of each group.
-        group: int64 (N,), the group of each image.
-        near: similarity and kind of each two groups that are near-duplicates.
-    """
-    count = len(data.train_labels)
-    others = np.setdiff1d(np.arange(len(group)), first)
-    found = [((int(first[group[i]]), int(i), 1.0), "the same") for i in others]
-    for (a, b), (similarity, kind) in sorted(near.items(), key=lambda one: (-one[1][0], one[0])):
-        found.append(((int(first[a]), int(first[b]), similarity), kind))
-    in_training = first < count
-    reached = in_training.copy()
-    for a, b in near:
-        reached[a] |= in_training[b]
-        reached[b] |= in_training[a]
-    pairs, kinds = [pair for pair, _ in found], [kind for _, kind in found]
-    return Duplicates(data, pairs, kinds, reached[group[count:]])
+    return near
 
 
 def _small(images: list[np.ndarray], changes: tuple[Change, ...]) -> dict[Change, np.ndarray]:

@@ -127,7 +127,7 @@ def resized(
     picture: Image.Image,
     size: tuple[int, int],
     resize: Resize,
-    extent: tuple[float, float] | None = None,
+    extent: tuple[float, float],
 ) -> Image.Image:
     """Resize an RGB picture by Lanczos interpolation.
 
@@ -137,11 +137,9 @@ def resized(
         resize: "crop" takes the largest central part with the proportions of ``size``. It neither
             distorts nor adds anything, but cuts off the ends of the longer side. "pad" keeps the
             whole picture between grey borders; "squash" keeps it whole and distorts it.
-        extent: width and height before a scaled decode rounded them up; default: those of
-            ``picture``.
+        extent: width and height, before a scaled decode rounded them up.
     """
-    height, width = size
-    across, down = extent or picture.size
+    (height, width), (across, down) = size, extent
     if resize == "crop":
         scale = min(across / width, down / height)
         left, top = (across - scale * width) / 2, (down - scale * height) / 2

@@ -81,7 +81,7 @@ def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
             - "name:(.+)_[0-9]+": from the file name, as ``by_name``.
             - "folders:2": from the last two folders above the picture, as ``by_folders``.
             - "level:2": from the second folder above the picture only.
-            - a function of the path inside the folder, a text with "/" between names: it returns
+            - a function of the path inside the folder, a string with "/" between names: it returns
               the class, or None to leave the picture out.
         folder: the folder of the pictures.
         left_out: a defaultdict of lists, to which rows without a picture are added.
@@ -114,7 +114,7 @@ def from_anywhere(labels: str, folder: Path) -> str:
 
 
 def _parsed(text: str) -> Label:
-    """Return the labeller that a text such as "level:2" stands for, else raise ValueError."""
+    """Return the labeller that a string such as "level:2" stands for, else raise ValueError."""
     kind, _, rest = text.partition(":")
     if kind == "name":
         return by_name(rest)
