@@ -235,9 +235,9 @@ def _tell_splits(data: ImageData, layout: Layout, of_weights: bool) -> None:
 def _tell_classes(data: ImageData, of_weights: bool) -> None:
     """Print how many pictures each class has, and whether some may have too few."""
     names = data.class_names
-    alike = Counter(" ".join(name.casefold().split()) for name in names)
-    if alike and max(alike.values()) > 1:
-        same = [name for name in names if alike[" ".join(name.casefold().split())] > 1]
+    folded = [" ".join(name.casefold().split()) for name in names]
+    alike = Counter(folded)
+    if same := [name for name, one in zip(names, folded, strict=True) if alike[one] > 1]:
         say(
             f"Classes whose names differ only in case or spaces: {listed([*map(repr, same)])}. "
             "If they are one class, give them one name."

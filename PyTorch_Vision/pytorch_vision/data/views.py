@@ -69,9 +69,8 @@ class Flip(View):
     """Mirror images horizontally.
 
     Args:
-        kind: "random", each with probability 1/2; "alternating", each in every other epoch, and
-            half of them in the first (arXiv 2404.00498); or "none".
-        seed: decides which images an alternating flip mirrors first.
+        kind: as ``Augmentation.flip``.
+        seed: decides which half of the images an alternating flip mirrors first.
         count: the number of training images.
     """
 
@@ -133,7 +132,7 @@ class Crop(View):
 
 
 class CutOut(View):
-    """Fill a square hole, which may extend over the edge of the image (arXiv 1708.04552).
+    """Fill a square hole, which may extend over the edge of the image.
 
     Args:
         side: the side of the hole, an even number of pixels.
