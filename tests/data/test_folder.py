@@ -8,8 +8,7 @@ from PIL import Image
 from small import paint, tiny_classifier, tiny_network
 
 from pytorch_vision.app.settings import Settings
-from pytorch_vision.data import hold_out, load_data, load_folder, read_image
-from pytorch_vision.data.load import is_cifar10
+from pytorch_vision.data import hold_out, load_folder, read_image
 from pytorch_vision.models import Classifier
 from pytorch_vision.training import TrainConfig, fit
 
@@ -28,7 +27,7 @@ def pictures(folder: Path, count: int) -> None:
             Image.new("RGB", size, COLOURS[name]).convert(mode).save(path)
 
 
-def test_images_and_labels_of_both_parts(tmp_path):
+def test_images_and_labels_of_both_splits(tmp_path):
     pictures(tmp_path / "train", 10)
     pictures(tmp_path / "test", 5)
     data = load_folder(tmp_path, 48)
@@ -67,21 +66,6 @@ def test_a_folder_is_resized_as_a_single_image_is(tmp_path):
     assert (found["pad"][:, 0] == 128).all()
 
 
-def test_unreadable_files_are_left_out_and_listed(tmp_path, capsys):
-    pictures(tmp_path, 5)
-    (tmp_path / "red" / "notes.txt").write_text("no picture")
-    (tmp_path / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing more")
-    (tmp_path / "red" / ".hidden").write_text("not looked at")
-    (tmp_path / ".ipynb_checkpoints").mkdir()
-    data = load_folder(tmp_path, 32)
-    assert len(data.train_labels) + len(data.test_labels) == 15
-    printed = capsys.readouterr().out
-    assert "2 of 17 files were left out:" in printed
-    assert "broken.jpg is a damaged image" in printed
-    assert "notes.txt is not an image that Pillow can read" in printed
-    assert "17 pictures of 32x32 pixels take 0.1 MB of disk" in printed
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -96,19 +80,6 @@ def test_wrong_arguments_are_named(tmp_path, change, message):
         load_folder(**{"path": tmp_path, **change})
 
 
-@pytest.mark.parametrize("name", ["2024", "sample", "full"])
-def test_an_existing_folder_takes_precedence_over_cifar10(tmp_path, monkeypatch, capsys, name):
-    pictures(tmp_path / name, 5)
-    monkeypatch.chdir(tmp_path)
-    assert load_data(name, size=32).class_names == tuple(COLOURS)
-    assert f"{name} is a folder here: its pictures are read, not CIF" in capsys.readouterr().out
-    settings = Settings.of(data=name)
-    assert settings.load_data().class_names == tuple(COLOURS)
-    assert settings.name == name
-    if Settings.of().data == name:  # the default is CIFAR-10's
-        assert is_cifar10(Settings.of().data)
-
-
 def test_each_class_is_held_out_by_its_share(tmp_path, capsys):
     """But nothing from one or two pictures; a file that cannot be read never counts."""
     counts = {"common": 100, "rare": 8, "seldom": 4, "two": 2, "one": 1}
@@ -116,13 +87,16 @@ def test_each_class_is_held_out_by_its_share(tmp_path, capsys):
     for name, count in counts.items():
         for number in range(count, count + 6):
             (tmp_path / name / f"{number}.png").write_text("broken")
+    (tmp_path / "one" / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing more")
     data = load_folder(tmp_path, 8)
     assert data.class_names == ("common", "one", "rare", "seldom", "two")
     assert np.bincount(data.train_labels).tolist() == [80, 1, 6, 3, 2]
     assert np.bincount(data.test_labels, minlength=5).tolist() == [20, 0, 2, 1, 0]
     printed = capsys.readouterr().out
-    assert "30 of 145 files were left out:\n  common/100.png, common/101.png" in printed
+    assert f"{tmp_path.name}: 146 pictures of 8x8 pixels take 0.0 MB of disk\n" in printed
+    assert "31 of 146 files were left out:\n  common/100.png, common/101.png" in printed
     assert "and 25 more: is not an image that Pillow can read\n" in printed
+    assert "  one/cut.jpg is a damaged image (" in printed
     assert "  one: 1 to train on, 0 to test on\n" in printed
     assert "very unequal: one has 1 to train on, common 80. Accuracy depends most on" in printed
     assert "or give them more weight (class_weights)" in printed

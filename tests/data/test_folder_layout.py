@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from small import paint
 
 from pytorch_vision.data import ImageData, load_folder
@@ -201,6 +200,7 @@ def test_classes_and_splits_are_found_and_reported(tmp_path, capsys, there, expe
         ("train/cat=3, train/dog=3, test/unknown=5", "test has classes that .*unknown"),
         # pictures that cannot be read
         ("train/cat=1, train/dog/1.png=0, val/cat=1", "no readable picture of class 'dog'"),
+        ("cat=4, dog/1.heic=0", "no readable picture of class 'dog' to train on"),
         ("train/cat=1, train/dog=1, val/dog/1.png=0", "has no readable picture to test on"),
         ("cat=2, dog=2", "to test on: no class has three pictures"),
     ],
@@ -213,7 +213,7 @@ def test_unclear_folders_are_refused(tmp_path, capsys, there, message):
 
 
 def test_the_folder_of_a_run_is_not_a_class(tmp_path, capsys):
-    """It holds run.json, and its pictures lie deeper."""
+    """It holds run.json, and its plots lie deeper."""
     fill(tmp_path, "cat=5, dog=5, runs/mine/run.json=0, runs/other/run.json=0, results/run.json=0")
     fill(tmp_path, "data/pictures-123456789abc.kept=0")
     for name in ("runs/mine", "results"):
@@ -306,8 +306,6 @@ def test_test_pictures_that_weights_were_trained_on_are_reported(tmp_path, capsy
     digests = load(tmp_path / "mine", held_out_share=0).train_digests
     fill(tmp_path, "sorted/train/cat=3, sorted/train/dog=3")
     shutil.copytree(tmp_path / "mine", tmp_path / "sorted" / "test")
-    for picture in tmp_path.glob("sorted/train/*/*"):
-        Image.new("RGB", (8, 8), "green").save(picture)
     capsys.readouterr()
     load(tmp_path / "sorted", class_names=("cat", "dog"), train_digests=digests)
     assert "also training pictures, pixel for pixel: 6" in capsys.readouterr().out
@@ -381,7 +379,7 @@ class TestOnlyTested:
         assert len(now.test_labels) == 8 + 3
         assert not trained & {image.tobytes() for image in now.test_images}
         assert len(now.train_labels) == 31  # to look through for wrong labels
-        again = load(tmp_path)  # the held-out pictures are nearly the same as before
+        again = load(tmp_path)  # almost the same pictures are held out as before
         assert len(trained & {image.tobytes() for image in again.test_images}) <= 2
         for file in now.test_files:
             (tmp_path / file).unlink()

@@ -31,31 +31,21 @@ EXPECTED = {**dict.fromkeys(CATS, "cat"), **dict.fromkeys(DOGS, "dog")}
 
 
 @pytest.mark.parametrize(
-    ("header", "row", "delimiter"),
+    ("header", "row"),
     [
-        ("file,label", "{name},{label}", ","),
-        ("\nfile,label", "{name},{label}", ","),
-        ("label,file", "{label},{name}", ","),
-        ("id,breed", "{stem},{label}", ","),
-        ("id;breed", "{stem};{label}", ";"),
-        ("path\tclass", "pictures/{name}\t{label}", "\t"),
-        ("path,class", r"pictures\{name},{label}", ","),
-        ("path,class", "./{name},{label}", ","),
-        ("id,breed,width,height", "{stem},{label},8,8", ","),
-        ("id,area,category,colour", "{stem},{number}.5,{label},{label}ish", ","),
-        ("", "{name},{label}", ","),
-        ("\ufefffile,label", '"{name}","{label}"', ","),
-        ("file label", "{name}  {label}", " "),
-        ("file,label", "C:\\mine\\{name},{label}", ","),
-        ("file,label", "https://example.com/mine/{stem}.PNG,{label}", ","),
-        ("id,label", "000{stem},{label}", ","),
-        (",id,label", "{wrong},{stem},{label}", ","),
-        ("label,id", "{binary},{stem}", ","),
-        ("id,cat,dog", "{stem},{is_cat}.0,{binary}.0", ","),
-        (",id,cat,dog", "{wrong},{stem},{is_cat},{binary}", ","),
+        ("file,label", "{name},{label}"),
+        ("label,file", "{label},{name}"),
+        ("id,breed", "{stem},{label}"),
+        ("id,breed,width,height", "{stem},{label},8,8"),
+        ("id,area,category,colour", "{stem},{number}.5,{label},{label}ish"),
+        ("", "{name},{label}"),
+        (",id,label", "{wrong},{stem},{label}"),
+        ("label,id", "{binary},{stem}"),
+        ("id,cat,dog", "{stem},{is_cat}.0,{binary}.0"),
+        (",id,cat,dog", "{wrong},{stem},{is_cat},{binary}"),
     ],
 )
-def test_columns_are_found_by_their_content(tmp_path, header, row, delimiter):
+def test_columns_are_found_by_their_content(tmp_path, header, row):
     paint(tmp_path / "pictures", *CATS, *DOGS)
     rows = [
         row.format(
@@ -64,14 +54,13 @@ def test_columns_are_found_by_their_content(tmp_path, header, row, delimiter):
         )
         for number, (name, label) in enumerate(EXPECTED.items())
     ]
-    text = "\n".join(filter(None, [header, *rows]))
     expected = EXPECTED
     if "{label}" not in row and "cat" not in header:
         expected = {name: str(int(label == "dog")) for name, label in EXPECTED.items()}
     path = tmp_path / "train.csv"  # beside the folder
-    for encoding, table in (("utf-8", path), ("utf-16", path.name)):  # Excel's "Unicode text"
-        path.write_text(text.lstrip("\ufeff"), encoding=encoding)
-        data = load_folder(tmp_path / "pictures", 8, labels=table)
+    path.write_text("\n".join(filter(None, [header, *rows])))
+    for labels in (path, path.name):
+        data = load_folder(tmp_path / "pictures", 8, labels=labels)
         assert classes_of(data) == expected
     assert np.bincount(data.test_labels).tolist() == [1, 1]
 
@@ -85,33 +74,15 @@ def table(folder: Path, *rows: str, header: str = "file,label") -> Path:
 ROWS = [f"{name},{label}" for name, label in EXPECTED.items()]
 
 
-def test_a_table_in_the_folder_is_named_by_its_name(tmp_path, capsys):
+@pytest.mark.parametrize("header", ["file,label", "10.png,cat"])
+def test_a_table_in_the_folder_is_named_by_its_name(tmp_path, capsys, header):
+    """Without a header, it may begin with a picture that is missing."""
     paint(tmp_path, *CATS, *DOGS, "more/9.png")
-    table(tmp_path, *ROWS, *ROWS, "10.png,cat")
+    table(tmp_path, *ROWS, *ROWS, "10.png,cat", header=header)
     assert classes_of(load_folder(tmp_path, 8, labels="labels.csv")) == EXPECTED
     printed = capsys.readouterr().out
     assert "Left out, pictures without a label: more/9.png\n" in printed
-    assert "Left out, rows of labels.csv without a picture: 10.png\n" in printed
-
-
-def test_a_table_without_a_header_may_begin_with_a_picture_that_is_missing(tmp_path, capsys):
-    paint(tmp_path, *CATS, *DOGS)
-    table(tmp_path, *ROWS, header="10.png,cat")
-    assert classes_of(load_folder(tmp_path, 8, labels="labels.csv")) == EXPECTED
-    assert "Left out, rows of labels.csv without a picture: 10.png\n" in capsys.readouterr().out
-
-
-def test_names_that_are_alike_are_not_taken_for_each_other(tmp_path, capsys):
-    """An exact name counts first; what looks like a suffix may be a part of the name."""
-    paint(tmp_path, *CATS, *DOGS, "A.png", "a.png", "scan.png")
-    rows = [*ROWS, "A.png,cat", "a.png,dog", "scan.1,cat"]
-    table(tmp_path, *rows)
-    expected = EXPECTED | {"A.png": "cat", "a.png": "dog"}
-    assert classes_of(load_folder(tmp_path, 8, labels="labels.csv")) == expected
-    assert "rows of labels.csv without a picture: scan.1\n" in capsys.readouterr().out
-    table(tmp_path, *ROWS, "A.jpg,cat")
-    with pytest.raises(ValueError, match=r"names 'A\.jpg', which may be .*A\.png, .*a\.png"):
-        load_folder(tmp_path, 8, labels="labels.csv")
+    assert "Left out, rows of labels.csv without a picture: 10.png" in printed
 
 
 def test_columns_can_be_named(tmp_path, capsys):
@@ -137,7 +108,7 @@ def test_columns_can_be_named(tmp_path, capsys):
             "has only one class, 'cat': expected two classes or more, each a folder with its "
             "pictures, or given by labels: a table, or the file names",
         ),
-        (["same.png,cat", *ROWS], "names 'same.png', which may be .*: give its path"),
+        (["same.png,cat", *ROWS], "names 'same.png', which may be .*a.same.png, .*: give its path"),
         ([f"{n}.png,{7 - n}.png" for n in range(8)], r"in two columns \(file, label\): name those"),
     ],
 )
@@ -167,34 +138,19 @@ def test_names_folders_or_a_function_say_the_class(tmp_path, labels, class_names
     assert load_folder(tmp_path, 8, labels=labels).class_names == class_names
 
 
-def test_a_labelled_folder_beside_the_splits_is_told(tmp_path, capsys):
-    for folder in ("train", "test", "external"):
-        paint(tmp_path / folder, "cat_1.png", "cat_2.png", "dog_1.png", "dog_2.png")
-    paint(tmp_path / "external", "rat_1.png")
-    data = load_folder(tmp_path, 8, labels="name:([a-z]+)")
-    assert data.class_names == ("cat", "dog")
-    assert len(data.train_labels) + len(data.test_labels) == 8
-    assert "Left out, not in one of the splits: external" in capsys.readouterr().out
-
-
-def test_train_and_test_folders_are_the_splits(tmp_path):
+def test_train_and_test_folders_are_the_splits(tmp_path, capsys):
     """If both have labels; otherwise a share of the pictures with labels is held out."""
+    paint(tmp_path / "external", "c_1.png")
     for split in ("train", "test"):
         paint(tmp_path / split, *(f"{label}_{split}{n}.png" for label in "ab" for n in range(5)))
     data = load_folder(tmp_path, 8, labels="name:(.)_")
     assert {file.split("/")[0] for file in data.test_files} == {"test"}
     assert (len(data.train_labels), len(data.test_labels)) == (10, 10)
+    assert "Left out, not in one of the splits: external" in capsys.readouterr().out
     table(tmp_path, *(f"a_train{n},a" for n in range(5)), *(f"b_train{n},b" for n in range(5)))
     data = load_folder(tmp_path, 8, labels="labels.csv")
     assert {file.split("/")[0] for file in (*data.train_files, *data.test_files)} == {"train"}
     assert len(data.test_labels) == 2
-
-
-def test_classes_of_the_test_alone_are_refused(tmp_path):
-    for split in ("train", "test"):
-        paint(tmp_path / split, "a/1.png", "a/2.png", "b/1.png", "b/2.png")
-    with pytest.raises(ValueError, match=r"that .*train does not have: test/a, test/b"):
-        load_folder(tmp_path, 8, labels="folders:2")
 
 
 def test_a_network_is_tested_by_labels(tmp_path):
@@ -202,8 +158,6 @@ def test_a_network_is_tested_by_labels(tmp_path):
     table(tmp_path, *ROWS)
     names = ("cat", "dog", "rat")
     assert len(load_folder(tmp_path, 8, labels="labels.csv", class_names=names).test_labels) == 8
-    with pytest.raises(ValueError, match=r"has classes \(dog\) that the network does not know"):
-        load_folder(tmp_path, 8, labels="labels.csv", class_names=("cat", "rat"))
 
 
 @pytest.mark.parametrize(
@@ -214,7 +168,6 @@ def test_a_network_is_tested_by_labels(tmp_path):
         ("name:(cat", "is not a regular expression"),
         ("folders:two", "expected 1 or more folders, as in folders:2"),
         ("level:0", "expected 1 or more folders, as in level:2"),
-        ("0.png", "is not a table"),
         ("name:(.+)_x", "labels gives none of the 8 pictures in .* a class, such as .*png"),
         (7, "expected a text, a path or a function"),
     ],

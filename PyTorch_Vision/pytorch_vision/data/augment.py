@@ -52,19 +52,16 @@ class Augmentation:
     def _check_steps(cls, steps: Any) -> Any:
         if steps is not None and not isinstance(steps, Sequence):
             raise ValueError(f"steps is {steps!r}, expected a list of albumentations transforms")
-        for step in steps or ():
+        ahead = list(steps or ())
+        while ahead:
+            step = ahead.pop(0)
             if not isinstance(step, (A.BasicTransform, A.BaseCompose)):
                 raise ValueError(f"steps has {step!r}, expected albumentations transforms")
-            _check_does_not_normalize(step)
+            if isinstance(step, DONE_AFTERWARDS):
+                raise ValueError(
+                    f"steps has {type(step).__name__}: leave it out, as every image is normalised "
+                    "after the steps, with the classifier's mean and standard deviation, and made "
+                    "into a tensor"
+                )
+            ahead += getattr(step, "transforms", ())
         return steps
-
-
-def _check_does_not_normalize(step: Any) -> None:
-    """Raise ValueError if a step, or a step inside it, normalises or makes a tensor."""
-    for inner in getattr(step, "transforms", ()):
-        _check_does_not_normalize(inner)
-    if isinstance(step, DONE_AFTERWARDS):
-        raise ValueError(
-            f"steps has {type(step).__name__}: leave it out, as every image is normalised after "
-            "the steps, with the classifier's mean and standard deviation, and made into a tensor"
-        )

@@ -80,7 +80,7 @@ KINDS: tuple[tuple[str, Change, Change], ...] = (
 
 @dataclass(frozen=True, eq=False)
 class Duplicates:
-    """Pairs of images that are the same, or nearly so. Test images are numbered after training's.
+    """Pairs of equal images and of near-duplicates. Test images are numbered after training's.
 
     Attributes:
         data: the images.
@@ -88,7 +88,7 @@ class Duplicates:
             means the same pixels; the most similar first. Equal images are paired with the first.
         kinds: how one image of each pair is a copy of the other: "the same", "nearly the same", or
             some of "grey", "framed or cropped", "mirrored" and "turned".
-        in_training: bool, which test images are also in training, or nearly so.
+        in_training: bool, which test images are in training too, or have a near-duplicate there.
     """
 
     data: ImageData
@@ -160,9 +160,9 @@ class Duplicates:
                 name, label = self.name(index), self.class_name(index)
                 images.append(name if name.startswith(f"{label}{os.sep}") else f"{name} ({label})")
             similarity = "" if alike == 1 else f" ({min(alike, 0.999):.3f})"
-            across_parts = ", in training and test" if first < count <= second else ""
+            across_splits = ", in training and test" if first < count <= second else ""
             kind = kinds[first, second, alike]
-            lines.append(f"  {', '.join(images)}: {kind}{similarity}{across_parts}")
+            lines.append(f"  {', '.join(images)}: {kind}{similarity}{across_splits}")
         if named and (more := len(pairs) - len(named)):
             lines.append(f"  and {more:,} more")
         return "\n".join(lines)
@@ -185,7 +185,7 @@ class Duplicates:
 
 
 def find_duplicates(data: ImageData) -> Duplicates:
-    """Find the images of both splits that are the same, or nearly so.
+    """Find the equal images and the near-duplicates in both splits.
 
     A perceptual hash (pHash: which of 64 low frequencies exceed their median) proposes up to ten
     candidates for each image, in its split and, for a test image, in training too, whose hashes
@@ -198,16 +198,35 @@ def find_duplicates(data: ImageData) -> Duplicates:
     groups: dict[bytes, int] = {}  # by digest, numbered in the order in which they occur
     digests = (hashlib.sha256(image.tobytes()).digest() for image in images)
     group = np.array([groups.setdefault(digest, len(groups)) for digest in digests])
-    first = np.unique(group, return_index=True)[1]
-    distinct = [images[i] for i in first]
-    learned = int((first < len(data.train_images)).sum())
-    is_grey = np.array([np.ptp(image, axis=-1).max() <= GREY for image in distinct])
-    small = _small(distinct, (_whole, _unframed, _trimmed))
-    near: dict[tuple[int, int], tuple[float, str]] = {}  # with the first kind that fits
+    first = np.unique(group, return_index=True)[1]  # the first image of each group
+    in_training = first < len(data.train_images)
+    near = _near_duplicates([images[i] for i in first], int(in_training.sum()))
+    copies = np.setdiff1d(np.arange(len(group)), first)
+    pairs = [(int(first[group[i]]), int(i), 1.0) for i in copies]
+    kinds = ["the same"] * len(pairs)
+    reached = in_training.copy()
+    for (a, b), (similarity, kind) in sorted(near.items(), key=lambda one: (-one[1][0], one[0])):
+        pairs.append((int(first[a]), int(first[b]), similarity))
+        kinds.append(kind)
+        reached[a] |= in_training[b]
+        reached[b] |= in_training[a]
+    return Duplicates(data, pairs, kinds, reached[group[len(data.train_images) :]])
+
+
+def _near_duplicates(
+    images: list[np.ndarray], learned: int
+) -> dict[tuple[int, int], tuple[float, str]]:
+    """Return the similarity of near-duplicates by their numbers, and the first kind that fits.
+
+    The images all differ; the first ``learned`` are training images.
+    """
+    is_grey = np.array([np.ptp(image, axis=-1).max() <= GREY for image in images])
+    small = _small(images, (_whole, _unframed, _trimmed))
+    near: dict[tuple[int, int], tuple[float, str]] = {}
     for name, both, turn in Bar(KINDS, desc="Comparing", unit=" kinds"):
         hashes = _hashes(turn(small[both])), _hashes(small[both])
         for pairs in _proposed(*hashes, learned, max(COMPARED // images[0].size, 1)):
-            one, other = (both(np.stack([distinct[i] for i in side])) for side in pairs.T)
+            one, other = (both(np.stack([images[i] for i in side])) for side in pairs.T)
             one, greys = turn(one), is_grey[pairs]
             if one.shape != other.shape:  # turned, and not square
                 continue
@@ -218,35 +237,7 @@ def find_duplicates(data: ImageData) -> Duplicates:
                 kind = " and ".join(filter(None, (grey, name))) or "nearly the same"
                 # images that differ correlate by less than 1, even if that rounds to 1
                 near.setdefault((a, b), (min(float(similarity[place]), np.nextafter(1, 0)), kind))
-    return _arranged(data, first, group, near)
-
-
-def _arranged(
-    data: ImageData,
-    first: np.ndarray,
-    group: np.ndarray,
-    near: dict[tuple[int, int], tuple[float, str]],
-) -> Duplicates:
-    """Return the duplicates, given groups of equal images.
-
-    Args:
-        data: the images.
-        first: int64 (G,), the first image of each group.
-        group: int64 (N,), the group of each image.
-        near: similarity and kind of each two groups that are nearly the same.
-    """
-    count = len(data.train_labels)
-    others = np.setdiff1d(np.arange(len(group)), first)
-    found = [((int(first[group[i]]), int(i), 1.0), "the same") for i in others]
-    for (a, b), (similarity, kind) in sorted(near.items(), key=lambda one: (-one[1][0], one[0])):
-        found.append(((int(first[a]), int(first[b]), similarity), kind))
-    in_training = first < count
-    reached = in_training.copy()
-    for a, b in near:
-        reached[a] |= in_training[b]
-        reached[b] |= in_training[a]
-    pairs, kinds = [pair for pair, _ in found], [kind for _, kind in found]
-    return Duplicates(data, pairs, kinds, reached[group[count:]])
+    return near
 
 
 def _small(images: list[np.ndarray], changes: tuple[Change, ...]) -> dict[Change, np.ndarray]:

@@ -27,7 +27,7 @@ from pytorch_vision.runtime.text import counted, listed, printable
 
 REASONS_LISTED = 20  # reasons why files cannot be read
 CLASSES_LISTED = 20
-UNEQUAL = 10  # report a class this many times as large as another
+VERY_UNEQUAL = 10  # report a class this many times as large as another
 
 
 def load_folder(
@@ -53,7 +53,7 @@ def load_folder(
 
     Without a test folder, a share of each class is held out for testing, but nothing from a class
     with one or two pictures. A hash of the pixels decides which pictures: the same ones at every
-    size, and nearly the same ones after files are renamed or a few are added.
+    size, and almost the same ones after files are renamed or a few are added.
 
     Files of other programs and files that Pillow cannot read are skipped. Values of more than 8
     bits are scaled in the same way in all pictures. Prints which pictures are for training and for
@@ -235,9 +235,9 @@ def _tell_splits(data: ImageData, layout: Layout, of_weights: bool) -> None:
 def _tell_classes(data: ImageData, of_weights: bool) -> None:
     """Print how many pictures each class has, and whether some may have too few."""
     names = data.class_names
-    alike = Counter(" ".join(name.casefold().split()) for name in names)
-    if alike and max(alike.values()) > 1:
-        same = [name for name in names if alike[" ".join(name.casefold().split())] > 1]
+    folded = [" ".join(name.casefold().split()) for name in names]
+    alike = Counter(folded)
+    if same := [name for name, one in zip(names, folded, strict=True) if alike[one] > 1]:
         say(
             f"Classes whose names differ only in case or spaces: {listed([*map(repr, same)])}. "
             "If they are one class, give them one name."
@@ -257,7 +257,7 @@ def _tell_classes(data: ImageData, of_weights: bool) -> None:
     untested = [names[label] for label in np.flatnonzero((test == 0) & (train > 0))]
     if untested and test.any():
         say(f"No test pictures: {listed(untested)}. The accuracy says nothing about them.")
-    if train.any() and not of_weights and train.max() >= UNEQUAL * train.min():
+    if train.any() and not of_weights and train.max() >= VERY_UNEQUAL * train.min():
         say(
             f"The classes are very unequal: {names[train.argmin()]} has {train.min():,} to train "
             f"on, {names[train.argmax()]} {train.max():,}. Accuracy depends most on the large "
@@ -280,7 +280,7 @@ def _tell_what_is_in_both(
 
 
 def _tell_how_pictures_were_read(decoded: Decoded) -> None:
-    """Print how values of more than 8 bits were scaled, and which parts of pictures were unused."""
+    """Print how values of more than 8 bits were scaled, and which pages and bands were not used."""
     for kind, (black, white) in decoded.scales.items():
         count = int((decoded.pictures["kind"] == kind).sum())
         say(

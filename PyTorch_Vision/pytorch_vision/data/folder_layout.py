@@ -35,10 +35,10 @@ HELPERS = {
 }
 # a word that names a split, alone or with the usual additions, as in training_set or val2017
 SPLIT_NAME = re.compile(
-    r"(?<![^\W_])(?:(train(?:ing)?)|(test(?:ing)?)|(val(?:id(?:ation)?)?|dev|eval(?:uation)?))"
+    r"(?<![^\W_])(?:(?P<train>train(?:ing)?)|(?P<test>test(?:ing)?)"
+    r"|(?P<val>val(?:id(?:ation)?)?|dev|eval(?:uation)?))"
     r"[\W_]*(?:data|set|images|pictures|split)*(?![^\W\d_])[\W\d_]*"
 )
-SPLITS = ("train", "test", "val")  # in the order of SPLIT_NAME's groups
 
 LeftOut = dict[str, list[str]]  # skipped files and folders, by reason
 # takes the path of a folder and its pictures; returns the class of each picture that has one
@@ -221,7 +221,7 @@ def _descended(folder: Folder, known: tuple[str, ...], in_split: bool = False) -
     Within a split there are no other splits: train/train holds the classes.
     """
     while len(folder.used) == 1 and folder.used[0].used and folder.used[0].name not in known:
-        if not in_split and _split_name(folder.used[0]) in SPLITS:
+        if not in_split and _split_name(folder.used[0]):
             return folder
         (folder,) = folder.used
     return folder
@@ -236,7 +236,7 @@ def _parsed(name: str) -> tuple[str, str]:
     found = SPLIT_NAME.search(name)
     if found is None:
         return "", name
-    return SPLITS[(found.lastindex or 1) - 1], name[: found.start()] + name[found.end() :]
+    return str(found.lastgroup), name[: found.start()] + name[found.end() :]
 
 
 def _split_name(folder: Folder) -> str:

@@ -29,6 +29,7 @@ from pytorch_vision.data.image_files import (
     DIGEST_LENGTH,
     WHOLE,
     Picture,
+    PictureError,
     Resize,
     Scales,
     decode_picture,
@@ -39,9 +40,10 @@ from pytorch_vision.runtime.files import atomic_write, user_path
 from pytorch_vision.runtime.terminal import Bar, say
 from pytorch_vision.runtime.text import describe_os_error, printable
 
+FACTS_LENGTH = 32  # characters
 FILE = np.dtype(
     [
-        ("facts", "S32"),  # hash of its path, size and times
+        ("facts", f"S{FACTS_LENGTH}"),  # hash of its path, size and times
         ("row", "i8"),  # its index among the images; -1: it could not be read
         ("size", "i4", 2),  # height and width in the file
         ("digest", f"U{DIGEST_LENGTH}"),
@@ -174,8 +176,8 @@ def arranged(
     if cache is not None:
         try:
             with atomic_write(cache) as file:
-                for part in _parts(len(rows), request.size):
-                    file.write(decoded.images[rows[part]].tobytes())
+                for chunk in _chunks(len(rows), request.size):
+                    file.write(decoded.images[rows[chunk]].tobytes())
                 index = io.BytesIO()
                 reasons = np.array(decoded.reasons, str)
                 np.savez(index, key=request.key, table=table, reasons=reasons)
@@ -217,13 +219,13 @@ def rows_of(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
     height, width = images.shape[1:3]
     beside = Path(source.filename) if source.filename else None
     kept = _temporary(len(rows), (height, width), beside)
-    for part in _parts(len(rows), (height, width)):
-        kept[part] = images[rows[part]]
+    for chunk in _chunks(len(rows), (height, width)):
+        kept[chunk] = images[rows[chunk]]
     return kept
 
 
-def _parts(count: int, size: tuple[int, int]) -> list[slice]:
-    """Divide ``count`` images into parts that are read or copied at once."""
+def _chunks(count: int, size: tuple[int, int]) -> list[slice]:
+    """Divide ``count`` images into chunks that are read or copied at once."""
     step = max(BATCH // (3 * math.prod(size)), 1)
     return [slice(start, start + step) for start in range(0, count, step)]
 
@@ -279,8 +281,11 @@ def _decode(
             else:
                 found = next(read)
                 bar.update()
-                if isinstance(found, Exception):
-                    reasons.append(_reason(files[number], found))
+                if isinstance(found, OSError):
+                    reasons.append(f"cannot be opened ({found.strerror or found})")
+                    continue
+                if isinstance(found, PictureError):
+                    reasons.append(printable(found.reason))
                     continue
                 images[row] = found.image
                 for name in ("size", "digest", "remark", "kind", "value_range", "scale"):
@@ -304,44 +309,33 @@ def _decode(
 
 def read_all(
     files: list[str], request: Request, scales: Scales | None = None
-) -> Generator[Picture | Exception, None, None]:
+) -> Generator[Picture | PictureError | OSError, None, None]:
     """Read files on all cores; yield each picture in order, or the error that it raised.
 
     Values of more than 8 bits are scaled by ``scales``; default: the request's.
     """
     scales = request.scales if scales is None else scales
 
-    def read(file: str) -> Picture | Exception:
+    def read(file: str) -> Picture | PictureError | OSError:
         try:
             return decode_picture(file, request.size, request.resize, scales)
-        except (ValueError, OSError) as error:
+        except (PictureError, OSError) as error:
             return error
 
-    able = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if able else os.cpu_count()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with quiet(), ThreadPoolExecutor(cores) as pool:
-        for part in _parts(len(files), request.size):
-            yield from pool.map(read, files[part])
-
-
-def _reason(file: str, error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"cannot be opened ({error.strerror or error})"
-    return printable(str(error)).removeprefix(printable(file)).lstrip()
+        for chunk in _chunks(len(files), request.size):
+            yield from pool.map(read, files[chunk])
 
 
 def _facts(file: str) -> bytes:
     """Return a hash of a file's path, size and times, which shows whether it has changed."""
-    facts: list[object]
-    try:
+    facts: list[object] = [os.path.abspath(file)]
+    with contextlib.suppress(OSError):  # reading it will say why
         status = os.stat(file)
-    except OSError as error:
-        facts = [file, str(error)]
-    else:
-        facts = [os.path.abspath(file), status.st_size, status.st_mtime_ns]
-        if os.name == "posix":  # there, the time of the last change, which no program can set
-            facts.append(status.st_ctime_ns)
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32].encode()
+        # on POSIX, ctime is that of the last change, which no program can set
+        facts += [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:FACTS_LENGTH].encode()
 
 
 def _is_current(old: Decoded, facts: np.ndarray) -> bool:

@@ -11,7 +11,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, Literal, get_args
@@ -33,7 +33,7 @@ MAX_SIDE = 8192  # pixels: the largest image that a network may ask for
 WHOLE = 1 << 20  # pixels above which a JPEG may be decoded smaller, and is hashed compressed
 DRAFT = 2  # a larger JPEG is decoded at this many times the target size or more
 LONGEST = 32  # "crop" and "pad" refuse aspect ratios this many times the target's
-DIGEST_LENGTH = 8  # characters
+DIGEST_LENGTH = 8  # characters of base64, with 6 bits each
 LOOKED_AT = 20  # files that are opened to find out whether they are pictures
 # EPS would start Ghostscript, a program; of the others Pillow knows only the names
 NOT_READ = ("EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF")
@@ -106,17 +106,13 @@ class _Decoded:
     values: np.ndarray | None = None
     digest: str = ""
 
-    @property
-    def orientation(self) -> int:
-        """The orientation in EXIF's numbers; 1, upright, if it is missing or unreadable."""
-        try:
-            return int(self.picture.getexif().get(Base.Orientation, 1))
-        except Exception:  # EXIF can be damaged in any way while the pixels are good
-            return 1
 
+class PictureError(ValueError):
+    """A picture cannot be read, or not be used; ``reason`` follows its name in the message."""
 
-class _RefusedError(ValueError):
-    """An intact picture cannot be used; the message says why, and follows the file's name."""
+    def __init__(self, reason: str, name: str = "the image") -> None:
+        super().__init__(f"{name} {reason}")
+        self.reason = reason
 
 
 def check_resize(resize: str) -> Resize:
@@ -131,7 +127,7 @@ def resized(
     picture: Image.Image,
     size: tuple[int, int],
     resize: Resize,
-    extent: tuple[float, float] | None = None,
+    extent: tuple[float, float],
 ) -> Image.Image:
     """Resize an RGB picture by Lanczos interpolation.
 
@@ -141,11 +137,9 @@ def resized(
         resize: "crop" takes the largest central part with the proportions of ``size``. It neither
             distorts nor adds anything, but cuts off the ends of the longer side. "pad" keeps the
             whole picture between grey borders; "squash" keeps it whole and distorts it.
-        extent: width and height before a scaled decode rounded them up; default: those of
-            ``picture``.
+        extent: width and height, before a scaled decode rounded them up.
     """
-    height, width = size
-    across, down = extent or picture.size
+    (height, width), (across, down) = size, extent
     if resize == "crop":
         scale = min(across / width, down / height)
         left, top = (across - scale * width) / 2, (down - scale * height) / 2
@@ -242,19 +236,20 @@ def decode_picture(
             return _brought(_decode_pillow(path), size, resize, scales or {})
         with _opened(path) as file:
             return _brought(_decode(file, size), size, resize, scales or {})
-    except _RefusedError as error:
-        raise ValueError(f"{name} {error}") from None
+    except PictureError as error:
+        raise PictureError(error.reason, name) from None
     except Image.DecompressionBombError:
-        raise ValueError(
-            f"{name} is too large, expected at most {_most_pixels():,} pixels: make it smaller, or "
-            "raise PIL.Image.MAX_IMAGE_PIXELS"
-        ) from None
+        reason = (
+            f"is too large, expected at most {_most_pixels():,} pixels: make it smaller, or raise "
+            "PIL.Image.MAX_IMAGE_PIXELS"
+        )
+        raise PictureError(reason, name) from None
     except Image.UnidentifiedImageError:
-        raise ValueError(f"{name} {_why_unknown(path)}") from None
+        raise PictureError(_why_unknown(path), name) from None
     except Exception as error:  # a damaged file can fail anywhere inside its decoder
         if is_system_error(error):
             raise
-        raise ValueError(f"{name} is a damaged image ({first_line(error)})") from error
+        raise PictureError(f"is a damaged image ({first_line(error)})", name) from error
 
 
 def _name(path: ImageLike, only_file: bool = False) -> str:
@@ -270,7 +265,7 @@ def _opened(path: ImageFile) -> IO[bytes]:
     if isinstance(path, bytes):
         return BytesIO(path)
     if not hasattr(path, "read"):
-        raise _RefusedError(
+        raise PictureError(
             f"is of type {type(path).__name__}, expected a path, bytes, an open binary file or a "
             "Pillow image"
         )
@@ -292,7 +287,7 @@ def pictures_of(files: list[str]) -> list[str]:
 
 
 def _letters(file: str) -> str:
-    """Return a file's suffix, or an empty text if it is a number, as in scan.0001."""
+    """Return a file's suffix, or an empty string if it is a number, as in scan.0001."""
     suffix = _suffix(file)
     return suffix if suffix[1:2].isalpha() else ""
 
@@ -323,7 +318,7 @@ def _suffix(path: str | os.PathLike) -> str:
 
 
 def _media_type(suffix: str) -> str:
-    """Return the media type of a suffix, such as "image/heic", or an empty text."""
+    """Return the media type of a suffix, such as "image/heic", or an empty string."""
     return mimetypes.guess_type(f"a{suffix}")[0] or ""
 
 
@@ -384,7 +379,7 @@ def _decode_file(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
         tile[0] in DEEP_CODECS or ";16" in str(tile[3]) for tile in picture.tile
     )
     picture.load()
-    decoded = _Decoded(picture, whole, extent)
+    digest, values = "", None
     if is_large and picture.format in ("JPEG", "MPO"):
         # hash the compressed pixels, the same at every scale
         if mpo := getattr(picture, "mpinfo", None):  # several pictures; the first is read
@@ -394,18 +389,26 @@ def _decode_file(file: IO[bytes], size: tuple[int, int]) -> _Decoded:
         file.seek(pixels_at)
         length = mpo[MPO_ENTRIES][0]["Size"] - pixels_at if mpo else -1
         pixels = file.read(length if length > 0 else -1)  # ignore an invalid size
-        facts = (whole, getattr(picture, "quantization", None), decoded.orientation)
-        return replace(decoded, digest=_digest(repr(facts).encode(), pixels))
-    if may_have_deep_colours and picture.mode in ("RGB", "RGBA", "LA"):
+        facts = (whole, getattr(picture, "quantization", None), _orientation(picture))
+        digest = _digest(repr(facts).encode(), pixels)
+    elif may_have_deep_colours and picture.mode in ("RGB", "RGBA", "LA"):
         file.seek(0)
-        return replace(decoded, values=_deep_colours(file.read(), picture.size))
-    return decoded
+        values = _deep_colours(file.read(), picture.size)
+    return _Decoded(picture, whole, extent, values, digest)
+
+
+def _orientation(picture: Image.Image) -> int:
+    """Return the orientation in EXIF's numbers; 1, upright, if it is missing or unreadable."""
+    try:
+        return int(picture.getexif().get(Base.Orientation, 1))
+    except Exception:  # EXIF can be damaged in any way while the pixels are good
+        return 1
 
 
 def _decode_pillow(picture: Image.Image) -> _Decoded:
     if not 1 <= picture.width * picture.height <= _most_pixels():
         shown = f"{picture.width}x{picture.height}"
-        raise _RefusedError(f"has {shown} pixels, expected 1 to {_most_pixels():,}")
+        raise PictureError(f"has {shown} pixels, expected 1 to {_most_pixels():,}")
     return _Decoded(picture, picture.size, picture.size)
 
 
@@ -424,21 +427,20 @@ def _without_metadata(content: bytes) -> bytes:
 def _brought(decoded: _Decoded, size: tuple[int, int], resize: Resize, scales: Scales) -> Picture:
     """Convert a decoded picture to RGB, resize it and turn it upright."""
     picture, whole, values = decoded.picture, decoded.whole, decoded.values
-    turn, sideways = TURNS.get(decoded.orientation), decoded.orientation >= 5
+    orientation = _orientation(picture)
+    turn, sideways = TURNS.get(orientation), orientation >= 5
     target, upright = (size[::-1], whole) if sideways else (size, whole[::-1])
     _check_proportions(whole, target, resize)
     mode, digest = picture.mode, decoded.digest
     has_extra_bands = _has_extra_bands(picture)
-    kind, value_range, scale = "", (0.0, 0.0), (0.0, 0.0)
+    value_range, scale = (0.0, 0.0), (0.0, 0.0)
     if mode.startswith(("I", "F")):
         values = np.asarray(picture)
+    kind = "" if values is None else values.dtype.name
     if values is not None:
-        colours = _colours(values, *_tiff_numbers(picture, NO_DATA)[:1])
-        kind, value_range = values.dtype.name, _range_of(colours)
-        low, high = value_range
-        scale = scales.get(kind, (min(0.0, low), high))
+        missing = (*_tiff_numbers(picture, NO_DATA), np.nan)[0]
+        scaled, value_range, scale = _in_8_bits(values, missing, scales.get(kind))
         digest = _digest(repr((values.shape, turn)).encode(), values.tobytes())
-        scaled = _in_8_bits(colours, scale)
         if mode in ("RGBA", "LA") and not has_extra_bands:
             scaled = np.dstack([scaled, (values[..., 3:] // 257).astype(np.uint8)])
         picture = Image.fromarray(scaled)
@@ -454,11 +456,11 @@ def _brought(decoded: _Decoded, size: tuple[int, int], resize: Resize, scales: S
 
 
 def _digest(*contents: bytes) -> str:
-    """Return a 48-bit hash as 8 characters; a million pictures are unlikely to collide."""
+    """Return a hash of 48 bits, which a million pictures are unlikely to share."""
     digest = hashlib.sha256()
     for content in contents:
         digest.update(content)
-    return base64.b64encode(digest.digest()[:6]).decode()
+    return base64.b64encode(digest.digest()).decode()[:DIGEST_LENGTH]
 
 
 def _check_proportions(whole: tuple[int, int], size: tuple[int, int], resize: Resize) -> None:
@@ -466,7 +468,7 @@ def _check_proportions(whole: tuple[int, int], size: tuple[int, int], resize: Re
     across, down = whole[0] / size[1], whole[1] / size[0]
     longer = max(across, down) / min(across, down)
     if resize != "squash" and longer >= min(LONGEST, 2 * min(size)):
-        raise _RefusedError(
+        raise PictureError(
             f"is {whole[0]}x{whole[1]} pixels, of which {resize!r} leaves one part in "
             f"{longer:,.0f}: cut it up, or set resize to 'squash'"
         )
@@ -474,24 +476,19 @@ def _check_proportions(whole: tuple[int, int], size: tuple[int, int], resize: Re
 
 def _to_rgb(picture: Image.Image, has_extra_bands: bool) -> tuple[Image.Image, str]:
     """Convert a picture of any 8-bit mode to RGB; also return what was done to further bands."""
-    try:
-        if picture.mode == "LAB":
-            lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-            converted = ImageCms.profileToProfile(picture, lab, srgb, outputMode="RGB")
-            assert converted is not None  # None only in place
-            return converted, ""
-        if picture.mode != "RGB" and picture.has_transparency_data and not has_extra_bands:
-            layers = picture.convert("RGBA")
-            opacity = layers.getchannel("A").getextrema()
-            if opacity in ((255, 255), (0, 0)):  # many programs leave an unused band at zero
-                return layers.convert("RGB"), ""
-            return _without_transparency(layers), TRANSPARENT
-        rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
-        return rgb, EXTRA_BANDS if has_extra_bands else ""
-    except (ValueError, ImageCms.PyCMSError) as error:
-        raise _RefusedError(
-            f"has mode {picture.mode}, which cannot be converted to RGB ({first_line(error)})"
-        ) from error
+    if picture.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(picture, lab, srgb, outputMode="RGB")
+        assert converted is not None  # None only in place
+        return converted, ""
+    if picture.mode != "RGB" and picture.has_transparency_data and not has_extra_bands:
+        layers = picture.convert("RGBA")
+        opacity = layers.getchannel("A").getextrema()
+        if opacity in ((255, 255), (0, 0)):  # many programs leave an unused band at zero
+            return layers.convert("RGB"), ""
+        return _without_transparency(layers), TRANSPARENT
+    rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
+    return rgb, EXTRA_BANDS if has_extra_bands else ""
 
 
 def _without_transparency(picture: Image.Image) -> Image.Image:
@@ -548,22 +545,22 @@ def _deep_colours(content: bytes, size: tuple[int, int]) -> np.ndarray | None:
     return values[..., [2, 1, 0, 3][: values.shape[2]]]  # OpenCV has BGR
 
 
-def _colours(values: np.ndarray, missing: float = np.nan) -> np.ndarray:
-    """Return values as float64 without a fourth band; those equal to ``missing`` become NaN."""
+def _in_8_bits(
+    values: np.ndarray, missing: float, scale: Scale | None
+) -> tuple[np.ndarray, Scale, Scale]:
+    """Scale values to 0..255; NaN and ``missing`` become black, infinite ones black or white.
+
+    Returns:
+        uint8 (H, W) or (H, W, 3), without a fourth band; the smallest and the largest finite value;
+        and the scale, by default from 0, or a negative smallest value, to the largest.
+    """
     colours = values[..., :3] if values.ndim == 3 else values
-    return np.where(colours == missing, np.nan, colours).astype(np.float64)
-
-
-def _range_of(colours: np.ndarray) -> Scale:
-    """Return the smallest and the largest finite value."""
+    colours = np.where(colours == missing, np.nan, colours).astype(np.float64)
     known = colours[abs(colours) < LARGEST]
     if not known.size:
-        raise _RefusedError("has no finite value")
-    return float(known.min()), float(known.max())
-
-
-def _in_8_bits(colours: np.ndarray, scale: Scale) -> np.ndarray:
-    """Scale values to 0..255; NaN becomes black, infinite values black or white."""
-    black, white = scale
+        raise PictureError("has no finite value")
+    low, high = float(known.min()), float(known.max())
+    black, white = scale = scale or (min(0.0, low), high)
     colours = np.where(np.isnan(colours), black, colours.clip(black, white))
-    return (255 * (colours - black) / max(white - black, 1e-300)).clip(0, 255).astype(np.uint8)
+    scaled = 255 * (colours - black) / max(white - black, 1e-300)
+    return scaled.clip(0, 255).astype(np.uint8), (low, high), scale

@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -52,31 +52,31 @@ class ImageData:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", check_class_names(self.class_names))
-        for part in ("train", "test"):
-            images = _as_array(getattr(self, f"{part}_images"), f"{part}_images")
-            labels = _as_array(getattr(self, f"{part}_labels"), f"{part}_labels")
-            if images.shape[:1] != (0,) or (part == "test" and not self.train_labels.size):
-                check_images(images, f"{part}_images")
+        for split in ("train", "test"):
+            images = _as_array(getattr(self, f"{split}_images"), f"{split}_images")
+            labels = _as_array(getattr(self, f"{split}_labels"), f"{split}_labels")
+            if images.shape[:1] != (0,) or (split == "test" and not self.train_labels.size):
+                check_images(images, f"{split}_images")
             truth_values = labels.dtype.kind == "b" and len(self.class_names) == 2
             if truth_values or not labels.size:
                 labels = labels.astype(np.int64)
             if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
                 raise ValueError(
-                    f"{part}_labels is {labels.dtype} of shape {labels.shape}, "
+                    f"{split}_labels is {labels.dtype} of shape {labels.shape}, "
                     f"expected int64 {images.shape[:1]}, one label for each image"
                 )
             wrong = np.flatnonzero((labels < 0) | (labels >= len(self.class_names)))
             if wrong.size:
                 raise ValueError(
-                    f"{part}_labels[{wrong[0]}] is {labels[wrong[0]]}, expected a class in "
+                    f"{split}_labels[{wrong[0]}] is {labels[wrong[0]]}, expected a class in "
                     f"0..{len(self.class_names) - 1}"
                 )
-            object.__setattr__(self, f"{part}_images", images)
-            object.__setattr__(self, f"{part}_labels", labels.astype(np.int64, copy=False))
-            files = getattr(self, f"{part}_files")
+            object.__setattr__(self, f"{split}_images", images)
+            object.__setattr__(self, f"{split}_labels", labels.astype(np.int64, copy=False))
+            files = getattr(self, f"{split}_files")
             if files is not None and len(files) != len(images):
                 raise ValueError(
-                    f"{part}_files has {len(files)} names, expected {len(images)}: one for each "
+                    f"{split}_files has {len(files)} names, expected {len(images)}: one for each "
                     "image"
                 )
         if self.train_images.shape[1:] != self.test_images.shape[1:]:
@@ -94,11 +94,8 @@ class ImageData:
     @property
     def class_counts(self) -> tuple[np.ndarray, np.ndarray]:
         """How many training and test images each class has, two int64 (C,), by label."""
-        classes = len(self.class_names)
-        return (
-            np.bincount(self.train_labels, minlength=classes),
-            np.bincount(self.test_labels, minlength=classes),
-        )
+        count = partial(np.bincount, minlength=len(self.class_names))
+        return count(self.train_labels), count(self.test_labels)
 
     @cached_property
     def fingerprint(self) -> str:

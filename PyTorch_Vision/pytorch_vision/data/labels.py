@@ -81,7 +81,7 @@ def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
             - "name:(.+)_[0-9]+": from the file name, as ``by_name``.
             - "folders:2": from the last two folders above the picture, as ``by_folders``.
             - "level:2": from the second folder above the picture only.
-            - a function of the path inside the folder, a text with "/" between names: it returns
+            - a function of the path inside the folder, a string with "/" between names: it returns
               the class, or None to leave the picture out.
         folder: the folder of the pictures.
         left_out: a defaultdict of lists, to which rows without a picture are added.
@@ -89,9 +89,7 @@ def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
     Raises:
         ValueError: ``labels`` is none of these, or a table lacks a column or cannot be read.
     """
-    table, columns = _found_table(labels, folder) if isinstance(labels, str) else (None, "")
-    if isinstance(labels, os.PathLike):
-        table = _table_path(labels, folder)
+    table, columns = _found_table(labels, folder)
     if table is not None:
         _, file, label = [*columns.split(":"), "", ""][:3]
         return _labeller_by_table(table, file, label, left_out)
@@ -99,7 +97,7 @@ def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
         labels = _parsed(labels)
     if not callable(labels):
         raise ValueError(f"labels is {labels!r}, expected a text, a path or a function")
-    function = labels
+    function: Label = labels
 
     def labeller(top: str, files: list[str]) -> dict[str, str]:
         named = {file: function(Path(file).relative_to(top).as_posix()) for file in files}
@@ -116,7 +114,7 @@ def from_anywhere(labels: str, folder: Path) -> str:
 
 
 def _parsed(text: str) -> Label:
-    """Return the labeller that a text such as "level:2" stands for, else raise ValueError."""
+    """Return the labeller that a string such as "level:2" stands for, else raise ValueError."""
     kind, _, rest = text.partition(":")
     if kind == "name":
         return by_name(rest)
@@ -130,12 +128,14 @@ def _parsed(text: str) -> Label:
     )
 
 
-def _found_table(text: str, folder: Path) -> tuple[Path | None, str]:
-    """Return the table that a text names, if there is one, and what follows: ":file:label"."""
-    if text.partition(":")[0] not in KINDS:
-        for path in (text, text.rsplit(":", 2)[0]):
+def _found_table(labels: object, folder: Path) -> tuple[Path | None, str]:
+    """Return the table that labels name, if there is one, and what follows: ":file:label"."""
+    if isinstance(labels, os.PathLike):
+        return _table_path(labels, folder), ""
+    if isinstance(labels, str) and labels.partition(":")[0] not in KINDS:
+        for path in (labels, labels.rsplit(":", 2)[0]):
             if (table := _table_path(path, folder)).is_file():
-                return table, text[len(path) :]
+                return table, labels[len(path) :]
     return None, ""
 
 

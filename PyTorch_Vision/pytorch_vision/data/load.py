@@ -1,4 +1,4 @@
-"""Images by name: CIFAR-10, a part of it, its bundled sample, or a folder of pictures."""
+"""Images by name: CIFAR-10, a subset of it, its bundled sample, or a folder of pictures."""
 
 import os
 from collections.abc import Sequence
@@ -57,7 +57,8 @@ def load_data(
     else:
         if is_cifar10(os.path.normpath(which)):
             say(f"{which} is a folder here: its pictures are read, not CIFAR-10's.")
-        known = () if held_out else class_names
+        if held_out:  # the test images are training images of the folder
+            class_names, train_digests = (), ()
         data = load_folder(
             which,
             size,
@@ -65,8 +66,8 @@ def load_data(
             held_out_share,
             labels=labels,
             cache=root,
-            class_names=known,
-            train_digests=() if held_out else train_digests,
+            class_names=class_names,
+            train_digests=train_digests,
             scales=scales,
         )
     return hold_out(data, held_out) if held_out else data

@@ -42,7 +42,7 @@ class TrainLoader:
             remaining image joins the batch before, as BatchNorm cannot train on one.
         seed: the random seed of the order and the augmentation.
         rank, world_size: this process's rank, and the number of processes. Each process gets its
-            part of every batch; the parts differ by at most one image.
+            shard of every batch; the shards differ by at most one image.
         device: where the batches are made; default: on the CPU, by albumentations.
 
     Attributes:
@@ -76,8 +76,8 @@ class TrainLoader:
         if device is not None and has_room(device, self.images.nbytes):
             self.on_device = torch.empty(self.images.shape, dtype=torch.uint8, device=device)
             for start in range(0, len(self.images), COPIED_AT_ONCE):
-                part = slice(start, start + COPIED_AT_ONCE)
-                self.on_device[part] = as_tensor(self.images[part]).to(device)
+                chunk = slice(start, start + COPIED_AT_ONCE)
+                self.on_device[chunk] = as_tensor(self.images[chunk]).to(device)
         self.vary(augmentation)
 
     def vary(self, augmentation: Augmentation) -> None:
@@ -95,22 +95,20 @@ class TrainLoader:
 
     def shown(self, batches: int) -> int:
         """Return the number of images in an epoch's first batches, over all processes."""
-        if batches >= len(self):
-            return len(self.chosen)
-        return batches * self.batch_size
+        return len(self.chosen) if batches >= len(self) else batches * self.batch_size
 
     def part(self, count: int) -> slice:
-        """Return this process's part of a batch of ``count`` images, which may be empty.
+        """Return this process's shard of a batch of ``count`` images, which may be empty.
 
-        No part is a single image, as BatchNorm after a global pooling cannot train on one.
+        No shard is a single image, as BatchNorm after a global pooling cannot train on one.
         """
         sharing = min(self.world_size, max(1, count // 2))
         return part_of(count, self.rank, sharing) if self.rank < sharing else slice(0, 0)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield this process's part of each batch of an epoch, from batch ``start`` on.
+        """Yield this process's shard of each batch of an epoch, from batch ``start`` on.
 
-        A process whose part is empty gets the batch's first two images with the label ``IGNORED``,
+        A process whose shard is empty gets the batch's first two images with the label ``IGNORED``,
         as the other processes wait for its step.
 
         Yields:
@@ -121,10 +119,10 @@ class TrainLoader:
             indices = self.batch_of(order, batch)
             draws = self.draws(indices, epoch, batch)
             labels = torch.from_numpy(self.labels[indices])
-            part = self.part(len(indices))
-            if part.start == part.stop:
-                part, labels = slice(2), torch.full_like(labels, IGNORED)
-            yield self.augment(indices[part], [drawn[part] for drawn in draws]), labels[part]
+            shard = self.part(len(indices))
+            if shard.start == shard.stop:
+                shard, labels = slice(2), torch.full_like(labels, IGNORED)
+            yield self.augment(indices[shard], [drawn[shard] for drawn in draws]), labels[shard]
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the images' indices, int64, in the order in which an epoch shows them."""
@@ -199,9 +197,9 @@ def eval_batches(
     """
     device, normalizer = torch.device(device), Normalizer(normalization).to(device)
     for start in range(0, len(images if rows is None else rows), batch_size):
-        part = slice(start, start + batch_size)
-        batch = as_tensor(images[part if rows is None else rows[part]])
-        yield normalizer(to_device(batch, device)).contiguous()
+        batch = slice(start, start + batch_size)
+        pixels = as_tensor(images[batch if rows is None else rows[batch]])
+        yield normalizer(to_device(pixels, device)).contiguous()
 
 
 def as_tensor(images: np.ndarray) -> Tensor:

@@ -49,9 +49,9 @@ class Normalization:
             raise ValueError("there are no images from which to compute mean and std")
         counts, step = np.zeros((3, 256)), max(AT_ONCE // images[0].size, 1)
         for start in range(0, len(images), step):
-            part = images[start : start + step]
+            chunk = images[start : start + step]
             for channel in range(3):
-                counts[channel] += np.bincount(part[..., channel].ravel(), minlength=256)
+                counts[channel] += np.bincount(chunk[..., channel].ravel(), minlength=256)
         values, weights = np.arange(256) / 255, counts / counts.sum(axis=1, keepdims=True)
         mean = weights @ values
         std = np.sqrt((weights @ values**2 - mean**2).clip(0))

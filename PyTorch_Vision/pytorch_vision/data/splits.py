@@ -22,11 +22,11 @@ def subset(data: ImageData, count: int) -> ImageData:
     if len(indices) == len(data.train_labels):
         return data
     name = f"{len(indices):,} of {data.name}"
-    return replace(data, **_train_part(data, indices), name=name)
+    return replace(data, **_train_fields(data, indices), name=name)
 
 
 def hold_out(data: ImageData, held_out: int, seed: int = 0) -> ImageData:
-    """Return the same data with a stratified part of the training images as its test images.
+    """Return the same data with a stratified sample of the training images as its test images.
 
     Use these to choose a recipe, a network or the number of epochs, and test once at the end: a
     test result that has guided a choice is better than the result on new images.
@@ -73,10 +73,10 @@ def k_folds(data: ImageData, folds: int = 5, seed: int = 0) -> Iterator[ImageDat
 
 def _split(data: ImageData, chosen: np.ndarray, name: str) -> ImageData:
     """Return the same data with the ``chosen`` training images, bool (N,), as its test images."""
-    held = _train_part(data, np.flatnonzero(chosen))
+    held = _train_fields(data, np.flatnonzero(chosen))
     return replace(
         data,
-        **_train_part(data, np.flatnonzero(~chosen)),
+        **_train_fields(data, np.flatnonzero(~chosen)),
         test_images=held["train_images"],
         test_labels=held["train_labels"],
         test_files=held["train_files"],
@@ -84,7 +84,7 @@ def _split(data: ImageData, chosen: np.ndarray, name: str) -> ImageData:
     )
 
 
-def _train_part(data: ImageData, indices: np.ndarray) -> dict[str, Any]:
+def _train_fields(data: ImageData, indices: np.ndarray) -> dict[str, Any]:
     """Return the fields of the training images at ``indices``, by name."""
     return {
         "train_images": rows_of(data.train_images, indices),

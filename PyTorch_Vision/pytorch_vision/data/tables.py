@@ -52,13 +52,13 @@ def read_table(path: Path) -> list[list[str]]:
 class FileNames:
     """Finds the files that a table names.
 
-    A text names a file by its name, or by its path from one of some folders. If no file is called
+    A string names a file by its name, or by its path from one of some folders. If no file is called
     exactly so, then suffix, case, Unicode form and leading zeros do not count, as spreadsheets and
-    other systems change them; nor does a folder with which all texts of a column begin.
+    other systems change them; nor does a folder with which all strings of a column begin.
 
     Args:
         files: their paths.
-        folders: from which the texts may be relative paths.
+        folders: from which the strings may be relative paths.
     """
 
     def __init__(self, files: Iterable[str], folders: Sequence[Path] = ()) -> None:
@@ -71,7 +71,7 @@ class FileNames:
                 self._alike[key].append(file)
 
     def named_by(self, column: Sequence[str]) -> list[list[str]]:
-        """Return the files that each text of a column may name: none, one, or several."""
+        """Return the files that each string of a column may name: none, one, or several."""
         texts = [_key(text) for text in column[1:] if text]  # without a header
         above = os.path.commonprefix(texts)  # noqa: RUF071  # of characters; cut at its last slash
         above = above[: above.rfind("/") + 1]

@@ -37,14 +37,6 @@ class PixelSources:
     columns: Tensor
     filled: Tensor
 
-    @classmethod
-    def unchanged(cls, images: Tensor) -> "PixelSources":
-        """Return the sources of views that are the images themselves, (N, H, W, 3)."""
-        count, height, width = images.shape[:3]
-        rows, columns = (torch.arange(length, device=images.device) for length in (height, width))
-        filled = torch.zeros((1, 1, 1), dtype=torch.bool, device=images.device)
-        return cls(rows.expand(count, -1), columns.expand(count, -1), filled)
-
 
 class View(ABC):
     """A random transform of images of one size."""
@@ -77,9 +69,8 @@ class Flip(View):
     """Mirror images horizontally.
 
     Args:
-        kind: "random", each with probability 1/2; "alternating", each in every other epoch, and
-            half of them in the first (arXiv 2404.00498); or "none".
-        seed: decides which images an alternating flip mirrors first.
+        kind: as ``Augmentation.flip``.
+        seed: decides which half of the images an alternating flip mirrors first.
         count: the number of training images.
     """
 
@@ -97,11 +88,9 @@ class Flip(View):
         return drawn
 
     def apply(self, image: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-        """Return the image or its mirror image."""
         return self.step.apply(image) if drawn else image
 
     def sources(self, sources: PixelSources, drawn: Tensor) -> PixelSources:
-        """Count the columns from the other side."""
         last = sources.columns.shape[1] - 1
         columns = torch.where(drawn[:, None], last - sources.columns, sources.columns)
         return replace(sources, columns=columns)
@@ -126,7 +115,6 @@ class Crop(View):
         return chance.integers(0, 2 * self.padding, (len(indices), 2), endpoint=True)
 
     def apply(self, image: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-        """Return the crop of the padded image."""
         if not self.padding:
             return image
         (top, left), (height, width) = drawn.tolist(), self.size
@@ -134,7 +122,6 @@ class Crop(View):
         return self.step.apply(self.pad(image=image)["image"], crop_coords=box)
 
     def sources(self, sources: PixelSources, drawn: Tensor) -> PixelSources:
-        """Shift rows and columns; those outside the image are padding."""
         height, width = self.size
         start = drawn - self.padding
         rows, columns = sources.rows + start[:, :1], sources.columns + start[:, 1:]
@@ -145,7 +132,7 @@ class Crop(View):
 
 
 class CutOut(View):
-    """Fill a square hole, which may extend over the edge of the image (arXiv 1708.04552).
+    """Fill a square hole, which may extend over the edge of the image.
 
     Args:
         side: the side of the hole, an even number of pixels.
@@ -169,7 +156,6 @@ class CutOut(View):
         return drawn
 
     def apply(self, image: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-        """Return the image with the part of the hole that lies inside it."""
         top, left = np.maximum(drawn, 0).tolist()
         bottom, right = np.minimum(drawn + self.side, self.size).tolist()
         if top >= bottom or left >= right:
@@ -177,7 +163,6 @@ class CutOut(View):
         return self.step.apply(image, holes=np.array([[left, top, right, bottom]]), seed=0)
 
     def sources(self, sources: PixelSources, drawn: Tensor) -> PixelSources:
-        """Mark the pixels in the hole."""
         rows = _within(sources.rows - drawn[:, :1], self.side)
         columns = _within(sources.columns - drawn[:, 1:], self.side)
         return replace(sources, filled=sources.filled | _boxes(rows, columns))
@@ -200,11 +185,7 @@ class CustomSteps(View):
         return chance.integers(2**63, size=len(indices))
 
     def apply(self, image: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-        """Return an image after all steps.
-
-        Raises:
-            ValueError: the steps change its size or its type.
-        """
+        """Raise ValueError if the steps change the image's size or its type."""
         # one state for all steps, as setting a seed would give each step the same state
         seed = int(drawn)
         self.pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
@@ -247,15 +228,9 @@ def make_views(
 def view_one_by_one(
     views: Sequence[View], images: np.ndarray, drawn: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """Apply views to one image after another, with albumentations.
+    """Apply views in order to one image after another, uint8 (N, H, W, 3), with albumentations.
 
-    Args:
-        views: in the order in which they are applied.
-        images: uint8 (N, H, W, 3).
-        drawn: for each view, the parameters of the N images.
-
-    Returns:
-        uint8 (N, H, W, 3).
+    ``drawn`` holds for each view the parameters of the N images. Returns uint8 (N, H, W, 3).
     """
     results = np.empty_like(images)
     for number, image in enumerate(images):
@@ -268,21 +243,19 @@ def view_one_by_one(
 def view_batch(
     views: Sequence[View], images: Tensor, drawn: Sequence[np.ndarray], normalizer: Normalizer
 ) -> Tensor:
-    """Apply views to a whole batch on its device, and normalise it.
+    """Apply views in order to a whole batch, uint8 (N, H, W, 3), on its device; normalise it.
 
-    Args:
-        views: in the order in which they are applied.
-        images: uint8 (N, H, W, 3).
-        drawn: for each view, the parameters of the N images, on the CPU.
-        normalizer: on the same device.
-
-    Returns:
-        float32 (N, 3, H, W), channels-last in memory.
+    ``drawn`` holds for each view the parameters of the N images, on the CPU; ``normalizer`` is on
+    the batch's device. Returns float32 (N, 3, H, W), channels-last in memory.
     """
-    sources = PixelSources.unchanged(images)
+    count, height, width = images.shape[:3]
+    rows = torch.arange(height, device=images.device).expand(count, -1)
+    columns = torch.arange(width, device=images.device).expand(count, -1)
+    filled = torch.zeros((1, 1, 1), dtype=torch.bool, device=images.device)
+    sources = PixelSources(rows, columns, filled)
     for view, parameters in zip(reversed(views), reversed(drawn), strict=True):
         sources = view.sources(sources, to_device(torch.from_numpy(parameters), images.device))
-    which = torch.arange(len(images), device=images.device)[:, None, None]
+    which = torch.arange(count, device=images.device)[:, None, None]
     pixels = images[which, sources.rows[:, :, None], sources.columns[:, None, :]]
     return normalizer(torch.where(sources.filled[..., None], normalizer.fill, pixels))
 
