@@ -45,3 +45,14 @@ def test_a_checkpoint_of_another_version_or_edited_is_refused(few, tiny, tmp_pat
     refusal = rf"checkpoint\.pt is not a valid checkpoint .*{reason}"
     with pytest.raises(CheckpointError, match=refusal):
         fit(tiny_classifier(few), few, CONFIG, EXACT, tmp_path)
+
+
+@pytest.mark.parametrize("step", ["torch.load", "restore_training"])
+def test_lack_of_memory_is_not_taken_for_a_damaged_file(few, tiny, tmp_path, monkeypatch, step):
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    fit(tiny, few, CONFIG, EXACT, tmp_path, lambda tested: True)
+    monkeypatch.setattr(f"pytorch_vision.training.checkpoint.{step}", full)
+    with pytest.raises(MemoryError, match="try batch_size=12"):
+        fit(tiny_classifier(few), few, CONFIG, EXACT, tmp_path)

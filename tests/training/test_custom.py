@@ -92,6 +92,11 @@ def test_what_cannot_be_a_loss_or_an_optimizer_is_named(few, tiny, custom, messa
         fit(tiny, few, CONFIG, EXACT, **custom)
 
 
+def test_lack_of_memory_is_not_taken_for_a_wrong_optimizer(few, tiny):
+    with pytest.raises(MemoryError, match="try batch_size=8"):
+        fit(tiny, few, CONFIG, EXACT, optimizer=lambda _: bytearray(2**46))
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [

@@ -21,9 +21,8 @@ from pydantic import Field
 from torch import Tensor
 
 from pytorch_vision.runtime.checks import checked_dataclass
+from pytorch_vision.runtime.files import ON_THE_CPU, is_lack_of_memory
 
-ON_THE_CPU = "DefaultCPUAllocator"  # in torch's error when the CPU's memory is full
-NO_MEMORY = (ON_THE_CPU, "out of memory", "ALLOC_FAILED")
 TORCHRUN = "TORCHELASTIC_RUN_ID"  # set in the processes that torchrun starts
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -303,12 +302,6 @@ def memory_explained(work: str = "this test", advice: str = "") -> Iterator[None
         advice = advice or "free some of it" + (", or set accelerator='cpu'" if gpu else "")
         where = "the GPU" if gpu else "the CPU"
         raise NoMemoryError(f"{where} has no memory for {work}; {advice}") from None
-
-
-def is_lack_of_memory(error: Exception) -> bool:
-    """Return whether an error from Python, NumPy or torch means that memory has run out."""
-    is_lack = isinstance(error, RuntimeError) and any(sign in str(error) for sign in NO_MEMORY)
-    return is_lack or isinstance(error, MemoryError)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,8 @@ from pytorch_vision.runtime.text import first_line
 
 # errno of an OSError from a damaged file: raised by a decoder, or by an impossible seek
 DAMAGE = (None, errno.EINVAL)
+ON_THE_CPU = "DefaultCPUAllocator"  # in torch's error when the CPU's memory is full
+NO_MEMORY = (ON_THE_CPU, "out of memory", "ALLOC_FAILED")
 LOCK = ".lock"
 RUN_MANIFEST = "run.json"  # a folder that holds this file was written by a run
 
@@ -168,7 +170,13 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
 
 
 def is_system_error(error: Exception) -> bool:
-    """Return whether the system failed, as for lack of permission, and not a file's content."""
+    """Return whether the system failed, as for lack of permission or memory, not the content."""
     if isinstance(error, OSError):
         return error.errno not in DAMAGE
-    return isinstance(error, MemoryError)
+    return is_lack_of_memory(error)
+
+
+def is_lack_of_memory(error: Exception) -> bool:
+    """Return whether an error from Python, NumPy or torch means that memory has run out."""
+    is_lack = isinstance(error, RuntimeError) and any(sign in str(error) for sign in NO_MEMORY)
+    return is_lack or isinstance(error, MemoryError)

@@ -22,6 +22,7 @@ from pytorch_vision.runtime import CheckpointError, Processes, atomic_write
 from pytorch_vision.runtime.files import (
     InUseError,
     check_writable,
+    is_lack_of_memory,
     is_system_error,
     locked,
     user_path,
@@ -202,6 +203,8 @@ class Checkpoints:
         except CheckpointError:
             raise
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+            if is_lack_of_memory(error):
+                raise
             name = type(error).__name__
             raise _foreign(path, f"{name}: {first_line(error)}") from error
         hardware = None
