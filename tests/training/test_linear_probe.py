@@ -149,21 +149,24 @@ def test_only_the_last_layer_is_fitted_if_it_alone_is_trained(easy, capsys):
     assert "The last layer stays as it is" in capsys.readouterr().out
 
 
+FIRST = [1.0, 0.7, 1.0, 0.7]
+
+
 def probe_of(losses: list[float]) -> LinearProbe:
     return LinearProbe(torch.empty(0), torch.empty(0), 0.0, torch.tensor(losses))
 
 
 @pytest.mark.parametrize(
-    ("losses", "share"),
+    ("losses", "accepted"),
     [
-        ([[1.2, 0.8, 1.2, 0.8]], 0.0),  # worse for all
-        ([[0.8, 0.6, 0.8, 0.6], [0.9, 0.7, 0.9, 0.7]], 0.1),  # better, then worse
-        ([[0.8, 0.6, 0.8, 0.6], [0.9, 0.6, 0.7, 0.6], [2, 2, 2, 2]], 0.2),  # within the error
-        ([[0.9, 0.5, 0.9, 0.5], [0.8, 0.5, 0.8, 0.5], [0.7, 0.4, 0.7, 0.4], [0, 0, 0, 0]], 0.8),
+        ([[1.2, 0.8, 1.2, 0.8]], 0),  # worse for all
+        ([[0.8, 0.6, 0.8, 0.6], [0.9, 0.7, 0.9, 0.7]], 1),  # better, then worse
+        ([[0.8, 0.6, 0.8, 0.6], [0.9, 0.6, 0.7, 0.6], [2, 2, 2, 2]], 2),  # within the error
+        ([[0.9, 0.5, 0.9, 0.5], [0.8, 0.5, 0.8, 0.5], [0.7, 0.4, 0.7, 0.4], [0, 0, 0, 0]], 4),
     ],
 )
-def test_statistics_move_until_the_fit_is_worse_by_more_than_its_error(losses, share):
-    network, given = tiny_network(), iter(losses)
+def test_statistics_move_until_the_fit_is_worse_by_more_than_its_error(losses, accepted):
+    network, given, share = tiny_network(), iter(losses), (0.0, *linear_probe.SHARES)[accepted]
     before = state_of(network)
 
     def moved_by(share: float) -> LinearProbe:
@@ -171,7 +174,9 @@ def test_statistics_move_until_the_fit_is_worse_by_more_than_its_error(losses, s
         network[1].running_var += 2 * share
         return probe_of(next(given))
 
-    assert adapt(Adapter(network, Call()), probe_of([1.0, 0.7, 1.0, 0.7]), moved_by) == share
+    moved, fitted = adapt(Adapter(network, Call()), probe_of(FIRST), moved_by)
+    assert moved == share
+    assert fitted.losses.tolist() == pytest.approx([FIRST, *losses][accepted])
     assert list(given) == []
     wanted = before | {
         "1.running_mean": before["1.running_mean"] + share,

@@ -82,36 +82,40 @@ def fit_last_layer(
         return
     layer, multiple = found
     order = epoch_order(len(data.train_images), config.seed, 0)
-    some = order[: image_count(len(order))]  # in random order: batches that come later count more
+    some = order[: image_count(len(order))]
 
-    def probe(rows: np.ndarray) -> tuple[LinearProbe, Tensor]:
-        """Fit the layer to the images of these rows; also return their features."""
+    def probe(rows: np.ndarray) -> tuple[LinearProbe, Tensor, Tensor]:
+        """Fit the layer to the images of these rows; also return their features and labels."""
+        rows = np.sort(rows)
         features = features_below(
             fabric, adapter, layer, data.train_images, classifier.normalization, rows
         )
         labels = torch.from_numpy(data.train_labels[rows]).long()
         intercept = layer.bias is not None
         fitted = fit_probe(features, labels, layer.out_features, intercept, config.label_smoothing)
-        return fitted, features
+        return fitted, features, labels
 
-    first, features = probe(some)
+    fitted, features, labels = probe(some)
     with torch.no_grad():
-        answers = layer(features.to(fabric.device)).argmax(1).cpu().numpy()
-    if 100 * (answers == data.train_labels[some]).mean() >= first.accuracy:
-        say(f"The last layer stays as it is. {_described(first)}, which is no better")
+        answers = layer(features.to(fabric.device)).argmax(1).cpu()
+    if 100 * (answers == labels).double().mean() >= fitted.accuracy:
+        say(f"The last layer stays as it is. {_described(fitted)}, which is no better")
         return
 
     def moved_by(share: float) -> LinearProbe:
         """Move the statistics, and fit the layer again."""
         size = images_at_once(classifier.size, fabric.device)
-        batches = eval_batches(
+        batches = eval_batches(  # in random order, as later ones count more
             data.train_images, classifier.normalization, fabric.device, size, some
         )
         move_statistics(adapter, batches, -(-len(some) // size), share, fabric.autocast)
         return probe(some)[0]
 
-    share = 0.0 if config.train == "head" else adapt(adapter, first, moved_by)
-    fitted, _ = probe(np.sort(order[: max(2, MOST_FEATURES // layer.in_features)]))
+    share = 0.0
+    if config.train == "all":
+        share, fitted = adapt(adapter, fitted, moved_by)
+    if len(some) < len(order):
+        fitted, *_ = probe(order[: max(2, MOST_FEATURES // layer.in_features)])
     with torch.no_grad():
         layer.weight.copy_(fitted.weight / multiple)
         if layer.bias is not None:
@@ -129,8 +133,10 @@ def _described(probe: LinearProbe) -> str:
     )
 
 
-def adapt(adapter: Adapter, first: LinearProbe, moved_by: Callable[[float], LinearProbe]) -> float:
-    """Move BatchNorm's running statistics as far as a fitted last layer allows; return how far.
+def adapt(
+    adapter: Adapter, first: LinearProbe, moved_by: Callable[[float], LinearProbe]
+) -> tuple[float, LinearProbe]:
+    """Move BatchNorm's running statistics as far as a fitted last layer allows.
 
     New pictures differ from the weights' own in style, which the statistics should follow, and in
     content, which they should not. So a mixture of the statistics is better than either (Steffen
@@ -142,6 +148,9 @@ def adapt(adapter: Adapter, first: LinearProbe, moved_by: Callable[[float], Line
         adapter: calls the network.
         first: the layer fitted with the learned statistics.
         moved_by: moves the statistics by a share, and returns the layer fitted then.
+
+    Returns:
+        The share, and the layer fitted with it.
     """
     statistics = [
         statistic
@@ -150,16 +159,16 @@ def adapt(adapter: Adapter, first: LinearProbe, moved_by: Callable[[float], Line
         if statistic.is_floating_point()  # the third one counts batches
     ]
     if not statistics:
-        return 0.0
+        return 0.0, first
     learned = [one.clone() for one in statistics]
-    best, kept, chosen = first, learned, 0.0
+    best, kept, chosen = first, learned, (0.0, first)
     for share in SHARES:
         _set(statistics, learned)
         probe = moved_by(share)
         worse = probe.losses - best.losses
         if float(worse.mean()) > float(worse.std()) / len(worse) ** 0.5:
             break
-        kept, chosen = [one.clone() for one in statistics], share
+        kept, chosen = [one.clone() for one in statistics], (share, probe)
         best = probe if float(worse.mean()) < 0 else best
     _set(statistics, kept)
     return chosen
