@@ -21,7 +21,6 @@ from pytorch_vision.runtime.devices import make_fabric, memory_explained
 from pytorch_vision.runtime.terminal import Bar
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.linear_probe import fit_last_layer, partly_frozen
-from pytorch_vision.training.optimizers import OPTIMIZERS
 from pytorch_vision.training.trainer import Trainer, training_settings
 
 SMOOTHING = 0.9  # of the running mean of the losses
@@ -129,7 +128,7 @@ def _range_test(
     fit_last_layer(fabric, adapter, duplicate, data, config)
     with partly_frozen(adapter, duplicate.size, config):
         trainer = Trainer(Processes(fabric), duplicate, data, config, adapter)
-        names = OPTIMIZERS[config.optimizer].rates[: len(trainer.schedulers)]
+        names = config.rates[: len(trainer.schedulers)]
         peaks = {name: config.chosen(name) for name in names}
         _raise_rates(trainer, list(peaks.values()), lowest, highest, steps)
         trainer.begin_epoch()

@@ -14,7 +14,7 @@ class Progress:
     Attributes:
         epoch, batch: the next batch to train on, both counted from 0 in this training.
         seconds: the time spent on training in the current epoch.
-        learning_rates: those of the last step, in the order of ``NamedOptimizer.rates``.
+        learning_rates: those of the last step, in the order of ``TrainConfig.rates``.
         history: the records of the complete epochs, after those of earlier trainings.
         log: for each complete epoch, the "text" that it printed and the "hardware" it ran on.
         bar_line: the current epoch's full progress bar, until the epoch is tested.

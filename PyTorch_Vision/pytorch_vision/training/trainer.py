@@ -30,7 +30,7 @@ from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Custom, CustomLoss
 from pytorch_vision.training.epoch_metrics import EpochMetrics
 from pytorch_vision.training.loss import cross_entropy
-from pytorch_vision.training.optimizers import OPTIMIZERS, make_optimizer
+from pytorch_vision.training.optimizers import make_optimizer
 from pytorch_vision.training.progress import Progress
 from pytorch_vision.training.pruning import Pruning
 
@@ -191,10 +191,7 @@ class Trainer:
         """
         bad = self.metrics.first_bad_batch()
         if bad is not None:
-            rates = ", ".join(
-                f"{name}={self.config.chosen(name)}"
-                for name in OPTIMIZERS[self.config.optimizer].rates
-            )
+            rates = ", ".join(f"{name}={self.config.chosen(name)}" for name in self.config.rates)
             advice = f"Lower the learning rate ({rates}) or train in precision '32-true'."
             if self.custom.optimizer is not None:
                 advice = "Lower the learning rate of your optimizer."
