@@ -78,15 +78,17 @@ class Machine:
         return "16-mixed" if fast is torch.float16 else "bf16-mixed"
 
 
-def make_fabric(machine: Machine | None = None) -> lightning_fabric.Fabric:
-    """Return a Fabric for one device, which places tensors there in the machine's precision."""
-    return fabric_on(machine or Machine(), 1, 1)
-
-
-def fabric_on(
-    machine: Machine, devices: int, nodes: int, strategy: str | Strategy = "auto"
+def make_fabric(
+    machine: Machine | None = None,
+    devices: int = 1,
+    nodes: int = 1,
+    strategy: str | Strategy = "auto",
 ) -> lightning_fabric.Fabric:
-    """Return a Fabric for ``devices`` devices on each of ``nodes`` machines."""
+    """Return a Fabric for devices of each of so many machines, in the machine's precision.
+
+    By default, it is for one device, whatever ``machine.devices`` is.
+    """
+    machine = machine or Machine()
     # Fabric announces the precision on stderr, which a notebook shows as an error
     for name in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)

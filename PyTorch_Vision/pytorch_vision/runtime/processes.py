@@ -51,10 +51,6 @@ class Processes:
         """Whether this process prints, draws and writes files."""
         return self.rank == 0
 
-    def part_of(self, count: int) -> slice:
-        """Return this process's slice of ``count`` items."""
-        return part_of(count, self.rank, self.world_size)
-
     def gather(self, *numbers: float) -> list[list[float]]:
         """Return each number's values in all processes, in the order of their ranks."""
         if self.world_size == 1:
@@ -148,12 +144,11 @@ class Processes:
 
     def _lost(self) -> list[int]:
         """Return the ranks that do not report to the first process's store."""
+        ranks = range(self.world_size)
         try:
             self.store.set(f"alive/{self.rank}", "")
             time.sleep(HEARTBEAT)
-            lost = [
-                rank for rank in range(self.world_size) if not self.store.check([f"alive/{rank}"])
-            ]
+            lost = [rank for rank in ranks if not self.store.check([f"alive/{rank}"])]
             if self.is_main:
                 time.sleep(HEARTBEAT)  # the others read the store meanwhile
         except RuntimeError:  # the store is lost, with the first process

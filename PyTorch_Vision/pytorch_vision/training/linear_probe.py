@@ -42,8 +42,7 @@ class LinearProbe:
     """A linear layer, fitted to features.
 
     Attributes:
-        weight: float32 (C, D).
-        bias: float32 (C,); zero without an intercept.
+        weight, bias: float32 (C, D) and (C,); the bias is zero without an intercept.
         accuracy: leave-one-out accuracy in percent.
         losses: float32 (N,), the leave-one-out cross-entropies.
     """
@@ -63,10 +62,9 @@ def fit_last_layer(
 ) -> None:
     """Fit the last layer of a network with learned weights if the recipe stays near them.
 
-    The layer's inputs are computed for each image, in evaluation mode. Before that, unless
-    ``config.train`` is "head", BatchNorm's running statistics move towards those of the images
-    (``adapt``). All stays as it is if the layer is right at least as often as the fitted one, as
-    with the same classes. Prints a line about what was done.
+    Before that, unless ``config.train`` is "head", move BatchNorm's running statistics (``adapt``).
+    All stays as it is if the layer is right at least as often as a fitted one, as with the same
+    classes. Prints what was done.
 
     ``adapter`` calls the classifier's network, on the device of ``fabric`` and in its precision.
     """
@@ -163,20 +161,15 @@ def adapt(
     learned = [one.clone() for one in statistics]
     best, kept, chosen = first, learned, (0.0, first)
     for share in SHARES:
-        _set(statistics, learned)
+        torch._foreach_copy_(statistics, learned)
         probe = moved_by(share)
         worse = probe.losses - best.losses
         if float(worse.mean()) > float(worse.std()) / len(worse) ** 0.5:
             break
         kept, chosen = [one.clone() for one in statistics], (share, probe)
         best = probe if float(worse.mean()) < 0 else best
-    _set(statistics, kept)
+    torch._foreach_copy_(statistics, kept)
     return chosen
-
-
-def _set(tensors: list[Tensor], values: list[Tensor]) -> None:
-    for tensor, value in zip(tensors, values, strict=True):
-        tensor.copy_(value)
 
 
 @contextlib.contextmanager
@@ -255,15 +248,9 @@ def features_below(
     normalization: Normalization,
     rows: np.ndarray,
 ) -> Tensor:
-    """Return a layer's inputs for images, in evaluation mode.
+    """Return a layer's inputs for images, in evaluation mode: float32 (M, D), on the CPU.
 
-    Args:
-        fabric, adapter: as for ``fit_last_layer``; the layer is one of this network.
-        images: uint8 (N, H, W, 3), normalised by ``normalization``.
-        rows: int64 (M,), the images to use.
-
-    Returns:
-        float32 (M, D), on the CPU.
+    ``images`` are uint8 (N, H, W, 3); ``rows``, int64 (M,), are those to use.
     """
     features = torch.empty(len(rows), layer.in_features)
     size = images_at_once((images.shape[1], images.shape[2]), fabric.device)
@@ -271,12 +258,12 @@ def features_below(
     hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with hook, evaluating(adapter.network):
         for batch in eval_batches(images, normalization, fabric.device, size, rows):
-            part = slice(start, start + len(batch))
             with fabric.autocast():
                 unhooked(batch)
+            end = start + len(batch)
             # a network that fails on a single image gets it twice
-            features[part] = seen.pop()[: len(batch)].float().cpu()
-            start = part.stop
+            features[start:end] = seen.pop()[: len(batch)].float().cpu()
+            start = end
     return features
 
 
@@ -288,7 +275,7 @@ def fit_probe(
     intercept: bool = True,
     label_smoothing: float = 0.0,
 ) -> LinearProbe:
-    """Fit a linear layer to features, by ridge regression of one-hot labels.
+    """Fit a linear layer to features.
 
     With U S V' the features, standardised, the hat matrix is H = U diag(s^2 / (s^2 + strength)) U'.
     The residual of an image that is left out is (y - H y)_i / (1 - H_ii), whatever the strength

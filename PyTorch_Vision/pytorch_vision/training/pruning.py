@@ -57,7 +57,7 @@ class Pruning:
 
     @torch.no_grad()
     def note(self, batch: int, logits: Tensor, labels: Tensor) -> None:
-        """Record the losses of this process's part of a batch, without waiting for the device."""
+        """Record the losses of this process's shard of a batch, without waiting for the device."""
         if self.config.pruning == 0:
             return
         indices = self.loader.batch_of(self.order, batch)
@@ -75,7 +75,7 @@ class Pruning:
 
     def _seen_by_all(self) -> Tensor:
         seen = self.seen.clone()
-        self.processes.average([seen])
+        self.processes.average([seen])  # each image is in the shard of one process
         return seen * self.processes.world_size
 
     def state_dict(self) -> dict[str, Any]:

@@ -178,8 +178,8 @@ class Trainer:
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss summed over this process's images of the current batch."""
-        part = self.loader.part(self.loader.count(self.progress.batch))
-        if part.start == part.stop:  # filler images, which only keep this process in step
+        shard = self.loader.part(self.loader.count(self.progress.batch))
+        if shard.start == shard.stop:  # filler images, which only keep this process in step
             return 0 * logits.sum()
         return self.criterion(logits, labels)
 
@@ -205,9 +205,8 @@ class Trainer:
     def update_statistics(self) -> None:
         """Recompute BatchNorm's running statistics for the weights that are about to be tested.
 
-        They are computed from the first images of the current epoch, augmented as in it, because
-        the network was trained with statistics of such images. All processes use the same images
-        and get the same result.
+        They are computed from the first images of the current epoch, augmented as in it; all
+        processes use the same images and get the same result.
         """
         self.average.copy_attributes()
         whole = copy.copy(self.loader)
