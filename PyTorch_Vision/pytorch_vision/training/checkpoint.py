@@ -109,9 +109,7 @@ def _foreign(path: Path, reason: str) -> CheckpointError:
 class Checkpoints:
     """A folder in which a run saves its state, after every epoch and at least once a minute.
 
-    Args:
-        folder: None saves nothing.
-        config, data, classifier, custom: describe the run, which a checkpoint must match.
+    None saves nothing. The other arguments describe the run, which a checkpoint must match.
     """
 
     def __init__(
@@ -136,8 +134,7 @@ class Checkpoints:
             OSError: the folder cannot be made or written.
         """
         with contextlib.ExitStack() as stack:
-            if self.folder is not None:
-                folder = self.folder
+            if (folder := self.folder) is not None:
                 try:
                     processes.on_main(lambda: check_writable(folder))
                     processes.on_main(lambda: stack.enter_context(locked(folder)))
@@ -160,8 +157,7 @@ class Checkpoints:
 
         If the file cannot be written, print a line that says so and let training continue.
         """
-        folder = self.folder
-        if folder is None or trainer.metrics.first_bad_batch() is not None:
+        if (folder := self.folder) is None or trainer.metrics.first_bad_batch() is not None:
             return
         state = {
             "format": FORMAT,
@@ -189,8 +185,7 @@ class Checkpoints:
         Raises:
             CheckpointError: the file is damaged or belongs to another run.
         """
-        folder = self.folder
-        if folder is None:
+        if (folder := self.folder) is None:
             return
         state = trainer.processes.on_main(lambda: load(folder))
         if state is None:

@@ -1,9 +1,9 @@
-"""How far a training has come, and what it has printed."""
+"""The progress of a training."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from pytorch_vision.models import EpochRecord, History
+from pytorch_vision.models import History
 from pytorch_vision.runtime.text import checked_text
 
 
@@ -43,14 +43,3 @@ class Progress:
         if not saved["epoch"] == len(log) <= len(history.records):
             raise ValueError("its epochs and its history do not agree")
         return cls(**{**saved, "history": history, "log": log})
-
-    def with_epoch(self, record: EpochRecord, text: str, hardware: str) -> "Progress":
-        """Return the progress at the start of the next epoch, with the current one's record."""
-        return replace(
-            self,
-            epoch=self.epoch + 1,
-            batch=0,
-            seconds=0.0,
-            history=History((*self.history.records, record)),
-            log=[*self.log, {"text": text, "hardware": hardware}],
-        )

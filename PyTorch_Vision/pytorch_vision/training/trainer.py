@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pytorch_vision.data import ImageData, train_loader
-from pytorch_vision.models import Classifier, EpochRecord
+from pytorch_vision.models import Classifier, EpochRecord, History
 from pytorch_vision.models.adapter import Adapter, find_training_call
 from pytorch_vision.models.inference import scaled_down
 from pytorch_vision.models.module_utils import load_state, tensors_of
@@ -172,7 +172,10 @@ class Trainer:
 
     def end_epoch(self, record: EpochRecord, text: str) -> None:
         """Add the current epoch to the history and its printed text to the log; begin the next."""
-        self.progress = self.progress.with_epoch(record, text, self.hardware)
+        progress = self.progress
+        progress.epoch, progress.batch, progress.seconds = progress.epoch + 1, 0, 0.0
+        progress.history = History((*progress.history.records, record))
+        progress.log.append({"text": text, "hardware": self.hardware})
         self.pruning.end()
         self.metrics.reset()
 
