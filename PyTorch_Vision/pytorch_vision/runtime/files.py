@@ -24,6 +24,7 @@ from pytorch_vision.runtime.text import first_line
 DAMAGE = (None, errno.EINVAL)
 ON_THE_CPU = "DefaultCPUAllocator"  # in torch's error when the CPU's memory is full
 NO_MEMORY = (ON_THE_CPU, "out of memory", "ALLOC_FAILED")
+NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # as on some network mounts
 LOCK = ".lock"
 RUN_MANIFEST = "run.json"  # a folder that holds this file was written by a run
 
@@ -83,7 +84,11 @@ def atomic_write(path: str | os.PathLike) -> Iterator[IO[bytes]]:
                     raise error.__context__ from None
                 raise
             file.flush()
-            _sync(file)
+            try:
+                os.fsync(file.fileno())
+            except OSError as error:
+                if error.errno not in NO_SYNC:
+                    raise
         os.replace(temporary, path)
     except OSError as error:
         if error.filename in (None, str(temporary)):
@@ -91,15 +96,6 @@ def atomic_write(path: str | os.PathLike) -> Iterator[IO[bytes]]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _sync(file: IO[bytes]) -> None:
-    """Flush a file to the disk, unless its file system cannot, as on some network mounts."""
-    try:
-        os.fsync(file.fileno())
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
-            raise
 
 
 def write_csv(

@@ -69,8 +69,7 @@ def _is_dense(tensor: Tensor) -> bool:
 
 def _tensors(network: nn.Module, trained: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """Return the tensors of a network that are averaged, and those that are copied."""
-    averaged: list[Tensor] = []
-    copies: list[Tensor] = []
+    averaged, copies = list[Tensor](), list[Tensor]()
     for parameter, its in zip(network.parameters(), trained.parameters(), strict=True):
         (averaged if its.requires_grad else copies).append(parameter.detach())
     statistics = {

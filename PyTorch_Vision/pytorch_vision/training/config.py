@@ -157,8 +157,7 @@ class TrainConfig:
     @property
     def rates(self) -> list[str]:
         """The settings that are peak learning rates of the optimizer."""
-        defaults = OPTIMIZERS[self.optimizer].defaults
-        return [name for name in defaults if name.endswith("learning_rate")]
+        return [one for one in OPTIMIZERS[self.optimizer].defaults if one.endswith("rate")]
 
     def batch_size_for(self, images: int) -> int:
         """Return the batch size; if it is unset, one for this number of training images."""

@@ -44,7 +44,7 @@ class Custom:
                 raise ValueError(f"{name} is {value!r}, expected a function")
 
     def fingerprint(self) -> dict[str, str]:
-        """Return descriptions that identify the loss and the optimizer in a checkpoint."""
+        """Return descriptions of the loss and the optimizer, which belong to a run's identity."""
         return {
             f"custom {name}": describe_callable(value)
             for name, value in vars(self).items()

@@ -70,14 +70,14 @@ def unused(trainer: Trainer) -> dict[str, str]:
     config, custom = trainer.config, trainer.custom
     of_optimizers = {name for one in OPTIMIZERS.values() for name in (*one.defaults, *one.others)}
     if custom.optimizer is not None:
-        not_its_own = {"optimizer", *of_optimizers} - {"warm_up"}
-        reasons = dict.fromkeys(not_its_own, "the optimizer is a custom one")
+        others = {"optimizer", *of_optimizers} - {"warm_up"}
+        reasons = dict.fromkeys(others, "the optimizer is a custom one")
     else:
         own = OPTIMIZERS[config.optimizer]
         others = of_optimizers.difference(own.defaults, own.others)
         reasons = dict.fromkeys(others, f"optimizer is {config.optimizer!r}")
-        for name in config.rates[len(trainer.schedulers) :]:
-            reasons[name] = "no convolution filters are trained"
+        without = config.rates[len(trainer.schedulers) :]
+        reasons |= dict.fromkeys(without, "no convolution filters are trained")
     if custom.loss is not None:
         reasons["class_weights"] = "the loss is a custom one"
         if config.transfer == "no":  # otherwise it is used to fit the last layer
@@ -111,13 +111,8 @@ def hidden_layers(network: nn.Module) -> list[str]:
 
 def _logits_twice(trainer: Trainer) -> tuple[Tensor, Tensor]:
     """Return the logits of two random images, computed twice in evaluation mode."""
-    device = trainer.fabric.device
-    with (
-        evaluating(trainer.network),
-        random_state_kept(device),
-        torch.enable_grad(),
-        trainer.fabric.autocast(),
-    ):
+    device, precision = trainer.fabric.device, trainer.fabric.autocast()
+    with evaluating(trainer.network), random_state_kept(device), torch.enable_grad(), precision:
         images = torch.rand(2, 3, *trainer.classifier.size, device=device)
         return trainer.adapter(images), trainer.adapter(images)
 

@@ -14,13 +14,10 @@ MakeOptimizer = Callable[[list[nn.Parameter]], Optimizer]
 
 
 class CombinedOptimizer(Optimizer):
-    """Several optimizers that step together or not at all.
+    """Optimizers of different parameters that step together or not at all.
 
     A gradient scaler (float16) unscales an optimizer's gradients and skips its step if one is
     infinite. With two optimizers, one could step while the other skips.
-
-    Args:
-        optimizers: these have different parameters.
     """
 
     def __init__(self, optimizers: list[Optimizer]) -> None:

@@ -21,13 +21,9 @@ POOL = 1.5  # times as many images, those of smallest loss, from which the prune
 
 
 class Pruning:
-    """Chooses the images of each epoch after the first by their losses when last shown.
+    """Chooses the images that a loader shows in each epoch after the first.
 
-    Args:
-        loader: its ``chosen`` images are set.
-        config: sets the share of images that are left out.
-        processes: the processes that share the images.
-        device: the network's device.
+    ``processes`` share the images, and the network is on the ``device``.
     """
 
     def __init__(

@@ -46,14 +46,10 @@ def training_settings(device: torch.device) -> Iterator[None]:
 
 
 class Trainer:
-    """Trains a classifier, step by step.
+    """Trains a classifier's network in place, step by step; each process has its own ``Trainer``.
 
-    Args:
-        processes: the processes that train together; each has its own ``Trainer``.
-        classifier: its network is trained in place.
-        data, config: as for ``fit``.
-        adapter: calls the network, which is on the device already; None creates one.
-        custom: a custom loss and optimizer; None for the recipe's.
+    ``adapter`` calls the network, which is on the device already; None creates one. ``custom`` has
+    a custom loss and optimizer; None uses the recipe's. The other arguments are those of ``fit``.
 
     Attributes:
         network: the network in training; ``model`` calls it.
