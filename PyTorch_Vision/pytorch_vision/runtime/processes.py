@@ -16,7 +16,6 @@ import lightning_fabric
 import torch
 import torch.distributed as dist
 from lightning_fabric.strategies.launchers import subprocess_script
-from torch import Tensor
 
 Made = TypeVar("Made")
 HEARTBEAT = 1.0  # seconds within which a process must answer after another was lost
@@ -102,16 +101,6 @@ class Processes:
             if caught := [error for error in errors if error is not None]:
                 raise caught[0]
         return made
-
-    @torch.no_grad()
-    def average(self, tensors: list[Tensor]) -> None:
-        """Average float tensors over all processes, in place."""
-        if self.world_size == 1 or not tensors:
-            return
-        joined = torch.cat([tensor.flatten() for tensor in tensors])
-        means: Any = self.fabric.all_reduce(joined, reduce_op="mean")
-        for tensor, mean in zip(tensors, means.split([t.numel() for t in tensors]), strict=True):
-            tensor.copy_(mean.view_as(tensor))
 
     @contextlib.contextmanager
     def explained(self, advice: Callable[[], str]) -> Iterator[None]:

@@ -69,10 +69,9 @@ class Pruning:
         self.losses[shown] = self._seen_by_all()[shown]
         self.seen.zero_()
 
-    def _seen_by_all(self) -> Tensor:
-        seen = self.seen.clone()
-        self.processes.average([seen])  # each image is in the shard of one process
-        return seen * self.processes.world_size
+    def _seen_by_all(self) -> Any:
+        # each image is in the shard of one process
+        return self.processes.fabric.all_reduce(self.seen.clone(), reduce_op="sum")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the losses of all processes."""
