@@ -1,15 +1,22 @@
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hooks import at_step, interrupt_at
-from small import EXACT, equal, tiny_classifier, tiny_network, without_seconds
+from small import (
+    EXACT,
+    UNVARIED,
+    equal,
+    tiny_classifier,
+    tiny_network,
+    without_seconds,
+)
 
-from pytorch_vision.data import Augmentation, ImageData, Normalization
+from pytorch_vision.data import Normalization
 from pytorch_vision.models import Classifier, History
 from pytorch_vision.runtime import CheckpointError, Machine
 from pytorch_vision.training import TrainConfig, fit
@@ -78,51 +85,35 @@ def test_a_run_ended_by_after_epoch_can_be_continued(few, tiny, tmp_path, capsys
     assert len(fit(tiny_classifier(few), few, plain, None, tmp_path).records) == 3
 
 
-Run = tuple[Classifier, ImageData, TrainConfig]
-
-
-def beginning_with(weights: str, classifier: Classifier) -> Classifier:
-    classifier.begins_with = weights
+def having(classifier: Classifier, **attributes: Any) -> Classifier:
+    vars(classifier).update(attributes)
     return classifier
 
 
 @pytest.mark.parametrize(
-    ("named", "other"),
+    ("named", "changed"),
     [
-        ("epochs was 3 and is 4", lambda own, data: (own, data, replace(CONFIG, epochs=4))),
-        (
-            "augmentation was ",
-            lambda own, data: (own, data, replace(CONFIG, augmentation=Augmentation(padding=2))),
-        ),
-        (
-            "data was ",
-            lambda own, data: (own, replace(data, test_labels=data.test_labels[::-1]), CONFIG),
-        ),
-        (
-            "network was ",
-            lambda own, data: (own.with_network(tiny_network(normalization=False)), data, CONFIG),
-        ),
-        (
-            "normalization was ",
-            lambda own, data: (tiny_classifier(data, normalization=GREY), data, CONFIG),
-        ),
+        ("epochs was 3 and is 4", {"config": lambda own: replace(own, epochs=4)}),
+        ("augmentation was ", {"config": lambda own: replace(own, augmentation=UNVARIED)}),
+        ("data was ", {"data": lambda own: replace(own, test_labels=own.test_labels[::-1])}),
+        ("network was ", {"classifier": lambda own: own.with_network(tiny_network(False))}),
+        ("normalization was ", {"classifier": lambda own: having(own, normalization=GREY)}),
         (
             "begins_with was 'missing' and is 'other weights'",
-            lambda own, data: (beginning_with("other weights", own), data, CONFIG),
+            {"classifier": lambda own: having(own, begins_with="other weights")},
         ),
     ],
 )
-def test_a_checkpoint_of_another_run_is_refused(
-    few, tiny, finished, named: str, other: Callable[[Classifier, ImageData], Run]
-):
+def test_a_checkpoint_of_another_run_is_refused(few, tiny, finished, named, changed):
     folder, _ = finished
     before = (folder / NAME).read_bytes()
-    classifier, data, config = other(tiny, few)
+    run = {"classifier": tiny, "data": few, "config": CONFIG}
+    run |= {name: change(run[name]) for name, change in changed.items()}
     with pytest.raises(CheckpointError, match=f"another run: {named}") as caught:
-        fit(classifier, data, config, EXACT, folder)
+        fit(**run, machine=EXACT, checkpoints=folder)
     assert ("start a new run from its weights" in str(caught.value)) == named.startswith("epochs")
     assert (folder / NAME).read_bytes() == before
-    assert classifier.history == History()
+    assert run["classifier"].history == History()
 
 
 def test_a_checkpoint_folder_that_cannot_be_written(few, tiny, tmp_path, capsys):
