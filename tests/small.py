@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 from pytorch_vision.data import Augmentation, ImageData, Normalization, load_data, subset
-from pytorch_vision.models import Classifier
+from pytorch_vision.models import Classifier, EpochRecord, History
 from pytorch_vision.runtime import Machine
 
 EXACT = Machine(accelerator="cpu", precision="32-true")  # gives the same bits each time
@@ -84,6 +84,11 @@ def equal(one: State | nn.Module, other: State | nn.Module) -> bool:
     """Tell whether two networks, or the states of networks, have the same bits."""
     first, second = (state_of(x) if isinstance(x, nn.Module) else x for x in (one, other))
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def without_seconds(history: History) -> list[EpochRecord]:
+    """Return a history's records without its times, which differ between runs."""
+    return [replace(one, train_seconds=0, test_seconds=0) for one in history.records]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from hooks import at_step, batches_shown, recognized
-from small import EXACT, UNVARIED, few_images, tiny_classifier, tiny_network
+from small import EXACT, UNVARIED, few_images, tiny_classifier, tiny_network, without_seconds
 from torch import nn
 
 from pytorch_vision.models import Classifier, History
@@ -35,7 +35,7 @@ def digest(tensors: Iterable[torch.Tensor]) -> str:
 
 def numbers(history: History) -> list[dict]:
     """Return a history without its seconds, which differ between processes."""
-    return [asdict(replace(one, train_seconds=0.0, test_seconds=0.0)) for one in history.records]
+    return list(map(asdict, without_seconds(history)))
 
 
 def gradients(processes: Processes) -> list[list[float]]:

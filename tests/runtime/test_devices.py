@@ -43,6 +43,12 @@ def test_make_fabric_uses_one_device_in_the_machines_precision(precision):
     assert devices.describe_hardware(fabric, autocast=False).endswith(" threads), 32-true")
 
 
+def test_the_variables_of_a_scheduler_start_nothing(monkeypatch):
+    for name, value in {"NTASKS": "4", "JOB_NAME": "x", "PROCID": "1", "NODEID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert make_fabric(Machine(accelerator="cpu")).world_size == 1
+
+
 def test_a_users_newer_option_for_matrix_products_is_restored():
     matmul = torch.backends.cuda.matmul
     before, matmul.fp32_precision = matmul.fp32_precision, "tf32"

@@ -139,6 +139,7 @@ def test_a_leading_tilde_is_the_home_folder(tmp_path, monkeypatch):
     ("error", "expected"),
     [
         (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), True),
         (OSError(errno.EMFILE, "Too many open files"), True),
         (OSError(errno.EBUSY, "Device or resource busy"), True),
         (PermissionError(errno.EACCES, "Permission denied"), True),

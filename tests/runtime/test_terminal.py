@@ -81,6 +81,15 @@ def test_tqdm_disable_hides_bars():
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+def test_printing_needs_no_torch():
+    code = "import sys, pytorch_vision.runtime.terminal; print(*sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    loaded = set(done.stdout.split())
+    assert b"pytorch_vision.runtime.terminal" in loaded
+    assert not {b"torch", b"lightning_fabric", b"numpy"} & loaded
+
+
 def test_bar_line(monkeypatch):
     assert bar_line("Epoch 1", 3, 12, 1, 1.0) == (
         "Epoch 1:  25%|██▌       | 3/12 [00:01<00:04,  2.00it/s]"

@@ -20,16 +20,6 @@ def test_the_last_epoch_never_shows_smaller_images():
         for epochs, share in shares
     ]
     assert small == [0, 1, 2, 5, 6, 0]
-    config = TrainConfig(epochs=3, progressive_resizing=0.75)
-    assert [config.scale_in(epoch) for epoch in range(3)] == [0.75, 0.75, 1.0]
-
-
-def test_epochs_of_smaller_images_augment_less():
-    config = TrainConfig(epochs=4, progressive_resizing=0.5)
-    assert [config.augmentation_in(epoch).padding for epoch in range(4)] == [3, 3, 4, 4]
-    assert [config.augmentation_in(epoch).cutout for epoch in range(4)] == [0, 0, 16, 16]
-    assert config.augmentation_in(0).flip == config.augmentation.flip
-    assert TrainConfig().augmentation_in(0) == Augmentation()
 
 
 def test_few_images_have_small_batches():
@@ -46,6 +36,20 @@ def test_recipes_take_changes_by_name_and_check_them():
 
 
 @pytest.mark.parametrize(
+    ("recipe", "changes", "rate", "weight_decay"),
+    [
+        *((recipe, {"optimizer": "adamw"}, 1e-3, 0.01) for recipe in RECIPES.values()),
+        (TrainConfig, {}, 0.05, 5e-4),  # beside Muon
+        (TrainConfig, {"optimizer": "sgd"}, 0.2, 5e-4),
+        (TrainConfig, {"learning_rate": 0.3, "weight_decay": 0.0}, 0.3, 0.0),
+    ],
+)
+def test_an_optimizer_has_rates_of_its_own(recipe, changes, rate, weight_decay):
+    config = recipe(**changes)
+    assert (config.chosen("learning_rate"), config.chosen("weight_decay")) == (rate, weight_decay)
+
+
+@pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({}, ("muon", 0.005, 0.0075, "near")),
@@ -59,15 +63,3 @@ def test_a_chosen_rate_or_optimizer_is_what_finetune_trains_with(changes, expect
     config = TrainConfig.finetune(**changes)
     rates = (config.chosen("learning_rate"), config.muon_learning_rate)
     assert (config.optimizer, *rates, config.transfer) == expected
-
-
-def test_another_optimizer_has_its_own_rates_in_every_recipe():
-    for recipe in RECIPES.values():
-        config = recipe(optimizer="adamw")
-        assert (config.chosen("learning_rate"), config.chosen("weight_decay")) == (1e-3, 0.01)
-
-
-def test_sgds_default_rate_is_lower_beside_muon():
-    assert TrainConfig().chosen("learning_rate") == 0.05
-    assert TrainConfig(optimizer="sgd").chosen("learning_rate") == 0.2
-    assert TrainConfig(learning_rate=0.3).chosen("learning_rate") == 0.3

@@ -92,6 +92,11 @@ def test_what_cannot_be_a_loss_or_an_optimizer_is_named(few, tiny, custom, messa
         fit(tiny, few, CONFIG, EXACT, **custom)
 
 
+def test_lack_of_memory_is_not_taken_for_a_wrong_optimizer(few, tiny):
+    with pytest.raises(MemoryError, match="try batch_size=8"):
+        fit(tiny, few, CONFIG, EXACT, optimizer=lambda _: bytearray(2**46))
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
@@ -140,14 +145,3 @@ def test_a_run_with_both_is_resumed_to_the_same_bits_with_the_same_functions_onl
         fit(tiny_classifier(few), few, CONFIG, EXACT, tmp_path, loss=smooth, optimizer=another)
     fit(resumed, few, CONFIG, EXACT, tmp_path, **own)
     assert torch.equal(weights_of(whole), weights_of(resumed))
-
-
-def test_an_optimizer_with_numpys_numbers_can_be_resumed(few, tiny, tmp_path):
-    def make(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(
-            parameters, lr=np.float64(0.01), betas=(np.float64(0.9), 0.99), weight_decay=np.int64(0)
-        )
-
-    fit(tiny, few, CONFIG, EXACT, tmp_path, lambda tested: np.True_, optimizer=make)
-    history = fit(tiny_classifier(few), few, CONFIG, EXACT, tmp_path, optimizer=make)
-    assert len(history.records) == 2

@@ -1,5 +1,8 @@
 """What is printed about probable mistakes before a training."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -65,6 +68,10 @@ class Centres(nn.Module):
         return F.cross_entropy(logits * self.centres, labels)
 
 
+def with_recipe(**settings: Any) -> dict[str, Any]:
+    return {"config": replace(CONFIG, **settings)}
+
+
 LOSS = Centres()
 NO_STATISTICS = nn.BatchNorm2d(3, track_running_stats=False)
 
@@ -85,8 +92,35 @@ NO_STATISTICS = nn.BatchNorm2d(3, track_running_stats=False)
         (Auxiliary(), {}, ["The loss does not reach second.weight, second.bias, which"]),
         (
             Body(),
-            {"config": TrainConfig(epochs=1, optimizer="adamw", muon_learning_rate=0.3)},
-            ["muon_learning_rate=0.3 is not used: optimizer is 'adamw'"],
+            with_recipe(optimizer="adamw", muon_learning_rate=0.3, momentum=0.8, nesterov=False),
+            [
+                "muon_learning_rate=0.3 is not used: optimizer is 'adamw'",
+                "momentum=0.8 is not used: optimizer is 'adamw'",
+                "nesterov=False is not used: optimizer is 'adamw'",
+            ],
+        ),
+        (
+            Body(),
+            with_recipe(optimizer="sgd", warm_up=0.3, momentum=0.8),
+            ["warm_up=0.3 is not used: optimizer is 'sgd'"],
+        ),
+        (
+            Body(),
+            with_recipe(train="head", muon_learning_rate=0.3, label_smoothing=0.2),
+            ["muon_learning_rate=0.3 is not used: no convolution filters are trained"],
+        ),
+        (
+            Body(),
+            {"loss": F.cross_entropy, **with_recipe(label_smoothing=0.2, class_weights=0.5)},
+            [
+                "label_smoothing=0.2 is not used: the loss is a custom one",
+                "class_weights=0.5 is not used: the loss is a custom one",
+            ],
+        ),
+        (
+            Body(),
+            {"optimizer": torch.optim.SGD, **with_recipe(learning_rate=0.3, warm_up=0.3)},
+            ["learning_rate=0.3 is not used: the optimizer is a custom one"],
         ),
         (Body(), {"loss": LOSS}, ["The loss has weights of its own, which"]),
         (

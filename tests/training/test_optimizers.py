@@ -64,17 +64,10 @@ def test_schedules_of_few_steps(tiny, config, steps):
 
 
 @pytest.mark.parametrize(
-    ("config", "kind", "rate", "weight_decay"),
-    [
-        (SGD, torch.optim.SGD, 0.2, 0.1),
-        (TrainConfig(optimizer="sgd"), torch.optim.SGD, 0.2, 5e-4),
-        (ADAMW, torch.optim.AdamW, 1e-3, 0.01),
-        (replace(ADAMW, learning_rate=0.3, weight_decay=0.0), torch.optim.AdamW, 0.3, 0.0),
-    ],
+    ("config", "kind", "weight_decay"),
+    [(SGD, torch.optim.SGD, 0.1), (ADAMW, torch.optim.AdamW, 0.01)],
 )
-def test_only_weights_of_convolutions_and_linear_layers_decay(
-    tiny, config, kind, rate, weight_decay
-):
+def test_only_weights_of_convolutions_and_linear_layers_decay(tiny, config, kind, weight_decay):
     (optimizer,) = make_optimizer(tiny, config, 10)[0].optimizers
     assert type(optimizer) is kind
     decaying, others = optimizer.param_groups
@@ -82,7 +75,6 @@ def test_only_weights_of_convolutions_and_linear_layers_decay(
     assert (decaying["weight_decay"], others["weight_decay"]) == (weight_decay, 0)
     everything = [id(p) for group in optimizer.param_groups for p in group["params"]]
     assert sorted(everything) == sorted(map(id, tiny.parameters()))
-    assert config.chosen("learning_rate") == rate
 
 
 def gradients(model: nn.Module, scale: float = 1.0) -> None:

@@ -53,7 +53,7 @@ def checked_dataclass(cls: Class) -> Class:
         try:
             make(self, *args, **values)
         except ValidationError as error:
-            raise ValueError(explained(error, tuple(declared(checked)))) from None
+            raise ValueError(_explained(error, tuple(declared(checked)))) from None
 
     checked.__init__ = init
     types, fields = get_type_hints(checked), declared(checked)
@@ -97,25 +97,24 @@ def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def explained(error: ValidationError, names: tuple[str, ...]) -> str:
+def _explained(error: ValidationError, names: tuple[str, ...]) -> str:
     """Return pydantic's errors as one line that names each wrong value once.
 
     ``names`` are the dataclass's field names: pydantic numbers values that are passed by position.
     """
     found: dict[str, list[str]] = {}
-    for one in error.errors():
-        wrong, expected = _explained(one, names)
+    for one in error.errors():  # a union has one error for each type
+        wrong, expected = _wrong_and_expected(one, names)
         if expected not in found.setdefault(wrong, []):
             found[wrong].append(expected)
     return "; ".join(wrong + " or ".join(expected) for wrong, expected in found.items())
 
 
-def _explained(one: Any, names: tuple[str, ...]) -> tuple[str, str]:
-    """Return which value is wrong and what was expected; a union has one error for each type."""
-    parts = list(one["loc"])
-    if parts and parts[0] in range(len(names)):
-        parts[0] = names[parts[0]]
-    name = ".".join(part for part in parts if isinstance(part, str) and part.isidentifier())
+def _wrong_and_expected(one: Any, names: tuple[str, ...]) -> tuple[str, str]:
+    path = list(one["loc"])
+    if path and path[0] in range(len(names)):
+        path[0] = names[path[0]]
+    name = ".".join(step for step in path if isinstance(step, str) and step.isidentifier())
     if one["type"] == "unexpected_keyword_argument":
         return f"there is no setting {name!r}", ""
     if one["type"] == "value_error":  # our own validators' message

@@ -21,9 +21,8 @@ from pydantic import Field
 from torch import Tensor
 
 from pytorch_vision.runtime.checks import checked_dataclass
+from pytorch_vision.runtime.files import ON_THE_CPU, is_lack_of_memory
 
-ON_THE_CPU = "DefaultCPUAllocator"  # in torch's error when the CPU's memory is full
-NO_MEMORY = (ON_THE_CPU, "out of memory", "ALLOC_FAILED")
 TORCHRUN = "TORCHELASTIC_RUN_ID"  # set in the processes that torchrun starts
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -79,15 +78,17 @@ class Machine:
         return "16-mixed" if fast is torch.float16 else "bf16-mixed"
 
 
-def make_fabric(machine: Machine | None = None) -> lightning_fabric.Fabric:
-    """Return a Fabric for one device, which places tensors there in the machine's precision."""
-    return fabric_on(machine or Machine(), 1, 1)
-
-
-def fabric_on(
-    machine: Machine, devices: int, nodes: int, strategy: str | Strategy = "auto"
+def make_fabric(
+    machine: Machine | None = None,
+    devices: int = 1,
+    nodes: int = 1,
+    strategy: str | Strategy = "auto",
 ) -> lightning_fabric.Fabric:
-    """Return a Fabric for ``devices`` devices on each of ``nodes`` machines."""
+    """Return a Fabric for devices of each of so many machines, in the machine's precision.
+
+    By default, it is for one device, whatever ``machine.devices`` is.
+    """
+    machine = machine or Machine()
     # Fabric announces the precision on stderr, which a notebook shows as an error
     for name in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -303,12 +304,6 @@ def memory_explained(work: str = "this test", advice: str = "") -> Iterator[None
         advice = advice or "free some of it" + (", or set accelerator='cpu'" if gpu else "")
         where = "the GPU" if gpu else "the CPU"
         raise NoMemoryError(f"{where} has no memory for {work}; {advice}") from None
-
-
-def is_lack_of_memory(error: Exception) -> bool:
-    """Return whether an error from Python, NumPy or torch means that memory has run out."""
-    is_lack = isinstance(error, RuntimeError) and any(sign in str(error) for sign in NO_MEMORY)
-    return is_lack or isinstance(error, MemoryError)
 
 
 @contextlib.contextmanager

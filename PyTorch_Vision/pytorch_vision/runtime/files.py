@@ -22,6 +22,9 @@ from pytorch_vision.runtime.text import first_line
 
 # errno of an OSError from a damaged file: raised by a decoder, or by an impossible seek
 DAMAGE = (None, errno.EINVAL)
+ON_THE_CPU = "DefaultCPUAllocator"  # in torch's error when the CPU's memory is full
+NO_MEMORY = (ON_THE_CPU, "out of memory", "ALLOC_FAILED")
+NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # as on some network mounts
 LOCK = ".lock"
 RUN_MANIFEST = "run.json"  # a folder that holds this file was written by a run
 
@@ -81,7 +84,11 @@ def atomic_write(path: str | os.PathLike) -> Iterator[IO[bytes]]:
                     raise error.__context__ from None
                 raise
             file.flush()
-            _sync(file)
+            try:
+                os.fsync(file.fileno())
+            except OSError as error:
+                if error.errno not in NO_SYNC:
+                    raise
         os.replace(temporary, path)
     except OSError as error:
         if error.filename in (None, str(temporary)):
@@ -89,15 +96,6 @@ def atomic_write(path: str | os.PathLike) -> Iterator[IO[bytes]]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _sync(file: IO[bytes]) -> None:
-    """Flush a file to the disk, unless its file system cannot, as on some network mounts."""
-    try:
-        os.fsync(file.fileno())
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
-            raise
 
 
 def write_csv(
@@ -168,7 +166,13 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
 
 
 def is_system_error(error: Exception) -> bool:
-    """Return whether the system failed, as for lack of permission, and not a file's content."""
+    """Return whether the system failed, as for lack of permission or memory, not the content."""
     if isinstance(error, OSError):
         return error.errno not in DAMAGE
-    return isinstance(error, MemoryError)
+    return is_lack_of_memory(error)
+
+
+def is_lack_of_memory(error: Exception) -> bool:
+    """Return whether an error from Python, NumPy or torch means that memory has run out."""
+    is_lack = isinstance(error, RuntimeError) and any(sign in str(error) for sign in NO_MEMORY)
+    return is_lack or isinstance(error, MemoryError)

@@ -12,7 +12,7 @@ from lightning_fabric.strategies import DDPStrategy
 from lightning_fabric.strategies.launchers import subprocess_script
 from torch.nn.parallel import DistributedDataParallel
 
-from pytorch_vision.runtime.devices import TORCHRUN, Machine, fabric_on
+from pytorch_vision.runtime.devices import TORCHRUN, Machine, make_fabric
 from pytorch_vision.runtime.terminal import is_interactive
 
 
@@ -27,7 +27,7 @@ def start_processes(machine: Machine) -> lightning_fabric.Fabric:
     """
     devices, nodes = _devices_and_nodes(machine.devices, machine.chosen_accelerator)
     if devices * nodes == 1:
-        return fabric_on(machine, 1, 1)
+        return make_fabric(machine)
     script = getattr(sys.modules["__main__"], "__file__", "")
     # Fabric starts argv again, from the folder of now
     again = bool(script) and os.path.realpath(sys.argv[0]) == os.path.realpath(script)
@@ -38,7 +38,7 @@ def start_processes(machine: Machine) -> lightning_fabric.Fabric:
             f"script or has changed its folder: run python -m pytorch_vision train --devices "
             f"{devices}, or a script of your own with torchrun --nproc-per-node {devices}"
         )
-    fabric = fabric_on(machine, devices, nodes, _data_parallel())
+    fabric = make_fabric(machine, devices, nodes, _data_parallel())
     if "LT_CLI_USED" not in started:
         # otherwise each process prints a screenful of stack frames when the first one is lost
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")

@@ -16,7 +16,6 @@ import lightning_fabric
 import torch
 import torch.distributed as dist
 from lightning_fabric.strategies.launchers import subprocess_script
-from torch import Tensor
 
 Made = TypeVar("Made")
 HEARTBEAT = 1.0  # seconds within which a process must answer after another was lost
@@ -50,10 +49,6 @@ class Processes:
     def is_main(self) -> bool:
         """Whether this process prints, draws and writes files."""
         return self.rank == 0
-
-    def part_of(self, count: int) -> slice:
-        """Return this process's slice of ``count`` items."""
-        return part_of(count, self.rank, self.world_size)
 
     def gather(self, *numbers: float) -> list[list[float]]:
         """Return each number's values in all processes, in the order of their ranks."""
@@ -107,16 +102,6 @@ class Processes:
                 raise caught[0]
         return made
 
-    @torch.no_grad()
-    def average(self, tensors: list[Tensor]) -> None:
-        """Average float tensors over all processes, in place."""
-        if self.world_size == 1 or not tensors:
-            return
-        joined = torch.cat([tensor.flatten() for tensor in tensors])
-        means: Any = self.fabric.all_reduce(joined, reduce_op="mean")
-        for tensor, mean in zip(tensors, means.split([t.numel() for t in tensors]), strict=True):
-            tensor.copy_(mean.view_as(tensor))
-
     @contextlib.contextmanager
     def explained(self, advice: Callable[[], str]) -> Iterator[None]:
         """Raise a ``ProcessLostError`` in place of a communication error.
@@ -148,12 +133,11 @@ class Processes:
 
     def _lost(self) -> list[int]:
         """Return the ranks that do not report to the first process's store."""
+        ranks = range(self.world_size)
         try:
             self.store.set(f"alive/{self.rank}", "")
             time.sleep(HEARTBEAT)
-            lost = [
-                rank for rank in range(self.world_size) if not self.store.check([f"alive/{rank}"])
-            ]
+            lost = [rank for rank in ranks if not self.store.check([f"alive/{rank}"])]
             if self.is_main:
                 time.sleep(HEARTBEAT)  # the others read the store meanwhile
         except RuntimeError:  # the store is lost, with the first process

@@ -12,16 +12,11 @@ class Average:
 
     By default it is an exponential moving average over about the last tenth of the steps so far, at
     most one epoch. With ``whole``, all steps and the initial weights count alike. Frozen parameters
-    and buffers, such as masks, are copied. Running statistics of normalisation layers
-    are left alone: averaged weights need statistics of their own (see ``batchnorm``).
-
-    Args:
-        network: the network in training, on its device.
-        enabled: False keeps no average.
-        whole: True averages over the whole training.
+    and buffers, such as masks, are copied, but not the running statistics of normalisation layers
+    (see ``batchnorm``).
 
     Attributes:
-        network: the averaged copy; without an average, the network itself.
+        network: the averaged copy; if not ``enabled``, the network in training itself.
     """
 
     def __init__(self, network: nn.Module, enabled: bool = True, whole: bool = False) -> None:
@@ -74,8 +69,7 @@ def _is_dense(tensor: Tensor) -> bool:
 
 def _tensors(network: nn.Module, trained: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """Return the tensors of a network that are averaged, and those that are copied."""
-    averaged: list[Tensor] = []
-    copies: list[Tensor] = []
+    averaged, copies = list[Tensor](), list[Tensor]()
     for parameter, its in zip(network.parameters(), trained.parameters(), strict=True):
         (averaged if its.requires_grad else copies).append(parameter.detach())
     statistics = {

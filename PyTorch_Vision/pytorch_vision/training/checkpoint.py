@@ -22,6 +22,7 @@ from pytorch_vision.runtime import CheckpointError, Processes, atomic_write
 from pytorch_vision.runtime.files import (
     InUseError,
     check_writable,
+    is_lack_of_memory,
     is_system_error,
     locked,
     user_path,
@@ -108,9 +109,7 @@ def _foreign(path: Path, reason: str) -> CheckpointError:
 class Checkpoints:
     """A folder in which a run saves its state, after every epoch and at least once a minute.
 
-    Args:
-        folder: None saves nothing.
-        config, data, classifier, custom: describe the run, which a checkpoint must match.
+    None saves nothing. The other arguments describe the run, which a checkpoint must match.
     """
 
     def __init__(
@@ -135,8 +134,7 @@ class Checkpoints:
             OSError: the folder cannot be made or written.
         """
         with contextlib.ExitStack() as stack:
-            if self.folder is not None:
-                folder = self.folder
+            if (folder := self.folder) is not None:
                 try:
                     processes.on_main(lambda: check_writable(folder))
                     processes.on_main(lambda: stack.enter_context(locked(folder)))
@@ -159,8 +157,7 @@ class Checkpoints:
 
         If the file cannot be written, print a line that says so and let training continue.
         """
-        folder = self.folder
-        if folder is None or trainer.metrics.first_bad_batch() is not None:
+        if (folder := self.folder) is None or trainer.metrics.first_bad_batch() is not None:
             return
         state = {
             "format": FORMAT,
@@ -188,8 +185,7 @@ class Checkpoints:
         Raises:
             CheckpointError: the file is damaged or belongs to another run.
         """
-        folder = self.folder
-        if folder is None:
+        if (folder := self.folder) is None:
             return
         state = trainer.processes.on_main(lambda: load(folder))
         if state is None:
@@ -202,6 +198,8 @@ class Checkpoints:
         except CheckpointError:
             raise
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+            if is_lack_of_memory(error):
+                raise
             name = type(error).__name__
             raise _foreign(path, f"{name}: {first_line(error)}") from error
         hardware = None

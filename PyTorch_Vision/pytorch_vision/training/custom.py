@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pytorch_vision.models.module_utils import copied
-from pytorch_vision.runtime.devices import is_lack_of_memory
+from pytorch_vision.runtime.files import is_lack_of_memory
 from pytorch_vision.runtime.text import counted, first_line
 from pytorch_vision.training.fingerprint import describe_callable
 from pytorch_vision.training.optimizers import MakeOptimizer
@@ -44,7 +44,7 @@ class Custom:
                 raise ValueError(f"{name} is {value!r}, expected a function")
 
     def fingerprint(self) -> dict[str, str]:
-        """Return descriptions that identify the loss and the optimizer in a checkpoint."""
+        """Return descriptions of the loss and the optimizer, which belong to a run's identity."""
         return {
             f"custom {name}": describe_callable(value)
             for name, value in vars(self).items()
@@ -62,6 +62,8 @@ class Custom:
         try:
             made: Any = self.optimizer(parameters)
         except Exception as error:  # a custom optimizer can raise anything
+            if is_lack_of_memory(error):
+                raise
             raise ValueError(
                 f"optimizer failed on {counted(len(parameters), 'parameter')}: "
                 f"{type(error).__name__}: {first_line(error)}"

@@ -7,23 +7,21 @@ from pytorch_vision.runtime import Processes
 
 
 class EpochMetrics:
-    """Sums of losses and correct predictions, kept on the device so that adding does not wait.
-
-    Args:
-        processes: the processes that train together; each sums over its own images.
+    """Sums over a process's images, kept on the device so that adding does not wait.
 
     Attributes:
         sums: float32 (2,), the summed loss and the number of correct predictions so far.
+        bad_batch: int64 (), the first batch without a finite loss; -1 before that.
     """
 
     def __init__(self, processes: Processes) -> None:
-        self.processes, self.device = processes, processes.fabric.device
+        self.processes = processes
         self.reset()
 
     def reset(self) -> None:
         """Set all sums to zero, for a new epoch."""
-        self.sums = torch.zeros(2, device=self.device)
-        self.bad_batch = torch.full((), -1, device=self.device)  # the first without a finite loss
+        self.sums = torch.zeros(2, device=self.processes.fabric.device)
+        self.bad_batch = torch.full_like(self.sums[0], -1, dtype=torch.int64)
 
     @torch.no_grad()
     def update(self, loss: Tensor, logits: Tensor, labels: Tensor, batch: int) -> None:

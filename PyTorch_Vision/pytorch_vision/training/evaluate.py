@@ -23,6 +23,7 @@ from pytorch_vision.models.inference import (
 )
 from pytorch_vision.runtime import Machine, Processes
 from pytorch_vision.runtime.devices import make_fabric, memory_explained
+from pytorch_vision.runtime.processes import part_of
 
 
 @dataclass(frozen=True)
@@ -89,18 +90,18 @@ def evaluate_on(
 ) -> Evaluation | None:
     """Test a classifier whose network is on Fabric's device; return None if interrupted.
 
-    Raises FloatingPointError if the loss is NaN.
-
     The images are shown at ``scale`` of their height and width, in batches that take no more memory
-    than training batches. Each process tests its part of the images; all return the same result.
+    than training batches. Each process tests a shard of them; all return the same result.
+    Raises FloatingPointError if the loss is NaN.
     """
-    fabric, part = processes.fabric, processes.part_of(len(data.test_images))
-    labels = torch.from_numpy(data.test_labels[part]).to(fabric.device)
+    fabric, count = processes.fabric, len(data.test_images)
+    shard = part_of(count, processes.rank, processes.world_size)
+    labels = torch.from_numpy(data.test_labels[shard]).to(fabric.device)
     loss_sum = torch.zeros((), device=fabric.device)
     predicted: list[Tensor] = []
     size = images_at_once(data.size, fabric.device, train_batch_size)
     logits_by_batch = logits_of(
-        adapter, data.test_images[part], classifier.normalization, fabric.autocast, scale, size
+        adapter, data.test_images[shard], classifier.normalization, fabric.autocast, scale, size
     )
     with contextlib.closing(logits_by_batch) as batches:
         for logits, expected in zip(batches, labels.split(size), strict=False):
@@ -114,7 +115,6 @@ def evaluate_on(
     loss, all_correct, *predictions = processes.total(
         float(loss_sum), float(correct), *of_class.tolist()
     )
-    count = len(data.test_images)
     if sum(predictions) < count:
         return None
     check_finite(math.isnan(loss), str(classifier))

@@ -1,4 +1,7 @@
-"""Fingerprints that identify a run by its recipe, images, network and functions."""
+"""The identity of a run: what it must share with the checkpoint that it continues.
+
+It holds names, numbers and fingerprints, which are hashes.
+"""
 
 import functools
 import hashlib
@@ -22,7 +25,7 @@ DIGITS = 16  # of a digest, in hexadecimal
 
 
 def identity(config: TrainConfig, data: ImageData, classifier: Classifier) -> dict[str, Any]:
-    """Return, as plain values, what a run must share with the checkpoint that it continues.
+    """Return a run's identity, as plain values.
 
     These are the recipe's settings, "data" (name and fingerprint), "network" (name, number of
     parameters and fingerprint), the images' "normalization", and, unless they are the network's

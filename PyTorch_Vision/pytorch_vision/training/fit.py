@@ -47,9 +47,10 @@ def fit(
 
     Prints a progress bar and a line ``Test set: ...`` for each epoch; in a log file, the bar is
     printed once, at the end of the epoch. Ctrl-C, or the notebook's stop button, ends the training
-    after the current batch, with the history so far; a second Ctrl-C ends it at once. SIGTERM and
-    SIGHUP stop it there too, then end the process. Afterwards the network is on the device that it
-    was trained on, with its averaged weights if ``config.average_weights`` is set.
+    after the current batch, with the history so far; a second Ctrl-C ends it at once, with the
+    BatchNorm statistics of the last test. SIGTERM and SIGHUP stop it there too, then end the
+    process. Afterwards the network is on the device that it was trained on, with its averaged
+    weights if ``config.average_weights`` is set.
 
     With several ``machine.devices``, each has a process of its own, which runs the whole script and
     returns from this call.

@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from pytorch_vision.models.module_utils import evaluating
 from pytorch_vision.runtime.devices import random_state_kept
 from pytorch_vision.runtime.text import listed
+from pytorch_vision.training.config import OPTIMIZERS, TrainConfig
 from pytorch_vision.training.trainer import Trainer
 
 # what autograd calls the operations on logits in ``Adapter``, and activations
@@ -18,10 +19,10 @@ ACTIVATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Relu": "ReLU", "Tanh
 
 def hints(trainer: Trainer) -> Iterator[str]:
     """Yield a line for each probable mistake, without changing the training."""
-    config = trainer.config
-    if trainer.custom.optimizer is None:
-        for name in config.unused:
-            yield f"{name}={getattr(config, name)} is not used: optimizer is {config.optimizer!r}"
+    for name, reason in sorted(unused(trainer).items()):
+        value = getattr(trainer.config, name)
+        if value != getattr(TrainConfig(), name):
+            yield f"{name}={value} is not used: {reason}"
     for name in hidden_layers(trainer.network):
         yield (
             f"{name} holds layers that are neither trained nor saved, as PyTorch does not see "
@@ -64,6 +65,26 @@ def hints(trainer: Trainer) -> Iterator[str]:
             )
 
 
+def unused(trainer: Trainer) -> dict[str, str]:
+    """Return the settings of the recipe that this training does not use, each with the reason."""
+    config, custom = trainer.config, trainer.custom
+    of_optimizers = {name for one in OPTIMIZERS.values() for name in (*one.defaults, *one.others)}
+    if custom.optimizer is not None:
+        others = {"optimizer", *of_optimizers} - {"warm_up"}
+        reasons = dict.fromkeys(others, "the optimizer is a custom one")
+    else:
+        own = OPTIMIZERS[config.optimizer]
+        others = of_optimizers.difference(own.defaults, own.others)
+        reasons = dict.fromkeys(others, f"optimizer is {config.optimizer!r}")
+        without = config.rates[len(trainer.schedulers) :]
+        reasons |= dict.fromkeys(without, "no convolution filters are trained")
+    if custom.loss is not None:
+        reasons["class_weights"] = "the loss is a custom one"
+        if config.transfer == "no":  # otherwise it is used to fit the last layer
+            reasons["label_smoothing"] = "the loss is a custom one"
+    return reasons
+
+
 def has_learned(network: nn.Module) -> bool:
     """Tell whether a network was trained before.
 
@@ -90,13 +111,8 @@ def hidden_layers(network: nn.Module) -> list[str]:
 
 def _logits_twice(trainer: Trainer) -> tuple[Tensor, Tensor]:
     """Return the logits of two random images, computed twice in evaluation mode."""
-    device = trainer.fabric.device
-    with (
-        evaluating(trainer.network),
-        random_state_kept(device),
-        torch.enable_grad(),
-        trainer.fabric.autocast(),
-    ):
+    device, precision = trainer.fabric.device, trainer.fabric.autocast()
+    with evaluating(trainer.network), random_state_kept(device), torch.enable_grad(), precision:
         images = torch.rand(2, 3, *trainer.classifier.size, device=device)
         return trainer.adapter(images), trainer.adapter(images)
 

@@ -42,8 +42,7 @@ class LinearProbe:
     """A linear layer, fitted to features.
 
     Attributes:
-        weight: float32 (C, D).
-        bias: float32 (C,); zero without an intercept.
+        weight, bias: float32 (C, D) and (C,); the bias is zero without an intercept.
         accuracy: leave-one-out accuracy in percent.
         losses: float32 (N,), the leave-one-out cross-entropies.
     """
@@ -63,10 +62,9 @@ def fit_last_layer(
 ) -> None:
     """Fit the last layer of a network with learned weights if the recipe stays near them.
 
-    The layer's inputs are computed for each image, in evaluation mode. Before that, unless
-    ``config.train`` is "head", BatchNorm's running statistics move towards those of the images
-    (``adapt``). All stays as it is if the layer is right at least as often as the fitted one, as
-    with the same classes. Prints a line about what was done.
+    Before that, unless ``config.train`` is "head", move BatchNorm's running statistics (``adapt``).
+    All stays as it is if the layer is right at least as often as a fitted one, as with the same
+    classes. Prints what was done.
 
     ``adapter`` calls the classifier's network, on the device of ``fabric`` and in its precision.
     """
@@ -82,36 +80,40 @@ def fit_last_layer(
         return
     layer, multiple = found
     order = epoch_order(len(data.train_images), config.seed, 0)
-    some = order[: image_count(len(order))]  # in random order: batches that come later count more
+    some = order[: image_count(len(order))]
 
-    def probe(rows: np.ndarray) -> tuple[LinearProbe, Tensor]:
-        """Fit the layer to the images of these rows; also return their features."""
+    def probe(rows: np.ndarray) -> tuple[LinearProbe, Tensor, Tensor]:
+        """Fit the layer to the images of these rows; also return their features and labels."""
+        rows = np.sort(rows)
         features = features_below(
             fabric, adapter, layer, data.train_images, classifier.normalization, rows
         )
         labels = torch.from_numpy(data.train_labels[rows]).long()
         intercept = layer.bias is not None
         fitted = fit_probe(features, labels, layer.out_features, intercept, config.label_smoothing)
-        return fitted, features
+        return fitted, features, labels
 
-    first, features = probe(some)
+    fitted, features, labels = probe(some)
     with torch.no_grad():
-        answers = layer(features.to(fabric.device)).argmax(1).cpu().numpy()
-    if 100 * (answers == data.train_labels[some]).mean() >= first.accuracy:
-        say(f"The last layer stays as it is. {_described(first)}, which is no better")
+        answers = layer(features.to(fabric.device)).argmax(1).cpu()
+    if 100 * (answers == labels).double().mean() >= fitted.accuracy:
+        say(f"The last layer stays as it is. {_described(fitted)}, which is no better")
         return
 
     def moved_by(share: float) -> LinearProbe:
         """Move the statistics, and fit the layer again."""
         size = images_at_once(classifier.size, fabric.device)
-        batches = eval_batches(
+        batches = eval_batches(  # in random order, as later ones count more
             data.train_images, classifier.normalization, fabric.device, size, some
         )
         move_statistics(adapter, batches, -(-len(some) // size), share, fabric.autocast)
         return probe(some)[0]
 
-    share = 0.0 if config.train == "head" else adapt(adapter, first, moved_by)
-    fitted, _ = probe(np.sort(order[: max(2, MOST_FEATURES // layer.in_features)]))
+    share = 0.0
+    if config.train == "all":
+        share, fitted = adapt(adapter, fitted, moved_by)
+    if len(some) < len(order):
+        fitted, *_ = probe(order[: max(2, MOST_FEATURES // layer.in_features)])
     with torch.no_grad():
         layer.weight.copy_(fitted.weight / multiple)
         if layer.bias is not None:
@@ -129,8 +131,10 @@ def _described(probe: LinearProbe) -> str:
     )
 
 
-def adapt(adapter: Adapter, first: LinearProbe, moved_by: Callable[[float], LinearProbe]) -> float:
-    """Move BatchNorm's running statistics as far as a fitted last layer allows; return how far.
+def adapt(
+    adapter: Adapter, first: LinearProbe, moved_by: Callable[[float], LinearProbe]
+) -> tuple[float, LinearProbe]:
+    """Move BatchNorm's running statistics as far as a fitted last layer allows.
 
     New pictures differ from the weights' own in style, which the statistics should follow, and in
     content, which they should not. So a mixture of the statistics is better than either (Steffen
@@ -142,6 +146,9 @@ def adapt(adapter: Adapter, first: LinearProbe, moved_by: Callable[[float], Line
         adapter: calls the network.
         first: the layer fitted with the learned statistics.
         moved_by: moves the statistics by a share, and returns the layer fitted then.
+
+    Returns:
+        The share, and the layer fitted with it.
     """
     statistics = [
         statistic
@@ -150,24 +157,19 @@ def adapt(adapter: Adapter, first: LinearProbe, moved_by: Callable[[float], Line
         if statistic.is_floating_point()  # the third one counts batches
     ]
     if not statistics:
-        return 0.0
+        return 0.0, first
     learned = [one.clone() for one in statistics]
-    best, kept, chosen = first, learned, 0.0
+    best, kept, chosen = first, learned, (0.0, first)
     for share in SHARES:
-        _set(statistics, learned)
+        torch._foreach_copy_(statistics, learned)
         probe = moved_by(share)
         worse = probe.losses - best.losses
         if float(worse.mean()) > float(worse.std()) / len(worse) ** 0.5:
             break
-        kept, chosen = [one.clone() for one in statistics], share
+        kept, chosen = [one.clone() for one in statistics], (share, probe)
         best = probe if float(worse.mean()) < 0 else best
-    _set(statistics, kept)
+    torch._foreach_copy_(statistics, kept)
     return chosen
-
-
-def _set(tensors: list[Tensor], values: list[Tensor]) -> None:
-    for tensor, value in zip(tensors, values, strict=True):
-        tensor.copy_(value)
 
 
 @contextlib.contextmanager
@@ -246,15 +248,9 @@ def features_below(
     normalization: Normalization,
     rows: np.ndarray,
 ) -> Tensor:
-    """Return a layer's inputs for images, in evaluation mode.
+    """Return a layer's inputs for images, in evaluation mode: float32 (M, D), on the CPU.
 
-    Args:
-        fabric, adapter: as for ``fit_last_layer``; the layer is one of this network.
-        images: uint8 (N, H, W, 3), normalised by ``normalization``.
-        rows: int64 (M,), the images to use.
-
-    Returns:
-        float32 (M, D), on the CPU.
+    ``images`` are uint8 (N, H, W, 3); ``rows``, int64 (M,), are those to use.
     """
     features = torch.empty(len(rows), layer.in_features)
     size = images_at_once((images.shape[1], images.shape[2]), fabric.device)
@@ -262,12 +258,12 @@ def features_below(
     hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with hook, evaluating(adapter.network):
         for batch in eval_batches(images, normalization, fabric.device, size, rows):
-            part = slice(start, start + len(batch))
             with fabric.autocast():
                 unhooked(batch)
+            end = start + len(batch)
             # a network that fails on a single image gets it twice
-            features[part] = seen.pop()[: len(batch)].float().cpu()
-            start = part.stop
+            features[start:end] = seen.pop()[: len(batch)].float().cpu()
+            start = end
     return features
 
 
@@ -279,7 +275,7 @@ def fit_probe(
     intercept: bool = True,
     label_smoothing: float = 0.0,
 ) -> LinearProbe:
-    """Fit a linear layer to features, by ridge regression of one-hot labels.
+    """Fit a linear layer to features.
 
     With U S V' the features, standardised, the hat matrix is H = U diag(s^2 / (s^2 + strength)) U'.
     The residual of an image that is left out is (y - H y)_i / (1 - H_ii), whatever the strength

@@ -21,7 +21,6 @@ from pytorch_vision.runtime.devices import make_fabric, memory_explained
 from pytorch_vision.runtime.terminal import Bar
 from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.linear_probe import fit_last_layer, partly_frozen
-from pytorch_vision.training.optimizers import OPTIMIZERS
 from pytorch_vision.training.trainer import Trainer, training_settings
 
 SMOOTHING = 0.9  # of the running mean of the losses
@@ -102,7 +101,9 @@ def find_learning_rate(
         raise FloatingPointError(
             f"the loss diverges within {len(losses)} steps, from {rate} {lowest:g} on: begin lower"
         )
-    suggestion = _suggested(rates, losses)
+    few = round(1 / (1 - SMOOTHING))  # the number of steps that the mean is over
+    start = few if len(losses) > few else 0
+    suggestion = float(rates[start + losses[start:].argmin()])
     settings: dict[str, str | float] = {"optimizer": config.optimizer}
     settings |= {"transfer": config.transfer} if config.transfer != "no" else {}
     settings |= {"train": config.train} if config.train != "all" else {}
@@ -129,27 +130,20 @@ def _range_test(
     fit_last_layer(fabric, adapter, duplicate, data, config)
     with partly_frozen(adapter, duplicate.size, config):
         trainer = Trainer(Processes(fabric), duplicate, data, config, adapter)
-        names = OPTIMIZERS[config.optimizer].rates[: len(trainer.schedulers)]
+        names = config.rates[: len(trainer.schedulers)]
         peaks = {name: config.chosen(name) for name in names}
-        _raise_rates(trainer, list(peaks.values()), lowest, highest, steps)
+        growth = (highest / lowest) ** (1 / (steps - 1))
+        *_, last = peaks.values()
+        optimizers = [schedule.optimizer for schedule in trainer.schedulers]
+        for optimizer, peak in zip(optimizers, peaks.values(), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] = peak
+        trainer.schedulers = [
+            LambdaLR(optimizer, lambda step: lowest / last * growth**step)
+            for optimizer in optimizers
+        ]
         trainer.begin_epoch()
         return peaks, _losses(trainer, steps)
-
-
-def _raise_rates(
-    trainer: Trainer, peaks: list[float], lowest: float, highest: float, steps: int
-) -> None:
-    """Make all rates rise in the ratio of their peaks, the last one from ``lowest`` on."""
-    growth = (highest / lowest) ** (1 / (steps - 1))
-
-    def factor(step: int) -> float:
-        return lowest / peaks[-1] * growth**step
-
-    optimizers = [schedule.optimizer for schedule in trainer.schedulers]
-    for optimizer, peak in zip(optimizers, peaks, strict=True):
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] = peak
-    trainer.schedulers = [LambdaLR(optimizer, factor) for optimizer in optimizers]
 
 
 def _losses(trainer: Trainer, steps: int) -> np.ndarray:
@@ -174,10 +168,3 @@ def _batches(trainer: Trainer) -> Iterator[Batch]:
     for epoch in itertools.count():
         trainer.progress.batch = 0
         yield from trainer.loader.epoch(epoch)
-
-
-def _suggested(rates: np.ndarray, losses: np.ndarray) -> float:
-    """Return the rate of the smallest loss, without the first ones if there are others."""
-    few = round(1 / (1 - SMOOTHING))  # the number of steps that the mean is over
-    start = few if len(losses) > few else 0
-    return float(rates[start + losses[start:].argmin()])

@@ -1,9 +1,9 @@
-"""How far a training has come, and what it has printed."""
+"""The progress of a training."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from pytorch_vision.models import EpochRecord, History
+from pytorch_vision.models import History
 from pytorch_vision.runtime.text import checked_text
 
 
@@ -14,7 +14,7 @@ class Progress:
     Attributes:
         epoch, batch: the next batch to train on, both counted from 0 in this training.
         seconds: the time spent on training in the current epoch.
-        learning_rates: those of the last step, in the order of ``NamedOptimizer.rates``.
+        learning_rates: those of the last step, in the order of ``TrainConfig.rates``.
         history: the records of the complete epochs, after those of earlier trainings.
         log: for each complete epoch, the "text" that it printed and the "hardware" it ran on.
         bar_line: the current epoch's full progress bar, until the epoch is tested.
@@ -43,14 +43,3 @@ class Progress:
         if not saved["epoch"] == len(log) <= len(history.records):
             raise ValueError("its epochs and its history do not agree")
         return cls(**{**saved, "history": history, "log": log})
-
-    def with_epoch(self, record: EpochRecord, text: str, hardware: str) -> "Progress":
-        """Return the progress at the start of the next epoch, with the current one's record."""
-        return replace(
-            self,
-            epoch=self.epoch + 1,
-            batch=0,
-            seconds=0.0,
-            history=History((*self.history.records, record)),
-            log=[*self.log, {"text": text, "hardware": hardware}],
-        )

@@ -21,13 +21,9 @@ POOL = 1.5  # times as many images, those of smallest loss, from which the prune
 
 
 class Pruning:
-    """Chooses the images of each epoch after the first by their losses when last shown.
+    """Chooses the images that a loader shows in each epoch after the first.
 
-    Args:
-        loader: its ``chosen`` images are set.
-        config: sets the share of images that are left out.
-        processes: the processes that share the images.
-        device: the network's device.
+    ``processes`` share the images, and the network is on the ``device``.
     """
 
     def __init__(
@@ -57,7 +53,7 @@ class Pruning:
 
     @torch.no_grad()
     def note(self, batch: int, logits: Tensor, labels: Tensor) -> None:
-        """Record the losses of this process's part of a batch, without waiting for the device."""
+        """Record the losses of this process's shard of a batch, without waiting for the device."""
         if self.config.pruning == 0:
             return
         indices = self.loader.batch_of(self.order, batch)
@@ -73,10 +69,9 @@ class Pruning:
         self.losses[shown] = self._seen_by_all()[shown]
         self.seen.zero_()
 
-    def _seen_by_all(self) -> Tensor:
-        seen = self.seen.clone()
-        self.processes.average([seen])
-        return seen * self.processes.world_size
+    def _seen_by_all(self) -> Any:
+        # each image is in the shard of one process
+        return self.processes.fabric.all_reduce(self.seen.clone(), reduce_op="sum")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the losses of all processes."""

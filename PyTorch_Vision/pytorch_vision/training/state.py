@@ -14,12 +14,11 @@ from pytorch_vision.training.trainer import Trainer
 
 def state_of_training(trainer: Trainer) -> dict[str, Any]:
     """Return the whole state of a training between two batches, over all processes."""
-    parts = {
-        name: tensors_of(part) if isinstance(part, nn.Module) else _plain(part.state_dict())
-        for name, part in _parts(trainer).items()
-    }
     return {
-        "parts": parts,
+        "parts": {
+            name: tensors_of(one) if isinstance(one, nn.Module) else _plain(one.state_dict())
+            for name, one in _stateful(trainer).items()
+        },
         "progress": asdict(trainer.progress),
         "sums": trainer.metrics.total(),
         "random": random_state(trainer.fabric.device),
@@ -32,21 +31,21 @@ def restore_training(trainer: Trainer, state: dict[str, Any]) -> None:
     Raises:
         KeyError, TypeError, ValueError, RuntimeError, AttributeError: ``state`` is something else.
     """
-    for name, part in _parts(trainer).items():
+    for name, one in _stateful(trainer).items():
         saved = state["parts"][name]
         if name == "precision" and not saved:  # only float16 has a scaler with a state
             continue
-        if isinstance(part, nn.Module):
-            load_state(part, saved)
+        if isinstance(one, nn.Module):
+            load_state(one, saved)
         else:
-            part.load_state_dict(saved)
+            one.load_state_dict(saved)
     trainer.progress = Progress.from_dict(state["progress"])
     sums = state["sums"] * trainer.processes.is_main  # they cover all processes already
     trainer.metrics.sums = sums.to(trainer.fabric.device)
     set_random_state(state["random"], trainer.fabric.device)
 
 
-def _parts(trainer: Trainer) -> dict[str, Any]:
+def _stateful(trainer: Trainer) -> dict[str, Any]:
     """Return the objects that have a state dict, by their names in a checkpoint."""
     averaged = trainer.average.network
     return {

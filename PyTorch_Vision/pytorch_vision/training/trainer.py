@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pytorch_vision.data import ImageData, train_loader
-from pytorch_vision.models import Classifier, EpochRecord
+from pytorch_vision.models import Classifier, EpochRecord, History
 from pytorch_vision.models.adapter import Adapter, find_training_call
 from pytorch_vision.models.inference import scaled_down
 from pytorch_vision.models.module_utils import load_state, tensors_of
@@ -30,7 +30,7 @@ from pytorch_vision.training.config import TrainConfig
 from pytorch_vision.training.custom import Custom, CustomLoss
 from pytorch_vision.training.epoch_metrics import EpochMetrics
 from pytorch_vision.training.loss import cross_entropy
-from pytorch_vision.training.optimizers import OPTIMIZERS, make_optimizer
+from pytorch_vision.training.optimizers import make_optimizer
 from pytorch_vision.training.progress import Progress
 from pytorch_vision.training.pruning import Pruning
 
@@ -46,14 +46,10 @@ def training_settings(device: torch.device) -> Iterator[None]:
 
 
 class Trainer:
-    """Trains a classifier, step by step.
+    """Trains a classifier's network in place, step by step; each process has its own ``Trainer``.
 
-    Args:
-        processes: the processes that train together; each has its own ``Trainer``.
-        classifier: its network is trained in place.
-        data, config: as for ``fit``.
-        adapter: calls the network, which is on the device already; None creates one.
-        custom: a custom loss and optimizer; None for the recipe's.
+    ``adapter`` calls the network, which is on the device already; None creates one. ``custom`` has
+    a custom loss and optimizer; None uses the recipe's. The other arguments are those of ``fit``.
 
     Attributes:
         network: the network in training; ``model`` calls it.
@@ -172,14 +168,17 @@ class Trainer:
 
     def end_epoch(self, record: EpochRecord, text: str) -> None:
         """Add the current epoch to the history and its printed text to the log; begin the next."""
-        self.progress = self.progress.with_epoch(record, text, self.hardware)
+        progress = self.progress
+        progress.epoch, progress.batch, progress.seconds = progress.epoch + 1, 0, 0.0
+        progress.history = History((*progress.history.records, record))
+        progress.log.append({"text": text, "hardware": self.hardware})
         self.pruning.end()
         self.metrics.reset()
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss summed over this process's images of the current batch."""
-        part = self.loader.part(self.loader.count(self.progress.batch))
-        if part.start == part.stop:  # filler images, which only keep this process in step
+        shard = self.loader.part(self.loader.count(self.progress.batch))
+        if shard.start == shard.stop:  # filler images, which only keep this process in step
             return 0 * logits.sum()
         return self.criterion(logits, labels)
 
@@ -191,10 +190,7 @@ class Trainer:
         """
         bad = self.metrics.first_bad_batch()
         if bad is not None:
-            rates = ", ".join(
-                f"{name}={self.config.chosen(name)}"
-                for name in OPTIMIZERS[self.config.optimizer].rates
-            )
+            rates = ", ".join(f"{name}={self.config.chosen(name)}" for name in self.config.rates)
             advice = f"Lower the learning rate ({rates}) or train in precision '32-true'."
             if self.custom.optimizer is not None:
                 advice = "Lower the learning rate of your optimizer."
@@ -208,9 +204,8 @@ class Trainer:
     def update_statistics(self) -> None:
         """Recompute BatchNorm's running statistics for the weights that are about to be tested.
 
-        They are computed from the first images of the current epoch, augmented as in it, because
-        the network was trained with statistics of such images. All processes use the same images
-        and get the same result.
+        They are computed from the first images of the current epoch, augmented as in it; all
+        processes use the same images and get the same result.
         """
         self.average.copy_attributes()
         whole = copy.copy(self.loader)
