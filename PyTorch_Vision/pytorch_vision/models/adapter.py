@@ -25,7 +25,8 @@ from pytorch_vision.models.module_utils import (
     put_in_order,
     unwrapped,
 )
-from pytorch_vision.runtime.devices import is_lack_of_memory, random_state_kept
+from pytorch_vision.runtime.devices import random_state_kept
+from pytorch_vision.runtime.files import is_lack_of_memory
 from pytorch_vision.runtime.text import first_line
 
 Autocast = Callable[[], contextlib.AbstractContextManager]  # makes a context of a precision

@@ -27,8 +27,8 @@ from pytorch_vision.models.registry import (
     without_weights,
 )
 from pytorch_vision.models.weights import HOW_TO_USE
-from pytorch_vision.runtime.devices import is_lack_of_memory, random_state_kept
-from pytorch_vision.runtime.files import CheckpointError, user_path
+from pytorch_vision.runtime.devices import random_state_kept
+from pytorch_vision.runtime.files import CheckpointError, is_lack_of_memory, user_path
 from pytorch_vision.runtime.text import ADDRESS, LONGEST_TEXT, checked_text, first_line
 
 PRETRAINED = Path(__file__).parents[2] / "weights" / "resnet18_cifar10.safetensors"

@@ -17,8 +17,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
-from pytorch_vision.runtime.devices import is_lack_of_memory
-from pytorch_vision.runtime.files import CheckpointError, is_system_error
+from pytorch_vision.runtime.files import CheckpointError, is_lack_of_memory, is_system_error
 
 HALVES = (torch.float16, torch.bfloat16)
 OF_EVERY_MODULE = frozenset(vars(nn.Module()))

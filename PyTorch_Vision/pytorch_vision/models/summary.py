@@ -9,7 +9,7 @@ import torchsummary
 from pytorch_vision.models.adapter import find_call
 from pytorch_vision.models.classifier import Classifier
 from pytorch_vision.models.module_utils import copied_to_look
-from pytorch_vision.runtime.devices import is_lack_of_memory
+from pytorch_vision.runtime.files import is_lack_of_memory
 
 
 def print_summary(classifier: Classifier) -> None:

@@ -1,52 +1,18 @@
 """The recipe of a training, without the machine that it runs on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from pytorch_vision.data import Augmentation
 from pytorch_vision.runtime.checks import checked_dataclass
+from pytorch_vision.training.optimizers import OPTIMIZERS, OptimizerName
 
 FEW_IMAGES, FEW_BATCH, BATCH = 5000, 32, 512  # with few images, large batches give too few steps
 Rate = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-@dataclass(frozen=True)
-class NamedOptimizer:
-    """An optimizer that a recipe can name; ``optimizers`` makes it.
-
-    Attributes:
-        description: one line for the settings' help.
-        defaults: the values of settings that are None unless they are set: the peak learning rates,
-            in the order of the torch optimizers, and the weight decay.
-        others: the other settings that this optimizer uses.
-    """
-
-    description: str
-    defaults: dict[str, float]
-    others: tuple[str, ...]
-
-
-OPTIMIZERS = {
-    "muon": NamedOptimizer(
-        "Muon on convolution filters and SGD on the rest, rates rising and falling linearly",
-        {"learning_rate": 0.05, "muon_learning_rate": 0.1, "weight_decay": 5e-4},
-        ("warm_up", "momentum", "nesterov"),
-    ),
-    "sgd": NamedOptimizer(
-        "SGD under OneCycleLR",
-        {"learning_rate": 0.2, "weight_decay": 5e-4},
-        ("momentum", "nesterov"),
-    ),
-    "adamw": NamedOptimizer(
-        "AdamW, its rate rising and falling linearly",
-        {"learning_rate": 1e-3, "weight_decay": 0.01},
-        ("warm_up",),
-    ),
-}
 
 
 def _defaults(setting: str) -> str:
@@ -82,7 +48,7 @@ class TrainConfig:
         description="random seed of the order, the augmentation and dropout, and of a "
         "network's first weights if it is made from these settings",
     )
-    optimizer: Literal["muon", "sgd", "adamw"] = Field(
+    optimizer: OptimizerName = Field(
         default="muon",
         description="; ".join(f"{name}: {one.description}" for name, one in OPTIMIZERS.items()),
     )
@@ -157,7 +123,7 @@ class TrainConfig:
     @property
     def rates(self) -> list[str]:
         """The settings that are peak learning rates of the optimizer."""
-        return [one for one in OPTIMIZERS[self.optimizer].defaults if one.endswith("rate")]
+        return OPTIMIZERS[self.optimizer].rates
 
     def batch_size_for(self, images: int) -> int:
         """Return the batch size; if it is unset, one for this number of training images."""

@@ -9,7 +9,8 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from pytorch_vision.models.module_utils import evaluating
 from pytorch_vision.runtime.devices import random_state_kept
 from pytorch_vision.runtime.text import listed
-from pytorch_vision.training.config import OPTIMIZERS, TrainConfig
+from pytorch_vision.training.config import RECIPES, TrainConfig
+from pytorch_vision.training.optimizers import OPTIMIZERS
 from pytorch_vision.training.trainer import Trainer
 
 # what autograd calls the operations on logits in ``Adapter``, and activations
@@ -21,7 +22,9 @@ def hints(trainer: Trainer) -> Iterator[str]:
     """Yield a line for each probable mistake, without changing the training."""
     for name, reason in sorted(unused(trainer).items()):
         value = getattr(trainer.config, name)
-        if value != getattr(TrainConfig(), name):
+        # a rate that a recipe sets need not be one that a user asked for
+        recipes = RECIPES.values() if name in trainer.config.rates else (TrainConfig,)
+        if all(value != getattr(recipe(), name) for recipe in recipes):
             yield f"{name}={value} is not used: {reason}"
     for name in hidden_layers(trainer.network):
         yield (
