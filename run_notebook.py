@@ -25,7 +25,7 @@ RUNS = ROOT / "runs"
 STYLE = "<style>.jp-OutputArea-output pre { white-space: pre; overflow-x: auto; }</style></head>"
 # what a training prints: its progress, what an epoch's test gave, and where it runs
 TRAINING = re.compile(
-    r"Epoch (\d+)/(\d+) |^(Test set: .+)$|^((?:Training on|From the checkpoint|Going on).+)$",
+    r"Epoch (\d+)/(\d+) |^(Test set: .+)$|^((?:Training on|From the checkpoint|Continuing).+)$",
     re.MULTILINE,
 )
 

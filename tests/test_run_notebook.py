@@ -23,7 +23,7 @@ Training on a machine
 From the checkpoint, run on a machine:
 Epoch 1/3 Loss=1
 Test set: 1 of 3 right
-Going on from the checkpoint
+Continuing from the checkpoint
 """
 
 
@@ -62,7 +62,7 @@ def test_progress_is_printed_and_notebook_and_page_are_written(program, tmp_path
         "Training on a machine",
         "From the checkpoint, run on a machine:",
         "epoch 1/3: Test set: 1 of 3 right",
-        "Going on from the checkpoint",
+        "Continuing from the checkpoint",
         "done",
     ]
     written = nbformat.read(tmp_path / "runs" / "book.ipynb", as_version=4)

@@ -229,7 +229,7 @@ def test_a_folder_is_checked_for_duplicates(folder, few, run):
     for text in (
         "1 of 23 files was left out:",
         " to train on, 2 to test on\n",
-        "In their files, pictures have from 32x32 to 90x70 pixels, in the median 32x32.",
+        "In their files, pictures have from 32x32 to 90x70 pixels, median 32x32.",
         "Images that occur twice: 1 the same, ",
         "Table in out/duplicates.csv",
     ):

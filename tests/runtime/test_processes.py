@@ -133,7 +133,7 @@ def test_an_interrupt_of_one_stops_both_at_the_same_batch_and_one_process_resume
     assert (progress["epoch"], progress["batch"]) == (1, job.STOPPED_AT - 7)
     history = fit(tiny_classifier(few), few, job.CONFIG, EXACT, out / "stopped")
     shown = capsys.readouterr().out
-    assert "Going on from the checkpoint at epoch 2, batch 3" in shown
+    assert "Continuing from the checkpoint at epoch 2, batch 3" in shown
     assert "2 processes: the images will be the same, but the weights will differ" in shown
     assert history.records[-1].train_loss == pytest.approx(alone[-1].train_loss, rel=0.05)
 
@@ -156,7 +156,7 @@ def test_a_killed_process_is_named_and_the_run_can_be_resumed(few, out, done, ca
     assert f"it goes on from the checkpoint in {out / 'killed'}" in done.stderr
     history = fit(tiny_classifier(few), few, job.CONFIG, EXACT, out / "killed")
     assert len(history.records) == 3
-    assert "Going on from the checkpoint at epoch 2, batch 2" in capsys.readouterr().out
+    assert "Continuing from the checkpoint at epoch 2, batch 2" in capsys.readouterr().out
 
 
 def test_two_processes_of_torchrun_resume_the_run_of_one(few, tiny, out, alone):
@@ -171,7 +171,7 @@ def test_two_processes_of_torchrun_resume_the_run_of_one(few, tiny, out, alone):
     assert len(stopped.records) == 1
     done = start(*TORCHRUN, "2", job.__file__, "resumed", out, "1")
     assert done.returncode == 0, done.stderr
-    assert "Going on from the checkpoint at epoch 2, batch 3" in done.stdout
+    assert "Continuing from the checkpoint at epoch 2, batch 3" in done.stdout
     seen = [json.loads((out / f"resumed{rank}.json").read_text()) for rank in range(2)]
     assert all(one["history"] == seen[0]["history"] and one["world_size"] == 2 for one in seen)
     last = seen[0]["history"][-1]

@@ -93,8 +93,8 @@ def test_its_accuracy_is_that_of_fits_without_each_image(width, intercept, monke
     ridge = Ridge(60 * strength, fit_intercept=intercept)
     answers = cross_val_predict(ridge, x.numpy(), targets.numpy(), cv=LeaveOneOut()).argmax(1)
     probe = fit_probe(features, labels, 3, intercept)
-    assert probe.accuracy == pytest.approx(100 * (answers == labels.numpy()).mean())
-    assert 40 < probe.accuracy < 100  # neither chance nor certainty
+    assert probe.accuracy == pytest.approx((answers == labels.numpy()).mean())
+    assert 0.4 < probe.accuracy < 1  # neither chance nor certainty
 
 
 def test_its_strength_and_its_scale_are_found_from_the_images():
@@ -115,7 +115,7 @@ def test_features_that_never_change_do_no_harm():
     features = torch.ones(20, 4)
     features[10:, 1] = 3.0
     probe = fit_probe(features, torch.arange(20) // 10, 2)
-    assert probe.accuracy == 100
+    assert probe.accuracy == 1
     assert probe.weight.isfinite().all()
 
 

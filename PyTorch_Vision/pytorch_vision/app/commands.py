@@ -93,7 +93,7 @@ def run(options: dict[str, Any]) -> int:
 
 
 def _run(options: dict[str, Any]) -> tuple[str, int]:
-    """Run one command; return an error message, or an empty text, and the exit status."""
+    """Run one command; return an error message, or an empty string, and the exit status."""
     command, is_main = options["command"], is_main_process()
     if not is_main and command != "train":  # only training uses several processes
         return "", 0
@@ -385,7 +385,7 @@ def _restore(settings: Settings) -> tuple[Classifier, ImageData]:
 
 
 def _draw_errors(classifier: Classifier, data: ImageData, folder: Path, settings: Settings) -> str:
-    """Draw a classifier's errors; return why there are no maps, or an empty text."""
+    """Draw a classifier's errors; return why there are no maps, or an empty string."""
     predictions = predict(classifier, data, settings.machine)
     errors = misclassified(predictions, settings.count, settings.order)
     right = correctly_classified(predictions, settings.count, settings.order)

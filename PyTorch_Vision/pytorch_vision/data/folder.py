@@ -297,7 +297,7 @@ def _tell_sizes(data: ImageData, sizes: np.ndarray) -> None:
     some = sizes[order[[0, len(order) // 2, -1]]]
     small, median, large = (f"{width:,}x{height:,}" for height, width in some)
     enlarged = int((sizes < data.size).any(axis=1).sum())
-    sizes_found = f"from {small} to {large} pixels, in the median {median}"
+    sizes_found = f"from {small} to {large} pixels, median {median}"
     say(
         f"In their files, pictures have {sizes_found if small != large else f'{small} pixels'}"
         + (f"; {enlarged:,} were smaller than the images, and enlarged." if enlarged else ".")

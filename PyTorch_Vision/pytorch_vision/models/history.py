@@ -10,7 +10,7 @@ from pytorch_vision.runtime.files import user_path, write_csv
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """The record of one epoch; losses are means over images, accuracies are in percent.
+    """The record of one epoch: mean losses over images, and accuracies in percent, as printed.
 
     ``train_loss`` is the loss that was minimised: with label smoothing, on augmented images.
     Without test images, test loss and accuracy are NaN. Learning rates are those of the epoch's

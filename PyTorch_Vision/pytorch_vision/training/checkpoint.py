@@ -211,7 +211,7 @@ class Checkpoints:
         if trainer.progress.epoch == self.identity["epochs"]:
             return
         say(
-            f"Going on from the checkpoint at epoch {trainer.progress.epoch + 1}, "
+            f"Continuing from the checkpoint at epoch {trainer.progress.epoch + 1}, "
             f"batch {trainer.progress.batch}"
         )
         if state["hardware"] != trainer.hardware:

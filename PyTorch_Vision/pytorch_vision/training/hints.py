@@ -121,7 +121,7 @@ def _logits_twice(trainer: Trainer) -> tuple[Tensor, Tensor]:
 
 
 def _last_activation(logits: Tensor) -> str:
-    """Return the activation that made a network's outputs, such as "softmax"; or an empty text."""
+    """Return the activation that made a network's outputs, such as "softmax", or ""."""
     made_by = logits.grad_fn
     while made_by is not None and made_by.name().startswith(OF_THE_ADAPTER):
         made_by = made_by.next_functions[0][0]

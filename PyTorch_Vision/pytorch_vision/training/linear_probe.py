@@ -27,6 +27,7 @@ from pytorch_vision.models.inference import images_at_once
 from pytorch_vision.models.module_utils import device_of, evaluating, norm_layers
 from pytorch_vision.runtime.devices import random_state_kept
 from pytorch_vision.runtime.terminal import say
+from pytorch_vision.runtime.text import percent
 from pytorch_vision.training.batchnorm import image_count, move_statistics, updated_layers
 from pytorch_vision.training.config import TrainConfig
 
@@ -43,7 +44,7 @@ class LinearProbe:
 
     Attributes:
         weight, bias: float32 (C, D) and (C,); the bias is zero without an intercept.
-        accuracy: leave-one-out accuracy in percent.
+        accuracy: leave-one-out accuracy, in [0, 1].
         losses: float32 (N,), the leave-one-out cross-entropies.
     """
 
@@ -96,7 +97,7 @@ def fit_last_layer(
     fitted, features, labels = probe(some)
     with torch.no_grad():
         answers = layer(features.to(fabric.device)).argmax(1).cpu()
-    if 100 * (answers == labels).double().mean() >= fitted.accuracy:
+    if (answers == labels).double().mean() >= fitted.accuracy:
         say(f"The last layer stays as it is. {_described(fitted)}, which is no better")
         return
 
@@ -120,14 +121,14 @@ def fit_last_layer(
             layer.bias.copy_(fitted.bias / multiple)
     classifier.learns_from(data.train_digests)
     if share:
-        say(f"BatchNorm's running statistics moved {100 * share:.0f} % of the way to the images'")
+        say(f"BatchNorm's running statistics moved {percent(share)} of the way to the images'")
     say(_described(fitted))
 
 
 def _described(probe: LinearProbe) -> str:
     return (
         f"A last layer fitted to the features of {len(probe.losses):,} images classifies "
-        f"{probe.accuracy:.2f} % of them correctly (leave-one-out)"
+        f"{percent(probe.accuracy, 2)} of them correctly (leave-one-out)"
     )
 
 
@@ -316,7 +317,7 @@ def fit_probe(
     ridge = squares.sqrt() / (squares + strength)
     weight = scale * (right @ (ridge[:, None] * projected)).T / deviation
     bias = scale * middle - weight @ mean if intercept else torch.zeros(classes)
-    accuracy = 100 * float((scores.argmax(1) == labels).float().mean())
+    accuracy = float((scores.argmax(1) == labels).double().mean())
     return LinearProbe(weight, bias, accuracy, losses[least])
 
 
