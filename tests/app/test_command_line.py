@@ -30,7 +30,7 @@ def test_help_is_in_groups(capsys, command):
 
 def test_help_shows_the_defaults_of_the_command(capsys):
     shown = " ".join(ended(capsys, "train", "--help")[1].split())
-    assert "in place of those that the model's name asks for, or of random ones" in shown
+    assert "(default: those that the model's name asks for, or random ones)" in shown
     assert "default: 0.05 for muon, 0.2 for sgd, 0.001 for adamw" in shown
     for name in ("momentum", "label_smoothing", "optimizer"):
         option = shown.split(f"--{name.replace('_', '-')} ")[-1]

@@ -53,7 +53,7 @@ def test_runs_over_seeds_have_mean_and_deviation():
 
 
 def test_an_unfinished_run_is_shown_and_not_in_the_mean(tmp_path):
-    for place, status in (("0", "finished"), ("1", "finished"), ("2/unfinished", "interrupted")):
+    for place, status in (("0", "finished"), ("1", "stopped"), ("2/unfinished", "interrupted")):
         folder, seed = tmp_path / "study" / place, int(place[0])
         HISTORY.to_csv(folder / "plots" / "history.csv")
         manifest = {**run("x", seed=seed).manifest, "status": status}

@@ -94,7 +94,7 @@ def test_what_cannot_be_a_loss_or_an_optimizer_is_named(few, tiny, custom, messa
 
 def test_lack_of_memory_is_not_taken_for_a_wrong_optimizer(few, tiny):
     with pytest.raises(MemoryError, match="try batch_size=8"):
-        fit(tiny, few, CONFIG, EXACT, optimizer=lambda _: bytearray(2**46))
+        fit(tiny, few, CONFIG, EXACT, optimizer=lambda _: bytearray(2**62))
 
 
 @pytest.mark.parametrize(

@@ -92,34 +92,34 @@ NO_STATISTICS = nn.BatchNorm2d(3, track_running_stats=False)
         (Auxiliary(), {}, ["The loss does not reach second.weight, second.bias, which"]),
         (
             Body(),
-            with_recipe(optimizer="adamw", muon_learning_rate=0.3, momentum=0.8, nesterov=False),
+            with_recipe(optimizer="adamw", muon_learning_rate=0.3, momentum=0.8),
             [
                 "muon_learning_rate=0.3 is not used: optimizer is 'adamw'",
                 "momentum=0.8 is not used: optimizer is 'adamw'",
-                "nesterov=False is not used: optimizer is 'adamw'",
             ],
         ),
         (
             Body(),
-            with_recipe(optimizer="sgd", warm_up=0.3, momentum=0.8),
-            ["warm_up=0.3 is not used: optimizer is 'sgd'"],
+            with_recipe(optimizer="sgd", warm_up=0.35, momentum=0.8),
+            ["warm_up=0.35 is not used: optimizer is 'sgd'"],
         ),
+        (Body(), {"config": TrainConfig.finetune(epochs=1, batch_size=16, optimizer="sgd")}, []),
         (
             Body(),
-            with_recipe(train="head", muon_learning_rate=0.3, label_smoothing=0.2),
+            with_recipe(train="head", muon_learning_rate=0.3, label_smoothing=0.25),
             ["muon_learning_rate=0.3 is not used: no convolution filters are trained"],
         ),
         (
             Body(),
-            {"loss": F.cross_entropy, **with_recipe(label_smoothing=0.2, class_weights=0.5)},
+            {"loss": F.cross_entropy, **with_recipe(label_smoothing=0.25, class_weights=0.5)},
             [
-                "label_smoothing=0.2 is not used: the loss is a custom one",
+                "label_smoothing=0.25 is not used: the loss is a custom one",
                 "class_weights=0.5 is not used: the loss is a custom one",
             ],
         ),
         (
             Body(),
-            {"optimizer": torch.optim.SGD, **with_recipe(learning_rate=0.3, warm_up=0.3)},
+            {"optimizer": torch.optim.SGD, **with_recipe(learning_rate=0.3, warm_up=0.35)},
             ["learning_rate=0.3 is not used: the optimizer is a custom one"],
         ),
         (Body(), {"loss": LOSS}, ["The loss has weights of its own, which"]),

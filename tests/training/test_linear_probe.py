@@ -131,7 +131,8 @@ def changed(classifier: Classifier, before: State) -> set[str]:
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-def test_only_the_last_layer_is_fitted_if_it_alone_is_trained(easy, capsys):
+def test_only_the_last_layer_is_fitted_if_it_alone_is_trained(easy, capsys, monkeypatch):
+    monkeypatch.setattr(linear_probe, "image_count", lambda _: 15)  # decide; all are fitted
     classifier, head = tiny_classifier(easy), TrainConfig.finetune(train="head")
     before = state_of(classifier.network)
     adapter, fabric = Adapter(classifier.network, Call()), make_fabric(CPU)

@@ -54,9 +54,10 @@ SETTINGS = {
     "find-lr": (*DATA, *NETWORK, *RECIPE, *MACHINE, "output"),
     "empty-cache": ("root",),
 }
-# the commands that use trained weights, and the defaults that differ for them
+# the commands that use trained weights; and defaults that differ for these and for the others
 OF_WEIGHTS = ("evaluate", "predict", "explain", "report", "serve", "export")
 DEFAULTS_OF_WEIGHTS = {"data": "what the weights were trained on", "weights": "pretrained"}
+DEFAULTS_OF_OTHERS = {"weights": "those that the model's name asks for, or random ones"}
 # options of single commands; they are not settings of a run
 OWN = {
     "probabilities": "add a column for each class's probability",
@@ -122,7 +123,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
     for command, text in HELP.items():
         added = commands.add_parser(command, help=text, description=text)
-        defaults = DEFAULTS_OF_WEIGHTS if command in OF_WEIGHTS else {}
+        defaults = DEFAULTS_OF_WEIGHTS if command in OF_WEIGHTS else DEFAULTS_OF_OTHERS
         for title, names in GROUPS.items():
             group = added.add_argument_group(title)
             for name in names:

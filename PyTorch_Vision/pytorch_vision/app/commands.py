@@ -272,9 +272,10 @@ def explain(settings: Settings, files: list[str]) -> None:
         _explain_images(settings, files)
         return
     output = _output(settings, of_data=True)
-    classifier, data = _restore(settings)
     # a run's own plots stay as they are
     folder = output.plots if output.read() is None else output.explained
+    check_writable(folder)
+    classifier, data = _restore(settings)
     if reason := _draw_errors(classifier, data, folder, settings):
         raise ValueError(reason)
 

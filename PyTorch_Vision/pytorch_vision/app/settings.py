@@ -69,9 +69,13 @@ def _size(size: Any) -> Any:
 
     It is one number if both sides are alike, else a pair.
     """
-    if isinstance(size, str) and "x" in size:
-        size = size.split("x")
-    height, width = height_and_width(size)
+    sides: Any = size.split("x") if isinstance(size, str) and "x" in size else size
+    try:
+        height, width = height_and_width(sides)
+    except ValueError as error:
+        if not isinstance(size, str):
+            raise
+        raise ValueError(f"size is {size!r}, expected pixels, such as 64 or 48x64") from error
     return height if height == width else (height, width)
 
 
@@ -146,9 +150,8 @@ class Settings:
     )
     weights: PathText = Field(
         default="",
-        description="weights to begin with, in place of those that the model's name asks for, or "
-        "of random ones: the file of an earlier run, a state dict (.pth, .safetensors), or "
-        "pretrained for those that come with PyTorch_Vision",
+        description="trained weights: the file of an earlier run, a state dict (.pth, "
+        ".safetensors), or pretrained for those that come with PyTorch_Vision",
     )
     recipe: Literal["auto", *RECIPES] = Field(  # type: ignore[valid-type]
         default="auto",

@@ -35,11 +35,11 @@ def train_mode(network: nn.Module) -> None:
 
 
 def image_count(images: int) -> int:
-    """Return how many of the training images the statistics are computed from, or moved towards.
+    """Return how many training images decide the statistics, here and in ``linear_probe``.
 
-    (The latter by ``linear_probe``.) That is all of up to 100, 316 of 1,000 and 2,236 of 50,000,
-    which take about 8 and 1 % of an epoch's time. The stored ResNet18 has a test accuracy of
-    94.86 % with 512 images, and of 94.94 % with 2,048.
+    That is all of up to 100, 316 of 1,000 and 2,236 of 50,000, which take about 8 and 1 % of an
+    epoch's time. The stored ResNet18 has a test accuracy of 94.86 % with 512 images, and of 94.94 %
+    with 2,048.
     """
     return round(IMAGES * images**0.5)
 

@@ -109,7 +109,8 @@ def _foreign(path: Path, reason: str) -> CheckpointError:
 class Checkpoints:
     """A folder in which a run saves its state, after every epoch and at least once a minute.
 
-    None saves nothing. The other arguments describe the run, which a checkpoint must match.
+    A ``folder`` of None saves nothing. The other arguments describe the run, which a checkpoint
+    must match.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from pytorch_vision.models.module_utils import evaluating
 from pytorch_vision.runtime.devices import random_state_kept
 from pytorch_vision.runtime.text import listed
-from pytorch_vision.training.config import RECIPES, TrainConfig
+from pytorch_vision.training.config import RECIPES
 from pytorch_vision.training.optimizers import OPTIMIZERS
 from pytorch_vision.training.trainer import Trainer
 
@@ -22,9 +22,8 @@ def hints(trainer: Trainer) -> Iterator[str]:
     """Yield a line for each probable mistake, without changing the training."""
     for name, reason in sorted(unused(trainer).items()):
         value = getattr(trainer.config, name)
-        # a rate that a recipe sets need not be one that a user asked for
-        recipes = RECIPES.values() if name in trainer.config.rates else (TrainConfig,)
-        if all(value != getattr(recipe(), name) for recipe in recipes):
+        # what a recipe sets need not be what a user asked for
+        if all(value != getattr(recipe(), name) for recipe in RECIPES.values()):
             yield f"{name}={value} is not used: {reason}"
     for name in hidden_layers(trainer.network):
         yield (
