@@ -68,8 +68,18 @@ def test_a_copy_on_the_other_side_is_found_and_its_kind_named(few, tmp_path, nam
     assert [row[-1] for row in csv_rows(tmp_path / "pairs.csv")] == ["kind", name, name]
 
 
-def test_dark_images_are_not_pairs(few):
-    images = np.random.default_rng(0).poisson(3, (40, 32, 32, 3)).astype(np.uint8)
+COLOURS = np.uint8([[0, 0, 128], [0, 0, 255], [255, 0, 0], [1, 1, 1], [0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.broadcast_to(COLOURS[:, None, None], (5, 32, 32, 3)),
+        np.random.default_rng(0).poisson(3, (40, 32, 32, 3)).astype(np.uint8),
+    ],
+    ids=["plain", "dark"],
+)
+def test_images_that_have_little_in_them_are_not_pairs(few, images):
     labels = np.arange(len(images)) % 2
     found = find_duplicates(replace(few, train_images=images, train_labels=labels))
     assert not [pair for pair in found.pairs if max(pair[:2]) < len(images)]

@@ -1,6 +1,7 @@
 """Pictures as cameras, microscopes and paint programs write them: read correctly, or refused."""
 
 import io
+import pickle
 import struct
 import warnings
 import zlib
@@ -61,8 +62,10 @@ def test_a_good_png_with_broken_metadata_is_read(tmp_path, metadata):
 def test_damaged_pixels_are_an_error_whatever_the_metadata(tmp_path):
     content = png_with(chunk(b"zTXt", b"parameters\0\0" + LONG))
     (tmp_path / "cut.png").write_bytes(content[: len(content) - 500])
-    with pytest.raises(ValueError, match=r"cut\.png is a damaged image"):
+    with pytest.raises(ValueError, match=r"cut\.png is a damaged image") as caught:
         read_image(tmp_path / "cut.png")
+    # as a pool of processes hands it on
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "webp", "png", "tif"])
@@ -295,6 +298,12 @@ def test_the_first_frame_or_page_is_read(tmp_path, suffix):
     image, told = read_image(path)
     assert np.abs(image.astype(int) - (255, 0, 0)).max() < 12
     assert ("only the first of several pages is read" in told) == (suffix == "tif")
+
+
+def test_the_first_page_of_16_bits_is_read(tmp_path):
+    pages = [Image.new("I;16", (8, 8), grey) for grey in (0, 100, 200)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    assert "only the first of several pages is read" in read_image(tmp_path / "stack.tif")[1]
 
 
 def test_cmyk_and_lab_have_their_colours(tmp_path):

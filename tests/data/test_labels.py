@@ -169,7 +169,7 @@ def test_a_network_is_tested_by_labels(tmp_path):
         ("folders:two", "expected 1 or more folders, as in folders:2"),
         ("level:0", "expected 1 or more folders, as in level:2"),
         ("name:(.+)_x", "labels gives none of the 8 pictures in .* a class, such as .*png"),
-        (7, "expected a text, a path or a function"),
+        (7, "expected a string, a path or a function"),
     ],
 )
 def test_wrong_labels_are_named(tmp_path, labels, told):

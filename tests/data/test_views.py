@@ -155,8 +155,9 @@ def test_custom_steps_draw_independently_and_depend_on_the_seed_alone(few):
 
 
 def test_custom_functions_and_a_scale_that_is_undone_are_steps(few):
-    steps = [A.ToFloat(), A.FromFloat(), A.Lambda(image=inverted)]
-    made = CustomSteps(steps).apply(few.train_images[0], np.int64(0))
+    steps = [A.ToFloat(), A.FromFloat(), A.ColorJitter(p=0), A.Lambda(image=inverted)]
+    checked = Augmentation(steps=steps).steps
+    made = CustomSteps(checked).apply(few.train_images[0], np.int64(0))
     assert np.array_equal(made, 255 - few.train_images[0])
 
 

@@ -29,6 +29,7 @@ class WithToken(Body):
     def __init__(self) -> None:
         super().__init__()
         self.token = nn.Parameter(torch.rand(10))
+        self.order = nn.Parameter(torch.arange(3), requires_grad=False)  # it has no spread
         self.attention = nn.MultiheadAttention(8, 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,7 +41,7 @@ def test_all_parameters_that_differ_among_themselves_are_randomised(few):
     randomization(Classifier(WithToken(), few), few.test_images[:1], few.test_labels[:1])
     first, last = WithToken.states[0], WithToken.states[-1]
     same = [name for name in first if torch.equal(first[name], last[name])]
-    assert same == ["attention.in_proj_bias"]  # it is zero
+    assert same == ["order", "attention.in_proj_bias"]  # which is zero
 
 
 def test_rank_correlation_by_hand():

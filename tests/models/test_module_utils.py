@@ -1,3 +1,4 @@
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,16 @@ def test_a_copy_shares_no_layer_and_no_graph(kind):
             parameter.zero_()
         assert twin(image).abs().sum() > 0
         assert network(image).abs().sum() == 0
+
+
+def test_a_copy_has_a_container_of_its_own_beside_what_it_shares():
+    network = tiny_network()
+    lock = threading.Lock()
+    network.meter, network.lock = {"lock": lock, "steps": [0], "first": network[0]}, lock
+    twin = copied(network)
+    assert twin.lock is lock
+    assert twin.meter["steps"] is not network.meter["steps"]
+    assert twin.meter["first"] is twin[0]
 
 
 def test_lazy_layers_that_fail_are_named():

@@ -63,5 +63,6 @@ class Augmentation:
                     "after the steps, with the classifier's mean and standard deviation, and made "
                     "into a tensor"
                 )
-            ahead += getattr(step, "transforms", ())
+            if isinstance(step, A.BaseCompose):
+                ahead += step.transforms
         return steps

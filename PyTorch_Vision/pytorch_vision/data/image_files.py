@@ -111,8 +111,11 @@ class PictureError(ValueError):
     """A picture cannot be read, or not be used; ``reason`` follows its name in the message."""
 
     def __init__(self, reason: str, name: str = "the image") -> None:
-        super().__init__(f"{name} {reason}")
-        self.reason = reason
+        super().__init__(reason, name)  # by which it is made again in another process
+        self.reason, self.name = reason, name
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.reason}"
 
 
 def check_resize(resize: str) -> Resize:

@@ -96,7 +96,7 @@ def labeller_of(labels: Labels, folder: Path, left_out: LeftOut) -> Labeller:
     if isinstance(labels, str):
         labels = _parsed(labels)
     if not callable(labels):
-        raise ValueError(f"labels is {labels!r}, expected a text, a path or a function")
+        raise ValueError(f"labels is {labels!r}, expected a string, a path or a function")
     function: Label = labels
 
     def labeller(top: str, files: list[str]) -> dict[str, str]:

@@ -75,7 +75,8 @@ def _randomize(module: nn.Module) -> None:
     if callable(reset := getattr(module, "reset_parameters", None)):
         reset()
         return
-    for parameter in module.parameters(recurse=False):
+    numbers = [one for one in module.parameters(recurse=False) if one.is_floating_point()]
+    for parameter in numbers:
         spread, mean = torch.std_mean(parameter, correction=0)
         parameter.copy_(mean + spread * torch.randn_like(parameter))
 

@@ -22,6 +22,7 @@ from pytorch_vision.models.module_utils import (
     copied,
     device_of,
     evaluating,
+    order_kept,
     put_in_order,
     unwrapped,
 )
@@ -175,7 +176,8 @@ def ready(network: nn.Module, size: tuple[int, int]) -> nn.Module:
             Adapter(network, call)(torch.zeros(1, 3, *size, device=device_of(network)))
 
     if any(map(is_lazy, [*network.parameters(), *network.buffers()])):
-        _first_that_works(initialise, network, size, CONTIGUOUS, "be initialised with")
+        with order_kept(network):
+            _first_that_works(initialise, network, size, CONTIGUOUS, "be initialised with")
     types = {one.dtype for one in network.parameters() if one.is_floating_point()}
     with torch.inference_mode(False):
         if types and torch.float32 not in types:

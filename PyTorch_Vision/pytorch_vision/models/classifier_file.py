@@ -80,7 +80,7 @@ def _made_by_still(network: nn.Module, classes: int) -> dict[str, Any] | None:
     if made_by is None or not is_safe(made_by):
         return made_by
     try:
-        again = _made_again(made_by, classes)
+        again = _made_again(made_by, classes, shapes_only=True)
     except Exception:  # nothing may stop a network from being saved
         return made_by
     one, other = (
@@ -90,10 +90,10 @@ def _made_by_still(network: nn.Module, classes: int) -> dict[str, Any] | None:
     return made_by if one == other else None
 
 
-def _made_again(made_by: dict[str, Any], classes: int) -> nn.Module:
+def _made_again(made_by: dict[str, Any], classes: int, shapes_only: bool = False) -> nn.Module:
     """Return a network that ``create`` makes, without memory for its tensors where that works.
 
-    The global random state is kept.
+    The global random state is kept. With ``shapes_only``, no tensor needs numbers.
     """
     with random_state_kept(torch.device("cpu")):
         # some, such as RegNet, compute with numbers while they are made
@@ -101,7 +101,7 @@ def _made_again(made_by: dict[str, Any], classes: int) -> nn.Module:
             network = create(num_classes=classes, **made_by)
             # a file has no numbers for a non-persistent buffer
             buffers = dict(network.named_buffers())
-            if network.state_dict().keys() >= buffers.keys():
+            if shapes_only or network.state_dict().keys() >= buffers.keys():
                 return network
         return create(num_classes=classes, **made_by)
 

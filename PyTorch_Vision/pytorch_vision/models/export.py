@@ -24,10 +24,10 @@ from pytorch_vision import __version__
 from pytorch_vision.data.normalization import Normalizer
 from pytorch_vision.models.adapter import CONTIGUOUS, Call, as_logits, find_call, luma
 from pytorch_vision.models.classifier import Classifier
-from pytorch_vision.models.module_utils import copied, errors_named
+from pytorch_vision.models.module_utils import copied
 from pytorch_vision.runtime import Machine, atomic_write
 from pytorch_vision.runtime.devices import device_settings
-from pytorch_vision.runtime.files import user_path
+from pytorch_vision.runtime.files import errors_named, user_path
 from pytorch_vision.runtime.text import first_line
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")

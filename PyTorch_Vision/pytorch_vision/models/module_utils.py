@@ -1,13 +1,10 @@
-"""Operations on any module: unwrap, copy, read and load its state, set its memory format.
-
-And ``errors_named``, for what a module or the reader of its file can raise.
-"""
+"""Operations on any module: unwrap, copy, read and load its state, set its memory format."""
 
 import contextlib
 import copy
 import itertools
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -17,31 +14,9 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
-from pytorch_vision.runtime.files import CheckpointError, is_lack_of_memory, is_system_error
-
 HALVES = (torch.float16, torch.bfloat16)
 OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 HOOKS = [name for name in OF_EVERY_MODULE if name.endswith("_hooks")]
-
-
-@contextlib.contextmanager
-def errors_named(
-    message: Callable[[Exception], str], kind: type[Exception] = ValueError
-) -> Iterator[None]:
-    """Replace an error of a user's network, or of a file's reader, which can raise anything.
-
-    Lack of memory is raised as it is; with CheckpointError, other failures of the system are, too.
-
-    Args:
-        message: returns the new error's message for the old error.
-        kind: the type of the new error.
-    """
-    try:
-        yield
-    except Exception as error:
-        if is_lack_of_memory(error) or (kind is CheckpointError and is_system_error(error)):
-            raise
-        raise kind(message(error)) from error
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
@@ -103,16 +78,26 @@ class _WithoutGraph(TorchFunctionMode):
 
 def _not_copyable(network: nn.Module) -> dict[int, Any]:
     """Return the attributes and hooks of a network that ``copy.deepcopy`` refuses, by their id."""
-    found, modules = dict[int, Any](), {id(module): module for module in network.modules()}
+    modules = {id(module): module for module in network.modules()}  # no copy goes into one
+
+    def fails(value: Any, known: dict[int, Any]) -> bool:
+        try:
+            copy.deepcopy(value, modules | known)
+        except TypeError:
+            return True
+        return False
+
+    found = dict[int, Any]()
     for module in network.modules():
         own = [value for name, value in vars(module).items() if name not in OF_EVERY_MODULE]
         hooks = [hook for name in HOOKS for hook in vars(module)[name].values()]
-        for value in (*own, *hooks):
-            try:
-                copy.deepcopy(value, modules | found)  # goes into no module
-            except TypeError:
-                found[id(value)] = value
-    return found
+        found |= {id(value): value for value in (*own, *hooks) if fails(value, {})}
+    # what only leads to another of them can be copied
+    return {
+        key: value
+        for key, value in found.items()
+        if fails(value, {k: v for k, v in found.items() if k != key})
+    }
 
 
 def _rebound(value: Any, memo: dict[int, Any]) -> Any:

@@ -17,10 +17,10 @@ from torch import nn
 
 from pytorch_vision.data import Normalization
 from pytorch_vision.models.custom_resnet import CustomResNet
-from pytorch_vision.models.module_utils import errors_named, load_state, tensors_of
+from pytorch_vision.models.module_utils import load_state, tensors_of
 from pytorch_vision.models.resnet import ResNet, ResNet18, ResNet34, check_num_classes
 from pytorch_vision.models.state_dicts import match_tensors
-from pytorch_vision.runtime.files import is_lack_of_memory
+from pytorch_vision.runtime.files import errors_named, is_lack_of_memory
 from pytorch_vision.runtime.text import first_line, listed
 
 MODELS: dict[str, Callable[..., nn.Module]] = {

@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytorch_vision.models.module_utils import errors_named
 from pytorch_vision.models.weights import as_used, first_bytes, is_pickled, read_safetensors
-from pytorch_vision.runtime.files import CheckpointError
+from pytorch_vision.runtime.files import CheckpointError, errors_named
 from pytorch_vision.runtime.text import first_line, listed
 
 CORES = ("core", "_core")

@@ -10,8 +10,8 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from pytorch_vision.data.image_files import GIT_LFS
-from pytorch_vision.models.module_utils import HALVES, errors_named, tensors_of
-from pytorch_vision.runtime.files import CheckpointError, atomic_write
+from pytorch_vision.models.module_utils import HALVES, tensors_of
+from pytorch_vision.runtime.files import CheckpointError, atomic_write, errors_named
 
 CHECKSUM = "sha256"  # the checksum's name in the metadata
 HOW_TO_USE = (

@@ -176,3 +176,23 @@ def is_lack_of_memory(error: Exception) -> bool:
     """Return whether an error from Python, NumPy or torch means that memory has run out."""
     is_lack = isinstance(error, RuntimeError) and any(sign in str(error) for sign in NO_MEMORY)
     return is_lack or isinstance(error, MemoryError)
+
+
+@contextlib.contextmanager
+def errors_named(
+    message: Callable[[Exception], str], kind: type[Exception] = ValueError
+) -> Iterator[None]:
+    """Replace an error of a user's network, or of a file's reader, which can raise anything.
+
+    Lack of memory is raised as it is; with CheckpointError, other failures of the system are, too.
+
+    Args:
+        message: returns the new error's message for the old error.
+        kind: the type of the new error.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_lack_of_memory(error) or (kind is CheckpointError and is_system_error(error)):
+            raise
+        raise kind(message(error)) from error
