@@ -35,6 +35,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -167,11 +168,9 @@ def first_stage_timed() -> Iterator[list[float]]:
         fit_last_layer(*arguments)
         seconds.append(time.monotonic() - started)
 
-    fit_last_layer, module.fit_last_layer = module.fit_last_layer, timed
-    try:
+    fit_last_layer = module.fit_last_layer
+    with mock.patch.object(module, "fit_last_layer", timed):
         yield seconds
-    finally:
-        module.fit_last_layer = fit_last_layer
 
 
 def adamw(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

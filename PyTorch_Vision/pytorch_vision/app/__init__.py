@@ -8,26 +8,20 @@ try a classifier on.
 The names below are loaded when they are first used: printing ``--help`` needs none of them.
 """
 
-import importlib
-from typing import Any
+from pytorch_vision.runtime.lazy import loaded_when_used
 
 HOMES = {
-    "FinishedRun": "compare",
-    "Output": "run_folder",
-    "RunFolder": "run_folder",
-    "Settings": "settings",
-    "classify_files": "file_predictions",
-    "compare_runs": "compare",
-    "launch_demo": "demo",
-    "read_runs": "compare",
-    "train_into": "run_folder",
-    "write_file_predictions": "file_predictions",
-    "write_submission": "file_predictions",
+    "FinishedRun": ".compare",
+    "Output": ".run_folder",
+    "RunFolder": ".run_folder",
+    "Settings": ".settings",
+    "classify_files": ".file_predictions",
+    "compare_runs": ".compare",
+    "launch_demo": ".demo",
+    "read_runs": ".compare",
+    "train_into": ".run_folder",
+    "write_file_predictions": ".file_predictions",
+    "write_submission": ".file_predictions",
 }
 __all__ = list(HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{HOMES[name]}"), name)
+__getattr__ = loaded_when_used(__name__, HOMES)

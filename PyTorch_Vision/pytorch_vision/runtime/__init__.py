@@ -3,13 +3,14 @@
 ``devices``: devices, their precision, random state and memory; ``launch`` starts the ``processes``
 that train together; ``interrupts`` defers signals until a step is complete; ``cuda_graphs`` replays
 steps; ``files``: atomic writes and locks; ``checks``: dataclasses that check their values;
-``terminal`` and ``text``: what people read.
+``terminal`` and ``text``: what people read; ``lazy``: names that are loaded when used.
 
 The names below are loaded when they are first used: printing a line needs no torch.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pytorch_vision.runtime.lazy import loaded_when_used
 
 if TYPE_CHECKING:
     from pytorch_vision.runtime.devices import Machine
@@ -18,17 +19,12 @@ if TYPE_CHECKING:
     from pytorch_vision.runtime.processes import Processes, ProcessLostError
 
 HOMES = {
-    "CheckpointError": "files",
-    "Machine": "devices",
-    "ProcessLostError": "processes",
-    "Processes": "processes",
-    "atomic_write": "files",
-    "start_processes": "launch",
+    "CheckpointError": ".files",
+    "Machine": ".devices",
+    "ProcessLostError": ".processes",
+    "Processes": ".processes",
+    "atomic_write": ".files",
+    "start_processes": ".launch",
 }
 __all__ = list(HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{HOMES[name]}"), name)
+__getattr__ = loaded_when_used(__name__, HOMES)

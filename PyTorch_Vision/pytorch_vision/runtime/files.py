@@ -180,19 +180,20 @@ def is_lack_of_memory(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def errors_named(
-    message: Callable[[Exception], str], kind: type[Exception] = ValueError
+    message: Callable[[Exception], str],
+    kind: type[Exception] = ValueError,
+    unless: Callable[[Exception], bool] = is_lack_of_memory,
 ) -> Iterator[None]:
-    """Replace an error of a user's network, or of a file's reader, which can raise anything.
-
-    Lack of memory is raised as it is; with CheckpointError, other failures of the system are, too.
+    """Replace an error of a user's code, or of a file's reader, which can raise anything.
 
     Args:
         message: returns the new error's message for the old error.
         kind: the type of the new error.
+        unless: returns whether an error is raised as it is.
     """
     try:
         yield
     except Exception as error:
-        if is_lack_of_memory(error) or (kind is CheckpointError and is_system_error(error)):
+        if unless(error):
             raise
         raise kind(message(error)) from error

@@ -6,9 +6,7 @@ keeps its ``state``. ``linear_probe`` fits a new last layer first, ``evaluate`` 
 ``lr_finder`` looks for a learning rate.
 """
 
-import importlib
-from typing import Any
-
+from pytorch_vision.runtime.lazy import loaded_when_used
 from pytorch_vision.training.config import RECIPES, TrainConfig
 from pytorch_vision.training.evaluate import Evaluation, evaluate
 from pytorch_vision.training.fit import fit
@@ -24,9 +22,6 @@ __all__ = [
     "fit",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Find two names that moved to ``app``, a wing that this one must not import."""
-    if name in ("Output", "train_into"):
-        return getattr(importlib.import_module("pytorch_vision.app"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# two names that moved to a wing that this one must not import
+MOVED = dict.fromkeys(("Output", "train_into"), "pytorch_vision.app")
+__getattr__ = loaded_when_used(__name__, MOVED)

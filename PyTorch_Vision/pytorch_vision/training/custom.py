@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pytorch_vision.models.module_utils import copied
-from pytorch_vision.runtime.files import is_lack_of_memory
+from pytorch_vision.runtime.files import errors_named, is_lack_of_memory
 from pytorch_vision.runtime.text import counted, first_line
 from pytorch_vision.training.fingerprint import describe_callable
 from pytorch_vision.training.optimizers import MakeOptimizer
@@ -59,15 +59,9 @@ class Custom:
                 ``lr``, or one whose step needs a closure, such as LBFGS.
         """
         assert self.optimizer is not None
-        try:
+        failed = f"optimizer failed on {counted(len(parameters), 'parameter')}"
+        with errors_named(lambda error: f"{failed}: {type(error).__name__}: {first_line(error)}"):
             made: Any = self.optimizer(parameters)
-        except Exception as error:  # a custom optimizer can raise anything
-            if is_lack_of_memory(error):
-                raise
-            raise ValueError(
-                f"optimizer failed on {counted(len(parameters), 'parameter')}: "
-                f"{type(error).__name__}: {first_line(error)}"
-            ) from error
         if not isinstance(made, Optimizer):
             raise ValueError(f"optimizer made {type(made).__name__}, expected a torch optimizer")
         try:

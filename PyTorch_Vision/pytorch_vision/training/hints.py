@@ -20,10 +20,11 @@ ACTIVATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Relu": "ReLU", "Tanh
 
 def hints(trainer: Trainer) -> Iterator[str]:
     """Yield a line for each probable mistake, without changing the training."""
+    recipes = [recipe() for recipe in RECIPES.values()]
     for name, reason in sorted(unused(trainer).items()):
         value = getattr(trainer.config, name)
         # what a recipe sets need not be what a user asked for
-        if all(value != getattr(recipe(), name) for recipe in RECIPES.values()):
+        if all(value != getattr(recipe, name) for recipe in recipes):
             yield f"{name}={value} is not used: {reason}"
     for name in hidden_layers(trainer.network):
         yield (
